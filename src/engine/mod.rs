@@ -1,0 +1,49 @@
+//! Continuous batching of tests.
+//!
+//! In: preprocessed images, one by one. Out: a verdict for each, with what it took.
+//! Groups are small state machines ([`crate::retest`]) that ask for tests; whenever the network is free, the engine runs the stage with the
+//! most to gain on whatever any live group wants of it, later rounds first. Features stay in a fixed number of rows, which bounds memory and
+//! the items in flight. Nothing here reads a topic, a file or a clock that it wasn't given; an item never leaves without a verdict.
+
+mod core;
+mod group;
+mod lanes;
+mod network;
+mod rows;
+mod scripted;
+mod stats;
+
+pub use self::core::{Engine, EngineError, Settings};
+pub use network::{Form, Level, Network, RunError};
+pub use scripted::{NullNetwork, ScriptedNetwork, single_label_form};
+pub use stats::{StageStats, Stats};
+
+use crate::message::Failure;
+
+/// An item with its verdict.
+#[derive(Debug)]
+pub struct Judged<T> {
+    /// Whatever came in with the image.
+    pub payload: T,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// How many tests the item took part in.
+    pub tests: u16,
+    /// How many rounds its verdict took.
+    pub rounds: u8,
+    /// The score of the last test it took part in.
+    pub score: f32,
+    /// How many images shared that test.
+    pub arity: u8,
+}
+
+/// Flagged, cleared or failed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Positive: every label that passed the individual test, as (column, score).
+    Flagged(Vec<(usize, f32)>),
+    /// Negative.
+    Cleared,
+    /// No score could be had.
+    Failed(Failure),
+}

@@ -1,0 +1,88 @@
+//! What the engine asks of a network: rows in a store, and tests over them.
+
+use std::fmt;
+
+/// A network cut into stages, whose features stay where it likes.
+///
+/// It holds numbered *rows*: at level 0 a row an item, at level k > 0 a row a merged node of the tree. The engine decides which row is
+/// whose; the network computes them and forgets nothing until a row is written again. A pixel network has one level, whose rows are the
+/// images themselves.
+pub trait Network: Send {
+    /// The chain's form.
+    fn form(&self) -> &Form;
+
+    /// Runs stage 0 on preprocessed images and keeps the features in rows `first..first + images.len()` of level 0.
+    ///
+    /// # Errors
+    /// [`RunError`]: the rows are then undefined.
+    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError>;
+
+    /// Runs the stage of `level` (1 or more, not the last): merges rows of the level below, `arity` for each new row, into rows
+    /// `first..first + members.len() / arity`.
+    ///
+    /// # Errors
+    /// [`RunError`]: the rows are then undefined.
+    fn merge(&mut self, level: usize, members: &[i64], arity: usize, first: usize) -> Result<(), RunError>;
+
+    /// Runs the last stage: merges rows of the last level, `arity` for each test, and appends [`Form::labels`] scores a test to `scores`.
+    ///
+    /// # Errors
+    /// [`RunError`]: `scores` is then undefined.
+    fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError>;
+}
+
+/// The form of a chain of stages.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Form {
+    /// A level for each stage that keeps rows, in order; level 0 always there.
+    pub levels: Vec<Level>,
+    /// Scores a test.
+    pub labels: usize,
+    /// Multiply-adds of one test in the last stage.
+    pub score_macs: u64,
+    /// Whether a row of members may be padded by repeating one of them (max) or not (mean).
+    pub repeats: bool,
+}
+
+/// A store of rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Level {
+    /// How many rows of the level below one row merges; 1 at level 0.
+    pub fan_in: usize,
+    /// How many rows there are.
+    pub rows: usize,
+    /// Multiply-adds to compute one row (0 where the images themselves are the rows).
+    pub macs: u64,
+}
+
+impl Form {
+    /// Multiply-adds of one image alone, through all stages.
+    pub fn individual_macs(&self) -> u64 {
+        self.levels.iter().map(|l| l.macs).sum::<u64>() + self.score_macs
+    }
+
+    /// How many items a row of `level` covers when full.
+    pub fn span(&self, level: usize) -> usize {
+        self.levels[..=level].iter().map(|l| l.fan_in.max(1)).product()
+    }
+
+    /// The last level, whose rows the tests merge.
+    pub fn top(&self) -> usize {
+        self.levels.len() - 1
+    }
+}
+
+/// A stage could not be run. Nothing about an image causes this, so the worker stops rather than give verdicts.
+#[derive(Debug, thiserror::Error)]
+pub struct RunError {
+    /// Which stage.
+    pub stage: usize,
+    /// What the runtime said.
+    pub message: String,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stage {} of the network failed: {}", self.stage, self.message)
+    }
+}

@@ -1,0 +1,56 @@
+//! What the engine did, in sums that only grow.
+
+/// Sums over one engine's life.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Stats {
+    /// Stage by stage.
+    pub stages: Vec<StageStats>,
+    /// Tests asked for in each round; index 0 is round 1.
+    pub tests_by_round: Vec<u64>,
+    /// Positive tests of each round.
+    pub positives_by_round: Vec<u64>,
+    /// Groups formed.
+    pub groups: u64,
+    /// Items taken.
+    pub items: u64,
+}
+
+/// Sums for one stage.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct StageStats {
+    /// Times the stage was run.
+    pub runs: u64,
+    /// Rows computed that were wanted.
+    pub rows: u64,
+    /// Rows computed to fill a bucket.
+    pub padding: u64,
+    /// Seconds spent in it.
+    pub seconds: f64,
+    /// Multiply-adds of the wanted rows.
+    pub macs: u64,
+}
+
+impl Stats {
+    /// Seconds in the network, all stages.
+    pub fn network_seconds(&self) -> f64 {
+        self.stages.iter().map(|s| s.seconds).sum()
+    }
+
+    /// Multiply-adds, all stages.
+    pub fn macs(&self) -> u64 {
+        self.stages.iter().map(|s| s.macs).sum()
+    }
+
+    /// Tests, all rounds.
+    pub fn tests(&self) -> u64 {
+        self.tests_by_round.iter().sum()
+    }
+
+    pub(super) fn count(sums: &mut Vec<u64>, round: u8) {
+        let index = usize::from(round.max(1)) - 1;
+        if sums.len() <= index {
+            sums.resize(index + 1, 0);
+        }
+        sums[index] += 1;
+    }
+}

@@ -1,0 +1,116 @@
+//! Groups bounded by size and by age, whichever is first (pure: the caller brings the clock).
+//!
+//! In: items one by one. Out: groups of at most `size`, none of whose members waited longer than `max_wait` for company.
+//! An item is never held back without a deadline.
+
+use std::time::{Duration, Instant};
+
+/// Collects items into groups.
+#[derive(Debug)]
+pub struct Grouper<I> {
+    size: usize,
+    max_wait: Duration,
+    members: Vec<I>,
+    opened: Option<Instant>,
+}
+
+impl<I> Grouper<I> {
+    /// Groups of at most `size` items (at least 1), closed `max_wait` after their first item.
+    pub fn new(size: usize, max_wait: Duration) -> Self {
+        let size = size.max(1);
+        Self { size, max_wait, members: Vec::with_capacity(size), opened: None }
+    }
+
+    /// Adds an item; the group if it is full now.
+    pub fn push(&mut self, item: I, now: Instant) -> Option<Vec<I>> {
+        self.opened.get_or_insert(now);
+        self.members.push(item);
+        if self.members.len() < self.size {
+            return None;
+        }
+        self.flush()
+    }
+
+    /// The open group if its time is up.
+    pub fn expire(&mut self, now: Instant) -> Option<Vec<I>> {
+        if self.deadline()? > now {
+            return None;
+        }
+        self.flush()
+    }
+
+    /// When the open group must go, if there is one.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.opened.map(|opened| opened + self.max_wait)
+    }
+
+    /// The open group as it is, however small.
+    pub fn flush(&mut self) -> Option<Vec<I>> {
+        self.opened.take()?;
+        Some(std::mem::replace(&mut self.members, Vec::with_capacity(self.size)))
+    }
+
+    /// How many items wait for company.
+    pub fn waiting(&self) -> usize {
+        self.members.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WAIT: Duration = Duration::from_millis(200);
+
+    #[test]
+    fn a_full_group_goes_at_once() {
+        let now = Instant::now();
+        let mut g = Grouper::new(2, WAIT);
+        assert_eq!(g.push('a', now), None);
+        assert_eq!(g.push('b', now), Some(vec!['a', 'b']));
+        assert_eq!(g.deadline(), None);
+    }
+
+    #[test]
+    fn a_short_group_goes_when_its_first_item_has_waited_long_enough() {
+        let start = Instant::now();
+        let mut g = Grouper::new(3, WAIT);
+        g.push('a', start);
+        g.push('b', start + WAIT / 2);
+        assert_eq!(g.expire(start + WAIT - Duration::from_nanos(1)), None);
+        assert_eq!(g.expire(start + WAIT), Some(vec!['a', 'b']));
+        assert_eq!(g.expire(start + WAIT * 2), None);
+    }
+
+    #[test]
+    fn groups_of_one_never_wait() {
+        let mut g = Grouper::new(1, WAIT);
+        assert_eq!(g.push('a', Instant::now()), Some(vec!['a']));
+    }
+
+    proptest! {
+        /// Every item leaves exactly once and in order, no group is too large, and none is older than `max_wait` when polled on time.
+        #[test]
+        fn nothing_is_lost_or_late(size in 1usize..20, gaps in prop::collection::vec(0u64..150, 0..200)) {
+            let mut now = Instant::now();
+            let mut g = Grouper::new(size, WAIT);
+            let mut out = Vec::new();
+            for (i, gap) in gaps.iter().enumerate() {
+                let next = now + Duration::from_millis(*gap);
+                if let Some(deadline) = g.deadline() && deadline <= next {
+                    let group = g.expire(deadline);
+                    prop_assert!(group.is_some());
+                    out.extend(group);
+                }
+                now = next;
+                out.extend(g.push(i, now));
+                prop_assert!(g.waiting() < size);
+            }
+            out.extend(g.flush());
+            prop_assert!(out.iter().all(|group| !group.is_empty() && group.len() <= size));
+            prop_assert_eq!(out.into_iter().flatten().collect::<Vec<_>>(), (0..gaps.len()).collect::<Vec<_>>());
+        }
+    }
+}

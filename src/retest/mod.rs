@@ -1,0 +1,86 @@
+//! How a positive group is resolved (pure).
+//!
+//! In: a group's size and, one by one, the outcome of each test asked for. Out: the next tests and the members' verdicts.
+//! Every member gets exactly one verdict, rounds are bounded, and a flag has passed an individual test. No I/O, no clock, no ONNX.
+
+mod individual;
+mod members;
+mod multi_round;
+mod thresholds;
+
+pub use individual::Individual;
+pub use members::Members;
+pub use multi_round::MultiRound;
+pub use thresholds::Thresholds;
+
+/// Most members a group can have: [`Members`] is a 64-bit set.
+pub const MAX_GROUP: usize = 64;
+
+/// A test that a policy asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// Whom to test together.
+    pub members: Members,
+    /// Which round of the group it belongs to, from 1.
+    pub round: u8,
+}
+
+/// What a test showed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outcome {
+    /// Whether the score reached the threshold of the test's arity.
+    pub positive: bool,
+    /// The score of the most suspicious label.
+    pub score: f32,
+}
+
+/// What a policy wants after an observation: further tests, and verdicts for members it is done with.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// Tests to run, in any order, together with other groups' tests.
+    pub tests: Vec<Ask>,
+    /// Members whose verdict is *flagged*.
+    pub flagged: Members,
+    /// Members whose verdict is *cleared*.
+    pub cleared: Members,
+}
+
+impl Step {
+    /// Empties the step for the next use.
+    pub fn reset(&mut self) {
+        self.tests.clear();
+        self.flagged = Members::NONE;
+        self.cleared = Members::NONE;
+    }
+
+    /// Asks for a test.
+    pub fn test(&mut self, members: Members, round: u8) {
+        self.tests.push(Ask { members, round });
+    }
+}
+
+/// The state machine of one group: it asks for tests and is told their outcomes.
+///
+/// It gives a member its verdict only when no test of that member is outstanding, and asks only for members without one.
+pub trait Policy: Send {
+    /// The first step for a group of `size` members (1 to [`MAX_GROUP`]).
+    fn start(&mut self, size: usize, step: &mut Step);
+
+    /// The step that follows from one test's outcome.
+    fn observe(&mut self, test: Ask, outcome: Outcome, step: &mut Step);
+}
+
+/// Makes the policy of each new group.
+pub trait Plan: Send {
+    /// Items pooled into one first-round test.
+    fn group_size(&self) -> usize;
+
+    /// A fresh state machine.
+    fn policy(&self) -> Box<dyn Policy>;
+
+    /// The sizes of tests that the plan uses for full groups, largest first: what the engine warms up.
+    fn arities(&self) -> Vec<usize>;
+
+    /// The plan in words, such as `16 > 4 > 1`.
+    fn describe(&self) -> String;
+}
