@@ -1,1 +1,15 @@
+//! Dorfman finds the rare bad image in a stream by testing many images in one forward pass and retesting only what comes back positive.
+//!
+//! ```text
+//! source -> fetch -> decode -> grouping -> engine <-> retest -> sink -> offsets
+//!   Kafka   bytes    tensor    M or age    ONNX       next      flags    commit
+//! ```
+//!
+//! A stage of the flow is a module, listed here in order; [`worker`] is the one place that wires them. Every channel is bounded: pressure
+//! runs back to the source, which pauses its partitions and goes on polling.
 
+pub mod message;
+pub mod grouping;
+pub mod retest;
+pub mod engine;
+pub mod offsets;

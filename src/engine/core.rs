@@ -1,0 +1,540 @@
+//! The engine itself: who waits for what, and what runs next.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+use super::group::{Group, Node};
+use super::lanes::Lane;
+use super::network::{Network, RunError};
+use super::rows::Rows;
+use super::stats::{StageStats, Stats};
+use super::{Judged, Verdict};
+use crate::grouping::Grouper;
+use crate::message::{Failure, Reason};
+use crate::retest::{Ask, MAX_GROUP, Members, Plan, Step, Thresholds};
+
+/// How an engine batches.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Most rows of one run of a stage.
+    pub max_batch: usize,
+    /// The batch from which a larger one gains no more rows a second on this device.
+    pub preferred_batch: usize,
+    /// Batch sizes that were warmed up, rising; empty where any size is as good (CPU).
+    pub buckets: Vec<usize>,
+    /// How long a group waits for members.
+    pub max_wait: Duration,
+}
+
+/// Why an engine can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The network failed.
+    #[error(transparent)]
+    Network(#[from] RunError),
+    /// A policy broke its contract.
+    #[error("a bug in policy {policy}: {what}")]
+    Policy {
+        /// Which plan.
+        policy: String,
+        /// What it did.
+        what: &'static str,
+    },
+    /// Items are there, but nothing can run: rows were leaked.
+    #[error("a bug in the engine: {items} items are in flight and nothing can run")]
+    Stalled {
+        /// How many.
+        items: usize,
+    },
+}
+
+/// Pools items into groups and resolves them on a network. One thread owns it.
+pub struct Engine<N, T> {
+    network: N,
+    plan: Box<dyn Plan>,
+    thresholds: Thresholds,
+    settings: Settings,
+    grouper: Grouper<usize>,
+    items: Slab<Item<T>>,
+    groups: Slab<Group>,
+    rows: Vec<Rows>,
+    arrivals: VecDeque<usize>,
+    merges: Vec<Vec<Lane<(usize, Members)>>>,
+    tests: Vec<Lane<(usize, Ask)>>,
+    judged: Vec<Judged<T>>,
+    stats: Stats,
+    step: Step,
+    members: Vec<i64>,
+    scores: Vec<f32>,
+}
+
+struct Item<T> {
+    payload: T,
+    image: Vec<f32>,
+    row: Option<usize>,
+    /// Group and position, once grouped.
+    place: Option<usize>,
+    pending: u16,
+    tests: u16,
+    rounds: u8,
+    score: f32,
+    arity: u8,
+    passed: Vec<(usize, f32)>,
+}
+
+/// A run that could be made now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Run {
+    Embed,
+    Merge { level: usize, lane: usize },
+    Score { lane: usize },
+}
+
+impl<N: Network, T> Engine<N, T> {
+    /// An engine with nothing in it. The plan's group size must be at most [`MAX_GROUP`] and at most the rows of level 0.
+    pub fn new(network: N, plan: Box<dyn Plan>, thresholds: Thresholds, settings: Settings) -> Self {
+        let form = network.form();
+        let lanes = MAX_GROUP + 1;
+        let stages = form.levels.len() + 1;
+        Self {
+            grouper: Grouper::new(plan.group_size().min(form.levels[0].rows), settings.max_wait),
+            rows: form.levels.iter().map(|l| Rows::new(l.rows)).collect(),
+            merges: form.levels.iter().map(|_| (0..lanes).map(|_| Lane::default()).collect()).collect(),
+            tests: (0..lanes).map(|_| Lane::default()).collect(),
+            stats: Stats { stages: vec![StageStats::default(); stages], ..Stats::default() },
+            network,
+            plan,
+            thresholds,
+            settings,
+            items: Slab::new(),
+            groups: Slab::new(),
+            arrivals: VecDeque::new(),
+            judged: Vec::new(),
+            step: Step::default(),
+            members: Vec::new(),
+            scores: Vec::new(),
+        }
+    }
+
+    /// Runs every stage at every bucket and arity that the plan uses, so that no item pays for a first run.
+    ///
+    /// # Errors
+    /// [`EngineError::Network`].
+    pub fn warm_up(&mut self, image_len: usize) -> Result<(), EngineError> {
+        let blank = vec![0.0; image_len];
+        let form = self.network.form().clone();
+        let batches = match self.settings.buckets.is_empty() {
+            true => vec![1, self.settings.preferred_batch, self.settings.max_batch],
+            false => self.settings.buckets.clone(),
+        };
+        for batch in batches {
+            self.network.embed(&vec![&blank[..]; batch.min(form.levels[0].rows)], 0)?;
+            for level in 1..form.levels.len() {
+                let arity = form.levels[level].fan_in;
+                self.network.merge(level, &vec![0; batch.min(form.levels[level].rows) * arity], arity, 0)?;
+            }
+            for arity in self.plan.arities() {
+                let rows = arity.div_ceil(form.span(form.top()));
+                self.scores.clear();
+                let arity = self.lane(rows);
+                self.network.score(&vec![0; batch * arity], arity, &mut self.scores)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether another item can be taken: its row is the bound on items in flight.
+    pub fn has_room(&self) -> bool {
+        self.items.len() < self.network.form().levels[0].rows
+    }
+
+    /// Items in flight.
+    pub fn in_flight(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Takes an item. Call only while [`Engine::has_room`].
+    ///
+    /// # Errors
+    /// [`EngineError::Policy`] if the plan's policy breaks its contract.
+    pub fn offer(&mut self, image: Vec<f32>, payload: T, now: Instant) -> Result<(), EngineError> {
+        let item = Item {
+            payload,
+            image,
+            row: None,
+            place: None,
+            pending: 0,
+            tests: 0,
+            rounds: 0,
+            score: f32::NAN,
+            arity: 0,
+            passed: Vec::new(),
+        };
+        let id = self.items.insert(item);
+        self.stats.items += 1;
+        self.arrivals.push_back(id);
+        match self.grouper.push(id, now) {
+            Some(items) => self.form_group(items),
+            None => Ok(()),
+        }
+    }
+
+    /// Closes the open group if its time is up.
+    ///
+    /// # Errors
+    /// As [`Engine::offer`].
+    pub fn expire(&mut self, now: Instant) -> Result<(), EngineError> {
+        self.grouper.expire(now).map_or(Ok(()), |items| self.form_group(items))
+    }
+
+    /// Closes the open group as it is.
+    ///
+    /// # Errors
+    /// As [`Engine::offer`].
+    pub fn flush(&mut self) -> Result<(), EngineError> {
+        self.grouper.flush().map_or(Ok(()), |items| self.form_group(items))
+    }
+
+    /// When the open group must be closed, if there is one.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.grouper.deadline()
+    }
+
+    /// Runs one stage once, if any job waits. False if there was nothing to do.
+    ///
+    /// # Errors
+    /// [`EngineError`]: the engine must then be thrown away; items in it have no verdict.
+    pub fn step(&mut self) -> Result<bool, EngineError> {
+        let Some(run) = self.next_run() else {
+            return match self.groups.is_empty() {
+                true => Ok(false),
+                false => Err(EngineError::Stalled { items: self.items.len() }),
+            };
+        };
+        match run {
+            Run::Embed => self.run_embed()?,
+            Run::Merge { level, lane } => self.run_merge(level, lane)?,
+            Run::Score { lane } => self.run_score(lane)?,
+        }
+        Ok(true)
+    }
+
+    /// Items that got their verdict since the last call.
+    pub fn judged(&mut self) -> impl Iterator<Item = Judged<T>> + '_ {
+        self.judged.drain(..)
+    }
+
+    /// What was done so far.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The network.
+    pub fn network(&self) -> &N {
+        &self.network
+    }
+
+    /// The run with the fullest batch (a batch counts as full from the preferred size on); of equals the one of the latest round, then
+    /// the deepest stage.
+    fn next_run(&self) -> Option<Run> {
+        let full = self.settings.preferred_batch;
+        let top = self.merges.len();
+        let embed = self.arrivals.len().min(self.rows[0].available());
+        let embed = (embed, 0, 0, Run::Embed);
+        let merges = self.merges.iter().enumerate().flat_map(|(level, lanes)| {
+            let room = self.rows[level].available();
+            lanes.iter().enumerate().map(move |(lane, l)| (l.len().min(room), l.round(), level, Run::Merge { level, lane }))
+        });
+        let merges = merges.skip(MAX_GROUP + 1);
+        let tests = self.tests.iter().enumerate().map(|(lane, l)| (l.len(), l.round(), top, Run::Score { lane }));
+        std::iter::once(embed)
+            .chain(merges)
+            .chain(tests)
+            .filter(|&(jobs, ..)| jobs > 0)
+            .max_by_key(|&(jobs, round, depth, _)| (jobs.min(full), round, depth))
+            .map(|(.., run)| run)
+    }
+
+    /// How many rows to compute for `jobs` waiting ones: all that fit in a batch, rounded up to a bucket.
+    fn batch(&self, jobs: usize) -> usize {
+        let jobs = jobs.min(self.settings.max_batch);
+        self.settings.buckets.iter().copied().find(|&b| b >= jobs).unwrap_or(jobs)
+    }
+
+    /// The arity that a row of `arity` members is padded to.
+    fn lane(&self, arity: usize) -> usize {
+        if self.network.form().repeats { arity.next_power_of_two().min(MAX_GROUP) } else { arity }
+    }
+
+    fn form_group(&mut self, items: Vec<usize>) -> Result<(), EngineError> {
+        let size = items.len();
+        let unready = items.iter().filter(|&&id| self.items[id].row.is_none()).count();
+        let mut step = std::mem::take(&mut self.step);
+        step.reset();
+        let mut policy = self.plan.policy();
+        policy.start(size, &mut step);
+        let open = Members::first(size);
+        let group = Group { items, open, policy, unready, running: 0, blocked: Vec::new(), nodes: Vec::new() };
+        let id = self.groups.insert(group);
+        for &item in &self.groups[id].items {
+            self.items[item].place = Some(id);
+        }
+        self.stats.groups += 1;
+        self.apply(id, step)
+    }
+
+    /// Carries out what a policy wants.
+    fn apply(&mut self, id: usize, mut step: Step) -> Result<(), EngineError> {
+        let asked = step.tests.iter().fold(Members::NONE, |all, ask| all.union(ask.members));
+        let verdicts = step.flagged.union(step.cleared);
+        let open = self.groups[id].open;
+        if !asked.union(verdicts).without(open).is_empty()
+            || !asked.intersection(verdicts).is_empty()
+            || !step.flagged.intersection(step.cleared).is_empty()
+        {
+            return Err(self.broken("it spoke of a member that has its verdict, or gave two"));
+        }
+        for ask in step.tests.drain(..) {
+            if ask.members.is_empty() {
+                return Err(self.broken("it asked for a test of nobody"));
+            }
+            Stats::count(&mut self.stats.tests_by_round, ask.round);
+            for position in ask.members.iter() {
+                self.items[self.groups[id].items[position]].pending += 1;
+            }
+            self.groups[id].running += 1;
+            self.dispatch(id, ask);
+        }
+        for position in verdicts.iter() {
+            self.settle(id, position, !step.flagged.intersection(Members::only(position)).is_empty())?;
+        }
+        self.step = step;
+        let group = &self.groups[id];
+        if group.running > 0 {
+            return Ok(());
+        }
+        if !group.open.is_empty() {
+            return Err(self.broken("it stopped before every member had its verdict"));
+        }
+        for node in self.groups.remove(id).nodes {
+            if let Some(row) = node.row {
+                self.rows[node.level].give(row);
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues a test if its rows are there, or else what it waits for.
+    fn dispatch(&mut self, id: usize, ask: Ask) {
+        let form = self.network.form();
+        let group = &mut self.groups[id];
+        group.want(form, ask.members);
+        if group.has_rows(form, form.top(), ask.members) {
+            let lane = self.lane(Group::arity(self.network.form(), self.network.form().top(), ask.members));
+            self.tests[lane].push(ask.round, (id, ask));
+            return;
+        }
+        group.blocked.push(ask);
+        self.queue_merges(id, ask.round);
+    }
+
+    /// Queues the merges of a group whose rows are there.
+    fn queue_merges(&mut self, id: usize, round: u8) {
+        let form = self.network.form();
+        let group = &mut self.groups[id];
+        let ready: Vec<usize> = (0..group.nodes.len())
+            .filter(|&n| !group.nodes[n].queued && group.has_rows(form, group.nodes[n].level - 1, group.nodes[n].members))
+            .collect();
+        for n in ready {
+            let node = &mut group.nodes[n];
+            node.queued = true;
+            let (level, members) = (node.level, node.members);
+            let arity = Group::arity(form, level - 1, members);
+            let lane = if form.repeats { arity.next_power_of_two().min(MAX_GROUP) } else { arity };
+            self.merges[level][lane].push(round, (id, members));
+        }
+    }
+
+    /// Looks again at what a group's tests waited for.
+    fn unblock(&mut self, id: usize) {
+        let form = self.network.form();
+        let group = &mut self.groups[id];
+        let blocked = std::mem::take(&mut group.blocked);
+        let round = blocked.iter().map(|a| a.round).max().unwrap_or(1);
+        let (ready, blocked): (Vec<Ask>, Vec<Ask>) =
+            blocked.into_iter().partition(|ask| group.has_rows(form, form.top(), ask.members));
+        group.blocked = blocked;
+        for ask in ready {
+            let lane = self.lane(Group::arity(self.network.form(), self.network.form().top(), ask.members));
+            self.tests[lane].push(ask.round, (id, ask));
+        }
+        self.queue_merges(id, round);
+    }
+
+    fn run_embed(&mut self) -> Result<(), EngineError> {
+        let wanted = self.batch(self.arrivals.len());
+        let run = self.rows[0].take(wanted);
+        // A run shorter than the batch (rows are scattered) is cut to a bucket that was warmed.
+        let batch = self.settings.buckets.iter().rev().copied().find(|&b| b <= run.len()).unwrap_or(run.len());
+        let count = batch.min(self.arrivals.len());
+        let ids: Vec<usize> = self.arrivals.drain(..count).collect();
+        let mut images: Vec<&[f32]> = ids.iter().map(|&id| &self.items[id].image[..]).collect();
+        images.resize(batch, images[count - 1]);
+        let start = Instant::now();
+        self.network.embed(&images, run.start)?;
+        let macs = self.network.form().levels[0].macs;
+        account(&mut self.stats.stages[0], start, count, batch, macs);
+        for row in run.clone().skip(count) {
+            self.rows[0].give(row);
+        }
+        for (&id, row) in ids.iter().zip(run) {
+            let item = &mut self.items[id];
+            item.row = Some(row);
+            item.image = Vec::new();
+            let Some(group) = item.place else { continue };
+            self.groups[group].unready -= 1;
+            if self.groups[group].unready == 0 {
+                self.unblock(group);
+            }
+        }
+        Ok(())
+    }
+
+    fn run_merge(&mut self, level: usize, lane: usize) -> Result<(), EngineError> {
+        let wanted = self.batch(self.merges[level][lane].len());
+        let run = self.rows[level].take(wanted);
+        let batch = self.settings.buckets.iter().rev().copied().find(|&b| b <= run.len()).unwrap_or(run.len());
+        let mut jobs = Vec::with_capacity(batch);
+        let mut members = std::mem::take(&mut self.members);
+        members.clear();
+        let form = self.network.form();
+        while jobs.len() < batch {
+            let Some((id, who)) = self.merges[level][lane].pop() else { break };
+            self.groups[id].rows(form, level - 1, who, |item| self.items[item].row.unwrap_or_default(), &mut members);
+            pad(&mut members, (jobs.len() + 1) * lane);
+            jobs.push((id, who));
+        }
+        pad_batch(&mut members, lane, batch);
+        let start = Instant::now();
+        self.network.merge(level, &members, lane, run.start)?;
+        let macs = self.network.form().levels[level].macs;
+        account(&mut self.stats.stages[level], start, jobs.len(), batch, macs);
+        self.members = members;
+        for row in run.clone().skip(jobs.len()) {
+            self.rows[level].give(row);
+        }
+        for (&(id, who), row) in jobs.iter().zip(run) {
+            let mut nodes = self.groups[id].nodes.iter_mut();
+            if let Some(node) = nodes.find(|n: &&mut Node| n.level == level && n.members == who) {
+                node.row = Some(row);
+            }
+            self.unblock(id);
+        }
+        Ok(())
+    }
+
+    fn run_score(&mut self, lane: usize) -> Result<(), EngineError> {
+        let batch = self.batch(self.tests[lane].len());
+        let mut jobs = Vec::with_capacity(batch);
+        let mut members = std::mem::take(&mut self.members);
+        members.clear();
+        let form = self.network.form();
+        while jobs.len() < batch {
+            let Some((id, ask)) = self.tests[lane].pop() else { break };
+            let row_of = |item: usize| self.items[item].row.unwrap_or_default();
+            self.groups[id].rows(form, form.top(), ask.members, row_of, &mut members);
+            pad(&mut members, (jobs.len() + 1) * lane);
+            jobs.push((id, ask));
+        }
+        pad_batch(&mut members, lane, batch);
+        let (labels, macs, stage) = (form.labels, form.score_macs, form.levels.len());
+        let mut scores = std::mem::take(&mut self.scores);
+        scores.clear();
+        let start = Instant::now();
+        self.network.score(&members, lane, &mut scores)?;
+        account(&mut self.stats.stages[stage], start, jobs.len(), batch, macs);
+        self.members = members;
+        for (&(id, ask), scores) in jobs.iter().zip(scores.chunks(labels)) {
+            self.observe(id, ask, scores)?;
+        }
+        self.scores = scores;
+        Ok(())
+    }
+
+    /// Tells a group's policy what a test showed.
+    fn observe(&mut self, id: usize, ask: Ask, scores: &[f32]) -> Result<(), EngineError> {
+        let arity = ask.members.len();
+        let outcome = self.thresholds.outcome(arity, scores);
+        let group = &mut self.groups[id];
+        group.running -= 1;
+        for position in ask.members.iter() {
+            let item = &mut self.items[group.items[position]];
+            item.pending -= 1;
+            item.tests += 1;
+            item.rounds = ask.round;
+            item.score = outcome.score;
+            item.arity = arity as u8;
+        }
+        if outcome.positive {
+            Stats::count(&mut self.stats.positives_by_round, ask.round);
+            if arity == 1 && let Some(position) = ask.members.iter().next() {
+                self.items[group.items[position]].passed = self.thresholds.passed(scores);
+            }
+        }
+        let mut step = std::mem::take(&mut self.step);
+        step.reset();
+        self.groups[id].policy.observe(ask, outcome, &mut step);
+        self.apply(id, step)
+    }
+
+    /// Gives a member its verdict and frees its row.
+    fn settle(&mut self, id: usize, position: usize, flagged: bool) -> Result<(), EngineError> {
+        let group = &mut self.groups[id];
+        group.open = group.open.without(Members::only(position));
+        let item = self.items.remove(group.items[position]);
+        if item.pending > 0 {
+            return Err(self.broken("it gave a verdict while a test of the member was outstanding"));
+        }
+        if let Some(row) = item.row {
+            self.rows[0].give(row);
+        }
+        let verdict = match flagged {
+            true if item.score.is_nan() => {
+                Verdict::Failed(Failure::new(Reason::ScoreNotFinite, "the network's score is not a number"))
+            }
+            true => Verdict::Flagged(item.passed),
+            false => Verdict::Cleared,
+        };
+        let (tests, rounds, score, arity) = (item.tests, item.rounds, item.score, item.arity);
+        self.judged.push(Judged { payload: item.payload, verdict, tests, rounds, score, arity });
+        Ok(())
+    }
+
+    fn broken(&self, what: &'static str) -> EngineError {
+        EngineError::Policy { policy: self.plan.describe(), what }
+    }
+}
+
+fn account(stage: &mut StageStats, start: Instant, rows: usize, batch: usize, macs: u64) {
+    stage.runs += 1;
+    stage.rows += rows as u64;
+    stage.padding += (batch - rows) as u64;
+    stage.seconds += start.elapsed().as_secs_f64();
+    stage.macs += rows as u64 * macs;
+}
+
+/// Repeats the last member until there are `len`.
+fn pad(members: &mut Vec<i64>, len: usize) {
+    if let Some(&last) = members.last() {
+        members.resize(len, last);
+    }
+}
+
+/// Repeats the last test until there are `batch`.
+fn pad_batch(members: &mut Vec<i64>, arity: usize, batch: usize) {
+    while !members.is_empty() && members.len() < batch * arity {
+        members.extend_from_within(members.len() - arity..);
+    }
+}

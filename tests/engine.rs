@@ -1,0 +1,250 @@
+//! The engine through its public surface, on networks whose scores are scripted.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use dorfman::engine::{
+    Engine, EngineError, Form, Judged, Level, Network, NullNetwork, RunError, ScriptedNetwork, Settings, Verdict, single_label_form,
+};
+use dorfman::message::Reason;
+use dorfman::retest::{Ask, Individual, Members, MultiRound, Outcome, Plan, Policy, Step, Thresholds};
+use proptest::prelude::*;
+
+const WAIT: Duration = Duration::from_millis(200);
+
+fn settings() -> Settings {
+    Settings { max_batch: 8, preferred_batch: 4, buckets: vec![], max_wait: WAIT }
+}
+
+fn engine(form: Form, plan: impl Plan + 'static) -> Engine<ScriptedNetwork, usize> {
+    Engine::new(ScriptedNetwork::new(form), Box::new(plan), Thresholds::constant(0.5), settings())
+}
+
+/// Offers every image as soon as there is room, runs until nothing is left, and gives the verdicts by item.
+fn drive<N: Network>(engine: &mut Engine<N, usize>, images: &[f32]) -> BTreeMap<usize, Judged<usize>> {
+    let now = Instant::now();
+    let mut verdicts = BTreeMap::new();
+    let mut next = images.iter().copied().enumerate().peekable();
+    loop {
+        while engine.has_room() {
+            let Some((i, suspicion)) = next.next() else { break };
+            engine.offer(vec![suspicion], i, now).unwrap();
+        }
+        if next.peek().is_none() {
+            engine.flush().unwrap();
+        }
+        let ran = engine.step().unwrap();
+        for judged in engine.judged() {
+            assert!(verdicts.insert(judged.payload, judged).is_none(), "two verdicts for an item");
+        }
+        if !ran && next.peek().is_none() {
+            assert_eq!(engine.in_flight(), 0);
+            return verdicts;
+        }
+    }
+}
+
+fn flagged(verdicts: &BTreeMap<usize, Judged<usize>>) -> Vec<usize> {
+    verdicts.iter().filter(|(_, j)| matches!(j.verdict, Verdict::Flagged(_))).map(|(&i, _)| i).collect()
+}
+
+/// A pixel network (one level, free to fill), a feature network, a tree of pairs, a tree of pairs of pairs.
+fn forms() -> impl Strategy<Value = Form> {
+    (0usize..4, 16usize..80, any::<bool>()).prop_map(|(extra, rows, repeats)| {
+        let mut levels = vec![Level { fan_in: 1, rows, macs: u64::from(extra > 0) }];
+        for _ in 1..extra {
+            levels.push(Level { fan_in: 2, rows: rows * 4, macs: 10 });
+        }
+        Form { levels, labels: 1, score_macs: 100, repeats }
+    })
+}
+
+fn plans() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::btree_set(2usize..=16, 0..4).prop_map(|s| s.into_iter().rev().chain([1]).collect())
+}
+
+proptest! {
+    /// Whatever the form of the network, the plan, the batch sizes and the stream: every item gets one verdict, and with scores
+    /// that tell the truth it is the right one.
+    #[test]
+    fn every_item_gets_the_right_verdict(
+        form in forms(),
+        chain in plans(),
+        positives in prop::collection::vec(prop::bool::weighted(0.1), 0..300),
+        max_batch in 1usize..20,
+        buckets in prop::bool::ANY,
+    ) {
+        let buckets = if buckets { vec![1, 2, 4, 8, 16, 32] } else { vec![] };
+        let settings = Settings { max_batch, preferred_batch: max_batch.min(4), buckets, max_wait: WAIT };
+        let plan = MultiRound::new(&chain).unwrap();
+        let mut engine = Engine::new(ScriptedNetwork::new(form), Box::new(plan), Thresholds::constant(0.5), settings);
+        engine.warm_up(1).unwrap();
+        let images: Vec<f32> = positives.iter().map(|&p| if p { 0.9 } else { 0.1 }).collect();
+        let verdicts = drive(&mut engine, &images);
+        let expected: Vec<usize> = (0..images.len()).filter(|&i| positives[i]).collect();
+        prop_assert_eq!(verdicts.len(), images.len());
+        prop_assert_eq!(flagged(&verdicts), expected);
+        prop_assert_eq!(engine.stats().items, images.len() as u64);
+    }
+}
+
+#[test]
+fn a_clean_group_costs_one_test_and_a_positive_one_is_taken_apart() {
+    let mut e = engine(single_label_form(64, 10, 100), MultiRound::new(&[16, 4, 1]).unwrap());
+    let mut images = vec![0.0; 32];
+    images[21] = 0.7;
+    let verdicts = drive(&mut e, &images);
+    assert_eq!(flagged(&verdicts), [21]);
+    assert_eq!(e.stats().tests_by_round, [2, 4, 4]);
+    assert_eq!(e.stats().positives_by_round, [1, 1, 1]);
+    assert_eq!(e.stats().macs(), 32 * 10 + 10 * 100);
+    assert_eq!(verdicts[&21].verdict, Verdict::Flagged(vec![(0, 0.7)]));
+    assert_eq!((verdicts[&21].tests, verdicts[&21].rounds, verdicts[&21].arity), (3, 3, 1));
+    assert_eq!((verdicts[&0].tests, verdicts[&0].rounds, verdicts[&0].arity), (1, 1, 16));
+    assert_eq!((verdicts[&16].tests, verdicts[&16].arity), (2, 4));
+}
+
+#[test]
+fn a_tree_merges_pairs_once_and_retests_use_them_again() {
+    let levels = vec![Level { fan_in: 1, rows: 16, macs: 1 }, Level { fan_in: 2, rows: 24, macs: 10 }];
+    let form = Form { levels, labels: 1, score_macs: 100, repeats: true };
+    let mut e = engine(form, MultiRound::new(&[8, 4, 1]).unwrap());
+    let mut images = vec![0.0; 8];
+    images[5] = 1.0;
+    let verdicts = drive(&mut e, &images);
+    assert_eq!(flagged(&verdicts), [5]);
+    let stages = &e.stats().stages;
+    assert_eq!(stages[0].rows, 8, "each image once");
+    assert_eq!(stages[1].rows, 4 + 4, "four pairs, re-used by the two fours, and four images alone");
+    assert_eq!(stages[2].rows, 1 + 2 + 4);
+}
+
+#[test]
+fn a_short_group_is_tested_when_its_time_is_up() {
+    let mut e = engine(single_label_form(64, 1, 1), MultiRound::new(&[16, 1]).unwrap());
+    let start = Instant::now();
+    for i in 0..3 {
+        e.offer(vec![0.0], i, start).unwrap();
+    }
+    while e.step().unwrap() {}
+    assert_eq!(e.judged().count(), 0, "features are computed, the group still waits for members");
+    assert_eq!(e.deadline(), Some(start + WAIT));
+    e.expire(start + WAIT).unwrap();
+    while e.step().unwrap() {}
+    assert_eq!(e.judged().count(), 3);
+    assert_eq!(e.stats().tests_by_round, [1]);
+}
+
+#[test]
+fn the_rows_bound_the_items_in_flight() {
+    let mut e = engine(single_label_form(4, 1, 1), MultiRound::new(&[4, 1]).unwrap());
+    for i in 0..4 {
+        assert!(e.has_room());
+        e.offer(vec![0.0], i, Instant::now()).unwrap();
+    }
+    assert!(!e.has_room());
+    while e.step().unwrap() {}
+    assert!(e.has_room());
+}
+
+#[test]
+fn a_group_with_an_unreadable_score_is_taken_apart_and_only_the_culprit_fails() {
+    let mut e = engine(single_label_form(16, 1, 1), MultiRound::new(&[8, 1]).unwrap());
+    let mut images = [0.0; 8];
+    images[3] = f32::NAN;
+    let verdicts = drive(&mut e, &images);
+    let Verdict::Failed(failure) = &verdicts[&3].verdict else { panic!("{:?}", verdicts[&3]) };
+    assert_eq!(failure.reason, Reason::ScoreNotFinite);
+    assert!(verdicts.iter().all(|(&i, j)| i == 3 || j.verdict == Verdict::Cleared));
+}
+
+#[test]
+fn tests_of_several_groups_share_a_run() {
+    let settings = Settings { max_batch: 64, preferred_batch: 64, ..settings() };
+    let network = NullNetwork::new(single_label_form(64, 1, 1));
+    let mut e = Engine::new(network, Box::new(MultiRound::new(&[4, 1]).unwrap()), Thresholds::constant(0.5), settings);
+    for i in 0..64 {
+        e.offer(vec![0.0], i, Instant::now()).unwrap();
+    }
+    while e.step().unwrap() {}
+    assert_eq!((e.stats().stages[0].runs, e.stats().stages[1].runs), (1, 1));
+    assert_eq!(e.stats().stages[1].rows, 16);
+}
+
+#[test]
+fn individual_testing_flags_and_clears_alone() {
+    let mut e = engine(single_label_form(8, 1, 1), Individual);
+    let verdicts = drive(&mut e, &[0.1, 0.9, 0.2, 0.5]);
+    assert_eq!(flagged(&verdicts), [1, 3]);
+    assert_eq!(e.stats().tests_by_round, [4]);
+}
+
+struct Failing(ScriptedNetwork);
+
+impl Network for Failing {
+    fn form(&self) -> &Form {
+        self.0.form()
+    }
+    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
+        self.0.embed(images, first)
+    }
+    fn merge(&mut self, _: usize, _: &[i64], _: usize, _: usize) -> Result<(), RunError> {
+        Ok(())
+    }
+    fn score(&mut self, _: &[i64], _: usize, _: &mut Vec<f32>) -> Result<(), RunError> {
+        Err(RunError { stage: 1, message: "out of memory".into() })
+    }
+}
+
+#[test]
+fn a_failing_network_gives_no_verdict() {
+    let network = Failing(ScriptedNetwork::new(single_label_form(8, 1, 1)));
+    let mut e = Engine::new(network, Box::new(Individual), Thresholds::constant(0.5), settings());
+    e.offer(vec![0.0], 0, Instant::now()).unwrap();
+    assert!(e.step().unwrap());
+    assert!(matches!(e.step(), Err(EngineError::Network(_))));
+    assert_eq!(e.judged().count(), 0);
+}
+
+/// Clears everyone while their test still runs.
+struct Hasty;
+
+impl Policy for Hasty {
+    fn start(&mut self, size: usize, step: &mut Step) {
+        step.test(Members::first(size), 1);
+        step.test(Members::only(0), 1);
+    }
+    fn observe(&mut self, test: Ask, _: Outcome, step: &mut Step) {
+        step.cleared = test.members;
+    }
+}
+
+impl Plan for Hasty {
+    fn group_size(&self) -> usize {
+        2
+    }
+    fn policy(&self) -> Box<dyn Policy> {
+        Box::new(Hasty)
+    }
+    fn arities(&self) -> Vec<usize> {
+        vec![2, 1]
+    }
+    fn describe(&self) -> String {
+        "hasty".into()
+    }
+}
+
+#[test]
+fn a_policy_that_breaks_its_contract_stops_the_engine() {
+    let mut e = engine(single_label_form(8, 1, 1), Hasty);
+    e.offer(vec![0.0], 0, Instant::now()).unwrap();
+    e.offer(vec![0.0], 1, Instant::now()).unwrap();
+    let error = loop {
+        match e.step() {
+            Ok(true) => {}
+            Ok(false) => panic!("the engine went on"),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().contains("hasty"), "{error}");
+}
