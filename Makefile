@@ -1,0 +1,49 @@
+# Everything is built in release mode: one set of compiled dependencies, and tests at the speed of what is shipped.
+CARGO ?= cargo
+# Empty it (make test CARGO_FLAGS=) to let cargo write Cargo.lock while dependencies are being changed.
+CARGO_FLAGS ?= --locked
+# Debian's interpreter, since Debian's torch is built for it.
+PYTHON ?= /usr/bin/python3
+# Without these, OpenMP's threads spin against each other: up to 8 times slower.
+TRAINING_ENV = PYTHONPATH=training PYTHONDONTWRITEBYTECODE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0
+
+.DEFAULT_GOAL := help
+# The setups share apt, and two cores are soon busy: one after another.
+.NOTPARALLEL:
+.PHONY: help demo test test-rust test-training bench lint doc train build
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup-build setup-onnxruntime setup-dataset build ## find the rare images of a stream, here, in one command
+	target/release/dorfman demo
+
+build: ## build the worker, target/release/dorfman
+	$(CARGO) build --release $(CARGO_FLAGS)
+
+# The Rust tests come last, so that the last line says how they went.
+test: setup-build setup-onnxruntime setup-dataset setup-kafka lint doc test-training build test-rust ## run every check and test
+
+test-rust: setup-build setup-onnxruntime setup-dataset setup-kafka ## run the Rust tests
+	$(CARGO) test --release $(CARGO_FLAGS) --doc
+	$(CARGO) test --release $(CARGO_FLAGS) --lib --bins --tests
+
+test-training: setup-python setup-dataset ## run the tests of training/
+	$(TRAINING_ENV) $(PYTHON) -m pytest training/tests -q -p no:cacheprovider
+
+bench: setup-build setup-onnxruntime setup-dataset ## measure, and print each figure
+	$(CARGO) run --release $(CARGO_FLAGS) -- bench
+
+lint: setup-build setup-lint ## check formatting, clippy and the shell scripts
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release $(CARGO_FLAGS) --all-targets -- -D warnings
+	shellcheck scripts/*.sh .ci/run
+
+doc: setup-build ## build the API documentation; warnings are errors
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release $(CARGO_FLAGS) --no-deps
+
+train: setup-python setup-dataset ## train, calibrate and export the bundle that ships
+	$(TRAINING_ENV) $(PYTHON) -m dorfman_training make-bundle training/configs/fashion-bag.toml
+
+setup-%: ## fetch one thing that's needed; scripts/setup.sh lists them
+	@scripts/setup.sh $*

@@ -1,0 +1,243 @@
+#!/usr/bin/env bash
+# Fetches what building, testing and showing Dorfman needs beyond cargo's own crates.
+# Everything comes from package registries (apt, PyPI, Maven, Go modules) and, apt's packages apart, goes below .dorfman/.
+# Each target does nothing when its work is done, so the Makefile runs them every time.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+readonly root home="$root/.dorfman"
+
+readonly ONNXRUNTIME=1.31.1
+# One wheel an architecture; the library in it does not depend on the Python version that the wheel is for.
+declare -Ar ONNXRUNTIME_SHA256=(
+    [x86_64]=74a6a52994616c4d18b33db1e13c226333a70a6ba07480a5cab9c2a50dff1430
+    [aarch64]=dcaedc50333876f3829ab966b242147f0e548229e29c36fe44622ecf748c25ee
+)
+readonly HELM=v4.0.1
+readonly KUBERNETES_VALIDATE=1.37.0
+readonly CHECK_JSONSCHEMA=0.39.0
+readonly YAMLLINT=1.38.0
+
+usage() {
+    cat <<'USAGE'
+usage: scripts/setup.sh TARGET...
+
+  build                the C toolchain that librdkafka and the TLS crates are built with; checks cargo's version
+  onnxruntime          ONNX Runtime's shared library, in .dorfman/onnxruntime/lib
+  dataset              Fashion-MNIST (MIT), in /usr/share/datasets
+  kafka                a real Kafka broker for the tests, in .dorfman/kafka/libs; Java, if there is none
+  python               PyTorch and pytest from the distribution, for training/
+  lint                 shellcheck
+  helm                 Helm, in .dorfman/bin
+  kubernetes-validate  Kubernetes and compose schemas with their validators, in .dorfman/venv
+  all                  every one of these
+USAGE
+}
+
+say() { printf 'setup: %s\n' "$*"; }
+
+die() {
+    printf 'setup: %s\n' "$*" >&2
+    exit 1
+}
+
+as_root() {
+    if [[ $EUID -eq 0 ]]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "must be root, or have sudo, for: $*"
+    fi
+}
+
+installed() {
+    [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+}
+
+updated=
+apt_install() {
+    local package missing=()
+    command -v apt-get >/dev/null || die "this system has no apt-get; install what Debian calls: $*"
+    for package in "$@"; do
+        installed "$package" || missing+=("$package")
+    done
+    [[ ${#missing[@]} -eq 0 ]] && return
+    say "installing ${missing[*]} (apt)"
+    if [[ -z $updated ]]; then
+        as_root apt-get update -qq
+        updated=yes
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# at_least HAVE WANT: whether version HAVE is WANT or newer.
+at_least() {
+    [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]
+}
+
+build() {
+    local command wanted have
+    for command in cc c++ make pkg-config; do
+        if ! command -v "$command" >/dev/null; then
+            apt_install build-essential pkg-config
+            break
+        fi
+    done
+    pkg-config --exists openssl || apt_install libssl-dev
+    [[ -e /etc/ssl/certs/ca-certificates.crt || ! -e /etc/debian_version ]] || apt_install ca-certificates
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+    command -v cargo >/dev/null || die "there is no cargo; install Rust $wanted or newer with rustup: https://rustup.rs"
+    have=$(cargo --version | cut -d ' ' -f 2)
+    at_least "$have" "$wanted" || die "cargo $have is too old, $wanted is needed: rustup update stable"
+    say "build: a C toolchain, OpenSSL's headers and cargo $have are there"
+}
+
+# A pip for downloading only; it installs nothing.
+need_pip() {
+    python3 -m pip --version >/dev/null 2>&1 || apt_install python3 python3-pip
+}
+
+onnxruntime() {
+    local machine sum folder="$home/onnxruntime" work wheel
+    machine=$(uname -m)
+    [[ $(uname -s) == Linux ]] || die "onnxruntime: only Linux is provided for; put the library of $ONNXRUNTIME where the configuration points"
+    sum=${ONNXRUNTIME_SHA256[$machine]:-}
+    [[ -n $sum ]] || die "onnxruntime: nothing is pinned for the architecture $machine"
+    if [[ -e $folder/lib/libonnxruntime.so && $(cat "$folder/VERSION" 2>/dev/null) == "$ONNXRUNTIME" ]]; then
+        say "onnxruntime: $ONNXRUNTIME is there"
+        return
+    fi
+    need_pip
+    say "onnxruntime: fetching $ONNXRUNTIME for $machine (PyPI)"
+    mkdir -p "$home"
+    work=$(mktemp -d "$home/onnxruntime.XXXXXX")
+    # shellcheck disable=SC2064 # the folder's name is wanted as it is now
+    trap "rm -rf '$work'" EXIT
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+        --implementation cp --python-version 3.13 --abi cp313 --platform "manylinux_2_28_$machine" \
+        --dest "$work" "onnxruntime==$ONNXRUNTIME"
+    wheel=$(echo "$work"/onnxruntime-*.whl)
+    echo "$sum  $wheel" | sha256sum --check --quiet || die "onnxruntime: the wheel is not the one that was pinned"
+    mkdir "$work/new" "$work/new/lib"
+    python3 - "$wheel" "$work/new" "$ONNXRUNTIME" <<'PYTHON'
+import pathlib, sys, zipfile
+
+wheel, folder, version = sys.argv[1:]
+with zipfile.ZipFile(wheel) as archive:
+    for name, to in [
+        (f"onnxruntime/capi/libonnxruntime.so.{version}", "lib/libonnxruntime.so"),
+        ("onnxruntime/LICENSE", "LICENSE"),
+        ("onnxruntime/ThirdPartyNotices.txt", "ThirdPartyNotices.txt"),
+    ]:
+        pathlib.Path(folder, to).write_bytes(archive.read(name))
+PYTHON
+    echo "$ONNXRUNTIME" >"$work/new/VERSION"
+    # The folder appears whole or not at all, so that an interrupted run is no finished one.
+    rm -rf "$folder"
+    mv "$work/new" "$folder"
+    rm -rf "$work"
+    trap - EXIT
+    say "onnxruntime: $ONNXRUNTIME is in .dorfman/onnxruntime"
+}
+
+dataset() {
+    local folder=/usr/share/datasets/fashion-mnist
+    [[ -d $folder ]] || apt_install dataset-fashion-mnist
+    say "dataset: Fashion-MNIST is in $folder"
+}
+
+kafka() {
+    local pom="$root/scripts/kafka/pom.xml" folder="$home/kafka" work version
+    version=$(sed -n '/<artifactId>kafka_/{n;s|.*<version>\(.*\)</version>.*|\1|p}' "$pom")
+    command -v java >/dev/null || apt_install default-jre-headless
+    if [[ -d $folder/libs && $(cat "$folder/VERSION" 2>/dev/null) == "$version" ]]; then
+        say "kafka: $version is there"
+        return
+    fi
+    command -v mvn >/dev/null || apt_install maven
+    say "kafka: fetching $version (Maven)"
+    mkdir -p "$home"
+    work=$(mktemp -d "$home/kafka.XXXXXX")
+    # shellcheck disable=SC2064
+    trap "rm -rf '$work'" EXIT
+    mvn --quiet --batch-mode -Dstyle.color=never --strict-checksums --file "$pom" dependency:copy-dependencies \
+        -DincludeScope=runtime -DoutputDirectory="$work/new/libs"
+    echo "$version" >"$work/new/VERSION"
+    rm -rf "$folder"
+    mv "$work/new" "$folder"
+    rm -rf "$work"
+    trap - EXIT
+    say "kafka: $version is in .dorfman/kafka"
+}
+
+python() {
+    # Debian's torch is built for Debian's interpreter, whatever other python3 comes first in PATH.
+    /usr/bin/python3 -c 'import torch, numpy, PIL, pytest' 2>/dev/null ||
+        apt_install python3 python3-torch python3-numpy python3-pil python3-pytest
+    say "python: torch, numpy, pillow and pytest are there for /usr/bin/python3"
+}
+
+lint() {
+    command -v shellcheck >/dev/null || apt_install shellcheck
+    say "lint: shellcheck is there"
+}
+
+helm() {
+    local have log
+    if [[ $("$home/bin/helm" version --template '{{.Version}}' 2>/dev/null) == "$HELM"* ]]; then
+        say "helm: $HELM is there"
+        return
+    fi
+    command -v go >/dev/null || apt_install golang-go
+    have=$(go env GOVERSION)
+    # From 1.21 on, go fetches the newer toolchain that a module asks for.
+    at_least "${have#go}" 1.21 || die "helm: $have is too old to build it; install Go 1.21 or newer"
+    say "helm: building $HELM (Go modules, some minutes)"
+    log=$(GOTOOLCHAIN=auto GOBIN="$home/bin" CGO_ENABLED=0 go install -ldflags '-s -w' "helm.sh/helm/v4/cmd/helm@$HELM" 2>&1) ||
+        die "helm: the build failed: $log"
+    say "helm: $HELM is in .dorfman/bin"
+}
+
+kubernetes_validate() {
+    local wanted="kubernetes-validate==$KUBERNETES_VALIDATE check-jsonschema==$CHECK_JSONSCHEMA yamllint==$YAMLLINT"
+    local folder="$home/venv"
+    if [[ $(cat "$folder/PACKAGES" 2>/dev/null) == "$wanted" ]]; then
+        say "kubernetes-validate: $KUBERNETES_VALIDATE is there"
+        return
+    fi
+    say "kubernetes-validate: installing $wanted (PyPI)"
+    rm -rf "$folder"
+    python3 -c 'import ensurepip' 2>/dev/null || apt_install python3 python3-venv
+    python3 -m venv "$folder"
+    # shellcheck disable=SC2086 # a list of packages
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check $wanted
+    echo "$wanted" >"$folder/PACKAGES"
+    say "kubernetes-validate: $KUBERNETES_VALIDATE is in .dorfman/venv"
+}
+
+[[ $# -gt 0 ]] || {
+    usage
+    exit 64
+}
+for target in "$@"; do
+    case $target in
+    build | onnxruntime | dataset | kafka | python | lint | helm) "$target" ;;
+    kubernetes-validate) kubernetes_validate ;;
+    all)
+        build
+        onnxruntime
+        dataset
+        kafka
+        python
+        lint
+        helm
+        kubernetes_validate
+        ;;
+    -h | --help | help) usage ;;
+    *)
+        usage >&2
+        die "no such target: $target"
+        ;;
+    esac
+done
