@@ -12,4 +12,5 @@ pub mod message;
 pub mod grouping;
 pub mod retest;
 pub mod engine;
+pub mod model;
 pub mod offsets;

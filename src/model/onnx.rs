@@ -1,0 +1,242 @@
+//! A bundle's stages as ONNX Runtime sessions, and the rows between them.
+
+use ort::session::Session;
+use ort::value::{TensorElementType, TensorRef, ValueType};
+
+use super::manifest::{Layout, Manifest, Merge};
+use super::{Bundle, Provider, Runtime, RuntimeError};
+use crate::engine::{Form, Level, Network, RunError};
+
+/// A network in ONNX Runtime. One thread owns it.
+///
+/// Rows lie in host memory. On the CPU a stage reads them where they are; on a GPU only the rows that a run names travel.
+#[derive(Debug)]
+pub struct OnnxNetwork {
+    form: Form,
+    sessions: Vec<Session>,
+    image: Shape,
+    levels: Vec<Store>,
+    batch: Vec<f32>,
+    compact: Option<Compact>,
+}
+
+/// A tensor's shape without its first axis.
+#[derive(Debug, Clone, PartialEq)]
+struct Shape(Vec<usize>);
+
+impl Shape {
+    fn len(&self) -> usize {
+        self.0.iter().product()
+    }
+
+    fn with(&self, rows: usize) -> Vec<usize> {
+        std::iter::once(rows).chain(self.0.iter().copied()).collect()
+    }
+}
+
+/// The rows of one level.
+#[derive(Debug)]
+struct Store {
+    shape: Shape,
+    values: Vec<f32>,
+}
+
+/// Scratch for sending only the rows that a run names.
+#[derive(Debug, Default)]
+struct Compact {
+    place: Vec<Option<usize>>,
+    members: Vec<i64>,
+    values: Vec<f32>,
+}
+
+impl OnnxNetwork {
+    /// Sessions for all stages, and `rows` rows at level 0 (and as many above as a group of any shape can need).
+    ///
+    /// # Errors
+    /// [`RuntimeError`]: the provider can't be had, or a stage's inputs and outputs are not those of `docs/bundle.md`.
+    pub fn new(bundle: &Bundle, runtime: &Runtime, provider: Provider, device: i32, rows: usize) -> Result<Self, RuntimeError> {
+        let manifest = &bundle.manifest;
+        let image = image_shape(manifest);
+        let last = manifest.stages.len() - 1;
+        let mut sessions = Vec::new();
+        for (i, stage) in manifest.stages.iter().enumerate() {
+            let path = bundle.dir.join(&stage.file);
+            let session = runtime.session(&path, provider, device)?;
+            let before = if i == 0 { &image.0 } else { manifest.stages[i - 1].features.as_ref().unwrap_or(&image.0) };
+            let after = stage.features.clone().unwrap_or_else(|| vec![manifest.labels.len()]);
+            check(&session, i, last, before, &after).map_err(|message| RuntimeError::Model { path, message })?;
+            sessions.push(session);
+        }
+        let form = form(manifest, rows);
+        let shapes = manifest.stages.iter().filter_map(|s| s.features.clone()).map(Shape);
+        let shapes: Vec<Shape> = if last == 0 { vec![image.clone()] } else { shapes.collect() };
+        let levels = shapes.into_iter().zip(&form.levels);
+        let levels = levels.map(|(shape, l)| Store { values: vec![0.0; shape.len() * l.rows], shape }).collect();
+        let compact = (provider != Provider::Cpu).then(Compact::default);
+        Ok(Self { form, sessions, image, levels, batch: Vec::new(), compact })
+    }
+
+    /// Sends only the rows that a run names, as a GPU does, whatever the provider.
+    pub fn with_compaction(mut self) -> Self {
+        self.compact = Some(Compact::default());
+        self
+    }
+
+    /// Bytes that the rows take.
+    pub fn bytes(&self) -> usize {
+        self.levels.iter().map(|l| l.values.len() * size_of::<f32>()).sum()
+    }
+
+    /// Runs a stage that merges rows of `level`; `keep` gets the output.
+    fn run_merging(&mut self, stage: usize, level: usize, members: &[i64], arity: usize) -> Result<Vec<f32>, RunError> {
+        let failed = |e: ort::Error| RunError { stage, message: e.to_string() };
+        let store = &self.levels[level];
+        let (values, members, rows) = match &mut self.compact {
+            None => (&store.values[..], members, store.values.len() / store.shape.len()),
+            Some(compact) => compact.gather(store, members),
+        };
+        let name = if self.levels.len() == 1 && self.sessions.len() == 1 { "images" } else { "features" };
+        let features = TensorRef::from_array_view((store.shape.with(rows), values)).map_err(failed)?;
+        let members = TensorRef::from_array_view(([members.len() / arity, arity], members)).map_err(failed)?;
+        let outputs = self.sessions[stage].run(ort::inputs![name => features, "members" => members]).map_err(failed)?;
+        let (_, out) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
+        Ok(out.to_vec())
+    }
+}
+
+impl Network for OnnxNetwork {
+    fn form(&self) -> &Form {
+        &self.form
+    }
+
+    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
+        let failed = |e: ort::Error| RunError { stage: 0, message: e.to_string() };
+        let wanted = self.image.len();
+        if let Some(image) = images.iter().find(|i| i.len() != wanted) {
+            return Err(RunError { stage: 0, message: format!("an image has {} values, {wanted} are wanted", image.len()) });
+        }
+        let store = &mut self.levels[0];
+        let width = store.shape.len();
+        let rows = &mut store.values[first * width..][..images.len() * width];
+        if self.sessions.len() == 1 {
+            rows.chunks_mut(width).zip(images).for_each(|(row, image)| row.copy_from_slice(image));
+            return Ok(());
+        }
+        self.batch.clear();
+        images.iter().for_each(|image| self.batch.extend_from_slice(image));
+        let batch = TensorRef::from_array_view((self.image.with(images.len()), &self.batch[..])).map_err(failed)?;
+        let outputs = self.sessions[0].run(ort::inputs!["images" => batch]).map_err(failed)?;
+        let (_, out) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
+        if out.len() != rows.len() {
+            return Err(RunError { stage: 0, message: format!("{} values came out, {} were expected", out.len(), rows.len()) });
+        }
+        rows.copy_from_slice(out);
+        Ok(())
+    }
+
+    fn merge(&mut self, level: usize, members: &[i64], arity: usize, first: usize) -> Result<(), RunError> {
+        let out = self.run_merging(level, level - 1, members, arity)?;
+        let store = &mut self.levels[level];
+        let width = store.shape.len();
+        let rows = &mut store.values[first * width..][..members.len() / arity * width];
+        if out.len() != rows.len() {
+            return Err(RunError { stage: level, message: format!("{} values came out, {} were expected", out.len(), rows.len()) });
+        }
+        rows.copy_from_slice(&out);
+        Ok(())
+    }
+
+    fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError> {
+        let stage = self.sessions.len() - 1;
+        let out = self.run_merging(stage, self.form.top(), members, arity)?;
+        let wanted = members.len() / arity * self.form.labels;
+        if out.len() != wanted {
+            return Err(RunError { stage, message: format!("{} scores came out, {wanted} were expected", out.len()) });
+        }
+        scores.extend_from_slice(&out);
+        Ok(())
+    }
+}
+
+impl Compact {
+    /// Copies each row that `members` names once and renumbers them.
+    fn gather(&mut self, store: &Store, members: &[i64]) -> (&[f32], &[i64], usize) {
+        let width = store.shape.len();
+        self.place.clear();
+        self.place.resize(store.values.len() / width, None);
+        self.members.clear();
+        self.values.clear();
+        let mut rows = 0;
+        for &member in members {
+            let row = member as usize;
+            let place = *self.place[row].get_or_insert_with(|| {
+                self.values.extend_from_slice(&store.values[row * width..][..width]);
+                rows += 1;
+                rows - 1
+            });
+            self.members.push(place as i64);
+        }
+        (&self.values, &self.members, rows)
+    }
+}
+
+fn image_shape(manifest: &Manifest) -> Shape {
+    let input = &manifest.input;
+    let (h, w, c) = (input.height as usize, input.width as usize, input.channels.count());
+    match input.layout {
+        Layout::Nchw => Shape(vec![c, h, w]),
+        Layout::Nhwc => Shape(vec![h, w, c]),
+    }
+}
+
+/// The chain's form. A level above 0 has a row for every set of members that can share one: 2^span - 1 for each `span` items, at most 4
+/// an item.
+fn form(manifest: &Manifest, rows: usize) -> Form {
+    let last = manifest.stages.len() - 1;
+    let mut levels = vec![Level { fan_in: 1, rows, macs: if last == 0 { 0 } else { manifest.stages[0].macs } }];
+    let mut span = 1usize;
+    for stage in manifest.stages.iter().take(last).skip(1) {
+        let fan_in = stage.fan_in.unwrap_or(2);
+        span = span.saturating_mul(fan_in);
+        let sets = if span < 5 { (rows * ((1 << span) - 1)).div_ceil(span) } else { rows * 4 };
+        levels.push(Level { fan_in, rows: sets, macs: stage.macs });
+    }
+    let repeats = manifest.merge == Merge::Max;
+    Form { levels, labels: manifest.labels.len(), score_macs: manifest.stages[last].macs, repeats }
+}
+
+/// Whether a session's inputs and outputs are those of its place in the chain.
+fn check(session: &Session, i: usize, last: usize, before: &[usize], after: &[usize]) -> Result<(), String> {
+    let float = TensorElementType::Float32;
+    let rows = if i == 0 { "images" } else { "features" };
+    has(session.inputs(), "input", rows, float, before)?;
+    if i > 0 || last == 0 {
+        has(session.inputs(), "input", "members", TensorElementType::Int64, &[])?;
+    }
+    has(session.outputs(), "output", if i == last { "scores" } else { "features" }, float, after)
+}
+
+/// Whether a named tensor is there with this type and, after the first axis, this shape. `members` has one free axis more.
+fn has(outlets: &[ort::value::Outlet], kind: &str, name: &str, ty: TensorElementType, shape: &[usize]) -> Result<(), String> {
+    let Some(outlet) = outlets.iter().find(|o| o.name() == name) else {
+        let names: Vec<&str> = outlets.iter().map(|o| o.name()).collect();
+        return Err(format!("there is no {kind} `{name}`, only {}", names.join(", ")));
+    };
+    let ValueType::Tensor { ty: found, shape: dims, .. } = outlet.dtype() else {
+        return Err(format!("{kind} `{name}` is no tensor"));
+    };
+    if *found != ty {
+        return Err(format!("{kind} `{name}` is of type {found}, must be {ty}"));
+    }
+    let wanted: Vec<i64> = if name == "members" { vec![-1] } else { shape.iter().map(|&d| d as i64).collect() };
+    let fits = dims.len() == wanted.len() + 1
+        && dims.iter().skip(1).zip(&wanted).all(|(&found, &wanted)| found < 0 || wanted < 0 || found == wanted);
+    if !fits {
+        return Err(format!("{kind} `{name}` has shape {dims:?}, the manifest makes it [N, {}]", dims_text(&wanted)));
+    }
+    Ok(())
+}
+
+fn dims_text(dims: &[i64]) -> String {
+    dims.iter().map(|d| if *d < 0 { "m".into() } else { d.to_string() }).collect::<Vec<_>>().join(", ")
+}
