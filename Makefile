@@ -10,7 +10,7 @@ TRAINING_ENV = PYTHONPATH=training PYTHONDONTWRITEBYTECODE=1 OMP_WAIT_POLICY=PAS
 .DEFAULT_GOAL := help
 # The setups share apt, and two cores are soon busy: one after another.
 .NOTPARALLEL:
-.PHONY: help demo test test-rust test-training bench lint doc train build
+.PHONY: help demo test test-rust test-training bench lint doc train check-deploy build
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ build: ## build the worker, target/release/dorfman
 	$(CARGO) build --release $(CARGO_FLAGS)
 
 # The Rust tests come last, so that the last line says how they went.
-test: setup-build setup-onnxruntime setup-dataset setup-kafka lint doc test-training build test-rust ## run every check and test
+test: setup-build setup-onnxruntime setup-dataset setup-kafka lint doc test-training build check-deploy test-rust ## run every check and test
 
 test-rust: setup-build setup-onnxruntime setup-dataset setup-kafka ## run the Rust tests
 	$(CARGO) test --release $(CARGO_FLAGS) --doc
@@ -44,6 +44,9 @@ doc: setup-build ## build the API documentation; warnings are errors
 
 train: setup-python setup-dataset ## train, calibrate and export the bundle that ships
 	$(TRAINING_ENV) $(PYTHON) -m dorfman_training make-bundle training/configs/fashion-bag.toml
+
+check-deploy: setup-helm setup-kubernetes-validate ## check the chart and the compose file, without a cluster
+	scripts/check-deploy.sh
 
 setup-%: ## fetch one thing that's needed; scripts/setup.sh lists them
 	@scripts/setup.sh $*
