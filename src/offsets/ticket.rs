@@ -39,7 +39,7 @@ impl Tracker {
         self.books().committable()
     }
 
-    /// Items taken and not resolved, lost ones included.
+    /// Items taken and neither resolved nor released; lost ones are among them.
     pub fn unresolved(&self) -> usize {
         self.books().unresolved()
     }
@@ -99,6 +99,7 @@ impl Ticket {
     /// Gives the item back on purpose: it stays unacknowledged and is read again by whoever gets the partition next.
     pub fn release(mut self) {
         self.settled = true;
+        self.tracker.books().release(self.offset);
     }
 
     /// False once the partition was revoked: its verdict is then somebody else's to give.
@@ -157,7 +158,7 @@ mod tests {
     fn a_released_ticket_is_not_acknowledged_and_not_lost() {
         let t = tracker();
         t.take(0).unwrap().release();
-        assert_eq!((t.committable(), t.lost()), (None, 0));
+        assert_eq!((t.committable(), t.unresolved(), t.lost()), (None, 0, 0));
     }
 
     #[test]

@@ -7,9 +7,19 @@ use std::collections::VecDeque;
 /// Offsets rise but need not be dense: compaction and transaction markers leave holes, over which the watermark steps.
 #[derive(Debug, Default)]
 pub struct Watermark {
-    taken: VecDeque<(i64, bool)>,
+    taken: VecDeque<(i64, State)>,
     unresolved: usize,
     committable: Option<i64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    /// Waits for its verdict.
+    Open,
+    /// Given back without one: it holds the watermark, but nobody waits for it.
+    Released,
+    /// Done.
+    Resolved,
 }
 
 impl Watermark {
@@ -24,22 +34,35 @@ impl Watermark {
         if last.is_some_and(|last| offset <= last) {
             return false;
         }
-        self.taken.push_back((offset, false));
+        self.taken.push_back((offset, State::Open));
         self.unresolved += 1;
         true
     }
 
     /// Notes that `offset` has its verdict and that all its output is acknowledged. False if it was not open.
     pub fn resolve(&mut self, offset: i64) -> bool {
-        let Ok(at) = self.taken.binary_search_by_key(&offset, |&(o, _)| o) else { return false };
-        if std::mem::replace(&mut self.taken[at].1, true) {
+        if !self.settle(offset, State::Resolved) {
             return false;
         }
-        self.unresolved -= 1;
-        while let Some(&(offset, true)) = self.taken.front() {
+        while let Some(&(offset, State::Resolved)) = self.taken.front() {
             self.taken.pop_front();
             self.committable = Some(offset + 1);
         }
+        true
+    }
+
+    /// Notes that `offset` is given back without a verdict: the watermark never passes it. False if it was not open.
+    pub fn release(&mut self, offset: i64) -> bool {
+        self.settle(offset, State::Released)
+    }
+
+    fn settle(&mut self, offset: i64, state: State) -> bool {
+        let Ok(at) = self.taken.binary_search_by_key(&offset, |&(o, _)| o) else { return false };
+        if self.taken[at].1 != State::Open {
+            return false;
+        }
+        self.taken[at].1 = state;
+        self.unresolved -= 1;
         true
     }
 
@@ -48,7 +71,7 @@ impl Watermark {
         self.committable
     }
 
-    /// How many taken offsets are not resolved.
+    /// How many taken offsets are neither resolved nor released.
     pub fn unresolved(&self) -> usize {
         self.unresolved
     }
@@ -86,6 +109,15 @@ mod tests {
         assert!(!w.resolve(3));
         assert!(!w.take(3), "a resolved offset is not taken again in the same epoch");
         assert!(w.take(4));
+    }
+
+    #[test]
+    fn a_released_offset_holds_the_watermark_but_is_not_waited_for() {
+        let mut w = Watermark::new();
+        assert!(w.take(0) && w.take(1));
+        assert!(w.release(0) && !w.release(0) && !w.resolve(0));
+        assert!(w.resolve(1));
+        assert_eq!((w.committable(), w.unresolved()), (None, 0));
     }
 
     proptest! {

@@ -1,0 +1,84 @@
+//! `engine`: how tests are batched.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, require};
+use crate::model::Provider;
+
+/// How tests are batched. What is absent follows from the provider.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EngineConfig {
+    /// Items in flight in the engine, at most: each holds its features (the bundle says how many values) until its verdict.
+    pub slots: usize,
+    /// Most rows of one run of a stage.
+    pub max_batch: usize,
+    /// The batch from which a larger one is no more efficient. Default: 8 on the CPU, `max_batch` on a GPU.
+    pub preferred_batch: Option<usize>,
+    /// Batch sizes to warm up and round up to, rising. Default: any size on the CPU; powers of two up to `max_batch` on a GPU, where a
+    /// new shape is slow.
+    pub buckets: Option<Vec<usize>>,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self { slots: 512, max_batch: 64, preferred_batch: None, buckets: None }
+    }
+}
+
+impl EngineConfig {
+    pub(super) fn validate(&self, group_size: usize) -> Result<(), ConfigError> {
+        let enough = format!("is {}, must be at least `group.size` ({group_size}), at most 65536", self.slots);
+        require((group_size..=65536).contains(&self.slots), "engine.slots", enough)?;
+        require((1..=4096).contains(&self.max_batch), "engine.max_batch", "must be 1 to 4096")?;
+        let preferred = self.preferred_batch.is_none_or(|b| (1..=self.max_batch).contains(&b));
+        require(preferred, "engine.preferred_batch", "must be 1 to `engine.max_batch`")?;
+        let Some(buckets) = &self.buckets else { return Ok(()) };
+        let rising = buckets.windows(2).all(|pair| pair[0] < pair[1]);
+        let whole = buckets.is_empty() || (buckets[0] == 1 && buckets.last() == Some(&self.max_batch));
+        require(rising && whole, "engine.buckets", "must rise from 1 to `engine.max_batch`, as in [1, 4, 16, 64]")
+    }
+
+    /// The batch from which a larger one is no more efficient.
+    pub fn preferred_batch(&self, provider: Provider) -> usize {
+        self.preferred_batch.unwrap_or(match provider {
+            Provider::Cpu => self.max_batch.min(8),
+            Provider::Cuda | Provider::TensorRt => self.max_batch,
+        })
+    }
+
+    /// Batch sizes to warm up; empty for any size.
+    pub fn buckets(&self, provider: Provider) -> Vec<usize> {
+        match (&self.buckets, provider) {
+            (Some(buckets), _) => buckets.clone(),
+            (None, Provider::Cpu) => Vec::new(),
+            (None, _) => {
+                let powers = (0..).map(|i| 1 << i).take_while(|&b| b < self.max_batch);
+                powers.chain([self.max_batch]).collect()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_follow_the_provider() {
+        let c = EngineConfig { max_batch: 48, ..Default::default() };
+        assert_eq!(c.buckets(Provider::Cpu), [0usize; 0]);
+        assert_eq!(c.buckets(Provider::Cuda), [1, 2, 4, 8, 16, 32, 48]);
+        assert_eq!((c.preferred_batch(Provider::Cpu), c.preferred_batch(Provider::Cuda)), (8, 48));
+    }
+
+    #[test]
+    fn wrong_values_name_their_key() {
+        let wrong = |c: EngineConfig| c.validate(16).unwrap_err().key;
+        assert_eq!(wrong(EngineConfig { slots: 8, ..Default::default() }), "engine.slots");
+        assert_eq!(wrong(EngineConfig { max_batch: 0, ..Default::default() }), "engine.max_batch");
+        assert_eq!(wrong(EngineConfig { preferred_batch: Some(65), ..Default::default() }), "engine.preferred_batch");
+        assert_eq!(wrong(EngineConfig { buckets: Some(vec![2, 64]), ..Default::default() }), "engine.buckets");
+    }
+}

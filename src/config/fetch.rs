@@ -1,0 +1,71 @@
+//! `fetch`: how an image's bytes are had.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, require};
+
+/// How an image's bytes are fetched.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FetchConfig {
+    /// Folders below which files may be read, links resolved. Empty: no files.
+    pub roots: Vec<PathBuf>,
+    /// Most bytes of one image, wherever it comes from.
+    pub max_bytes: usize,
+    /// HTTP fetches under way at once, at most.
+    pub concurrency: usize,
+    /// How long connecting may take.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub connect_timeout: Duration,
+    /// How long one try may take, from the request to the last byte.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub timeout: Duration,
+    /// Tries in all, for what may pass (connections, timeouts, 408, 425, 429, 5xx).
+    pub attempts: u32,
+    /// Wait before the second try; doubled for each further one, with jitter.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub backoff: Duration,
+    /// Redirects followed, at most.
+    pub max_redirects: usize,
+    /// Whether private, loopback and link-local addresses may be fetched from. Leave it off where strangers choose the URIs.
+    pub allow_private: bool,
+    /// The User-Agent header.
+    pub user_agent: String,
+}
+
+impl Default for FetchConfig {
+    fn default() -> Self {
+        Self {
+            roots: Vec::new(),
+            max_bytes: 32 << 20,
+            concurrency: 64,
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(30),
+            attempts: 3,
+            backoff: Duration::from_millis(200),
+            max_redirects: 3,
+            allow_private: false,
+            user_agent: concat!("dorfman/", env!("CARGO_PKG_VERSION")).into(),
+        }
+    }
+}
+
+impl FetchConfig {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let absolute = self.roots.iter().all(|r| r.is_absolute());
+        require(absolute, "fetch.roots", "every folder must be an absolute path")?;
+        require((1..=1 << 30).contains(&self.max_bytes), "fetch.max_bytes", "must be 1 byte to 1 GiB")?;
+        require((1..=10_000).contains(&self.concurrency), "fetch.concurrency", "must be 1 to 10000")?;
+        require(!self.connect_timeout.is_zero(), "fetch.connect_timeout", "must be above 0, such as 5s")?;
+        require(!self.timeout.is_zero(), "fetch.timeout", "must be above 0, such as 30s")?;
+        require((1..=20).contains(&self.attempts), "fetch.attempts", "must be 1 to 20")?;
+        require(self.max_redirects <= 20, "fetch.max_redirects", "must be 0 to 20")
+    }
+}

@@ -1,0 +1,57 @@
+//! `kafka`: the brokers.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, require};
+
+/// librdkafka properties that the worker sets itself, because delivery depends on them.
+const OWNED: &[&str] = &[
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "group.id",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.partition.eof",
+    "transactional.id",
+    "enable.idempotence",
+    "acks",
+    "request.required.acks",
+];
+
+/// The brokers and how to reach them.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct KafkaConfig {
+    /// Bootstrap servers, `host:port` separated by commas.
+    pub brokers: String,
+    /// The consumer group.
+    pub group_id: String,
+    /// Any librdkafka property for both consumer and producer (TLS, SASL, ...), except those the worker owns.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Default for KafkaConfig {
+    fn default() -> Self {
+        Self { brokers: "localhost:9092".into(), group_id: "dorfman".into(), properties: BTreeMap::new() }
+    }
+}
+
+impl KafkaConfig {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        require(!self.brokers.trim().is_empty(), "kafka.brokers", "must name at least one broker, as host:port")?;
+        require(!self.group_id.trim().is_empty(), "kafka.group_id", "must not be empty")?;
+        check_properties("kafka.properties", &self.properties)
+    }
+}
+
+/// Refuses properties that the worker owns.
+pub(super) fn check_properties(key: &str, properties: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    let owned = properties.keys().find(|p| OWNED.contains(&p.as_str()));
+    match owned {
+        Some(p) => Err(ConfigError::new(format!("{key}.{p}"), "is set by the worker itself: delivery depends on it")),
+        None => Ok(()),
+    }
+}

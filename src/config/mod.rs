@@ -1,0 +1,129 @@
+//! One YAML file, every key overridable by the environment.
+//!
+//! In: a file and the environment. Out: a [`Config`] that is whole and valid, or an error that names the key and what would be right.
+//! Unknown keys are refused; nothing here opens a connection or another file.
+
+pub mod decode;
+pub mod engine;
+pub mod fetch;
+pub mod group;
+pub mod kafka;
+mod load;
+pub mod logging;
+pub mod model;
+pub mod ops;
+mod redact;
+pub mod retest;
+pub mod shutdown;
+pub mod sink;
+pub mod source;
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use load::ENVIRONMENT_PREFIX;
+
+/// The worker's configuration.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The brokers and how to reach them.
+    pub kafka: kafka::KafkaConfig,
+    /// Where image references come from.
+    pub source: source::SourceConfig,
+    /// How an image's bytes are fetched.
+    pub fetch: fetch::FetchConfig,
+    /// How bytes become a tensor.
+    pub decode: decode::DecodeConfig,
+    /// How items are pooled.
+    pub group: group::GroupConfig,
+    /// How a positive group is resolved.
+    pub retest: retest::RetestConfig,
+    /// How tests are batched.
+    pub engine: engine::EngineConfig,
+    /// The network.
+    pub model: model::ModelConfig,
+    /// Where flags, verdicts and dead letters go.
+    pub sink: sink::SinkConfig,
+    /// Health and metrics.
+    pub ops: ops::OpsConfig,
+    /// The log.
+    pub logging: logging::LoggingConfig,
+    /// The way out.
+    pub shutdown: shutdown::ShutdownConfig,
+}
+
+/// A key and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("configuration: `{key}`: {what}")]
+pub struct ConfigError {
+    /// The key, as `section.key`; `.` for the file as a whole.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub what: String,
+}
+
+impl ConfigError {
+    /// An error at a key.
+    pub fn new(key: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { key: key.into(), what: what.into() }
+    }
+}
+
+impl Config {
+    /// Reads a file, lays the environment (`DORFMAN_SECTION__KEY`) over it, and validates the whole.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first key that is wrong.
+    pub fn load(file: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|e| ConfigError::new(".", format!("can't read {}: {e}", file.display())))?;
+        Self::parse(&text, environment)
+    }
+
+    /// The same from the file's text.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first key that is wrong.
+    pub fn parse(yaml: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let config = load::read(yaml, environment)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Checks what types can't say.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first key that is wrong.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.kafka.validate()?;
+        self.source.validate()?;
+        self.fetch.validate()?;
+        self.decode.validate()?;
+        self.group.validate()?;
+        self.retest.validate(self.group.size)?;
+        self.engine.validate(self.group.size)?;
+        self.model.validate()?;
+        self.sink.validate()?;
+        self.ops.validate()?;
+        self.logging.validate()?;
+        self.shutdown.validate()
+    }
+
+    /// The configuration as YAML with every secret blotted out, for the log.
+    pub fn redacted(&self) -> String {
+        redact::yaml(self)
+    }
+
+    /// The JSON Schema of the file.
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Config).to_value()
+    }
+}
+
+/// An error unless `ok`.
+pub(crate) fn require(ok: bool, key: &str, what: impl Into<String>) -> Result<(), ConfigError> {
+    if ok { Ok(()) } else { Err(ConfigError::new(key, what)) }
+}

@@ -1,0 +1,120 @@
+//! Whether the worker makes progress, and whether it should get work.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Facts that the probes are answered from.
+#[derive(Debug)]
+pub struct Health {
+    start: Instant,
+    stalled_after: Duration,
+    unready_after: u64,
+    in_flight: AtomicUsize,
+    progress_ms: AtomicU64,
+    joined: AtomicBool,
+    stopping: AtomicBool,
+    dead_in_a_row: AtomicU64,
+}
+
+impl Health {
+    /// `stalled_after` without a verdict while items are in flight is no progress; `unready_after` dead letters in a row make unready.
+    pub fn new(stalled_after: Duration, unready_after: u64) -> Self {
+        Self {
+            start: Instant::now(),
+            stalled_after,
+            unready_after,
+            in_flight: AtomicUsize::new(0),
+            progress_ms: AtomicU64::new(0),
+            joined: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            dead_in_a_row: AtomicU64::new(0),
+        }
+    }
+
+    /// How many items are in flight now.
+    pub fn in_flight(&self, items: usize) {
+        // From nothing to something the clock starts anew: an idle hour is no stall.
+        if self.in_flight.swap(items, Ordering::AcqRel) == 0 {
+            self.progress();
+        }
+    }
+
+    /// A verdict is out.
+    pub fn progress(&self) {
+        self.progress_ms.store(self.start.elapsed().as_millis() as u64, Ordering::Release);
+    }
+
+    /// The group gave us partitions, if only none.
+    pub fn joined(&self) {
+        self.joined.store(true, Ordering::Release);
+    }
+
+    /// The worker is on its way out.
+    pub fn stopping(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// An item went to the dead-letter topic.
+    pub fn dead_letter(&self) {
+        self.dead_in_a_row.fetch_add(1, Ordering::AcqRel);
+        self.progress();
+    }
+
+    /// An item got a real verdict.
+    pub fn verdict(&self) {
+        self.dead_in_a_row.store(0, Ordering::Release);
+        self.progress();
+    }
+
+    /// Why the worker should be restarted, if it should.
+    pub fn unhealthy(&self) -> Option<String> {
+        let since = self.start.elapsed().saturating_sub(Duration::from_millis(self.progress_ms.load(Ordering::Acquire)));
+        let items = self.in_flight.load(Ordering::Acquire);
+        let stalled = items > 0 && since > self.stalled_after;
+        stalled.then(|| format!("no verdict for {:.0} s with {items} items in flight", since.as_secs_f32()))
+    }
+
+    /// Why the worker should get no work, if it shouldn't.
+    pub fn unready(&self) -> Option<String> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Some("stopping".into());
+        }
+        if !self.joined.load(Ordering::Acquire) {
+            return Some("not yet in the consumer group".into());
+        }
+        let dead = self.dead_in_a_row.load(Ordering::Acquire);
+        (dead >= self.unready_after).then(|| format!("the last {dead} items went to the dead-letter topic"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_stall_with_work_is_unhealthy() {
+        let h = Health::new(Duration::ZERO, 3);
+        assert_eq!(h.unhealthy(), None, "nothing in flight");
+        h.in_flight(2);
+        std::thread::yield_now();
+        while h.start.elapsed() < Duration::from_millis(2) {}
+        assert!(h.unhealthy().unwrap().contains("2 items"));
+        h.in_flight(0);
+        assert_eq!(h.unhealthy(), None);
+    }
+
+    #[test]
+    fn ready_means_joined_not_stopping_and_not_only_dead_letters() {
+        let h = Health::new(Duration::from_secs(60), 2);
+        assert!(h.unready().unwrap().contains("group"));
+        h.joined();
+        assert_eq!(h.unready(), None);
+        h.dead_letter();
+        h.dead_letter();
+        assert!(h.unready().unwrap().contains("dead-letter"));
+        h.verdict();
+        assert_eq!(h.unready(), None);
+        h.stopping();
+        assert_eq!(h.unready().as_deref(), Some("stopping"));
+    }
+}

@@ -1,0 +1,225 @@
+//! What the stages count, in Prometheus's terms: prefix `dorfman_`, base units.
+
+use prometheus::core::{AtomicF64, GenericCounterVec};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::engine::{Form, Stats};
+use crate::message::Reason;
+
+/// All metrics of one worker.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Messages taken.
+    pub received: IntCounter,
+    /// Verdicts, by `verdict`: flagged, cleared, failed.
+    pub items: IntCounterVec,
+    /// Flags, by `label`.
+    pub flagged: IntCounterVec,
+    /// Dead letters, by `reason`.
+    pub dead_letters: IntCounterVec,
+    /// Groups formed.
+    pub groups: IntCounter,
+    /// Tests asked for, by `round`.
+    pub tests: IntCounterVec,
+    /// Positive tests, by `round`.
+    pub positive_tests: IntCounterVec,
+    /// Multiply-adds spent.
+    pub macs: IntCounter,
+    /// Multiply-adds saved against testing every image alone.
+    pub macs_saved: IntCounter,
+    /// Seconds in the network, by `stage`.
+    pub network_seconds: GenericCounterVec<AtomicF64>,
+    /// Runs of a stage, by `stage`.
+    pub runs: IntCounterVec,
+    /// Rows computed, by `stage`.
+    pub rows: IntCounterVec,
+    /// Rows computed only to fill a bucket, by `stage`.
+    pub padding_rows: IntCounterVec,
+    /// Share of `engine.max_batch` that a run used, by `stage`.
+    pub batch_fill: HistogramVec,
+    /// Seconds of one run, by `stage`.
+    pub stage_seconds: HistogramVec,
+    /// Seconds from taking an item to having its bytes decoded.
+    pub decoded_age: Histogram,
+    /// Seconds from taking an item to its verdict.
+    pub verdict_age: Histogram,
+    /// Items in the engine.
+    pub in_flight: IntGauge,
+    /// Batches that wait in front of a stage, by `stage`.
+    pub queue: IntGaugeVec,
+    /// Messages behind the end of the partition, by `topic`, `partition`.
+    pub lag: IntGaugeVec,
+    /// 1 while the partitions are paused.
+    pub paused: IntGauge,
+    /// Assignments and revocations.
+    pub rebalances: IntCounter,
+    /// Commits that the broker acknowledged.
+    pub commits: IntCounter,
+    /// Errors that the consumer reported.
+    pub consumer_errors: IntCounter,
+    /// 1 if a GPU was asked for and the CPU is used.
+    pub provider_fallback: IntGauge,
+}
+
+const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+const SHARES: &[f64] = &[0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
+
+/// Makes metrics and enters them into a registry; the names are constants here, so an error is a bug that the first test shows.
+struct Maker(Registry);
+
+impl Maker {
+    fn add<C: prometheus::core::Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> prometheus::Result<C> {
+        let collector = made?;
+        self.0.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.add(IntCounter::with_opts(opts(name, help)))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+        self.add(IntCounterVec::new(opts(name, help), labels))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.add(IntGauge::with_opts(opts(name, help)))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        self.add(IntGaugeVec::new(opts(name, help), labels))
+    }
+
+    fn histograms(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<HistogramVec> {
+        let opts = HistogramOpts::new(name, help).namespace("dorfman").buckets(buckets.to_vec());
+        self.add(HistogramVec::new(opts, &["stage"]))
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+        let opts = HistogramOpts::new(name, help).namespace("dorfman").buckets(buckets.to_vec());
+        self.add(Histogram::with_opts(opts))
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("dorfman")
+}
+
+impl Metrics {
+    /// Metrics of a worker that runs a bundle.
+    ///
+    /// # Errors
+    /// Never, unless a name here is wrong or given twice.
+    pub fn new(bundle: &str, bundle_version: &str, plan: &str) -> prometheus::Result<Self> {
+        let m = Maker(Registry::new());
+        let info = m.gauges("build_info", "Always 1.", &["version", "bundle", "bundle_version", "plan"])?;
+        info.with_label_values(&[env!("CARGO_PKG_VERSION"), bundle, bundle_version, plan]).set(1);
+        let network_seconds = GenericCounterVec::new(opts("network_seconds_total", "Seconds in the network."), &["stage"]);
+        let metrics = Self {
+            received: m.counter("messages_received_total", "Messages taken from the topic.")?,
+            items: m.counters("items_total", "Items that got their verdict.", &["verdict"])?,
+            flagged: m.counters("flagged_total", "Flags published, by label.", &["label"])?,
+            dead_letters: m.counters("dead_letters_total", "Items that could not be scored.", &["reason"])?,
+            groups: m.counter("groups_total", "Groups formed.")?,
+            tests: m.counters("tests_total", "Tests, by round.", &["round"])?,
+            positive_tests: m.counters("positive_tests_total", "Positive tests, by round.", &["round"])?,
+            macs: m.counter("network_macs_total", "Multiply-adds spent.")?,
+            macs_saved: m.counter("network_macs_saved_total", "Multiply-adds saved against testing each image alone.")?,
+            network_seconds: m.add(network_seconds)?,
+            runs: m.counters("network_runs_total", "Runs of a stage.", &["stage"])?,
+            rows: m.counters("network_rows_total", "Rows computed by a stage.", &["stage"])?,
+            padding_rows: m.counters("network_padding_rows_total", "Rows computed only to fill a bucket.", &["stage"])?,
+            batch_fill: m.histograms("batch_fill_ratio", "Rows of a run over engine.max_batch.", SHARES)?,
+            stage_seconds: m.histograms("stage_seconds", "Seconds of one run of a stage.", SECONDS)?,
+            decoded_age: m.histogram("decoded_age_seconds", "From taking an item to its tensor.", SECONDS)?,
+            verdict_age: m.histogram("verdict_age_seconds", "From taking an item to its verdict.", SECONDS)?,
+            in_flight: m.gauge("engine_items", "Items in the engine.")?,
+            queue: m.gauges("queue_batches", "Batches that wait in front of a stage.", &["stage"])?,
+            lag: m.gauges("consumer_lag_messages", "Messages between the last committed and the last offset.", &["topic", "partition"])?,
+            paused: m.gauge("partitions_paused", "1 while partitions are paused for back pressure.")?,
+            rebalances: m.counter("rebalances_total", "Assignments and revocations of partitions.")?,
+            commits: m.counter("commits_total", "Offset commits acknowledged by the broker.")?,
+            consumer_errors: m.counter("consumer_errors_total", "Errors reported by the consumer.")?,
+            provider_fallback: m.gauge("provider_fallback", "1 if a GPU was asked for and the CPU is used.")?,
+            registry: m.0,
+        };
+        for verdict in ["flagged", "cleared", "failed"] {
+            metrics.items.with_label_values(&[verdict]);
+        }
+        for reason in Reason::ALL {
+            metrics.dead_letters.with_label_values(&[reason.code()]);
+        }
+        Ok(metrics)
+    }
+
+    /// Adds what an engine did between two looks at its sums.
+    pub fn engine(&self, before: &Stats, now: &Stats, form: &Form, max_batch: usize) {
+        self.groups.inc_by(now.groups - before.groups);
+        for (sums, was, counters) in [
+            (&now.tests_by_round, &before.tests_by_round, &self.tests),
+            (&now.positives_by_round, &before.positives_by_round, &self.positive_tests),
+        ] {
+            for (i, sum) in sums.iter().enumerate() {
+                let added = sum - was.get(i).copied().unwrap_or(0);
+                if added > 0 {
+                    counters.with_label_values(&[(i + 1).to_string()]).inc_by(added);
+                }
+            }
+        }
+        let spent = now.macs() - before.macs();
+        self.macs.inc_by(spent);
+        // Items are counted when they come and their tests later, so the balance is struck over the whole life, never downwards.
+        let alone = now.items * form.individual_macs();
+        self.macs_saved.inc_by(alone.saturating_sub(now.macs()).saturating_sub(self.macs_saved.get()));
+        for (i, (stage, was)) in now.stages.iter().zip(&before.stages).enumerate() {
+            let runs = stage.runs - was.runs;
+            if runs == 0 {
+                continue;
+            }
+            let label = [i.to_string()];
+            let (rows, padding) = (stage.rows - was.rows, stage.padding - was.padding);
+            let seconds = stage.seconds - was.seconds;
+            self.runs.with_label_values(&label).inc_by(runs);
+            self.rows.with_label_values(&label).inc_by(rows);
+            self.padding_rows.with_label_values(&label).inc_by(padding);
+            self.network_seconds.with_label_values(&label).inc_by(seconds);
+            self.stage_seconds.with_label_values(&label).observe(seconds / runs as f64);
+            self.batch_fill.with_label_values(&label).observe(rows as f64 / (runs as usize * max_batch) as f64);
+        }
+    }
+
+    /// The text format that Prometheus scrapes.
+    pub fn text(&self) -> String {
+        let mut out = Vec::new();
+        // Writing to memory can't fail; a family without samples is left out by the encoder.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{StageStats, single_label_form};
+
+    #[test]
+    fn what_an_engine_did_is_counted_once() {
+        let m = Metrics::new("b", "1", "16 > 1").unwrap();
+        let stage = StageStats { runs: 1, rows: 16, padding: 0, seconds: 0.5, macs: 160 };
+        let test = StageStats { runs: 1, rows: 1, padding: 3, seconds: 0.25, macs: 100 };
+        let zero = Stats { stages: vec![StageStats::default(); 2], ..Stats::default() };
+        let now = Stats { stages: vec![stage, test], tests_by_round: vec![1], items: 16, groups: 1, ..Stats::default() };
+        let form = single_label_form(64, 10, 100);
+        m.engine(&zero, &now, &form, 64);
+        m.engine(&now, &now, &form, 64);
+        assert_eq!(m.macs.get(), 260);
+        assert_eq!(m.macs_saved.get(), 16 * 110 - 260);
+        let text = m.text();
+        assert!(text.contains("dorfman_tests_total{round=\"1\"} 1"), "{text}");
+        assert!(text.contains("dorfman_network_padding_rows_total{stage=\"1\"} 3"));
+        assert!(text.contains("dorfman_dead_letters_total{reason=\"malformed\"} 0"));
+    }
+}

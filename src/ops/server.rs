@@ -1,0 +1,43 @@
+//! /healthz, /readyz and /metrics over HTTP.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+
+use super::Health;
+use super::metrics::Metrics;
+
+/// Binds the address and serves until the runtime ends. Returns the address bound, for a port of 0.
+///
+/// # Errors
+/// If the address can't be bound.
+pub async fn serve(listen: &str, health: Arc<Health>, metrics: Arc<Metrics>) -> std::io::Result<SocketAddr> {
+    let listener = tokio::net::TcpListener::bind(listen).await?;
+    let address = listener.local_addr()?;
+    let live = Arc::clone(&health);
+    let app = Router::new()
+        .route("/healthz", get(move || async move { answer(live.unhealthy()) }))
+        .route("/readyz", get(move || async move { answer(health.unready()) }))
+        .route("/metrics", get(move || async move { scrape(&metrics) }));
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, app).await {
+            tracing::error!(%error, "health and metrics are no longer served");
+        }
+    });
+    Ok(address)
+}
+
+fn answer(trouble: Option<String>) -> impl IntoResponse {
+    match trouble {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    }
+}
+
+fn scrape(metrics: &Metrics) -> impl IntoResponse + use<> {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.text())
+}

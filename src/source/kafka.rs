@@ -1,0 +1,403 @@
+//! The consumer, on its own thread.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use crossbeam_channel::{SendTimeoutError, Sender, TrySendError};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::statistics::Statistics;
+use rdkafka::{Offset, TopicPartitionList};
+use tracing::{debug, info, warn};
+
+use super::assignment::{Assignments, Partition};
+use super::{BATCH, Header, Incoming, Origin};
+use crate::config::kafka::KafkaConfig;
+use crate::config::source::{Format, SourceConfig};
+use crate::message::Reference;
+use crate::ops::metrics::Metrics;
+use crate::ops::{Health, Signals};
+
+/// How long a full queue may hold up the poll before the partitions are paused: a pause throws away what was fetched ahead.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// How long one poll waits for a message.
+const POLL: Duration = Duration::from_millis(20);
+/// How often offsets are stored.
+const STORE_EVERY: Duration = Duration::from_millis(100);
+
+/// Why the source ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The client could not be made, or the subscription failed.
+    #[error("kafka consumer: {0}")]
+    Client(#[from] KafkaError),
+    /// librdkafka gave up.
+    #[error("kafka consumer: fatal: {0}")]
+    Fatal(String),
+    /// Items vanished without a verdict: a bug, so nothing more is acknowledged.
+    #[error("a bug: {0} items were dropped without a verdict; they are not acknowledged and will be read again")]
+    Lost(u64),
+}
+
+/// Settings of a client: what the worker owns last, so that nothing overrides it.
+pub fn client_config(kafka: &KafkaConfig, properties: &std::collections::BTreeMap<String, String>) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client.set("client.id", "dorfman");
+    for (key, value) in kafka.properties.iter().chain(properties) {
+        client.set(key, value);
+    }
+    client.set("bootstrap.servers", &kafka.brokers);
+    client
+}
+
+/// The consumer of the worker.
+pub struct KafkaSource {
+    consumer: BaseConsumer<Context>,
+    format: Format,
+    topic: String,
+    deadline: Duration,
+    signals: Arc<Signals>,
+    metrics: Arc<Metrics>,
+}
+
+impl KafkaSource {
+    /// A consumer that will join the group when it runs.
+    ///
+    /// # Errors
+    /// [`SourceError::Client`] if a property is wrong.
+    pub fn new(
+        kafka: &KafkaConfig,
+        source: &SourceConfig,
+        deadline: Duration,
+        signals: Arc<Signals>,
+        health: Arc<Health>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, SourceError> {
+        let mut client = client_config(kafka, &source.properties);
+        for (key, default) in [
+            ("auto.offset.reset", "earliest"),
+            ("auto.commit.interval.ms", "1000"),
+            ("statistics.interval.ms", "5000"),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+        ] {
+            if client.get(key).is_none() {
+                client.set(key, default);
+            }
+        }
+        // KIP-848: the broker assigns, and refuses a client that names a strategy.
+        if client.get("group.protocol") == Some("consumer") {
+            client.remove("partition.assignment.strategy");
+        }
+        client.set("group.id", &kafka.group_id);
+        client.set("enable.auto.commit", "true");
+        client.set("enable.auto.offset.store", "false");
+        client.set("enable.partition.eof", "false");
+        client.set_log_level(RDKafkaLogLevel::Warning);
+        let context = Context {
+            assignments: Assignments::default(),
+            drain: source.drain,
+            signals: Arc::clone(&signals),
+            health,
+            metrics: Arc::clone(&metrics),
+            paused: AtomicBool::new(false),
+            pending: Mutex::new(Vec::new()),
+        };
+        let consumer: BaseConsumer<Context> = client.create_with_context(context)?;
+        Ok(Self { consumer, format: source.format, topic: source.topic.clone(), deadline, signals, metrics })
+    }
+
+    /// Polls until told to stop, then waits for the verdicts of what was taken, stores the offsets and leaves the group.
+    ///
+    /// # Errors
+    /// [`SourceError`]; the group is left in any case.
+    pub fn run(self, out: Sender<Vec<Incoming>>) -> Result<(), SourceError> {
+        self.consumer.subscribe(&[&self.topic])?;
+        let result = self.poll_until_stopped(&out);
+        if result.is_ok() && !self.signals.aborted() {
+            self.drain(&out);
+        }
+        self.context().store(&self.consumer, None);
+        self.context().assignments.close(&self.context().assignments.partitions());
+        // What was stored is committed when the consumer closes, which dropping it does.
+        if let Err(error) = self.consumer.commit_consumer_state(CommitMode::Sync)
+            && !matches!(error, KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset))
+        {
+            warn!(%error, "the last offsets were not committed; some items will be read again");
+        }
+        result
+    }
+
+    fn poll_until_stopped(&self, out: &Sender<Vec<Incoming>>) -> Result<(), SourceError> {
+        let mut stored = Instant::now();
+        while !self.signals.stopping() {
+            if self.context().pending().is_empty() {
+                self.fill()?;
+            } else if let Some(message) = self.poll(POLL)? {
+                // A partition assigned while the others were paused has sent something already.
+                self.take(&message);
+                self.pause();
+            }
+            self.hand_over(out);
+            if stored.elapsed() >= STORE_EVERY {
+                stored = Instant::now();
+                self.context().store(&self.consumer, None);
+                self.check_lost()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what is there, up to a batch; waits only for the first.
+    fn fill(&self) -> Result<(), SourceError> {
+        let mut wait = POLL;
+        for _ in 0..BATCH {
+            let Some(message) = self.poll(wait)? else { break };
+            self.take(&message);
+            wait = Duration::ZERO;
+        }
+        Ok(())
+    }
+
+    fn poll(&self, wait: Duration) -> Result<Option<BorrowedMessage<'_>>, SourceError> {
+        match self.consumer.poll(wait) {
+            None => Ok(None),
+            Some(Ok(message)) => Ok(Some(message)),
+            Some(Err(error)) => {
+                if let Some((_, reason)) = self.consumer.client().fatal_error() {
+                    return Err(SourceError::Fatal(reason));
+                }
+                // Brokers that are away, topics that are not there yet: librdkafka goes on trying.
+                warn!(%error, "kafka consumer");
+                self.metrics.consumer_errors.inc();
+                Ok(None)
+            }
+        }
+    }
+
+    fn take(&self, message: &BorrowedMessage<'_>) {
+        let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
+        let Some(ticket) = self.context().assignments.take(topic, partition, offset) else {
+            debug!(topic, partition, offset, "message of a partition that is not ours, or seen before");
+            return;
+        };
+        self.metrics.received.inc();
+        let payload = message.payload().unwrap_or_default();
+        let content = match self.format {
+            Format::Json => Reference::from_json(payload),
+            Format::Raw => Reference::from_raw(message.key(), payload),
+        };
+        let content = content.map_err(|failure| (failure, Bytes::copy_from_slice(payload)));
+        let headers = message.headers().map(|h| h.iter().map(header).collect()).unwrap_or_default();
+        let origin = Origin { ticket, headers, received: Instant::now() };
+        self.context().pending().push(Incoming { origin, content });
+    }
+
+    /// Gives a batch to the next stage. If that is full for long, the partitions are paused until it is not.
+    fn hand_over(&self, out: &Sender<Vec<Incoming>>) {
+        let batch = std::mem::take(&mut *self.context().pending());
+        if batch.is_empty() {
+            return;
+        }
+        let paused = self.context().paused.load(Ordering::Relaxed);
+        let refused = match paused {
+            true => out.try_send(batch).err().map(TrySendError::into_inner),
+            false => out.send_timeout(batch, PATIENCE).err().map(SendTimeoutError::into_inner),
+        };
+        match refused {
+            Some(batch) => {
+                *self.context().pending() = batch;
+                self.pause();
+            }
+            None if paused && !self.signals.stopping() => self.resume(),
+            None => {}
+        }
+    }
+
+    fn pause(&self) {
+        if let Err(error) = self.consumer.pause(&list(&self.context().assignments.partitions(), None)) {
+            warn!(%error, "partitions were not paused");
+        }
+        self.context().paused.store(true, Ordering::Relaxed);
+        self.metrics.paused.set(1);
+    }
+
+    fn resume(&self) {
+        if let Err(error) = self.consumer.resume(&list(&self.context().assignments.partitions(), None)) {
+            warn!(%error, "partitions were not resumed");
+        }
+        self.context().paused.store(false, Ordering::Relaxed);
+        self.metrics.paused.set(0);
+    }
+
+    /// Waits for the verdicts of everything taken, polling on so that the group does not lose us.
+    fn drain(&self, out: &Sender<Vec<Incoming>>) {
+        let start = Instant::now();
+        self.pause();
+        let assignments = &self.context().assignments;
+        info!(items = assignments.unresolved(None), "stopping: waiting for the verdicts of what was taken");
+        while assignments.unresolved(None) > 0 && start.elapsed() < self.deadline && !self.signals.aborted() {
+            self.hand_over(out);
+            self.signals.flush();
+            if let Some(Ok(message)) = self.consumer.poll(POLL) {
+                debug!(offset = message.offset(), "left for after the restart");
+            }
+        }
+        match assignments.unresolved(None) {
+            0 => info!(seconds = start.elapsed().as_secs_f32(), "every item taken has its verdict"),
+            items => warn!(items, "gave up waiting for verdicts; these items will be read again"),
+        }
+    }
+
+    fn check_lost(&self) -> Result<(), SourceError> {
+        match self.context().assignments.lost() {
+            0 => Ok(()),
+            lost => Err(SourceError::Lost(lost)),
+        }
+    }
+
+    fn context(&self) -> &Context {
+        self.consumer.context()
+    }
+}
+
+/// What librdkafka calls back: all of it inside the source thread's poll.
+struct Context {
+    assignments: Assignments,
+    drain: Duration,
+    signals: Arc<Signals>,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    paused: AtomicBool,
+    /// Taken and not yet handed over.
+    pending: Mutex<Vec<Incoming>>,
+}
+
+impl Context {
+    /// Puts the watermarks into the offset store, from where librdkafka commits them.
+    fn store(&self, consumer: &BaseConsumer<Context>, partitions: Option<&[Partition]>) {
+        self.health.in_flight(self.assignments.unresolved(None));
+        for (partition, offset) in self.assignments.to_store(partitions) {
+            match consumer.store_offsets(&list(std::slice::from_ref(&partition), Some(offset))) {
+                Ok(()) => self.assignments.stored(&partition, offset),
+                // The partition was just taken away: whoever has it now reads these items again.
+                Err(error) => debug!(%error, partition = partition.1, offset, "offset not stored"),
+            }
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Vec<Incoming>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives back what was taken from partitions and not handed over.
+    fn give_back(&self, partitions: &[Partition]) {
+        let pending = std::mem::take(&mut *self.pending());
+        let theirs = |i: &Incoming| {
+            let ticket = &i.origin.ticket;
+            partitions.iter().any(|(topic, partition)| ticket.partition() == *partition && ticket.topic() == topic)
+        };
+        let (back, keep): (Vec<Incoming>, Vec<Incoming>) = pending.into_iter().partition(theirs);
+        *self.pending() = keep;
+        back.into_iter().for_each(|item| item.origin.ticket.release());
+    }
+
+    /// Waits, within bounds, until the partitions' items have their verdicts.
+    fn drain(&self, partitions: &[Partition]) {
+        let start = Instant::now();
+        while self.assignments.unresolved(Some(partitions)) > 0 && start.elapsed() < self.drain && !self.signals.aborted() {
+            self.signals.flush();
+            self.signals.wait_for_verdicts(Duration::from_millis(20));
+        }
+        let left = self.assignments.unresolved(Some(partitions));
+        info!(partitions = partitions.len(), left, seconds = start.elapsed().as_secs_f32(), "drained revoked partitions");
+    }
+}
+
+impl ClientContext for Context {
+    fn stats(&self, statistics: Statistics) {
+        for (topic, t) in &statistics.topics {
+            for (partition, p) in t.partitions.iter().filter(|(_, p)| p.consumer_lag >= 0) {
+                self.metrics.lag.with_label_values(&[topic.as_str(), &partition.to_string()]).set(p.consumer_lag);
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        warn!(%error, reason, "kafka consumer");
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(partitions) => {
+                info!(partitions = partitions.count(), "partitions assigned");
+                self.metrics.rebalances.inc();
+                self.assignments.assign(owned(partitions).into_iter());
+                self.health.joined();
+            }
+            Rebalance::Revoke(partitions) => {
+                let partitions = owned(partitions);
+                info!(partitions = partitions.len(), "partitions revoked");
+                self.metrics.rebalances.inc();
+                self.give_back(&partitions);
+                if !consumer.assignment_lost() {
+                    self.drain(&partitions);
+                    self.store(consumer, Some(&partitions));
+                }
+                self.assignments.close(&partitions);
+                for (topic, partition) in &partitions {
+                    // Absent if no statistics came for it yet.
+                    let _ = self.metrics.lag.remove_label_values(&[topic.as_str(), &partition.to_string()]);
+                }
+            }
+            Rebalance::Error(error) => warn!(%error, "rebalance"),
+        }
+    }
+
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Assign(partitions) = rebalance
+            && self.paused.load(Ordering::Relaxed)
+            && let Err(error) = consumer.pause(partitions)
+        {
+            warn!(%error, "new partitions were not paused");
+        }
+    }
+
+    fn commit_callback(&self, result: Result<(), KafkaError>, offsets: &TopicPartitionList) {
+        match result {
+            Ok(()) => {
+                debug!(partitions = offsets.count(), "offsets committed");
+                self.metrics.commits.inc();
+            }
+            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            Err(error) => warn!(%error, "offsets were not committed; librdkafka tries again"),
+        }
+    }
+}
+
+fn header(header: rdkafka::message::Header<'_, &[u8]>) -> Header {
+    Header { key: header.key.to_owned(), value: header.value.map(<[u8]>::to_vec) }
+}
+
+fn owned(list: &TopicPartitionList) -> Vec<Partition> {
+    list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect()
+}
+
+fn list(partitions: &[Partition], offset: Option<i64>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for (topic, partition) in partitions {
+        let mut element = list.add_partition(topic, *partition);
+        if let Some(offset) = offset
+            && let Err(error) = element.set_offset(Offset::Offset(offset))
+        {
+            warn!(%error, offset, "offset not set");
+        }
+    }
+    list
+}

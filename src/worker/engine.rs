@@ -1,0 +1,139 @@
+//! The engine's thread: takes tensors, gives endings.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+
+use super::{Model, WorkerError};
+use crate::config::Config;
+use crate::engine::{Engine, Network, Settings, Stats};
+use crate::ops::Signals;
+use crate::ops::metrics::Metrics;
+use crate::sink::{Ending, Subject};
+
+/// How long to wait for items while there is nothing to do; wishes to flush are looked at in between.
+const IDLE: Duration = Duration::from_millis(10);
+
+/// An image ready for the network.
+#[derive(Debug)]
+pub struct Ready {
+    /// The tensor, as the bundle's input wants it.
+    pub image: Vec<f32>,
+    /// The item.
+    pub subject: Subject,
+}
+
+/// One engine on its thread.
+pub(super) struct Lane {
+    engine: Engine<Box<dyn Network>, Subject>,
+    waiting: VecDeque<Ready>,
+    published: Stats,
+    max_batch: usize,
+    signals: Arc<Signals>,
+    metrics: Arc<Metrics>,
+}
+
+impl Lane {
+    /// An engine, warmed up.
+    pub fn new(config: &Config, model: Model, signals: Arc<Signals>, metrics: Arc<Metrics>) -> Result<Self, WorkerError> {
+        let plan = config.retest.plan(config.group.size).map_err(|e| WorkerError::Setup(e.to_string()))?;
+        let settings = Settings {
+            max_batch: config.engine.max_batch,
+            preferred_batch: config.engine.preferred_batch(model.provider),
+            buckets: config.engine.buckets(model.provider),
+            max_wait: config.group.max_wait,
+        };
+        let plan_text = plan.describe();
+        let mut engine = Engine::new(model.network, plan, model.thresholds, settings);
+        let start = Instant::now();
+        engine.warm_up(model.input.len())?;
+        tracing::info!(plan = plan_text, seconds = start.elapsed().as_secs_f32(), "engine warmed up");
+        let published = Stats { stages: engine.stats().stages.clone(), ..Stats::default() };
+        let max_batch = config.engine.max_batch;
+        Ok(Self { engine, waiting: VecDeque::new(), published, max_batch, signals, metrics })
+    }
+
+    /// Runs until the stages before are gone and everything taken has its verdict.
+    pub fn run(mut self, ready: &Receiver<Vec<Ready>>, out: &Sender<Vec<Ending>>, report: &Sender<Stats>) -> Result<(), WorkerError> {
+        let mut closing = false;
+        while !self.signals.aborted() {
+            closing |= self.take(ready);
+            let now = Instant::now();
+            self.engine.expire(now)?;
+            // With the last item taken there is nobody left to wait for.
+            if self.signals.take_flush() || (closing && self.waiting.is_empty()) {
+                self.engine.flush()?;
+            }
+            if self.engine.step()? {
+                self.give(out);
+                continue;
+            }
+            if closing && self.waiting.is_empty() && self.engine.in_flight() == 0 {
+                break;
+            }
+            if !closing {
+                closing = self.wait(ready, now);
+            }
+        }
+        self.publish();
+        // Nobody may ask for the report.
+        let _ = report.try_send(self.engine.stats().clone());
+        Ok(())
+    }
+
+    /// Takes what there is room for; true if nothing will come any more.
+    fn take(&mut self, ready: &Receiver<Vec<Ready>>) -> bool {
+        let now = Instant::now();
+        loop {
+            while self.engine.has_room() {
+                let Some(Ready { image, subject }) = self.waiting.pop_front() else { break };
+                if let Err(error) = self.engine.offer(image, subject, now) {
+                    tracing::error!(%error, "item not taken");
+                    self.signals.abort();
+                    return true;
+                }
+            }
+            if !self.waiting.is_empty() || !self.engine.has_room() {
+                return false;
+            }
+            match ready.try_recv() {
+                Ok(batch) => self.waiting.extend(batch),
+                Err(TryRecvError::Empty) => return false,
+                Err(TryRecvError::Disconnected) => return true,
+            }
+        }
+    }
+
+    /// Waits for items until the open group must go; true if nothing will come any more.
+    fn wait(&mut self, ready: &Receiver<Vec<Ready>>, now: Instant) -> bool {
+        self.publish();
+        let until = self.engine.deadline().map_or(now + IDLE, |d| d.min(now + IDLE));
+        match ready.recv_deadline(until) {
+            Ok(batch) => self.waiting.extend(batch),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return true,
+        }
+        false
+    }
+
+    /// Hands over verdicts.
+    fn give(&mut self, out: &Sender<Vec<Ending>>) {
+        let endings: Vec<Ending> = self.engine.judged().map(Ending::Judged).collect();
+        if endings.is_empty() {
+            return;
+        }
+        self.publish();
+        if out.send(endings).is_err() {
+            // The sink is gone, and said why.
+            self.signals.abort();
+        }
+    }
+
+    fn publish(&mut self) {
+        self.metrics.in_flight.set(self.engine.in_flight() as i64);
+        self.metrics.engine(&self.published, self.engine.stats(), self.engine.network().form(), self.max_batch);
+        self.published.clone_from(self.engine.stats());
+    }
+}

@@ -1,0 +1,189 @@
+//! Fetch and decode on the CPU pool: messages become tensors, or dead letters.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender};
+
+use super::WorkerError;
+use super::engine::Ready;
+use crate::config::Config;
+use crate::config::decode::DecodeConfig;
+use crate::decode::Preprocessor;
+use crate::fetch::Fetcher;
+use crate::message::{Failure, Location, Reference};
+use crate::model::manifest::InputSpec;
+use crate::ops::metrics::Metrics;
+use crate::sink::{Ending, Subject};
+use crate::source::{Incoming, Origin};
+
+/// How long a decoded image may wait for its batch before it goes on.
+const HOLD: Duration = Duration::from_millis(2);
+
+/// How many threads decode.
+pub(super) fn threads(config: &DecodeConfig) -> usize {
+    match config.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        n => n,
+    }
+}
+
+/// What the decode threads share.
+pub(super) struct Ingest {
+    fetcher: Arc<Fetcher>,
+    preprocessor: Preprocessor,
+    runtime: tokio::runtime::Handle,
+    remote: Arc<tokio::sync::Semaphore>,
+    fetched_out: Sender<Fetched>,
+    fetched: Receiver<Fetched>,
+    ready: Sender<Vec<Ready>>,
+    endings: Sender<Vec<Ending>>,
+    metrics: Arc<Metrics>,
+}
+
+/// Bytes that came over the network.
+struct Fetched {
+    origin: Origin,
+    reference: Reference,
+    bytes: Result<Bytes, Failure>,
+    _permit: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Ingest {
+    pub fn new(
+        config: &Config,
+        input: &InputSpec,
+        runtime: tokio::runtime::Handle,
+        ready: Sender<Vec<Ready>>,
+        endings: Sender<Vec<Ending>>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, WorkerError> {
+        let fetcher = Fetcher::new(&config.fetch).map_err(|e| WorkerError::Setup(e.to_string()))?;
+        // Bounded by the permits: one for each item from the start of its fetch to the end of its decoding.
+        let (fetched_out, fetched) = crossbeam_channel::unbounded();
+        Ok(Self {
+            fetcher: Arc::new(fetcher),
+            preprocessor: Preprocessor::new(input, &config.decode),
+            runtime,
+            remote: Arc::new(tokio::sync::Semaphore::new(config.fetch.concurrency)),
+            fetched_out,
+            fetched,
+            ready,
+            endings,
+            metrics: Arc::clone(metrics),
+        })
+    }
+
+    /// Works until no message will come any more and every fetch has ended.
+    pub fn run(&self, incoming: &Receiver<Vec<Incoming>>) -> Result<(), WorkerError> {
+        let mut open = true;
+        let never = crossbeam_channel::never();
+        loop {
+            let mut desk = Desk { ingest: self, ready: Vec::new(), dead: Vec::new(), since: Instant::now() };
+            let incoming = if open { incoming } else { &never };
+            crossbeam_channel::select_biased! {
+                recv(self.fetched) -> fetched => {
+                    if let Ok(fetched) = fetched {
+                        desk.decode(fetched.origin, fetched.reference, fetched.bytes);
+                    }
+                }
+                recv(incoming) -> batch => match batch {
+                    Ok(batch) => batch.into_iter().for_each(|item| self.receive(item, &mut desk)),
+                    Err(_) => open = false,
+                },
+                default(Duration::from_millis(50)) => {
+                    if !open && self.fetching() == 0 {
+                        return Ok(());
+                    }
+                }
+            }
+            desk.clear();
+        }
+    }
+
+    fn receive(&self, item: Incoming, desk: &mut Desk<'_>) {
+        let Incoming { origin, content } = item;
+        let reference = match content {
+            Ok(reference) => reference,
+            Err((failure, payload)) => return desk.bury(origin, None, payload, failure),
+        };
+        match self.fetcher.local(&reference.location) {
+            Some(bytes) => desk.decode(origin, reference, bytes),
+            None => self.fetch(origin, reference, desk),
+        }
+    }
+
+    /// Starts a fetch over the network, once there is room for one more.
+    fn fetch(&self, origin: Origin, reference: Reference, desk: &mut Desk<'_>) {
+        desk.clear();
+        // While this thread waits for room, finished fetches must be decoded by somebody: by this thread.
+        let permit = loop {
+            match Arc::clone(&self.remote).try_acquire_owned() {
+                Ok(permit) => break permit,
+                Err(_) => {
+                    if let Ok(fetched) = self.fetched.recv_timeout(Duration::from_millis(50)) {
+                        desk.decode(fetched.origin, fetched.reference, fetched.bytes);
+                        desk.clear();
+                    }
+                }
+            }
+        };
+        let (fetcher, out) = (Arc::clone(&self.fetcher), self.fetched_out.clone());
+        self.runtime.spawn(async move {
+            let bytes = match &reference.location {
+                Location::Uri(uri) => fetcher.remote(uri).await,
+                Location::Inline(bytes) => Ok(bytes.clone()),
+            };
+            // The pool is gone only when the worker gave up on what it had.
+            let _ = out.send(Fetched { origin, reference, bytes, _permit: permit });
+        });
+    }
+
+    /// Fetches under way or waiting to be decoded.
+    fn fetching(&self) -> usize {
+        Arc::strong_count(&self.remote) - 1
+    }
+}
+
+/// What one thread has in hand.
+struct Desk<'a> {
+    ingest: &'a Ingest,
+    ready: Vec<Ready>,
+    dead: Vec<Ending>,
+    since: Instant,
+}
+
+impl Desk<'_> {
+    fn decode(&mut self, origin: Origin, mut reference: Reference, bytes: Result<Bytes, Failure>) {
+        let tensor = bytes.and_then(|bytes| self.ingest.preprocessor.tensor(&bytes));
+        if let Location::Inline(bytes) = &mut reference.location {
+            *bytes = Bytes::new();
+        }
+        match tensor {
+            Ok(image) => {
+                self.ingest.metrics.decoded_age.observe(origin.received.elapsed().as_secs_f64());
+                self.ready.push(Ready { image, subject: Subject { reference, origin } });
+            }
+            Err(failure) => self.bury(origin, Some(reference), Bytes::new(), failure),
+        }
+        if self.since.elapsed() > HOLD {
+            self.clear();
+        }
+    }
+
+    fn bury(&mut self, origin: Origin, reference: Option<Reference>, payload: Bytes, failure: Failure) {
+        self.dead.push(Ending::Dead { origin, reference, payload, failure });
+    }
+
+    /// Hands over what is done. A stage that is gone has said why, and the tickets in hand are then dropped unresolved.
+    fn clear(&mut self) {
+        if !self.ready.is_empty() {
+            let _ = self.ingest.ready.send(std::mem::take(&mut self.ready));
+        }
+        if !self.dead.is_empty() {
+            let _ = self.ingest.endings.send(std::mem::take(&mut self.dead));
+        }
+        self.since = Instant::now();
+    }
+}

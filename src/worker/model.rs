@@ -1,0 +1,77 @@
+//! A model as the worker needs it: a network, thresholds, and names.
+
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::engine::Network;
+use crate::model::manifest::InputSpec;
+use crate::model::{Bundle, OnnxNetwork, Provider, Runtime, RuntimeError};
+use crate::retest::Thresholds;
+use crate::sink::message::BundleName;
+
+use super::WorkerError;
+
+/// A network with all that is said about it.
+pub struct Model {
+    /// What scores.
+    pub network: Box<dyn Network>,
+    /// What judges the scores.
+    pub thresholds: Thresholds,
+    /// What an image must look like.
+    pub input: InputSpec,
+    /// The names of the score columns.
+    pub labels: Vec<String>,
+    /// What records call it.
+    pub bundle: BundleName,
+    /// What runs it.
+    pub provider: Provider,
+    /// Whether a GPU was asked for and the CPU is used.
+    pub fell_back: bool,
+}
+
+impl Model {
+    /// Opens the configured bundle on the configured provider.
+    ///
+    /// # Errors
+    /// [`WorkerError::Setup`] with what is missing and how to get it.
+    pub fn open(config: &Config) -> Result<Self, WorkerError> {
+        let failed = |e: &dyn std::fmt::Display| WorkerError::Setup(e.to_string());
+        let bundle = Bundle::open(&config.model.bundle).map_err(|e| failed(&e))?;
+        let retest = &config.retest;
+        let thresholds =
+            bundle.thresholds(retest.pooled_sensitivity, retest.individual_sensitivity).map_err(|e| failed(&e))?;
+        let runtime =
+            Runtime::load(config.model.onnxruntime.as_deref(), config.model.threads).map_err(|e| failed(&e))?;
+        let (network, provider) = network(config, &bundle, &runtime).map_err(|e| failed(&e))?;
+        let name = BundleName { name: bundle.manifest.name.clone(), version: bundle.manifest.version.clone() };
+        info!(
+            bundle = name.name,
+            version = name.version,
+            ?provider,
+            onnxruntime = %runtime.library().display(),
+            slots_bytes = network.bytes(),
+            "model loaded"
+        );
+        Ok(Self {
+            network: Box::new(network),
+            thresholds,
+            input: bundle.manifest.input.clone(),
+            labels: bundle.labels(),
+            bundle: name,
+            provider,
+            fell_back: provider != config.model.provider,
+        })
+    }
+}
+
+fn network(config: &Config, bundle: &Bundle, runtime: &Runtime) -> Result<(OnnxNetwork, Provider), RuntimeError> {
+    let wanted = config.model.provider;
+    let open = |provider| OnnxNetwork::new(bundle, runtime, provider, config.model.device, config.engine.slots);
+    match open(wanted) {
+        Err(RuntimeError::Provider { message, .. }) if config.model.allow_cpu => {
+            warn!(?wanted, message, "the provider can't be had; running on the CPU, as `model.allow_cpu` says");
+            Ok((open(Provider::Cpu)?, Provider::Cpu))
+        }
+        opened => Ok((opened?, wanted)),
+    }
+}
