@@ -9,6 +9,7 @@
 //! runs back to the source, which pauses its partitions and goes on polling.
 
 pub mod config;
+pub mod cpu;
 pub mod message;
 pub mod source;
 pub mod fetch;

@@ -11,6 +11,7 @@ use super::network::{Network, RunError};
 use super::rows::Rows;
 use super::stats::{StageStats, Stats};
 use super::{Judged, Verdict};
+use crate::cpu::thread_time;
 use crate::grouping::Grouper;
 use crate::message::{Failure, Reason};
 use crate::retest::{Ask, MAX_GROUP, Members, Plan, Step, Thresholds};
@@ -382,10 +383,10 @@ impl<N: Network, T> Engine<N, T> {
         let ids: Vec<usize> = self.arrivals.drain(..count).collect();
         let mut images: Vec<&[f32]> = ids.iter().map(|&id| &self.items[id].image[..]).collect();
         images.resize(batch, images[count - 1]);
-        let start = Instant::now();
+        let clocks = Clocks::start();
         self.network.embed(&images, run.start)?;
         let macs = self.network.form().levels[0].macs;
-        account(&mut self.stats.stages[0], start, count, batch, macs);
+        account(&mut self.stats.stages[0], clocks, count, batch, macs);
         for row in run.clone().skip(count) {
             self.rows[0].give(row);
         }
@@ -417,10 +418,10 @@ impl<N: Network, T> Engine<N, T> {
             jobs.push((id, who));
         }
         pad_batch(&mut members, lane, batch);
-        let start = Instant::now();
+        let clocks = Clocks::start();
         self.network.merge(level, &members, lane, run.start)?;
         let macs = self.network.form().levels[level].macs;
-        account(&mut self.stats.stages[level], start, jobs.len(), batch, macs);
+        account(&mut self.stats.stages[level], clocks, jobs.len(), batch, macs);
         self.members = members;
         for row in run.clone().skip(jobs.len()) {
             self.rows[level].give(row);
@@ -452,9 +453,9 @@ impl<N: Network, T> Engine<N, T> {
         let (labels, macs, stage) = (form.labels, form.score_macs, form.levels.len());
         let mut scores = std::mem::take(&mut self.scores);
         scores.clear();
-        let start = Instant::now();
+        let clocks = Clocks::start();
         self.network.score(&members, lane, &mut scores)?;
-        account(&mut self.stats.stages[stage], start, jobs.len(), batch, macs);
+        account(&mut self.stats.stages[stage], clocks, jobs.len(), batch, macs);
         self.members = members;
         for (&(id, ask), scores) in jobs.iter().zip(scores.chunks(labels)) {
             self.observe(id, ask, scores)?;
@@ -517,11 +518,24 @@ impl<N: Network, T> Engine<N, T> {
     }
 }
 
-fn account(stage: &mut StageStats, start: Instant, rows: usize, batch: usize, macs: u64) {
+/// When a run started, by the wall clock and by the thread's CPU clock.
+struct Clocks {
+    wall: Instant,
+    cpu: Duration,
+}
+
+impl Clocks {
+    fn start() -> Self {
+        Self { wall: Instant::now(), cpu: thread_time() }
+    }
+}
+
+fn account(stage: &mut StageStats, clocks: Clocks, rows: usize, batch: usize, macs: u64) {
     stage.runs += 1;
     stage.rows += rows as u64;
     stage.padding += (batch - rows) as u64;
-    stage.seconds += start.elapsed().as_secs_f64();
+    stage.seconds += clocks.wall.elapsed().as_secs_f64();
+    stage.cpu_seconds += (thread_time() - clocks.cpu).as_secs_f64();
     stage.macs += rows as u64 * macs;
 }
 

@@ -26,6 +26,8 @@ pub struct StageStats {
     pub padding: u64,
     /// Seconds spent in it.
     pub seconds: f64,
+    /// CPU seconds of the engine's own thread among them; a runtime's thread pool comes on top.
+    pub cpu_seconds: f64,
     /// Multiply-adds of the wanted rows.
     pub macs: u64,
 }

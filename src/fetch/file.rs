@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
+use rustix::fs::OFlags;
 use url::Url;
 
 use super::{FetchSetupError, too_large};
@@ -37,7 +38,7 @@ impl Files {
             return Err(outside());
         }
         // Non-blocking, so that a pipe in the way can't hold the thread.
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).map_err(|e| failure(uri, &e))?;
+        let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(&path).map_err(|e| failure(uri, &e))?;
         // Where the open file really lies, links resolved: asked of the file itself, so that nothing can be swapped in between.
         let real = real_path(&file, &path).map_err(|e| failure(uri, &e))?;
         if !self.roots.iter().any(|(_, root)| real.starts_with(root)) {

@@ -87,23 +87,31 @@ impl Runtime {
     /// # Errors
     /// [`RuntimeError::NotFound`] and [`RuntimeError::Load`].
     pub fn load(library: Option<&Path>, threads: usize) -> Result<Self, RuntimeError> {
+        // The pool's threads take the name of the thread that makes them: theirs is how a profile tells them apart.
+        std::thread::scope(|scope| {
+            let named = std::thread::Builder::new().name("onnxruntime".into());
+            let started = named.spawn_scoped(scope, || Self::load_here(library, threads));
+            match started.map(|thread| thread.join()) {
+                Ok(Ok(result)) => result,
+                _ => Self::load_here(library, threads),
+            }
+        })
+    }
+
+    fn load_here(library: Option<&Path>, threads: usize) -> Result<Self, RuntimeError> {
         let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*runtime {
             return Ok(runtime.clone());
         }
         let path = find(library)?;
         let failed = |message: String| RuntimeError::Load { path: path.clone(), message };
+        let builder = ort::init_from(&path).map_err(|e| failed(e.to_string()))?;
         let options = GlobalThreadPoolOptions::default()
             .with_intra_threads(threads)
             .and_then(|o| o.with_spin_control(false))
             .map_err(|e| failed(e.to_string()))?;
-        let environment = ort::init_from(&path)
-            .map_err(|e| failed(e.to_string()))?
-            .with_name("dorfman")
-            .with_telemetry(false)
-            .with_global_thread_pool(options)
-            .build()
-            .map_err(|e| failed(e.to_string()))?;
+        let builder = builder.with_name("dorfman").with_telemetry(false).with_global_thread_pool(options);
+        let environment = builder.build().map_err(|e| failed(e.to_string()))?;
         Ok(runtime.insert(Self { environment, library: path.clone() }).clone())
     }
 

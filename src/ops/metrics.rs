@@ -46,6 +46,8 @@ pub struct Metrics {
     pub decoded_age: Histogram,
     /// Seconds from taking an item to its verdict.
     pub verdict_age: Histogram,
+    /// CPU seconds of fetching local bytes and of decoding, by `part`; the network's are in its own clock.
+    pub ingest_cpu: GenericCounterVec<AtomicF64>,
     /// Items in the engine.
     pub in_flight: IntGauge,
     /// Batches that wait in front of a stage, by `stage`.
@@ -118,7 +120,10 @@ impl Metrics {
         let info = m.gauges("build_info", "Always 1.", &["version", "bundle", "bundle_version", "plan"])?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION"), bundle, bundle_version, plan]).set(1);
         let network_seconds = GenericCounterVec::new(opts("network_seconds_total", "Seconds in the network."), &["stage"]);
+        let ingest_cpu =
+            GenericCounterVec::new(opts("ingest_cpu_seconds_total", "CPU seconds of fetch (local) and decode."), &["part"]);
         let metrics = Self {
+            ingest_cpu: m.add(ingest_cpu)?,
             received: m.counter("messages_received_total", "Messages taken from the topic.")?,
             items: m.counters("items_total", "Items that got their verdict.", &["verdict"])?,
             flagged: m.counters("flagged_total", "Flags published, by label.", &["label"])?,

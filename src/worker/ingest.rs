@@ -14,6 +14,7 @@ use crate::decode::Preprocessor;
 use crate::fetch::Fetcher;
 use crate::message::{Failure, Location, Reference};
 use crate::model::manifest::InputSpec;
+use crate::cpu::thread_time;
 use crate::ops::metrics::Metrics;
 use crate::sink::{Ending, Subject};
 use crate::source::{Incoming, Origin};
@@ -80,7 +81,7 @@ impl Ingest {
         let mut open = true;
         let never = crossbeam_channel::never();
         loop {
-            let mut desk = Desk { ingest: self, ready: Vec::new(), dead: Vec::new(), since: Instant::now() };
+            let mut desk = Desk::new(self);
             let incoming = if open { incoming } else { &never };
             crossbeam_channel::select_biased! {
                 recv(self.fetched) -> fetched => {
@@ -98,7 +99,7 @@ impl Ingest {
                     }
                 }
             }
-            desk.clear();
+            desk.close();
         }
     }
 
@@ -108,7 +109,10 @@ impl Ingest {
             Ok(reference) => reference,
             Err((failure, payload)) => return desk.bury(origin, None, payload, failure),
         };
-        match self.fetcher.local(&reference.location) {
+        let local = self.fetcher.local(&reference.location);
+        let lap = desk.lap();
+        desk.fetch_cpu += lap;
+        match local {
             Some(bytes) => desk.decode(origin, reference, bytes),
             None => self.fetch(origin, reference, desk),
         }
@@ -152,11 +156,29 @@ struct Desk<'a> {
     ready: Vec<Ready>,
     dead: Vec<Ending>,
     since: Instant,
+    clock: Duration,
+    fetch_cpu: Duration,
+    decode_cpu: Duration,
 }
 
-impl Desk<'_> {
+impl<'a> Desk<'a> {
+    fn new(ingest: &'a Ingest) -> Self {
+        let (ready, dead) = (Vec::new(), Vec::new());
+        let (fetch_cpu, decode_cpu) = (Duration::ZERO, Duration::ZERO);
+        Self { ingest, ready, dead, since: Instant::now(), clock: thread_time(), fetch_cpu, decode_cpu }
+    }
+
+    /// CPU time since the last lap.
+    fn lap(&mut self) -> Duration {
+        let now = thread_time();
+        now - std::mem::replace(&mut self.clock, now)
+    }
+
     fn decode(&mut self, origin: Origin, mut reference: Reference, bytes: Result<Bytes, Failure>) {
+        self.lap();
         let tensor = bytes.and_then(|bytes| self.ingest.preprocessor.tensor(&bytes));
+        let lap = self.lap();
+        self.decode_cpu += lap;
         if let Location::Inline(bytes) = &mut reference.location {
             *bytes = Bytes::new();
         }
@@ -174,6 +196,16 @@ impl Desk<'_> {
 
     fn bury(&mut self, origin: Origin, reference: Option<Reference>, payload: Bytes, failure: Failure) {
         self.dead.push(Ending::Dead { origin, reference, payload, failure });
+    }
+
+    /// Hands over the rest and writes down the time.
+    fn close(mut self) {
+        self.clear();
+        for (part, time) in [("fetch", self.fetch_cpu), ("decode", self.decode_cpu)] {
+            if !time.is_zero() {
+                self.ingest.metrics.ingest_cpu.with_label_values(&[part]).inc_by(time.as_secs_f64());
+            }
+        }
     }
 
     /// Hands over what is done. A stage that is gone has said why, and the tickets in hand are then dropped unresolved.
