@@ -79,7 +79,7 @@ apt_install() {
 
 # scratch VARIABLE NAME: a folder beside what will be made of it, so that the result is moved into place whole or not at all.
 scratches=()
-trap 'chmod -R u+w "${scratches[@]}" 2>/dev/null; rm -rf "${scratches[@]}"' EXIT
+trap 'rm -rf "${scratches[@]}"' EXIT
 scratch() {
     mkdir -p "$home"
     printf -v "$1" %s "$(mktemp -d "$home/$2.XXXXXX")"
