@@ -22,3 +22,4 @@ pub mod sink;
 pub mod offsets;
 pub mod ops;
 pub mod worker;
+pub mod cli;

@@ -1,0 +1,53 @@
+//! `dorfman bench`: what everything but the network costs, and what grouping saves, each measured in one run.
+
+mod demo;
+mod engine;
+mod stream;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::CliError;
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub(super) struct BenchArgs {
+    /// What to measure; everything if absent.
+    #[arg(value_enum)]
+    what: Vec<What>,
+    /// Items of the stream bench.
+    #[arg(long, value_name = "N", default_value_t = 200_000)]
+    items: usize,
+    /// The bundle of the demo bench.
+    #[arg(long, value_name = "DIR", default_value = "models/fashion-bag")]
+    bundle: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum What {
+    /// Grouping, engine and policies alone, no I/O: items a second.
+    Engine,
+    /// From poll to commit with a null network, inline tiny images and the embedded broker: items a second, and memory.
+    Stream,
+    /// The demo: recall, MACs and seconds grouped against individual, and where the CPU time goes.
+    Demo,
+}
+
+pub(super) fn run(args: &BenchArgs) -> Result<(), CliError> {
+    let all = [What::Engine, What::Stream, What::Demo];
+    let chosen = if args.what.is_empty() { &all[..] } else { &args.what };
+    for what in chosen {
+        match what {
+            What::Engine => engine::run()?,
+            What::Stream => stream::run(args.items)?,
+            What::Demo => demo::run(&args.bundle)?,
+        }
+    }
+    Ok(())
+}
+
+/// A figure beside what is to be reached.
+fn figure(name: &str, value: impl std::fmt::Display, goal: &str) {
+    println!("{name:<58} {value:>14}   {goal}");
+}

@@ -1,0 +1,124 @@
+//! `dorfman demo`: the main job, whole, in one process.
+//!
+//! An embedded broker, a stream of references to real images with rare positives, the real worker on it twice (grouped, individual), the
+//! flagged topic read back as any consumer would, and what it came to.
+
+mod data;
+pub mod report;
+mod sheet;
+pub mod stream;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::CliError;
+use crate::config::Config;
+use crate::config::retest::PolicyKind;
+use crate::model::Bundle;
+use crate::ops::logging;
+use crate::source::embedded::EmbeddedBroker;
+use crate::worker::Model;
+use report::{Report, Run};
+use stream::{Measured, Stream};
+
+/// Arguments of `demo`.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// The bundle.
+    #[arg(long, value_name = "DIR", default_value = "models/fashion-bag")]
+    pub bundle: PathBuf,
+    /// The folder of Fashion-MNIST's test set (Debian's dataset-fashion-mnist).
+    #[arg(long, value_name = "DIR", default_value = "/usr/share/datasets/fashion-mnist")]
+    pub data: PathBuf,
+    /// Images that are not positive; 9,000 is all there are in the test set.
+    #[arg(long, value_name = "N", default_value_t = 9000)]
+    pub negatives: usize,
+    /// Share of positives in the stream.
+    #[arg(long, value_name = "P", default_value_t = 0.01)]
+    pub prevalence: f64,
+    /// Images in a first-round test of the grouped run.
+    #[arg(long, value_name = "M", default_value_t = 16)]
+    pub group_size: usize,
+    /// Seed of the stream's order.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Where images, report and contact sheet go.
+    #[arg(long, value_name = "DIR", default_value = "target/demo")]
+    pub out: PathBuf,
+    /// Log level of the worker.
+    #[arg(long, default_value = "warn")]
+    pub log: String,
+}
+
+pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
+    let report = measure(args)?;
+    println!("{}", report.table());
+    println!("report: {}", args.out.join("report.json").display());
+    println!("the flagged images: {}", args.out.join("flagged.png").display());
+    Ok(())
+}
+
+/// Runs the demo and writes its files.
+///
+/// # Errors
+/// [`CliError`] with what is missing and how to get it.
+pub fn measure(args: &DemoArgs) -> Result<Report, CliError> {
+    if !(args.prevalence > 0.0 && args.prevalence < 1.0) {
+        return Err(CliError::Usage("--prevalence must be between 0 and 1".into()));
+    }
+    let base = config(args, PolicyKind::MultiRound)?;
+    logging::init(&base.logging).map_err(|e| CliError::Usage(format!("--log: {e}")))?;
+    eprintln!("writing the images as files below {}", args.out.join("images").display());
+    let bundle = Bundle::open(&args.bundle).map_err(|e| CliError::Failed(e.to_string()))?;
+    let items = data::prepare(args, &bundle)?;
+    let broker = EmbeddedBroker::start(&stream::topics())?;
+    eprintln!("embedded broker on {}: producing {} references", broker.bootstrap_servers(), items.len());
+    let stream = Stream::new(broker.bootstrap_servers(), items);
+    stream.produce()?;
+    let mut runs = BTreeMap::new();
+    for (name, policy) in [("grouped", PolicyKind::MultiRound), ("individual", PolicyKind::Individual)] {
+        let mut config = config(args, policy)?;
+        stream.point(&mut config, name);
+        let plan = config.retest.plan(config.group.size)?.describe();
+        eprintln!("{name} ({plan}): starting the worker");
+        let measured = stream.run(name, &config, Model::open(&config)?)?;
+        runs.insert(name, (plan, measured));
+    }
+    let take = |runs: &mut BTreeMap<&str, (String, Measured)>, name: &str| {
+        runs.remove(name).ok_or_else(|| CliError::Failed(format!("a bug: no {name} run")))
+    };
+    let (grouped, individual) = (take(&mut runs, "grouped")?, take(&mut runs, "individual")?);
+    sheet::write(&args.out.join("flagged.png"), &stream, &grouped.1.flagged)?;
+    let report = Report::new(&stream, Run::new(&stream, grouped), Run::new(&stream, individual));
+    std::fs::write(args.out.join("report.json"), serde_json::to_vec_pretty(&report)?)?;
+    Ok(report)
+}
+
+/// The worker's configuration for the demo: defaults, but for where things are.
+fn config(args: &DemoArgs, policy: PolicyKind) -> Result<Config, CliError> {
+    let mut config = Config::default();
+    config.model.bundle.clone_from(&args.bundle);
+    config.group.size = args.group_size;
+    config.retest.policy = policy;
+    config.logging.level = format!("{},ort=error,librdkafka=error", args.log);
+    std::fs::create_dir_all(&args.out)?;
+    config.fetch.roots = vec![args.out.canonicalize()?];
+    config.ops.listen = "127.0.0.1:0".into();
+    config.validate()?;
+    Ok(config)
+}
+
+/// A progress bar on a terminal, a line every few seconds elsewhere.
+pub fn progress(what: &'static str, total: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
+    let style = ProgressStyle::with_template("{prefix:>12} [{bar:40}] {human_pos}/{human_len} {per_sec}, {eta} left");
+    // The template is a constant; were it wrong, the default style would do.
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+    bar.set_prefix(what);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

@@ -1,0 +1,145 @@
+//! The command line: a file a subcommand.
+//!
+//! In: arguments. Out: an exit code: 0 well, 1 failed, 64 wrong configuration or usage (EX_USAGE), 130 interrupted.
+
+mod bench;
+mod check;
+pub mod demo;
+mod produce;
+mod run;
+mod scan;
+mod schema;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError};
+use crate::worker::WorkerError;
+
+/// Exit code for a wrong configuration or command line.
+pub const EXIT_USAGE: u8 = 64;
+
+/// Finds the rare bad image in a stream: tests many images in one forward pass, retests only what comes back positive.
+#[derive(Debug, Parser)]
+#[command(name = "dorfman", version, max_term_width = 110, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 well, 1 failed, 64 wrong configuration or usage.
+
+Examples:
+  dorfman demo                                  everything in one process: broker, stream, worker, table
+  dorfman check --config dorfman.yaml           is this configuration right?
+  dorfman run --config dorfman.yaml             the worker
+  dorfman scan photos/ --json > verdicts.jsonl  a folder, without Kafka";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the worker: consume references, publish flags, until SIGTERM or SIGINT.
+    Run(run::RunArgs),
+    /// Validate a configuration and print it as the worker would see it, secrets blotted out.
+    Check(check::CheckArgs),
+    /// Print a JSON Schema: of the configuration, the bundle's manifest, or a message.
+    Schema(schema::SchemaArgs),
+    /// Score the images of a folder, or of a list of paths and URLs, without a broker.
+    Scan(scan::ScanArgs),
+    /// Produce references to a folder's images, for trying a deployment.
+    Produce(produce::ProduceArgs),
+    /// Show it at work: an embedded broker, a stream with rare positives, the worker grouped and individual, a table.
+    Demo(demo::DemoArgs),
+    /// Measure it: the engine alone, the whole flow with a null network, and the demo's time by part.
+    Bench(bench::BenchArgs),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Clone, Args)]
+struct ConfigArgs {
+    /// The YAML file. Every key can be overridden by the environment: DORFMAN_GROUP__SIZE=8 sets group.size.
+    #[arg(long, value_name = "FILE", env = "DORFMAN_CONFIG")]
+    config: PathBuf,
+}
+
+impl ConfigArgs {
+    fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(&self.config, std::env::vars())
+    }
+}
+
+/// Why a subcommand failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The configuration or the arguments are wrong: exit code 64.
+    #[error("{0}")]
+    Usage(String),
+    /// Anything else: exit code 1.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<ConfigError> for CliError {
+    fn from(e: ConfigError) -> Self {
+        Self::Usage(e.to_string())
+    }
+}
+
+impl From<WorkerError> for CliError {
+    fn from(e: WorkerError) -> Self {
+        Self::Failed(e.to_string())
+    }
+}
+
+impl From<std::io::Error> for CliError {
+    fn from(e: std::io::Error) -> Self {
+        Self::Failed(e.to_string())
+    }
+}
+
+impl From<rdkafka::error::KafkaError> for CliError {
+    fn from(e: rdkafka::error::KafkaError) -> Self {
+        Self::Failed(format!("kafka: {e}"))
+    }
+}
+
+impl From<serde_json::Error> for CliError {
+    fn from(e: serde_json::Error) -> Self {
+        Self::Failed(e.to_string())
+    }
+}
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
+            // Nothing is left to be done where even the message can't be printed.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let result = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Scan(args) => scan::run(&args),
+        Command::Produce(args) => produce::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(CliError::Usage(message)) => {
+            eprintln!("dorfman: {message}");
+            ExitCode::from(EXIT_USAGE)
+        }
+        Err(CliError::Failed(message)) => {
+            eprintln!("dorfman: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! `dorfman scan`: files or URLs instead of Kafka, the same engine and policies.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use comfy_table::{Table, presets};
+use crossbeam_channel::{Receiver, bounded};
+use serde::Serialize;
+
+use super::CliError;
+use super::demo::progress;
+use crate::config::Config;
+use crate::engine::{Stats, Verdict};
+use crate::message::Failure;
+use crate::offsets::Tracker;
+use crate::ops::logging;
+use crate::sink::Ending;
+use crate::sink::message::{LabelScore, word};
+use crate::source::files;
+use crate::worker::{self, Model};
+
+/// Arguments of `scan`.
+#[derive(Debug, Args)]
+pub(super) struct ScanArgs {
+    /// A folder (searched for .jpg, .jpeg, .png, .webp, .gif), or a file with a path or URL a line.
+    path: PathBuf,
+    /// A configuration file; its sections fetch, decode, group, retest, engine and model count here.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The bundle, instead of the configured one.
+    #[arg(long, value_name = "DIR")]
+    bundle: Option<PathBuf>,
+    /// The group size, instead of the configured one; 1 tests every image alone.
+    #[arg(long, value_name = "M")]
+    group_size: Option<usize>,
+    /// A JSON object a line on standard output, for every image, instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A line of `--json`.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    id: &'a str,
+    verdict: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    labels: Vec<LabelScore>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f32>,
+    arity: u8,
+    tests: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+}
+
+/// What the verdicts came to.
+#[derive(Debug, Default)]
+struct Tally {
+    verdicts: BTreeMap<&'static str, u64>,
+    flagged: Vec<(String, String)>,
+    failures: Vec<(String, Failure)>,
+}
+
+pub(super) fn run(args: &ScanArgs) -> Result<(), CliError> {
+    let config = config(args)?;
+    logging::init(&config.logging).map_err(|e| CliError::Usage(e.to_string()))?;
+    let locations = files::find(&args.path).map_err(CliError::Usage)?;
+    let locations: Vec<String> = locations.into_iter().map(absolute).collect();
+    let model = Model::open(&config)?;
+    let labels = model.labels.clone();
+    let (incoming_out, incoming) = worker::incoming_queue(config.source.queue);
+    let (endings_out, endings) = bounded(64);
+    let running = worker::start_between(&config, model, incoming, endings_out)?;
+    let start = Instant::now();
+    let tracker = Tracker::new("files".into(), 0, 0);
+    let books = std::sync::Arc::clone(&tracker);
+    let total = locations.len();
+    let feeder = std::thread::spawn(move || files::send(&locations, &incoming_out, &books));
+    let tally = collect(&endings, &labels, total, args.json)?;
+    feeder.join().map_err(|_| CliError::Failed("a bug: the feeding thread panicked".into()))?;
+    let report = running.wait()?;
+    if tracker.unresolved() > 0 {
+        return Err(CliError::Failed(format!("a bug: {} images got no verdict", tracker.unresolved())));
+    }
+    if !args.json {
+        print(&tally, &report.stats, total, start.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+/// The configuration with the arguments laid over; without a file, the folder itself is the root.
+fn config(args: &ScanArgs) -> Result<Config, CliError> {
+    let mut config = match &args.config {
+        Some(file) => Config::load(file, std::env::vars())?,
+        None => Config::parse("logging: {level: warn}", std::env::vars())?,
+    };
+    if let Some(bundle) = &args.bundle {
+        config.model.bundle.clone_from(bundle);
+    }
+    if let Some(size) = args.group_size {
+        config.group.size = size;
+    }
+    if config.fetch.roots.is_empty() {
+        // Who names a list on the command line may read what it lists.
+        let root = if args.path.is_dir() { args.path.canonicalize()? } else { PathBuf::from("/") };
+        config.fetch.roots = vec![root];
+    }
+    config.validate()?;
+    Ok(config)
+}
+
+/// URLs as they are, paths from the root.
+fn absolute(location: String) -> String {
+    if location.contains("://") {
+        return location;
+    }
+    let path = std::path::absolute(&location).unwrap_or_else(|_| PathBuf::from(&location));
+    // Links in the way to the folder itself are resolved, so that it lies below its own root.
+    path.canonicalize().unwrap_or(path).to_string_lossy().into_owned()
+}
+
+fn collect(endings: &Receiver<Vec<Ending>>, labels: &[String], total: usize, json: bool) -> Result<Tally, CliError> {
+    let bar = progress("scanning", total as u64);
+    let mut tally = Tally::default();
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for ending in endings.iter().flatten() {
+        bar.inc(1);
+        let line = describe(&ending, labels);
+        *tally.verdicts.entry(static_word(line.verdict)).or_default() += 1;
+        if json {
+            serde_json::to_writer(&mut out, &line)?;
+            writeln!(out)?;
+        } else if !line.labels.is_empty() {
+            let names: Vec<String> = line.labels.iter().map(|l| format!("{} {:.3}", l.label, l.score)).collect();
+            tally.flagged.push((line.id.to_owned(), names.join(", ")));
+        }
+        match ending {
+            Ending::Judged(judged) => judged.payload.origin.ticket.resolve(),
+            Ending::Dead { origin, reference, failure, .. } => {
+                let id = reference.map(|r| r.id).unwrap_or_default();
+                tally.failures.push((id, failure));
+                origin.ticket.resolve();
+            }
+        }
+    }
+    out.flush()?;
+    bar.finish_and_clear();
+    Ok(tally)
+}
+
+fn describe<'a>(ending: &'a Ending, labels: &[String]) -> Line<'a> {
+    let nothing =
+        |id| Line { id, verdict: "failed", labels: vec![], score: None, arity: 0, tests: 0, reason: None, detail: None };
+    match ending {
+        Ending::Dead { reference, failure, .. } => {
+            let id = reference.as_ref().map_or("", |r| &r.id);
+            Line { reason: Some(failure.reason.code()), detail: Some(&failure.detail), ..nothing(id) }
+        }
+        Ending::Judged(judged) => {
+            let mut line = nothing(&judged.payload.reference.id);
+            line.verdict = word(&judged.verdict);
+            line.score = (!judged.score.is_nan()).then_some(judged.score);
+            (line.arity, line.tests) = (judged.arity, judged.tests);
+            match &judged.verdict {
+                Verdict::Flagged(passed) => {
+                    line.labels = passed.iter().map(|&(c, score)| LabelScore { label: labels[c].clone(), score }).collect();
+                }
+                Verdict::Failed(failure) => {
+                    (line.reason, line.detail) = (Some(failure.reason.code()), Some(failure.detail.as_str()));
+                }
+                Verdict::Cleared => {}
+            }
+            line
+        }
+    }
+}
+
+fn static_word(verdict: &str) -> &'static str {
+    match verdict {
+        "flagged" => "flagged",
+        "cleared" => "cleared",
+        _ => "failed",
+    }
+}
+
+fn print(tally: &Tally, stats: &Stats, total: usize, seconds: f64) {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(["flagged image", "label and score"]);
+    for (id, labels) in &tally.flagged {
+        table.add_row([id, labels]);
+    }
+    if !tally.flagged.is_empty() {
+        println!("{table}\n");
+    }
+    for (id, failure) in &tally.failures {
+        println!("failed: {id}: {failure}");
+    }
+    let count = |verdict| tally.verdicts.get(verdict).copied().unwrap_or(0);
+    println!(
+        "{total} images in {seconds:.1} s ({:.0}/s): {} flagged, {} cleared, {} failed; {} tests {:?}, {:.2} s in the network",
+        total as f64 / seconds,
+        count("flagged"),
+        count("cleared"),
+        count("failed"),
+        stats.tests(),
+        stats.tests_by_round,
+        stats.network_seconds(),
+    );
+}

@@ -1,0 +1,47 @@
+//! `dorfman schema`: JSON Schemas of everything that others write or read.
+
+use clap::{Args, ValueEnum};
+use schemars::schema_for;
+
+use super::CliError;
+use crate::config::Config;
+use crate::message::ReferenceMessage;
+use crate::model::manifest::Manifest;
+use crate::sink::message::{DeadLetterRecord, FlagRecord, VerdictRecord};
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub(super) struct SchemaArgs {
+    /// Of what.
+    #[arg(value_enum, default_value_t = Subject::Config)]
+    subject: Subject,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Subject {
+    /// The worker's configuration file.
+    Config,
+    /// A bundle's bundle.json.
+    Bundle,
+    /// A message in the source topic (JSON format).
+    Reference,
+    /// A record in the flagged topic.
+    Flag,
+    /// A record in the topic of all verdicts.
+    Verdict,
+    /// A record in the dead-letter topic.
+    DeadLetter,
+}
+
+pub(super) fn run(args: &SchemaArgs) -> Result<(), CliError> {
+    let schema = match args.subject {
+        Subject::Config => Config::schema(),
+        Subject::Bundle => schema_for!(Manifest).to_value(),
+        Subject::Reference => schema_for!(ReferenceMessage).to_value(),
+        Subject::Flag => schema_for!(FlagRecord).to_value(),
+        Subject::Verdict => schema_for!(VerdictRecord).to_value(),
+        Subject::DeadLetter => schema_for!(DeadLetterRecord).to_value(),
+    };
+    println!("{}", serde_json::to_string_pretty(&schema)?);
+    Ok(())
+}
