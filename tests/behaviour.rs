@@ -1,0 +1,318 @@
+//! The worker's behaviour on a broker: the same tests on librdkafka's mock cluster and on a real Apache Kafka.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use common::broker::{Broker, Embedded, Real};
+use common::topic::{Read, committed, count, produce, read, read_until};
+use common::{Gated, PATIENCE, config, model, png, reference, references, start, topics};
+use dorfman::message::ReferenceMessage;
+use dorfman::sink::message::{DeadLetterRecord, FlagRecord, VerdictRecord};
+use dorfman::worker::{self, Running};
+
+/// Each behaviour as a test on each broker.
+macro_rules! on_both_brokers {
+    ($($name:ident),+ $(,)?) => {
+        mod embedded {
+            $(#[test] fn $name() { super::$name::<super::Embedded>(concat!("e-", stringify!($name))) })+
+        }
+        mod kafka {
+            $(#[test] fn $name() { super::$name::<super::Real>(concat!("k-", stringify!($name))) })+
+        }
+    };
+}
+
+on_both_brokers![
+    positives_are_flagged_and_everything_is_committed,
+    what_cannot_be_scored_goes_to_the_dead_letter_topic,
+    raw_images_are_taken_by_key,
+    a_short_group_does_not_wait_for_ever,
+    a_stop_finishes_what_was_taken_and_a_restart_goes_on_there,
+    a_full_queue_pauses_the_partitions_and_loses_nothing,
+    a_failing_network_acknowledges_nothing_it_did_not_judge,
+    workers_that_come_and_go_lose_nothing,
+    health_and_metrics_tell_the_truth,
+];
+
+fn ids<R>(read: &[Read<R>], id: impl Fn(&R) -> &str) -> Vec<String> {
+    let mut ids: Vec<String> = read.iter().map(|r| id(&r.record).to_owned()).collect();
+    ids.sort();
+    ids
+}
+
+fn distinct(read: &[Read<VerdictRecord>]) -> usize {
+    read.iter().map(|r| r.record.id.as_str()).collect::<BTreeSet<_>>().len()
+}
+
+/// Stops a worker and waits for its end.
+fn stop(running: Running) {
+    running.stop();
+    running.wait().unwrap();
+}
+
+/// Looks until something is true; what is looked at changes on other threads, and each look gives way to them.
+fn eventually(what: &str, mut look: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !look() {
+        assert!(start.elapsed() < PATIENCE, "never: {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+fn positives_are_flagged_and_everything_is_committed<B: Broker>(name: &str) {
+    let broker = B::with_topics(&topics(name, 3));
+    let config = config(broker.bootstrap(), name);
+    let (messages, positives) = references(0..500, 50);
+    produce(broker.bootstrap(), &config.source.topic, &messages);
+    let running = start(&config);
+    let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
+    let verdicts: Vec<Read<VerdictRecord>> = read(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), 500);
+    stop(running);
+
+    assert_eq!(ids(&flags, |f| &f.id), positives);
+    for flag in &flags {
+        assert_eq!((flag.key.as_str(), flag.record.label.as_str()), (flag.record.id.as_str(), "bad"));
+        assert_eq!(flag.headers["trace"], flag.record.id.as_bytes(), "the sender's headers are carried over");
+        assert_eq!((flag.record.bundle.name.as_str(), flag.record.source.topic.as_str()), ("scripted", &*config.source.topic));
+        assert_eq!(flag.record.tests, 3, "a group of 16, a part of 4, and alone");
+        assert!(flag.record.score > 0.9 && flag.record.time.ends_with('Z'));
+    }
+    let flag_ids: BTreeSet<&str> = flags.iter().map(|f| f.record.flag_id.as_str()).collect();
+    assert_eq!(flag_ids.len(), flags.len());
+    assert_eq!(ids(&verdicts, |v| &v.id), messages.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>());
+    let flagged = verdicts.iter().filter(|v| v.record.verdict == "flagged").count();
+    assert_eq!(flagged, positives.len());
+    assert_eq!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 3), 500);
+}
+
+fn what_cannot_be_scored_goes_to_the_dead_letter_topic<B: Broker>(name: &str) {
+    let broker = B::with_topics(&topics(name, 1));
+    let mut config = config(broker.bootstrap(), name);
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("good.png"), png(250)).unwrap();
+    std::fs::write(root.path().join("broken.png"), &png(250)[..40]).unwrap();
+    config.fetch.roots = vec![root.path().to_owned()];
+    let at = |id: &str, path: &str| (id.to_owned(), serde_json::to_vec(&ReferenceMessage::uri(id, path)).unwrap());
+    let below = |id: &str, file: &str| at(id, root.path().join(file).to_str().unwrap());
+    let messages = [
+        ("not-json".to_owned(), b"{".to_vec()),
+        below("good", "good.png"),
+        below("broken", "broken.png"),
+        below("missing", "missing.png"),
+        at("outside", "/etc/hostname"),
+        at("scheme", "ftp://example.org/a.png"),
+        at("private", "http://127.0.0.1:9/a.png"),
+        ("text".to_owned(), serde_json::to_vec(&ReferenceMessage::inline("text", b"no image")).unwrap()),
+    ];
+    produce(broker.bootstrap(), &config.source.topic, &messages);
+    let running = start(&config);
+    let dead: Vec<Read<DeadLetterRecord>> = read(broker.bootstrap(), &config.sink.dead_letter_topic, 7);
+    let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, 1);
+    stop(running);
+
+    let reason = |id: Option<&str>| dead.iter().find(|d| d.record.id.as_deref() == id).map(|d| d.record.reason.as_str());
+    assert_eq!(reason(None), Some("malformed"));
+    assert_eq!(reason(Some("broken")), Some("undecodable"));
+    assert_eq!(reason(Some("missing")), Some("not_found"));
+    assert_eq!(reason(Some("outside")), Some("forbidden"));
+    assert_eq!(reason(Some("scheme")), Some("unsupported_scheme"));
+    assert_eq!(reason(Some("private")), Some("forbidden"));
+    assert_eq!(reason(Some("text")), Some("unsupported_format"));
+    let malformed = dead.iter().find(|d| d.record.id.is_none()).unwrap();
+    assert_eq!(malformed.record.payload.as_deref(), Some("ew=="), "the message itself, base64");
+    assert_eq!(malformed.headers["trace"], b"not-json");
+    assert_eq!(ids(&flags, |f| &f.id), ["good"]);
+    assert_eq!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 1), 8, "dead letters are acknowledged");
+}
+
+fn raw_images_are_taken_by_key<B: Broker>(name: &str) {
+    let broker = B::with_topics(&topics(name, 1));
+    let mut config = config(broker.bootstrap(), name);
+    config.source.format = dorfman::config::source::Format::Raw;
+    produce(broker.bootstrap(), &config.source.topic, &[("clean", png(3)), ("bad", png(255)), ("", png(255))]);
+    let running = start(&config);
+    let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, 1);
+    let dead: Vec<Read<DeadLetterRecord>> = read(broker.bootstrap(), &config.sink.dead_letter_topic, 1);
+    stop(running);
+    assert_eq!(ids(&flags, |f| &f.id), ["bad"]);
+    assert!(dead[0].record.detail.contains("key"), "{}", dead[0].record.detail);
+}
+
+fn a_short_group_does_not_wait_for_ever<B: Broker>(name: &str) {
+    let broker = B::with_topics(&topics(name, 1));
+    let config = config(broker.bootstrap(), name);
+    let running = start(&config);
+    produce(broker.bootstrap(), &config.source.topic, &references(0..3, 2).0);
+    let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, 2);
+    assert_eq!(ids(&flags, |f| &f.id), ["image-00000", "image-00002"]);
+    stop(running);
+}
+
+fn a_stop_finishes_what_was_taken_and_a_restart_goes_on_there<B: Broker>(name: &str) {
+    let broker = B::with_topics(&topics(name, 3));
+    let config = config(broker.bootstrap(), name);
+    let verdicts_topic = config.sink.verdicts_topic.clone().unwrap();
+    let (messages, positives) = references(0..3000, 100);
+    produce(broker.bootstrap(), &config.source.topic, &messages);
+    let (gate, open) = Gated::new();
+    let running = worker::start(&config, model(gate)).unwrap();
+    for _ in 0..20 {
+        open.send(Ok(())).unwrap();
+    }
+    // In the middle of the stream: some verdicts are out, the network stands at the gate, the queues are full.
+    read_until(broker.bootstrap(), &verdicts_topic, |v: &[Read<VerdictRecord>]| !v.is_empty());
+    running.stop();
+    drop(open);
+    running.wait().unwrap();
+    let judged = count(broker.bootstrap(), &verdicts_topic);
+    let acknowledged = committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 3);
+    assert_eq!(acknowledged, judged, "what was taken has its verdict, and nothing else is acknowledged");
+    assert!(judged < 3000, "the stop came in the middle");
+
+    let again = start(&config);
+    let verdicts: Vec<Read<VerdictRecord>> = read(broker.bootstrap(), &verdicts_topic, 3000);
+    stop(again);
+    assert_eq!(distinct(&verdicts), 3000, "none lost");
+    assert_eq!(count(broker.bootstrap(), &verdicts_topic), 3000, "and none twice");
+    let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
+    assert_eq!(ids(&flags, |f| &f.id), positives);
+}
+
+fn a_full_queue_pauses_the_partitions_and_loses_nothing<B: Broker>(name: &str) {
+    let broker = B::with_topics(&topics(name, 3));
+    let mut config = config(broker.bootstrap(), name);
+    config.source.queue = 32;
+    let (messages, _) = references(0..2000, 10_000);
+    produce(broker.bootstrap(), &config.source.topic, &messages);
+    let (gate, open) = Gated::new();
+    let running = worker::start(&config, model(gate)).unwrap();
+    eventually("the partitions are paused", || running.metrics().paused.get() == 1);
+    assert!(running.metrics().received.get() < 2000, "the queues are bounded");
+    drop(open);
+    let verdicts: Vec<Read<VerdictRecord>> = read(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), 2000);
+    assert_eq!(distinct(&verdicts), 2000);
+    eventually("the partitions are resumed", || running.metrics().paused.get() == 0);
+    stop(running);
+    assert_eq!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 3), 2000);
+}
+
+fn a_failing_network_acknowledges_nothing_it_did_not_judge<B: Broker>(name: &str) {
+    let broker = B::with_topics(&topics(name, 1));
+    let config = config(broker.bootstrap(), name);
+    let verdicts_topic = config.sink.verdicts_topic.clone().unwrap();
+    produce(broker.bootstrap(), &config.source.topic, &references(0..200, 10_000).0);
+    let (gate, open) = Gated::new();
+    let running = worker::start(&config, model(gate)).unwrap();
+    open.send(Ok(())).unwrap();
+    open.send(Err("out of memory".into())).unwrap();
+    let error = running.wait().unwrap_err().to_string();
+    assert!(error.contains("out of memory"), "{error}");
+    let judged = count(broker.bootstrap(), &verdicts_topic);
+    assert!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 1) <= judged);
+
+    let again = start(&config);
+    let verdicts: Vec<Read<VerdictRecord>> = read_until(broker.bootstrap(), &verdicts_topic, |v| distinct(v) == 200);
+    assert_eq!(distinct(&verdicts), 200);
+    stop(again);
+}
+
+fn workers_that_come_and_go_lose_nothing<B: Broker>(name: &str) {
+    let broker = B::with_topics(&topics(name, 4));
+    let config = config(broker.bootstrap(), name);
+    let verdicts_topic = config.sink.verdicts_topic.clone().unwrap();
+    let send = |range: std::ops::Range<usize>| produce(broker.bootstrap(), &config.source.topic, &references(range, 50).0);
+    let wait_for = |n: usize| {
+        read_until(broker.bootstrap(), &verdicts_topic, |v: &[Read<VerdictRecord>]| distinct(v) >= n);
+    };
+    send(0..1000);
+    let first = start(&config);
+    wait_for(100);
+    let second = start(&config);
+    eventually("the second worker has partitions", || second.metrics().rebalances.get() > 0);
+    send(1000..3000);
+    eventually("the second worker works", || second.metrics().received.get() > 0);
+    wait_for(1500);
+    stop(first);
+    send(3000..4000);
+    wait_for(4000);
+    stop(second);
+    let verdicts: Vec<Read<VerdictRecord>> = read_until(broker.bootstrap(), &verdicts_topic, |v| distinct(v) == 4000);
+    let (_, positives) = references(0..4000, 50);
+    let flags: Vec<Read<FlagRecord>> = read_until(broker.bootstrap(), &config.sink.flagged_topic, |f| f.len() >= positives.len());
+    let flagged: BTreeSet<String> = ids(&flags, |f| &f.id).into_iter().collect();
+    assert_eq!(flagged.into_iter().collect::<Vec<_>>(), positives);
+    assert_eq!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 4), 4000);
+    assert_eq!(distinct(&verdicts), 4000);
+}
+
+fn health_and_metrics_tell_the_truth<B: Broker>(name: &str) {
+    let broker = B::with_topics(&topics(name, 1));
+    let config = config(broker.bootstrap(), name);
+    produce(broker.bootstrap(), &config.source.topic, &references(0..100, 25).0);
+    produce(broker.bootstrap(), &config.source.topic, &[("x", b"{")]);
+    let running = start(&config);
+    let address = running.address().unwrap();
+    read::<VerdictRecord>(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), 101);
+    eventually("every verdict is counted", || {
+        let all = ["flagged", "cleared", "failed"].iter().map(|v| running.metrics().items.with_label_values(&[*v]).get());
+        all.sum::<u64>() == 101
+    });
+    let get = |path: &str| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let response = reqwest::get(format!("http://{address}{path}")).await.unwrap();
+            (response.status().as_u16(), response.text().await.unwrap())
+        })
+    };
+    assert_eq!(get("/healthz"), (200, "ok\n".to_owned()));
+    assert_eq!(get("/readyz"), (200, "ok\n".to_owned()));
+    let (_, metrics) = get("/metrics");
+    for line in [
+        "dorfman_items_total{verdict=\"flagged\"} 4",
+        "dorfman_items_total{verdict=\"cleared\"} 96",
+        "dorfman_items_total{verdict=\"failed\"} 1",
+        "dorfman_dead_letters_total{reason=\"malformed\"} 1",
+        "dorfman_messages_received_total 101",
+        "dorfman_flagged_total{label=\"bad\"} 4",
+        "dorfman_partitions_paused 0",
+    ] {
+        assert!(metrics.contains(line), "no `{line}` in\n{metrics}");
+    }
+    running.stop();
+    assert_eq!(running.health().unready().as_deref(), Some("stopping"));
+    running.wait().unwrap();
+}
+
+/// A group that the broker assigns (KIP-848), which the mock cluster does not model in full.
+#[test]
+fn kafka_assigns_partitions_by_the_new_protocol() {
+    let name = "k-kip-848";
+    let broker = Real::with_topics(&topics(name, 3));
+    let mut config = config(broker.bootstrap(), name);
+    config.source.properties = [("group.protocol".to_owned(), "consumer".to_owned())].into();
+    produce(broker.bootstrap(), &config.source.topic, &references(0..300, 30).0);
+    let running = start(&config);
+    let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, 10);
+    read::<VerdictRecord>(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), 300);
+    stop(running);
+    assert_eq!(flags.len(), 10);
+    assert_eq!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 3), 300);
+}
+
+/// A record larger than the producer may send: what the sender added is left out, the flag is not.
+#[test]
+fn a_flag_goes_out_without_metadata_that_is_too_large_for_it() {
+    let name = "e-large";
+    let broker = Embedded::with_topics(&topics(name, 1));
+    let mut config = config(broker.bootstrap(), name);
+    config.sink.properties = [("message.max.bytes".to_owned(), "2000".to_owned())].into();
+    let mut message: serde_json::Value = serde_json::from_slice(&reference("big", true)).unwrap();
+    message["metadata"] = serde_json::json!({ "note": "x".repeat(10_000) });
+    produce(broker.bootstrap(), &config.source.topic, &[("big", serde_json::to_vec(&message).unwrap())]);
+    let running = start(&config);
+    let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, 1);
+    stop(running);
+    assert_eq!((flags[0].record.id.as_str(), &flags[0].record.metadata), ("big", &None));
+}

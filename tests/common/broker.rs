@@ -1,0 +1,144 @@
+//! The two brokers that the behaviour tests run against: librdkafka's mock cluster, and a real Apache Kafka.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use dorfman::source::embedded::EmbeddedBroker;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+/// A broker with a test's topics on it.
+pub trait Broker {
+    /// Topics of so many partitions, ready to be used.
+    fn with_topics(topics: &[(String, i32)]) -> Self;
+
+    /// What clients connect to.
+    fn bootstrap(&self) -> &str;
+}
+
+/// The mock cluster, one a test.
+pub struct Embedded(EmbeddedBroker);
+
+impl Broker for Embedded {
+    fn with_topics(topics: &[(String, i32)]) -> Self {
+        let topics: Vec<(&str, i32)> = topics.iter().map(|(t, n)| (t.as_str(), *n)).collect();
+        Self(EmbeddedBroker::start(&topics).unwrap())
+    }
+
+    fn bootstrap(&self) -> &str {
+        self.0.bootstrap_servers()
+    }
+}
+
+/// Apache Kafka, one server for all tests of a binary.
+pub struct Real(&'static Server);
+
+impl Broker for Real {
+    fn with_topics(topics: &[(String, i32)]) -> Self {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        let server = SERVER.get_or_init(Server::start);
+        server.create(topics);
+        Self(server)
+    }
+
+    fn bootstrap(&self) -> &str {
+        &self.0.bootstrap
+    }
+}
+
+/// A Kafka server process. Its shell waits for the end of our standard input pipe and then kills it, so that it never outlives the test
+/// binary, however that ends.
+struct Server {
+    bootstrap: String,
+    _process: Child,
+    _lifeline: ChildStdin,
+    _data: tempfile::TempDir,
+}
+
+impl Server {
+    fn start() -> Self {
+        let libs = Path::new(env!("CARGO_MANIFEST_DIR")).join(".dorfman/kafka/libs");
+        assert!(libs.is_dir(), "{} is missing: run `scripts/setup.sh kafka` (or `make test`, which does)", libs.display());
+        let data = tempfile::tempdir().unwrap();
+        let [client, controller] = free_ports();
+        let properties = write_properties(data.path(), client, controller);
+        let log = data.path().join("server.log");
+        let classpath = format!("{}/*", libs.display());
+        let script = r#"
+            java -cp "$1" kafka.tools.StorageTool format -t AAAAAAAAAAAAAAAAAAAAAQ -c "$2" >"$3" 2>&1 || exit 1
+            java -Xmx512m -cp "$1" kafka.Kafka "$2" >>"$3" 2>&1 & server=$!
+            read -r _; kill -9 "$server"; wait"#;
+        let mut process = Command::new("sh")
+            .args(["-c", script, "kafka", &classpath])
+            .args([&properties, &log])
+            .current_dir(data.path())
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lifeline = process.stdin.take().unwrap();
+        let server = Self { bootstrap: format!("127.0.0.1:{client}"), _process: process, _lifeline: lifeline, _data: data };
+        server.wait_until_up(&log);
+        server
+    }
+
+    /// Asks for metadata until it is given; each try waits inside the client.
+    fn wait_until_up(&self, log: &Path) {
+        let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &self.bootstrap).create().unwrap();
+        let start = Instant::now();
+        while client.fetch_metadata(None, Duration::from_secs(2)).is_err() {
+            let said = || std::fs::read_to_string(log).unwrap_or_default();
+            assert!(start.elapsed() < Duration::from_secs(60), "Kafka did not come up:\n{}", said());
+        }
+    }
+
+    fn create(&self, topics: &[(String, i32)]) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", &self.bootstrap).create().unwrap();
+        let new: Vec<NewTopic<'_>> = topics.iter().map(|(t, n)| NewTopic::new(t, *n, TopicReplication::Fixed(1))).collect();
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for created in runtime.block_on(admin.create_topics(&new, &options)).unwrap() {
+            created.unwrap();
+        }
+    }
+}
+
+fn free_ports() -> [u16; 2] {
+    // Both are held before either is let go, so that they differ.
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|l| l.local_addr().unwrap().port())
+}
+
+fn write_properties(data: &Path, client: u16, controller: u16) -> PathBuf {
+    let path = data.join("server.properties");
+    let mut file = File::create(&path).unwrap();
+    write!(
+        file,
+        "process.roles=broker,controller\n\
+         node.id=1\n\
+         controller.quorum.voters=1@127.0.0.1:{controller}\n\
+         controller.listener.names=CONTROLLER\n\
+         listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{client}\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         log.dirs={}\n\
+         offsets.topic.replication.factor=1\n\
+         offsets.topic.num.partitions=4\n\
+         transaction.state.log.replication.factor=1\n\
+         transaction.state.log.min.isr=1\n\
+         group.initial.rebalance.delay.ms=0\n\
+         group.consumer.heartbeat.interval.ms=500\n\
+         group.consumer.min.heartbeat.interval.ms=500\n\
+         auto.create.topics.enable=false\n",
+        data.join("log").display()
+    )
+    .unwrap();
+    path
+}

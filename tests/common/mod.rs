@@ -1,0 +1,141 @@
+//! What the behaviour tests share: brokers, messages, and a worker whose scores are scripted in the images.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+pub mod broker;
+pub mod topic;
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::time::Duration;
+
+use dorfman::config::Config;
+use dorfman::engine::{Form, Network, RunError, ScriptedNetwork, single_label_form};
+use dorfman::message::ReferenceMessage;
+use dorfman::model::Provider;
+use dorfman::model::manifest::{Channels, Filter, InputSpec, Layout, Resize};
+use dorfman::retest::Thresholds;
+use dorfman::sink::message::BundleName;
+use dorfman::worker::{self, Model, Running};
+use image::{GrayImage, ImageFormat, Luma};
+
+/// How long anything may take before a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A PNG of one pixel, whose level is the image's suspicion.
+pub fn png(level: u8) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    GrayImage::from_pixel(1, 1, Luma([level])).write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
+    bytes
+}
+
+/// A reference that carries a clean or a positive image.
+pub fn reference(id: &str, positive: bool) -> Vec<u8> {
+    serde_json::to_vec(&ReferenceMessage::inline(id, &png(if positive { 250 } else { 5 }))).unwrap()
+}
+
+/// References `first..last`, every `nth` positive, and the ids of the positives.
+pub fn references(ids: std::ops::Range<usize>, nth: usize) -> (Vec<(String, Vec<u8>)>, Vec<String>) {
+    let id = |i: usize| format!("image-{i:05}");
+    let messages = ids.clone().map(|i| (id(i), reference(&id(i), i % nth == 0))).collect();
+    (messages, ids.filter(|i| i % nth == 0).map(id).collect())
+}
+
+/// A model that reads an image's suspicion from its one pixel.
+pub fn model(network: impl Network + 'static) -> Model {
+    Model {
+        network: Box::new(network),
+        thresholds: Thresholds::constant(0.5),
+        input: InputSpec {
+            width: 1,
+            height: 1,
+            channels: Channels::Grey,
+            layout: Layout::Nchw,
+            resize: Resize::Stretch { filter: Filter::Bilinear },
+            mean: vec![0.0],
+            std: vec![255.0],
+        },
+        labels: vec!["bad".into()],
+        bundle: BundleName { name: "scripted".into(), version: "1".into() },
+        provider: Provider::Cpu,
+        fell_back: false,
+    }
+}
+
+/// A network of which the scores are the pixels.
+pub fn scripted() -> ScriptedNetwork {
+    ScriptedNetwork::new(single_label_form(64, 10, 100))
+}
+
+/// A configuration for a broker and topics named after a test.
+pub fn config(bootstrap: &str, name: &str) -> Config {
+    let mut config = Config::default();
+    config.kafka.brokers = bootstrap.to_owned();
+    config.kafka.group_id = format!("{name}-workers");
+    config.source.topic = format!("{name}-images");
+    config.source.properties = quick();
+    config.sink.flagged_topic = format!("{name}-flagged");
+    config.sink.verdicts_topic = Some(format!("{name}-verdicts"));
+    config.sink.dead_letter_topic = format!("{name}-dead");
+    config.group.max_wait = Duration::from_millis(50);
+    config.engine.slots = 64;
+    config.ops.listen = "127.0.0.1:0".into();
+    config.validate().unwrap();
+    config
+}
+
+fn quick() -> BTreeMap<String, String> {
+    // Members are missed soon, so that a killed worker's partitions are handed on within seconds.
+    [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500"), ("auto.commit.interval.ms", "200")]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .into()
+}
+
+/// The topics of a test with their partitions.
+pub fn topics(name: &str, partitions: i32) -> Vec<(String, i32)> {
+    let one = |kind: &str| (format!("{name}-{kind}"), 1);
+    vec![(format!("{name}-images"), partitions), one("flagged"), one("verdicts"), one("dead")]
+}
+
+/// A worker on the scripted network.
+pub fn start(config: &Config) -> Running {
+    worker::start(config, model(scripted())).unwrap()
+}
+
+/// Runs a stage only when a permit comes; fails when told to.
+pub struct Gated {
+    network: ScriptedNetwork,
+    permits: crossbeam_channel::Receiver<Result<(), String>>,
+}
+
+impl Gated {
+    /// A gate and the sender that opens it: `Ok` lets one test run, `Err` fails it, dropping the sender opens it for good.
+    pub fn new() -> (Self, crossbeam_channel::Sender<Result<(), String>>) {
+        let (open, permits) = crossbeam_channel::unbounded();
+        (Self { network: scripted(), permits }, open)
+    }
+}
+
+impl Network for Gated {
+    fn form(&self) -> &Form {
+        self.network.form()
+    }
+
+    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
+        self.network.embed(images, first)
+    }
+
+    fn merge(&mut self, level: usize, members: &[i64], arity: usize, first: usize) -> Result<(), RunError> {
+        self.network.merge(level, members, arity, first)
+    }
+
+    fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError> {
+        // Warming up names row 0 only and needs no permit.
+        if members.iter().any(|&m| m != 0)
+            && let Ok(Err(message)) = self.permits.recv()
+        {
+            return Err(RunError { stage: 1, message });
+        }
+        self.network.score(members, arity, scores)
+    }
+}

@@ -1,0 +1,77 @@
+//! Writing to topics and reading them back, as any client would.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Headers, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+use serde::de::DeserializeOwned;
+
+use super::PATIENCE;
+
+/// A record as it was read.
+#[derive(Debug, Clone)]
+pub struct Read<R> {
+    pub key: String,
+    pub headers: BTreeMap<String, Vec<u8>>,
+    pub record: R,
+}
+
+/// Produces messages by key and waits until the broker has them.
+pub fn produce<K: AsRef<str>, V: AsRef<[u8]>>(bootstrap: &str, topic: &str, messages: &[(K, V)]) {
+    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
+    for (key, payload) in messages {
+        let headers = OwnedHeaders::new().insert(rdkafka::message::Header { key: "trace", value: Some(key.as_ref()) });
+        let record = BaseRecord::to(topic).key(key.as_ref()).payload(payload.as_ref()).headers(headers);
+        producer.send(record).map_err(|(e, _)| e).unwrap();
+        producer.poll(Duration::ZERO);
+    }
+    producer.flush(PATIENCE).unwrap();
+}
+
+/// Reads a one-partition topic from its beginning until `enough` says so.
+pub fn read_until<R: DeserializeOwned>(bootstrap: &str, topic: &str, enough: impl Fn(&[Read<R>]) -> bool) -> Vec<Read<R>> {
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).set("group.id", "reader").create().unwrap();
+    let mut all = TopicPartitionList::new();
+    all.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
+    consumer.assign(&all).unwrap();
+    let (mut read, start) = (Vec::new(), Instant::now());
+    while !enough(&read) {
+        assert!(start.elapsed() < PATIENCE, "only {} records came to {topic}", read.len());
+        // Errors here are connections that come and go; the bound above ends the wait.
+        let Some(Ok(message)) = consumer.poll(Duration::from_millis(200)) else { continue };
+        let headers = message.headers().map(|h| h.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())));
+        read.push(Read {
+            key: String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned(),
+            headers: headers.into_iter().flatten().collect(),
+            record: serde_json::from_slice(message.payload().unwrap()).unwrap(),
+        });
+    }
+    read
+}
+
+/// Reads `n` records.
+pub fn read<R: DeserializeOwned>(bootstrap: &str, topic: &str, n: usize) -> Vec<Read<R>> {
+    read_until(bootstrap, topic, |read| read.len() >= n)
+}
+
+/// How many records a one-partition topic has.
+pub fn count(bootstrap: &str, topic: &str) -> i64 {
+    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
+    let (low, high) = consumer.fetch_watermarks(topic, 0, PATIENCE).unwrap();
+    high - low
+}
+
+/// The sum over partitions of a group's committed offsets.
+pub fn committed(bootstrap: &str, group: &str, topic: &str, partitions: i32) -> i64 {
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).set("group.id", group).create().unwrap();
+    let mut all = TopicPartitionList::new();
+    all.add_partition_range(topic, 0, partitions - 1);
+    let committed = consumer.committed_offsets(all, PATIENCE).unwrap();
+    committed.elements().iter().map(|e| if let Offset::Offset(o) = e.offset() { o } else { 0 }).sum()
+}
