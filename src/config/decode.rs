@@ -27,3 +27,16 @@ impl DecodeConfig {
         require((1..=1 << 32).contains(&self.max_pixels), "decode.max_pixels", "must be 1 to 4294967296")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_values_name_their_key() {
+        assert_eq!(DecodeConfig::default().validate(), Ok(()));
+        let wrong = |c: DecodeConfig| c.validate().unwrap_err().key;
+        assert_eq!(wrong(DecodeConfig { threads: 1025, ..Default::default() }), "decode.threads");
+        assert_eq!(wrong(DecodeConfig { max_pixels: 0, ..Default::default() }), "decode.max_pixels");
+    }
+}

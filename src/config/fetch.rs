@@ -28,7 +28,8 @@ pub struct FetchConfig {
     pub timeout: Duration,
     /// Tries in all, for what may pass (connections, timeouts, 408, 425, 429, 5xx).
     pub attempts: u32,
-    /// Wait before the second try; doubled for each further one, with jitter.
+    /// Wait before the second try, at most 10s; doubled for each further one up to that, with jitter. A longer `Retry-After` is granted, up
+    /// to 10s too.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub backoff: Duration,
@@ -66,6 +67,45 @@ impl FetchConfig {
         require(!self.connect_timeout.is_zero(), "fetch.connect_timeout", "must be above 0, such as 5s")?;
         require(!self.timeout.is_zero(), "fetch.timeout", "must be above 0, such as 30s")?;
         require((1..=20).contains(&self.attempts), "fetch.attempts", "must be 1 to 20")?;
+        require(self.backoff <= Duration::from_secs(10), "fetch.backoff", "must be at most 10s")?;
+        // Printable ASCII is what a header can hold.
+        let header = self.user_agent.chars().all(|c| matches!(c, ' '..='~'));
+        require(header, "fetch.user_agent", "must be printable ASCII")?;
         require(self.max_redirects <= 20, "fetch.max_redirects", "must be 0 to 20")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid() {
+        assert_eq!(FetchConfig::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn wrong_values_name_their_key() {
+        let good = FetchConfig::default;
+        for (wrong, key) in [
+            (FetchConfig { roots: vec!["images".into()], ..good() }, "fetch.roots"),
+            (FetchConfig { max_bytes: 0, ..good() }, "fetch.max_bytes"),
+            (FetchConfig { concurrency: 0, ..good() }, "fetch.concurrency"),
+            (FetchConfig { connect_timeout: Duration::ZERO, ..good() }, "fetch.connect_timeout"),
+            (FetchConfig { timeout: Duration::ZERO, ..good() }, "fetch.timeout"),
+            (FetchConfig { attempts: 0, ..good() }, "fetch.attempts"),
+            (FetchConfig { backoff: Duration::from_secs(11), ..good() }, "fetch.backoff"),
+            (FetchConfig { max_redirects: 21, ..good() }, "fetch.max_redirects"),
+            (FetchConfig { user_agent: "a\nb".into(), ..good() }, "fetch.user_agent"),
+        ] {
+            assert_eq!(wrong.validate().unwrap_err().key, key);
+        }
+    }
+
+    #[test]
+    fn durations_are_written_for_people() {
+        let config: FetchConfig = serde_json::from_str(r#"{"timeout": "1m 30s", "backoff": "50ms"}"#).unwrap();
+        assert_eq!((config.timeout, config.backoff), (Duration::from_secs(90), Duration::from_millis(50)));
+        assert!(serde_json::from_str::<FetchConfig>(r#"{"time_out": "1s"}"#).is_err());
     }
 }

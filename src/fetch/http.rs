@@ -1,26 +1,29 @@
 //! HTTP and HTTPS, with limits.
 
-use std::net::{IpAddr, SocketAddr};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, Response, StatusCode, Url, header};
+use tokio::sync::Semaphore;
 
-use super::address::is_private;
+use super::guard::{self, Refused};
 use super::{FetchSetupError, too_large};
 use crate::config::fetch::FetchConfig;
 use crate::message::{Failure, Reason};
 
-/// Longest wait that a server's Retry-After is granted.
+/// Longest wait between two tries, whatever the server asks for.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// Most memory set aside on a server's word for how much will come.
+const TRUSTED_LENGTH: usize = 1 << 20;
 
 /// A client that knows where it may go.
 #[derive(Debug)]
 pub(super) struct Http {
     client: Client,
+    under_way: Semaphore,
     max_bytes: usize,
     attempts: u32,
     backoff: Duration,
@@ -34,31 +37,40 @@ struct Failed {
     again: Option<Option<Duration>>,
 }
 
-/// Says that an address was refused; found again inside the client's error.
-#[derive(Debug, thiserror::Error)]
-#[error("{0} is a private address; `fetch.allow_private` allows them")]
-struct Refused(String);
-
 impl Http {
     pub fn new(config: &FetchConfig) -> Result<Self, FetchSetupError> {
-        let (allow, most) = (config.allow_private, config.max_redirects);
         let client = Client::builder()
             .user_agent(&config.user_agent)
             .connect_timeout(config.connect_timeout)
             .timeout(config.timeout)
             // A proxy would resolve names itself, past the check of addresses.
             .no_proxy()
-            .redirect(Policy::custom(move |attempt| follow(attempt, allow, most)))
-            .dns_resolver(Arc::new(Resolver { allow_private: allow }))
+            // The URI may hold a signature; where a redirect leads must not learn it.
+            .referer(false)
+            .redirect(guard::redirects(config.allow_private, config.max_redirects))
+            .dns_resolver(Arc::new(guard::Resolver { allow_private: config.allow_private }))
             .build()
             .map_err(|e| FetchSetupError::Http(chain(&e)))?;
-        Ok(Self { client, max_bytes: config.max_bytes, attempts: config.attempts, backoff: config.backoff, allow_private: allow })
+        Ok(Self {
+            client,
+            under_way: Semaphore::new(config.concurrency),
+            max_bytes: config.max_bytes,
+            attempts: config.attempts,
+            backoff: config.backoff,
+            allow_private: config.allow_private,
+        })
     }
 
     pub async fn get(&self, uri: &str) -> Result<Bytes, Failure> {
         let url = Url::parse(uri).map_err(|e| Failure::new(Reason::Malformed, format!("{uri}: {e}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Failure::new(
+                Reason::UnsupportedScheme,
+                format!("`{}` is not fetched over the network", url.scheme()),
+            ));
+        }
         if !self.allow_private
-            && let Some(refused) = literal(&url)
+            && let Some(refused) = guard::literal(&url)
         {
             return Err(Failure::new(Reason::Forbidden, refused.to_string()));
         }
@@ -71,24 +83,26 @@ impl Http {
             tried += 1;
             let Some(asked) = failed.again.filter(|_| tried < self.attempts) else {
                 let Failure { reason, detail } = failed.failure;
-                return Err(Failure::new(reason, format!("{uri}: {detail} (tries: {tried})")));
+                return Err(Failure::new(reason, format!("{}: {detail} (tries: {tried})", shown(&url))));
             };
-            let own = self.backoff * 2u32.saturating_pow(tried - 1).min(1024);
-            tokio::time::sleep(asked.unwrap_or_default().max(jittered(own)).min(LONGEST_WAIT)).await;
+            tokio::time::sleep(wait(self.backoff, tried, asked)).await;
         }
     }
 
     async fn attempt(&self, url: Url) -> Result<Bytes, Failed> {
-        let mut response = self.client.get(url).send().await.map_err(|e| failed(&e))?;
+        // Never closed, so there is always a permit in the end.
+        let _permit = self.under_way.acquire().await;
+        let mut response = self.client.get(url).send().await.map_err(failed)?;
         if let Some(failed) = refused(&response) {
             return Err(failed);
         }
         let too_large = || Failed { failure: too_large(self.max_bytes), again: None };
-        if response.content_length().is_some_and(|n| n > self.max_bytes as u64) {
+        let said = response.content_length().unwrap_or(0);
+        if said > self.max_bytes as u64 {
             return Err(too_large());
         }
-        let mut bytes = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| failed(&e))? {
+        let mut bytes = BytesMut::with_capacity(TRUSTED_LENGTH.min(said as usize));
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if bytes.len() + chunk.len() > self.max_bytes {
                 return Err(too_large());
             }
@@ -111,76 +125,44 @@ fn refused(response: &Response) -> Option<Failed> {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Reason::Forbidden,
         _ => Reason::Unavailable,
     };
+    // The other form of this header, a date, counts as absent.
     let seconds = response.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
     let again = transient.then(|| seconds.map(Duration::from_secs));
     Some(Failed { failure: Failure::new(reason, format!("the server answered {status}")), again })
 }
 
-fn failed(error: &reqwest::Error) -> Failed {
-    let detail = chain(error);
-    if let Some(refused) = source::<Refused>(error) {
-        return Failed { failure: Failure::new(Reason::Forbidden, refused.to_string()), again: None };
+fn failed(error: reqwest::Error) -> Failed {
+    // The address is said elsewhere, without what may be secret in it.
+    let error = error.without_url();
+    if let Some(refused) = source::<Refused>(&error) {
+        let reason = match refused {
+            Refused::Private(_) => Reason::Forbidden,
+            Refused::Scheme(_) => Reason::UnsupportedScheme,
+            Refused::TooMany(_) => Reason::Unavailable,
+        };
+        return Failed { failure: Failure::new(reason, refused.to_string()), again: None };
     }
     let (reason, again) = match () {
         () if error.is_timeout() => (Reason::Timeout, true),
-        () if error.is_redirect() => (Reason::Unavailable, false),
         () if error.is_builder() => (Reason::Malformed, false),
+        () if error.is_redirect() => (Reason::Unavailable, false),
         () => (Reason::Unavailable, true),
     };
-    Failed { failure: Failure::new(reason, detail), again: again.then_some(None) }
+    Failed { failure: Failure::new(reason, chain(&error)), again: again.then_some(None) }
 }
 
-fn follow(attempt: Attempt<'_>, allow_private: bool, most: usize) -> reqwest::redirect::Action {
-    if attempt.previous().len() > most {
-        return attempt.error(TooMany(most));
-    }
-    if !matches!(attempt.url().scheme(), "http" | "https") {
-        return attempt.error(TooMany(most));
-    }
-    match literal(attempt.url()) {
-        Some(refused) if !allow_private => attempt.error(refused),
-        _ => attempt.follow(),
-    }
+/// How long to wait after so many tries: the backoff doubled for each, or what the server asked for if that is longer.
+fn wait(backoff: Duration, tried: u32, asked: Option<Duration>) -> Duration {
+    let own = backoff.saturating_mul(2u32.saturating_pow(tried - 1)).min(LONGEST_WAIT);
+    // Between half and all of it, so that workers that failed together don't come back together.
+    let jitter = (RandomState::new().hash_one(tried) % 1024) as f64 / 1024.0;
+    own.mul_f64(0.5 + jitter / 2.0).max(asked.unwrap_or_default()).min(LONGEST_WAIT)
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("more than {0} redirects, or one to another scheme")]
-struct TooMany(usize);
-
-/// The refusal of a URL whose host is itself a private address.
-fn literal(url: &Url) -> Option<Refused> {
-    let address: IpAddr = match url.host()? {
-        url::Host::Ipv4(v4) => v4.into(),
-        url::Host::Ipv6(v6) => v6.into(),
-        url::Host::Domain(_) => return None,
-    };
-    is_private(address).then(|| Refused(address.to_string()))
-}
-
-/// Resolves names and refuses those that lead inside; what is checked is what is connected to.
-#[derive(Debug)]
-struct Resolver {
-    allow_private: bool,
-}
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let allow_private = self.allow_private;
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let allowed: Vec<SocketAddr> = found.iter().copied().filter(|a| allow_private || !is_private(a.ip())).collect();
-            if let (true, Some(address)) = (allowed.is_empty(), found.first()) {
-                return Err(Refused(format!("{} ({})", name.as_str(), address.ip())).into());
-            }
-            Ok(Box::new(allowed.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// Between half and all of a wait, so that workers that failed together don't come back together.
-fn jittered(wait: Duration) -> Duration {
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.subsec_nanos());
-    wait.mul_f64(0.5 + 0.5 * f64::from(nanos % 1000) / 1000.0)
+/// A URL without what may be secret: user, password, query.
+fn shown(url: &Url) -> String {
+    let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
+    format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
 }
 
 fn source<'a, E: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a E> {
@@ -204,4 +186,33 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn waits_double_with_jitter_up_to_a_bound() {
+        for (tried, full) in [(1, 200), (2, 400), (3, 800), (30, 10_000), (u32::MAX, 10_000)] {
+            let wait = wait(ms(200), tried, None);
+            assert!(wait >= ms(full / 2) && wait <= ms(full), "{tried}: {wait:?}");
+        }
+    }
+
+    #[test]
+    fn the_server_may_ask_for_longer_within_reason() {
+        assert_eq!(wait(ms(200), 1, Some(ms(3000))), ms(3000));
+        assert_eq!(wait(ms(200), 1, Some(Duration::from_secs(3600))), LONGEST_WAIT);
+    }
+
+    #[test]
+    fn secrets_in_a_url_are_not_shown() {
+        let url = Url::parse("https://user:pass@example.org:8443/a/b.png?signature=abc#x").unwrap();
+        assert_eq!(shown(&url), "https://example.org:8443/a/b.png");
+    }
 }

@@ -5,6 +5,7 @@
 
 pub mod address;
 mod file;
+mod guard;
 mod http;
 
 use bytes::Bytes;
@@ -54,7 +55,7 @@ impl Fetcher {
         match location {
             Location::Inline(bytes) if bytes.len() > self.max_bytes => Some(Err(too_large(self.max_bytes))),
             Location::Inline(bytes) => Some(Ok(bytes.clone())),
-            Location::Uri(uri) if uri.starts_with("http://") || uri.starts_with("https://") => None,
+            Location::Uri(uri) if is_http(uri) => None,
             Location::Uri(uri) => Some(self.files.read(uri)),
         }
     }
@@ -66,6 +67,12 @@ impl Fetcher {
     pub async fn remote(&self, uri: &str) -> Result<Bytes, Failure> {
         self.http.get(uri).await
     }
+}
+
+/// Whether a URI's scheme is `http` or `https`, in any case.
+fn is_http(uri: &str) -> bool {
+    let Some((scheme, _)) = uri.split_once(':') else { return false };
+    scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
 }
 
 fn too_large(max_bytes: usize) -> Failure {
