@@ -59,8 +59,8 @@ refused() {
 
 accepted_by_worker() {
     # The bundle's path is the image's; here the same bundle is in the repository.
-    quietly "$worker check --config ($2)" env DORFMAN_MODEL__BUNDLE=models/fashion-bag DORFMAN_MODEL__PROVIDER=cpu \
-        "$worker" check --config "$1"
+    quietly "the worker refuses the configuration of $2" env DORFMAN_MODEL__BUNDLE=models/fashion-bag DORFMAN_MODEL__PROVIDER=cpu \
+        "$worker" check --quiet --model --config "$1"
 }
 
 quietly yamllint "$tools/yamllint" --strict -d '{extends: default, rules: {line-length: {max: 140}, document-start: disable,

@@ -79,13 +79,15 @@ def compose(file: dict, folder: Path) -> None:
     must(worker["image"] == producer["image"], "the producer runs another image than the worker")
     config = next(v for v in worker["volumes"] if v.split(":")[1] == "/etc/dorfman/dorfman.yaml")
     settings = yaml.safe_load((folder / config.split(":")[0]).read_text())
-    data = producer["command"][-1]
-    must(data in settings["fetch"]["roots"], "the worker may not read what the producer refers to")
-    for service in (worker, producer):
-        must(any(v.split(":")[1] == data for v in service["volumes"]), f"{data} isn't mounted in both")
-    command = producer["command"]
+    command = producer["command"][-1].split()
     for option, key in [("--brokers", settings["kafka"]["brokers"]), ("--topic", settings["source"]["topic"])]:
         must(command[command.index(option) + 1] == key, f"the producer's {option} isn't the worker's")
+    # A reference is a path, so both must see the images at the same place.
+    images = {v for service in (worker, producer) for v in service["volumes"] if v.split(":")[1] in settings["fetch"]["roots"]}
+    must(len(images) == 1, "the worker and the producer don't mount the same images")
+    here, there = images.pop().split(":")[:2]
+    for pattern in (word.strip(";") for word in command if word.startswith(f"{there}/")):
+        must(any((folder / here).glob(pattern.removeprefix(f"{there}/"))), f"there is no {pattern}")
     made = services["topics"]["command"][0]
     topics = [settings["source"]["topic"], *(v for k, v in settings["sink"].items() if k.endswith("_topic"))]
     must(all(t in made.split() or f"{t};" in made.split() for t in topics), f"not all of {topics} are made")
