@@ -70,3 +70,54 @@ impl Resolve for Resolver {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// Redirects its one visitor to `to`, in which `{port}` stands for its own port.
+    fn redirecting(to: &str) -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let to = to.replace("{port}", &port.to_string());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let request = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+            assert!(request.count() > 0);
+            write!(stream, "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n").unwrap();
+        });
+        port
+    }
+
+    /// A host that everybody may reach sends its visitors inside.
+    #[tokio::test]
+    async fn a_redirect_leads_to_no_private_address() {
+        for to in [
+            "http://127.0.0.1:{port}/",
+            "http://localhost:{port}/",
+            "http://[::1]:{port}/",
+            "http://169.254.169.254/latest",
+        ] {
+            let port = redirecting(to);
+            let client = reqwest::Client::builder()
+                .no_proxy()
+                // This name passes the resolver by, as a public one would get through it.
+                .resolve("public.test", (Ipv4Addr::LOCALHOST, port).into())
+                .redirect(redirects(false, 3))
+                .dns_resolver(Arc::new(Resolver { allow_private: false }))
+                .build()
+                .unwrap();
+            let error = client.get(format!("http://public.test:{port}/")).send().await.unwrap_err();
+            let mut cause: &(dyn Error + 'static) = &error;
+            while let Some(next) = cause.source() {
+                cause = next;
+            }
+            assert!(matches!(cause.downcast_ref(), Some(Refused::Private(_))), "{to}: {error:?}");
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! Fetching through the public surface: files in a folder of their own, and HTTP from a server on 127.0.0.1 that misbehaves as told.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use dorfman::config::fetch::FetchConfig;
+use dorfman::fetch::{FetchSetupError, Fetcher};
+use dorfman::message::{Failure, Location, Reason};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+fn local(fetcher: &Fetcher, uri: impl ToString) -> Result<Bytes, Failure> {
+    fetcher.local(&Location::Uri(uri.to_string())).expect("it is a file")
+}
+
+fn files(root: &Path) -> Fetcher {
+    Fetcher::new(&FetchConfig { roots: vec![root.to_owned()], max_bytes: 10, ..FetchConfig::default() }).unwrap()
+}
+
+#[test]
+fn inline_bytes_are_bounded() {
+    let fetcher = Fetcher::new(&FetchConfig { max_bytes: 4, ..FetchConfig::default() }).unwrap();
+    let fetch = |bytes: &'static [u8]| fetcher.local(&Location::Inline(Bytes::from_static(bytes))).unwrap();
+    assert_eq!(fetch(b"four").unwrap(), "four");
+    assert_eq!(fetch(b"fiver").unwrap_err().reason, Reason::TooLarge);
+}
+
+#[test]
+fn what_is_remote_is_not_local() {
+    let fetcher = Fetcher::new(&FetchConfig::default()).unwrap();
+    for uri in ["http://example.org/a.png", "https://example.org/a.png", "HTTPS://example.org/a.png"] {
+        assert!(fetcher.local(&Location::Uri(uri.into())).is_none(), "{uri}");
+    }
+}
+
+#[test]
+fn files_below_a_root_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("a folder");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("100%.png"), "pixels").unwrap();
+    fs::write(folder.join("full"), "0123456789").unwrap();
+    fs::write(folder.join("empty"), "").unwrap();
+    symlink(folder.join("100%.png"), dir.path().join("link")).unwrap();
+    let fetcher = files(dir.path());
+    let root = dir.path().display();
+    for uri in [
+        format!("{root}/a folder/100%.png"),
+        format!("file://{root}/a%20folder/100%25.png"),
+        format!("file://localhost{root}/a%20folder/100%25.png"),
+        format!("{root}/link"),
+    ] {
+        assert_eq!(local(&fetcher, &uri).unwrap(), "pixels", "{uri}");
+    }
+    assert_eq!(local(&fetcher, format!("{root}/a folder/full")).unwrap(), "0123456789");
+    assert_eq!(local(&fetcher, format!("{root}/a folder/empty")).unwrap(), "");
+}
+
+#[test]
+fn a_root_may_itself_be_a_link() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("real")).unwrap();
+    fs::write(dir.path().join("real/a"), "pixels").unwrap();
+    symlink("real", dir.path().join("root")).unwrap();
+    let fetcher = files(&dir.path().join("root"));
+    assert_eq!(local(&fetcher, dir.path().join("root/a").display()).unwrap(), "pixels");
+    assert_eq!(local(&fetcher, dir.path().join("real/a").display()).unwrap(), "pixels");
+}
+
+#[test]
+fn a_link_may_lead_from_one_root_to_another() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(two.path().join("a"), "pixels").unwrap();
+    symlink(two.path().join("a"), one.path().join("link")).unwrap();
+    let roots = vec![one.path().to_owned(), two.path().to_owned()];
+    let fetcher = Fetcher::new(&FetchConfig { roots, ..FetchConfig::default() }).unwrap();
+    assert_eq!(local(&fetcher, one.path().join("link").display()).unwrap(), "pixels");
+    assert_eq!(local(&files(one.path()), one.path().join("link").display()).unwrap_err().reason, Reason::Forbidden);
+}
+
+#[test]
+fn what_must_not_be_read_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, beside) = (dir.path().join("root"), dir.path().join("root2"));
+    fs::create_dir_all(root.join("folder")).unwrap();
+    fs::create_dir(&beside).unwrap();
+    fs::write(beside.join("secret"), "secret").unwrap();
+    fs::write(root.join("large"), "0123456789a").unwrap();
+    symlink(beside.join("secret"), root.join("leak")).unwrap();
+    symlink("../root2", root.join("way-out")).unwrap();
+    symlink("/dev/zero", root.join("zero")).unwrap();
+    symlink("/proc/self/root", root.join("magic")).unwrap();
+    symlink("loop", root.join("loop")).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, root.join("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
+    let fetcher = files(&root);
+    let (root, beside) = (root.display(), beside.display());
+    for (uri, reason) in [
+        (format!("{root}/large"), Reason::TooLarge),
+        (format!("{root}/none"), Reason::NotFound),
+        (format!("{root}/large/below"), Reason::NotFound),
+        (format!("{root}/loop"), Reason::NotFound),
+        (format!("{root}/folder"), Reason::Forbidden),
+        (format!("{root}"), Reason::Forbidden),
+        (format!("{root}/pipe"), Reason::Forbidden),
+        (format!("{root}/socket"), Reason::Forbidden),
+        (format!("{root}/zero"), Reason::Forbidden),
+        (format!("{root}/magic/etc/passwd"), Reason::Forbidden),
+        (format!("{root}/leak"), Reason::Forbidden),
+        (format!("{root}/way-out/secret"), Reason::Forbidden),
+        (format!("{root}/../root2/secret"), Reason::Forbidden),
+        (format!("file://{root}/../root2/secret"), Reason::Forbidden),
+        (format!("file://{root}/..%2froot2/secret"), Reason::Forbidden),
+        (format!("{beside}/secret"), Reason::Forbidden),
+        ("/etc/passwd".to_owned(), Reason::Forbidden),
+        (format!("{root}/a\0b"), Reason::Malformed),
+        ("images/a.png".to_owned(), Reason::Malformed),
+        ("s3://bucket/a.png".to_owned(), Reason::UnsupportedScheme),
+    ] {
+        let failure = local(&fetcher, &uri).unwrap_err();
+        assert_eq!(failure.reason, reason, "{uri}: {failure}");
+        assert!(!failure.detail.is_empty());
+    }
+}
+
+#[test]
+fn without_roots_there_are_no_files() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a"), "pixels").unwrap();
+    let fetcher = Fetcher::new(&FetchConfig::default()).unwrap();
+    assert_eq!(local(&fetcher, dir.path().join("a").display()).unwrap_err().reason, Reason::Forbidden);
+}
+
+#[test]
+fn a_root_must_be_there() {
+    let config = FetchConfig { roots: vec!["/no/such/folder".into()], ..FetchConfig::default() };
+    let error = Fetcher::new(&config).unwrap_err();
+    assert!(matches!(error, FetchSetupError::Root { .. }));
+    assert!(error.to_string().contains("fetch.roots"), "{error}");
+}
+
+/// What the server does once it has sent its reply.
+#[derive(Clone, Copy)]
+enum Then {
+    Close,
+    /// Nothing more, until the client goes.
+    Hang,
+}
+
+/// Bytes to send, and what then.
+type Reply = (String, Then);
+
+fn reply(status: &str, headers: &str, body: &str) -> Reply {
+    (
+        format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}", body.len()),
+        Then::Close,
+    )
+}
+
+/// A server that gives the n-th request (from 0) the n-th reply, the last one ever after.
+struct Server {
+    base: String,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    async fn start(replies: Vec<Reply>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
+        let base_of_replies = base.clone();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let request = head(&mut stream).await;
+                let number = {
+                    let mut seen = seen.lock().unwrap();
+                    seen.push(request);
+                    seen.len() - 1
+                };
+                let (text, then) = replies[number.min(replies.len() - 1)].clone();
+                let text = text.replace("{base}", &base_of_replies);
+                tokio::spawn(async move {
+                    // The client may be gone before all is written.
+                    let _ = stream.write_all(text.as_bytes()).await;
+                    if let Then::Hang = then {
+                        let _ = stream.read(&mut [0]).await;
+                    }
+                });
+            }
+        });
+        Self { base, requests }
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+async fn head(stream: &mut TcpStream) -> String {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(request).unwrap()
+}
+
+fn config() -> FetchConfig {
+    FetchConfig {
+        max_bytes: 100,
+        attempts: 3,
+        backoff: Duration::from_millis(1),
+        timeout: Duration::from_secs(20),
+        allow_private: true,
+        ..FetchConfig::default()
+    }
+}
+
+async fn get(config: &FetchConfig, server: &Server) -> Result<Bytes, Failure> {
+    Fetcher::new(config).unwrap().remote(&format!("{}/image?signature=secret", server.base)).await
+}
+
+/// The reason, and how many requests it took.
+async fn fails(config: FetchConfig, replies: Vec<Reply>) -> (Reason, usize) {
+    let server = Server::start(replies).await;
+    let failure = get(&config, &server).await.unwrap_err();
+    assert!(!failure.detail.contains("secret"), "{}", failure.detail);
+    (failure.reason, server.requests().len())
+}
+
+#[tokio::test]
+async fn an_image_is_fetched() {
+    let server = Server::start(vec![reply("200 OK", "", "pixels")]).await;
+    assert_eq!(get(&config(), &server).await.unwrap(), "pixels");
+    let request = server.requests().remove(0);
+    assert!(request.starts_with("GET /image?signature=secret HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains("user-agent: dorfman/"), "{request}");
+}
+
+#[tokio::test]
+async fn what_may_pass_is_tried_again() {
+    for status in [
+        "500 Internal Server Error",
+        "503 Service Unavailable",
+        "429 Too Many Requests",
+        "408 Timeout",
+        "425 Too Early",
+    ] {
+        let server = Server::start(vec![reply(status, "", ""), reply("200 OK", "", "pixels")]).await;
+        assert_eq!(get(&config(), &server).await.unwrap(), "pixels", "{status}");
+        assert_eq!(server.requests().len(), 2);
+    }
+    assert_eq!(fails(config(), vec![reply("503 Service Unavailable", "", "")]).await, (Reason::Unavailable, 3));
+}
+
+#[tokio::test]
+async fn what_will_not_pass_is_asked_once() {
+    for (status, reason) in [
+        ("404 Not Found", Reason::NotFound),
+        ("410 Gone", Reason::NotFound),
+        ("401 Unauthorized", Reason::Forbidden),
+        ("403 Forbidden", Reason::Forbidden),
+        ("400 Bad Request", Reason::Unavailable),
+        ("304 Not Modified", Reason::Unavailable),
+    ] {
+        assert_eq!(fails(config(), vec![reply(status, "", "")]).await, (reason, 1), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn retry_after_is_honoured() {
+    let server =
+        Server::start(vec![reply("429 Too Many Requests", "Retry-After: 1\r\n", ""), reply("200 OK", "", "pixels")])
+            .await;
+    let start = Instant::now();
+    assert_eq!(get(&config(), &server).await.unwrap(), "pixels");
+    assert!(start.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn the_length_is_believed_only_if_it_is_too_large() {
+    let claims = |n: &str| (format!("HTTP/1.1 200 OK\r\nContent-Length: {n}\r\n\r\n"), Then::Hang);
+    assert_eq!(fails(config(), vec![claims("101")]).await, (Reason::TooLarge, 1));
+    assert_eq!(fails(config(), vec![claims("999999999999999")]).await, (Reason::TooLarge, 1));
+    // No length, and more than allowed, without an end.
+    let endless = (format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(101)), Then::Hang);
+    assert_eq!(fails(config(), vec![endless]).await, (Reason::TooLarge, 1));
+    let chunked =
+        (format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n{}\r\n", "x".repeat(101)), Then::Hang);
+    assert_eq!(fails(config(), vec![chunked]).await, (Reason::TooLarge, 1));
+    let full = Server::start(vec![reply("200 OK", "", &"x".repeat(100))]).await;
+    assert_eq!(get(&config(), &full).await.unwrap().len(), 100);
+}
+
+#[tokio::test]
+async fn half_a_body_is_no_image() {
+    let half = ("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\npixels".to_owned(), Then::Close);
+    assert_eq!(fails(config(), vec![half.clone()]).await, (Reason::Unavailable, 3));
+    let server = Server::start(vec![half, reply("200 OK", "", "pixels")]).await;
+    assert_eq!(get(&config(), &server).await.unwrap(), "pixels");
+}
+
+#[tokio::test]
+async fn a_slow_server_times_out() {
+    let config = FetchConfig { timeout: Duration::from_millis(100), attempts: 2, ..config() };
+    for sent in ["", "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\npixels"] {
+        assert_eq!(fails(config.clone(), vec![(sent.to_owned(), Then::Hang)]).await, (Reason::Timeout, 2), "{sent}");
+    }
+}
+
+#[tokio::test]
+async fn redirects_are_followed_up_to_a_bound() {
+    let hop = || reply("302 Found", "Location: {base}/next\r\n", "");
+    let server = Server::start(vec![hop(), hop(), reply("200 OK", "", "pixels")]).await;
+    assert_eq!(get(&config(), &server).await.unwrap(), "pixels");
+    let requests = server.requests();
+    assert!(requests[2].starts_with("GET /next"));
+    assert!(requests.iter().all(|r| !r.contains("referer")), "a redirect's target learns the signature");
+    assert_eq!(fails(config(), vec![hop()]).await, (Reason::Unavailable, 4));
+    assert_eq!(fails(FetchConfig { max_redirects: 0, ..config() }, vec![hop()]).await, (Reason::Unavailable, 1));
+}
+
+#[tokio::test]
+async fn a_redirect_leads_to_no_other_scheme() {
+    let to = |uri: &str| vec![reply("302 Found", &format!("Location: {uri}\r\n"), "")];
+    assert_eq!(fails(config(), to("ftp://127.0.0.1/image")).await, (Reason::UnsupportedScheme, 1));
+    assert_eq!(fails(config(), to("file:///etc/passwd")).await, (Reason::Unavailable, 1));
+}
+
+#[tokio::test]
+async fn private_addresses_are_refused() {
+    let server = Server::start(vec![reply("200 OK", "", "secret")]).await;
+    let port = server.base.rsplit(':').next().unwrap();
+    let fetcher = Fetcher::new(&FetchConfig { allow_private: false, ..config() }).unwrap();
+    for host in
+        ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "[::1]", "169.254.169.254", "0.0.0.0"]
+    {
+        let failure = fetcher.remote(&format!("http://{host}:{port}/")).await.unwrap_err();
+        assert_eq!(failure.reason, Reason::Forbidden, "{host}: {failure}");
+        assert!(failure.detail.contains("fetch.allow_private"), "{failure}");
+    }
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn nobody_there_is_unavailable() {
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let fetcher = Fetcher::new(&config()).unwrap();
+    for scheme in ["http", "https"] {
+        let failure = fetcher.remote(&format!("{scheme}://127.0.0.1:{port}/a.png")).await.unwrap_err();
+        assert_eq!(failure.reason, Reason::Unavailable);
+        assert!(failure.detail.contains("/a.png") && failure.detail.contains("tries: 3"), "{failure}");
+    }
+    assert_eq!(fetcher.remote("ftp://127.0.0.1/a").await.unwrap_err().reason, Reason::UnsupportedScheme);
+    assert_eq!(fetcher.remote("http://").await.unwrap_err().reason, Reason::Malformed);
+}
+
+#[tokio::test]
+async fn only_so_many_requests_are_under_way() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("http://{}/", listener.local_addr().unwrap());
+    let most = Arc::new(AtomicUsize::new(0));
+    let (under_way, _) = watch::channel(0_usize);
+    let (most_seen, counter) = (Arc::clone(&most), under_way.clone());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (most, under_way) = (Arc::clone(&most_seen), counter.clone());
+            tokio::spawn(async move {
+                head(&mut stream).await;
+                under_way.send_modify(|n| *n += 1);
+                most.fetch_max(*under_way.borrow(), Ordering::SeqCst);
+                // Nobody is answered before two wait: they are let in side by side, not one after the other.
+                let _ = under_way.subscribe().wait_for(|_| most.load(Ordering::SeqCst) >= 2).await;
+                under_way.send_modify(|n| *n -= 1);
+                let _ = stream.write_all(reply("200 OK", "", "pixels").0.as_bytes()).await;
+            });
+        }
+    });
+    let fetcher = Arc::new(Fetcher::new(&FetchConfig { concurrency: 2, ..config() }).unwrap());
+    let fetches: Vec<_> = (0..8)
+        .map(|_| {
+            let (fetcher, uri) = (Arc::clone(&fetcher), uri.clone());
+            tokio::spawn(async move { fetcher.remote(&uri).await })
+        })
+        .collect();
+    for fetch in fetches {
+        assert_eq!(fetch.await.unwrap().unwrap(), "pixels");
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 2);
+}
