@@ -13,6 +13,7 @@ declare -Ar ONNXRUNTIME_SHA256=(
     [x86_64]=74a6a52994616c4d18b33db1e13c226333a70a6ba07480a5cab9c2a50dff1430
     [aarch64]=dcaedc50333876f3829ab966b242147f0e548229e29c36fe44622ecf748c25ee
 )
+readonly ONNXRUNTIME_GPU_SHA256=f659529e07c21ec6b6179fd1bfaf82ffb7c3dc9c0916e18f6f313f9a690891be # x86_64 alone
 # Go itself, for the distributions whose Go can't build Helm.
 readonly GO=1.27.3
 declare -Ar GO_SHA256=(
@@ -30,13 +31,14 @@ usage: scripts/setup.sh TARGET...
 
   build                the C toolchain that librdkafka and the TLS crates are built with; checks cargo's version
   onnxruntime          ONNX Runtime's shared library, in .dorfman/onnxruntime/lib
+  onnxruntime-gpu      the same with CUDA and TensorRT (x86_64; wants CUDA 13 and cuDNN 9), in its place
   dataset              Fashion-MNIST (MIT), in /usr/share/datasets
   kafka                a real Kafka broker for the tests, in .dorfman/kafka/libs; Java, if there is none
   python               PyTorch and pytest from the distribution, for training/
   lint                 shellcheck
   helm                 Helm, in .dorfman/bin
   kubernetes-validate  Kubernetes and compose schemas with their validators, in .dorfman/venv
-  all                  every one of these
+  all                  every one of these but onnxruntime-gpu
 USAGE
 }
 
@@ -124,32 +126,58 @@ wheel() {
     echo "$file"
 }
 
-onnxruntime() {
-    local folder="$home/onnxruntime" work wheel
-    if [[ -e $folder/lib/libonnxruntime.so && $(cat "$folder/VERSION" 2>/dev/null) == "$ONNXRUNTIME" ]]; then
-        say "onnxruntime: $ONNXRUNTIME is there"
-        return
-    fi
-    say "onnxruntime: fetching $ONNXRUNTIME for $(uname -m) (PyPI)"
+# unpack_onnxruntime PACKAGE SHA256: the libraries and their licences out of a wheel, in place of those that are there.
+unpack_onnxruntime() {
+    local folder="$home/onnxruntime" work file
     scratch work onnxruntime
-    wheel=$(wheel onnxruntime "$ONNXRUNTIME" "${ONNXRUNTIME_SHA256[$(uname -m)]:-}" "$work")
+    file=$(wheel "$1" "$ONNXRUNTIME" "$2" "$work")
     mkdir "$work/new" "$work/new/lib"
-    python3 - "$wheel" "$work/new" "$ONNXRUNTIME" <<'PYTHON'
-import pathlib, sys, zipfile
+    python3 - "$file" "$work/new" "$ONNXRUNTIME" <<'PYTHON'
+import pathlib, shutil, sys, zipfile
 
-wheel, folder, version = sys.argv[1:]
-with zipfile.ZipFile(wheel) as archive:
-    for name, to in [
-        (f"onnxruntime/capi/libonnxruntime.so.{version}", "lib/libonnxruntime.so"),
-        ("onnxruntime/LICENSE", "LICENSE"),
-        ("onnxruntime/ThirdPartyNotices.txt", "ThirdPartyNotices.txt"),
-    ]:
-        pathlib.Path(folder, to).write_bytes(archive.read(name))
+file, folder, version = sys.argv[1:]
+with zipfile.ZipFile(file) as wheel:
+    for name in wheel.namelist():
+        base = name.rpartition("/")[2]
+        if base.startswith("libonnxruntime"):
+            to = f"lib/{base.removesuffix('.' + version)}"
+        elif name in ("onnxruntime/LICENSE", "onnxruntime/ThirdPartyNotices.txt"):
+            to = base
+        else:
+            continue
+        with wheel.open(name) as source, pathlib.Path(folder, to).open("wb") as target:
+            shutil.copyfileobj(source, target)
 PYTHON
-    echo "$ONNXRUNTIME" >"$work/new/VERSION"
+    echo "$1 $ONNXRUNTIME" >"$work/new/VERSION"
     rm -rf "$folder"
     mv "$work/new" "$folder"
+}
+
+# have_onnxruntime PACKAGE...: whether one of these is there.
+have_onnxruntime() {
+    local package
+    for package in "$@"; do
+        [[ $(cat "$home/onnxruntime/VERSION" 2>/dev/null) != "$package $ONNXRUNTIME" ]] || return 0
+    done
+    return 1
+}
+
+onnxruntime() {
+    # The one for GPUs runs on the CPU as well.
+    if ! have_onnxruntime onnxruntime onnxruntime-gpu; then
+        say "onnxruntime: fetching $ONNXRUNTIME for $(uname -m) (PyPI)"
+        unpack_onnxruntime onnxruntime "${ONNXRUNTIME_SHA256[$(uname -m)]:-}"
+    fi
     say "onnxruntime: $ONNXRUNTIME is in .dorfman/onnxruntime"
+}
+
+onnxruntime_gpu() {
+    [[ $(uname -m) == x86_64 ]] || die "onnxruntime-gpu: there is a wheel for x86_64 alone"
+    if ! have_onnxruntime onnxruntime-gpu; then
+        say "onnxruntime-gpu: fetching $ONNXRUNTIME (PyPI, 256 MB)"
+        unpack_onnxruntime onnxruntime-gpu "$ONNXRUNTIME_GPU_SHA256"
+    fi
+    say "onnxruntime-gpu: $ONNXRUNTIME is in .dorfman/onnxruntime"
 }
 
 dataset() {
@@ -239,6 +267,7 @@ kubernetes_validate() {
 for target in "$@"; do
     case $target in
     build | onnxruntime | dataset | kafka | python | lint | helm) "$target" ;;
+    onnxruntime-gpu) onnxruntime_gpu ;;
     kubernetes-validate) kubernetes_validate ;;
     all)
         build
