@@ -1,4 +1,4 @@
-//! `dorfman schema`: JSON Schemas of everything that others write or read.
+//! `dorfman schema`: JSON Schemas of everything that others write or read, and the example configuration.
 
 use clap::{Args, ValueEnum};
 use schemars::schema_for;
@@ -21,6 +21,8 @@ pub(super) struct SchemaArgs {
 enum Subject {
     /// The worker's configuration file.
     Config,
+    /// Every key of the configuration with its default, as a commented YAML file.
+    Example,
     /// A bundle's bundle.json.
     Bundle,
     /// A message in the source topic (JSON format).
@@ -36,6 +38,10 @@ enum Subject {
 pub(super) fn run(args: &SchemaArgs) -> Result<(), CliError> {
     let schema = match args.subject {
         Subject::Config => Config::schema(),
+        Subject::Example => {
+            print!("{}", Config::example());
+            return Ok(());
+        }
         Subject::Bundle => schema_for!(Manifest).to_value(),
         Subject::Reference => schema_for!(ReferenceMessage).to_value(),
         Subject::Flag => schema_for!(FlagRecord).to_value(),

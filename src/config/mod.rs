@@ -5,6 +5,7 @@
 
 pub mod decode;
 pub mod engine;
+mod example;
 pub mod fetch;
 pub mod group;
 pub mod kafka;
@@ -115,6 +116,11 @@ impl Config {
     /// The configuration as YAML with every secret blotted out, for the log.
     pub fn redacted(&self) -> String {
         redact::yaml(self)
+    }
+
+    /// Every key with its default and its meaning, as a commented YAML file.
+    pub fn example() -> String {
+        example::yaml()
     }
 
     /// The JSON Schema of the file.

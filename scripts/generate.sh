@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Writes what is made from the code: the example configuration and the JSON Schemas. A test compares them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+dorfman=${1:-target/release/dorfman}
+"$dorfman" schema example >config/dorfman.example.yaml
+"$dorfman" schema config >config/dorfman.schema.json
+for subject in bundle reference flag verdict dead-letter; do
+    "$dorfman" schema "$subject" >"config/$subject.schema.json"
+done
+echo "written: config/dorfman.example.yaml, config/*.schema.json"

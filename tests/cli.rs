@@ -1,0 +1,175 @@
+//! The binary as people and scripts use it: exit codes, messages, generated files, files mode.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn dorfman(args: &[&str]) -> Output {
+    dorfman_with(args, &[])
+}
+
+fn dorfman_with(args: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dorfman"));
+    command.args(args).current_dir(root()).env_remove("DORFMAN_CONFIG").envs(environment.iter().copied());
+    command.output().unwrap()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn config_file(yaml: &str) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dorfman.yaml");
+    std::fs::write(&path, yaml).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (dir, path)
+}
+
+#[test]
+fn a_wrong_configuration_exits_64_and_names_the_key() {
+    for (yaml, key, right) in [
+        ("group: {size: 100}", "`group.size`", "1 to 64"),
+        ("group: {sise: 16}", "`group.sise`", "`size`"),
+        ("retest: {policy: thrice}", "`retest.policy`", "`two-round`"),
+        ("retest: {pooled_sensitivity: 2}", "`retest.pooled_sensitivity`", "between 0 and 1"),
+        ("kafka: {properties: {enable.auto.commit: 'true'}}", "`kafka.properties.enable.auto.commit`", "the worker itself"),
+        ("ops: {listen: everywhere}", "`ops.listen`", "0.0.0.0:9464"),
+        ("fetch: {roots: [relative]}", "`fetch.roots`", "absolute"),
+        ("fetch: {timeout: soon}", "`fetch.timeout`", "soon"),
+        ("engine: {slots: 4}", "`engine.slots`", "group.size"),
+        ("model: {provider: tpu}", "`model.provider`", "`cuda`"),
+    ] {
+        let (_dir, file) = config_file(yaml);
+        for command in ["check", "run"] {
+            let output = dorfman(&[command, "--config", &file]);
+            let message = err(&output);
+            assert_eq!(output.status.code(), Some(64), "{yaml}: {message}");
+            assert!(message.contains(key) && message.contains(right), "{yaml}: {message}");
+        }
+    }
+}
+
+#[test]
+fn usage_errors_exit_64_and_help_exits_0() {
+    assert_eq!(dorfman(&["run"]).status.code(), Some(64));
+    assert_eq!(dorfman(&["fly"]).status.code(), Some(64));
+    assert_eq!(dorfman(&["check", "--config", "/nowhere/dorfman.yaml"]).status.code(), Some(64));
+    let help = dorfman(&["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    for command in ["run", "check", "schema", "scan", "produce", "demo", "bench"] {
+        assert!(out(&help).contains(command));
+        assert_eq!(dorfman(&[command, "--help"]).status.code(), Some(0));
+    }
+}
+
+#[test]
+fn check_prints_the_configuration_with_the_environment_laid_over_and_secrets_blotted_out() {
+    let (_dir, file) = config_file("kafka: {properties: {sasl.password: hunter2}}");
+    let environment = [("DORFMAN_GROUP__SIZE", "8"), ("DORFMAN_KAFKA__BROKERS", "broker:9092")];
+    let output = dorfman_with(&["check", "--config", &file], &environment);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let config: serde_yaml_ng::Value = serde_yaml_ng::from_str(&out(&output)).unwrap();
+    assert_eq!(config["group"]["size"], 8);
+    assert_eq!(config["kafka"]["brokers"], "broker:9092");
+    assert_eq!(config["kafka"]["properties"]["sasl.password"], "***");
+    assert!(err(&output).contains("plan: 8 > 4 > 1"), "{}", err(&output));
+}
+
+#[test]
+fn a_worker_without_its_model_says_what_is_missing() {
+    let (_dir, file) = config_file("model: {bundle: /nowhere}\nops: {listen: '127.0.0.1:0'}");
+    let output = dorfman(&["run", "--config", &file]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("/nowhere") && err(&output).contains("bundle.json"), "{}", err(&output));
+
+    let (_dir, file) = config_file("model: {onnxruntime: /nowhere/libonnxruntime.so}\nops: {listen: '127.0.0.1:0'}");
+    let output = dorfman(&["run", "--config", &file]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("scripts/setup.sh onnxruntime"), "{}", err(&output));
+}
+
+#[test]
+fn a_gpu_that_cannot_be_had_stops_the_worker_unless_the_cpu_is_allowed() {
+    let (_dir, file) = config_file("model: {provider: cuda}\nops: {listen: '127.0.0.1:0'}");
+    let output = dorfman(&["run", "--config", &file]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("model.allow_cpu"), "{}", err(&output));
+    let (_dir, file) = config_file("model: {provider: cuda, allow_cpu: true}");
+    let output = dorfman(&["check", "--model", "--config", &file]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+}
+
+#[test]
+fn generated_files_are_as_the_code_makes_them() {
+    let committed = |file: &str| std::fs::read_to_string(root().join("config").join(file)).unwrap();
+    for (subject, file) in [
+        ("example", "dorfman.example.yaml"),
+        ("config", "dorfman.schema.json"),
+        ("bundle", "bundle.schema.json"),
+        ("reference", "reference.schema.json"),
+        ("flag", "flag.schema.json"),
+        ("verdict", "verdict.schema.json"),
+        ("dead-letter", "dead-letter.schema.json"),
+    ] {
+        let made = out(&dorfman(&["schema", subject]));
+        assert!(made == committed(file), "config/{file} is stale: run scripts/generate.sh");
+    }
+}
+
+#[test]
+fn the_examples_are_valid_configurations() {
+    for file in ["dorfman.example.yaml", "compose.yaml"] {
+        let path = root().join("config").join(file);
+        let output = dorfman(&["check", "--quiet", "--config", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    }
+}
+
+fn agreement() -> PathBuf {
+    root().join("tests/data/agreement")
+}
+
+#[test]
+fn scan_judges_a_folder_and_tells_it_as_json_lines() {
+    let folder = agreement();
+    let output = dorfman(&["scan", folder.to_str().unwrap(), "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let lines: Vec<Value> = out(&output).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let images = std::fs::read_dir(&folder).unwrap().filter_map(|e| e.unwrap().path().extension().map(|e| e.to_owned()));
+    assert_eq!(lines.len(), images.filter(|e| e == "png" || e == "jpg").count());
+    for line in &lines {
+        let id = line["id"].as_str().unwrap();
+        let name = Path::new(id).file_name().unwrap().to_str().unwrap();
+        if name.starts_with("bag-") {
+            assert_eq!((&line["verdict"], &line["labels"][0]["label"]), (&"flagged".into(), &"bag".into()), "{line}");
+        }
+        if name.starts_with("other-") {
+            assert_eq!(line["verdict"], "cleared", "{line}");
+        }
+    }
+}
+
+#[test]
+fn scan_of_a_list_says_what_failed_and_prints_a_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let bag = std::fs::read_dir(agreement()).unwrap().map(|e| e.unwrap().path());
+    let bag = bag.into_iter().find(|p| p.file_name().unwrap().to_str().unwrap().starts_with("bag-")).unwrap();
+    let list = dir.path().join("list.txt");
+    std::fs::write(&list, format!("{}\n/nowhere/a.png\n", bag.display())).unwrap();
+    let output = dorfman(&["scan", list.to_str().unwrap(), "--group-size", "1"]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let text = out(&output);
+    assert!(text.contains("failed: /nowhere/a.png: not_found"), "{text}");
+    assert!(text.contains("2 images") && text.contains("1 flagged, 0 cleared, 1 failed"), "{text}");
+    assert_eq!(dorfman(&["scan", "/nowhere"]).status.code(), Some(64));
+}
