@@ -6,6 +6,7 @@
 mod pixels;
 mod read;
 mod resize;
+mod webp;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
