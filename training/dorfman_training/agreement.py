@@ -1,0 +1,108 @@
+"""Writes the fixture that the worker's tests hold decoding, preprocessing and scoring against.
+
+The PNG files are written afresh from the test images of Fashion-MNIST. The photos (*.jpg) are those found in the folder;
+`copy_photos` puts them there as they are published, since a JPEG written anew is another image.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from . import data, preprocess
+from .config import Config
+from .fold import folded
+from .model import FeatureMergeNet
+
+POSITIVES, NEGATIVES = 4, 8  # of the test images, the first ones
+PHOTOS = (  # kind/file, as in the test folder of clothing-dataset-small
+    "hat/570eaee3e4c2b960.jpg",
+    "longsleeve/0f2f29988180997a.jpg",
+    "longsleeve/642d6c6cea8ae172.jpg",
+    "longsleeve/d025019b293ecf32.jpg",
+    "shoes/76a2d1370db72455.jpg",
+    "skirt/0769b0e42ed35774.jpg",
+    "skirt/ea9f840a27e5434e.jpg",
+    "skirt/eba239c81bb01a5b.jpg",
+)
+# (y, x) of what scores.json quotes from a preprocessed image
+PIXELS = ((0, 0), (7, 20), (14, 14), (20, 7), (27, 27))
+
+
+def write(model: FeatureMergeNet, config: Config, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = write_pngs(config, folder)
+    photos = sorted(path.name for path in folder.glob("*.jpg"))
+    files = names + photos
+    inputs = torch.cat([preprocess.tensor(folder / name, config.input) for name in files])
+    model = folded(model).cpu()
+    table: dict[str, Any] = {
+        "bundle": {"name": config.bundle.name, "version": config.bundle.version},
+        "pixels_at": [list(at) for at in PIXELS],
+        "files": [
+            {"file": name, **summary(inputs[row, 0]), "score": score(model, inputs, [row])} for row, name in enumerate(files)
+        ],
+        "groups": [
+            {"members": [files[row] for row in rows], "score": score(model, inputs, rows)} for rows in group_rows(names, photos)
+        ],
+    }
+    (folder / "scores.json").write_text(json.dumps(table, indent=1) + "\n")
+
+
+def copy_photos(source: Path, folder: Path) -> None:
+    """The photos' bytes from `source`, which holds a folder for each kind, or is a ZIP file of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    root = zipfile.Path(source) if source.is_file() else source
+    for name in PHOTOS:
+        (folder / name.replace("/", "-")).write_bytes((root / name).read_bytes())
+
+
+def write_pngs(config: Config, folder: Path) -> list[str]:
+    test = data.load(config.data).test
+    rows = torch.cat([test.rows(True)[:POSITIVES], test.rows(False)[:NEGATIVES]]).tolist()
+    names = []
+    for row in rows:
+        kind = config.bundle.label if test.positive[row] else "other"
+        names.append(f"{kind}-{row:04}.png")
+        Image.fromarray(test.images[row].numpy()).save(folder / names[-1], optimize=True)
+    return names
+
+
+def summary(image: Tensor) -> dict[str, Any]:
+    """Enough of a preprocessed image to tell a wrong step from rounding."""
+    values = image.double()
+    return {
+        "mean": round(float(values.mean()), 6),
+        "std": round(float(values.std(unbiased=False)), 6),
+        "pixels": [round(float(values[y, x]), 6) for y, x in PIXELS],
+    }
+
+
+@torch.no_grad()
+def score(model: FeatureMergeNet, inputs: Tensor, rows: list[int]) -> float:
+    return float(torch.sigmoid(model(inputs, torch.tensor([rows])))[0, 0])
+
+
+def group_rows(names: list[str], photos: list[str]) -> list[list[int]]:
+    """Groups of 2, 4 and 16: with a positive and without, of one kind of file and of both."""
+    hot = list(range(POSITIVES))
+    cold = list(range(POSITIVES, len(names)))
+    real = list(range(len(names), len(names) + len(photos)))
+    return [
+        cold[:2],
+        [hot[0], cold[0]],
+        real[:2],
+        cold[:4],
+        [cold[0], cold[1], cold[2], hot[1]],
+        real[:4],
+        [*cold, *real][:16],
+        [hot[2], *cold, *real][:16],
+        [*hot, *cold, *real][:16],
+    ]

@@ -1,0 +1,67 @@
+"""Writes bundle.json, in the format of docs/bundle.md."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any, Sequence
+
+from .calibrate import Entry, OperatingPoint
+from .config import Config
+from .export import StageFile
+
+FORMAT = 1
+
+
+def manifest(config: Config, stages: Sequence[StageFile], calibration: Sequence[Entry], command: str) -> dict[str, Any]:
+    bundle, data, image = config.bundle, config.data, config.input
+    return {
+        "format": FORMAT,
+        "name": bundle.name,
+        "version": bundle.version,
+        "description": bundle.description,
+        "licence": bundle.licence,
+        "provenance": {"data": data.data, "data_licence": data.data_licence, "command": command},
+        "labels": [{"name": bundle.label, "positive": True}],
+        "input": {
+            "width": image.width,
+            "height": image.height,
+            "channels": image.channels,
+            "layout": "nchw",
+            "resize": {"rule": "stretch", "filter": image.filter},
+            "mean": list(image.mean),
+            "std": list(image.std),
+        },
+        "merge": "max",
+        "stages": [stage_table(stage) for stage in stages],
+        "calibration": [dataclasses.asdict(entry) for entry in calibration],
+    }
+
+
+def stage_table(stage: StageFile) -> dict[str, Any]:
+    table: dict[str, Any] = {"file": stage.file, "sha256": stage.sha256, "macs": stage.macs}
+    if stage.features is not None:
+        table["features"] = list(stage.features)
+    return table
+
+
+def write(path: Path, table: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(dumps(table), encoding="utf-8")
+
+
+def dumps(table: dict[str, Any]) -> str:
+    """JSON with a list of numbers, and an operating point, on one line: a few hundred lines instead of ten thousand."""
+    text = json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False)
+    text = re.sub(r"\[\s*([-+0-9.eE,\s]+?)\s*\]", lambda found: "[" + re.sub(r",\s+", ", ", found[1]) + "]", text)
+    text = re.sub(r"\{\s*(\"sensitivity\"[^}]*?)\s*\}", lambda found: "{" + re.sub(r",\s+", ", ", found[1]) + "}", text)
+    return text + "\n"
+
+
+def entries_from(rows: Sequence[dict[str, Any]]) -> list[Entry]:
+    """The inverse of `dataclasses.asdict`, for calibrations kept between two commands."""
+    return [
+        Entry(**{**row, "operating_points": [OperatingPoint(**point) for point in row["operating_points"]]}) for row in rows
+    ]

@@ -1,0 +1,103 @@
+"""The bundle that ships is what its manifest says, and exporting keeps the scores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dorfman_training import agreement, check, export
+from dorfman_training.config import Config
+from dorfman_training.macs import count
+from dorfman_training.model import FeatureMergeNet
+
+needs_runtime = pytest.mark.skipif(not check.has_runtime(), reason="this Python has no onnxruntime to run the exported files with")
+
+
+@pytest.fixture(scope="module")
+def table(bundle: Path) -> dict[str, Any]:
+    return json.loads((bundle / "bundle.json").read_text())
+
+
+def test_it_says_what_its_configuration_says(table: dict[str, Any], settings: Config) -> None:
+    assert table["format"] == 1
+    for field in ("name", "version", "description", "licence"):
+        assert table[field] == getattr(settings.bundle, field) and table[field]
+    assert table["labels"] == [{"name": settings.bundle.label, "positive": True}]
+    assert table["input"] == {
+        "width": 28, "height": 28, "channels": "grey", "layout": "nchw", "resize": {"rule": "stretch", "filter": "bilinear"},
+        "mean": list(settings.input.mean), "std": list(settings.input.std),
+    }
+    assert table["merge"] == "max"
+
+
+def test_its_files_are_those_it_names(table: dict[str, Any], bundle: Path) -> None:
+    for stage in table["stages"]:
+        assert hashlib.sha256((bundle / stage["file"]).read_bytes()).hexdigest() == stage["sha256"]
+
+
+def test_its_stages_are_those_of_the_configuration(table: dict[str, Any], settings: Config) -> None:
+    model = FeatureMergeNet(settings.network).eval()
+    features = model.stage0(torch.zeros(1, 1, 28, 28))
+    first, last = table["stages"]
+    assert (first["features"], first["macs"]) == (list(features.shape[1:]), count(model.stage0, torch.zeros(1, 1, 28, 28)))
+    assert "features" not in last and last["macs"] == count(model.last, features)
+    assert "fan_in" not in first and "fan_in" not in last
+
+
+def test_every_arity_is_calibrated(table: dict[str, Any], settings: Config) -> None:
+    assert [entry["arity"] for entry in table["calibration"]] == list(range(1, 17))
+    for entry in table["calibration"]:
+        assert entry["label"] == settings.bundle.label
+        assert entry["positives"] >= 1000 and entry["negatives"] >= 1000
+        for field in ("positive_scores", "negative_scores"):
+            values = entry[field]
+            assert len(values) >= 3 and values == sorted(values) and 0 <= values[0] and values[-1] <= 1
+        points = entry["operating_points"]
+        assert {0.98, 0.99, 0.995} <= {point["sensitivity"] for point in points}
+        for point in points:
+            assert 0 <= point["specificity"] <= 1 and np.float32(point["threshold"]) == point["threshold"]
+            # A threshold is a quantile of the positive groups' scores.
+            at = np.interp(1 - point["sensitivity"], np.linspace(0, 1, len(entry["positive_scores"])), entry["positive_scores"])
+            assert abs(at - point["threshold"]) < 0.05
+
+
+def test_its_files_have_no_address_of_the_machine_they_were_made_on(bundle: Path) -> None:
+    for name in ("stage0.onnx", "stage1.onnx", "bundle.json"):
+        held = (bundle / name).read_bytes()
+        assert not any(word in held for word in (b"/root", b"/home", b"/work/", b"/tmp"))
+
+
+def test_its_graphs_gather_merge_and_squash_themselves_and_have_no_norm(bundle: Path) -> None:
+    held = (bundle / "stage1.onnx").read_bytes()
+    assert all(word in held for word in (b"Gather", b"ReduceMax", b"Sigmoid", b"features", b"members", b"scores"))
+    assert b"BatchNormalization" not in held + (bundle / "stage0.onnx").read_bytes()
+
+
+@needs_runtime
+def test_the_exported_files_score_as_pytorch_does_at_every_size(small: FeatureMergeNet, tmp_path: Path) -> None:
+    stages = export.write_stages(small, (1, 28, 28), tmp_path)
+    assert [stage.file for stage in stages] == ["stage0.onnx", "stage1.onnx"]
+    images = torch.randn(40, 1, 28, 28, generator=torch.Generator().manual_seed(2))
+    assert check.largest_difference(small, tmp_path, images, range(1, 17)) < check.TOLERANCE
+
+
+@needs_runtime
+def test_the_fixture_is_of_this_bundle(table: dict[str, Any], bundle: Path, settings: Config) -> None:
+    from dorfman_training import preprocess
+
+    folder = bundle.parents[1] / "tests" / "data" / "agreement"
+    wanted = json.loads((folder / "scores.json").read_text())
+    assert wanted["bundle"] == {"name": table["name"], "version": table["version"]}
+    names = [entry["file"] for entry in wanted["files"]]
+    assert {name.replace("/", "-") for name in agreement.PHOTOS} <= set(names)
+    staged = check.Staged(bundle)
+    features = staged.features(torch.cat([preprocess.tensor(folder / name, settings.input) for name in names]).numpy())
+    for entry in [{"members": [entry["file"]], "score": entry["score"]} for entry in wanted["files"]] + wanted["groups"]:
+        members = np.array([[names.index(name) for name in entry["members"]]])
+        assert staged.scores(features, members)[0, 0] == pytest.approx(entry["score"], abs=check.TOLERANCE)

@@ -1,0 +1,60 @@
+"""Thresholds, sensitivity and specificity mean what docs/bundle.md says."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from dorfman_training import calibrate, manifest
+from dorfman_training.calibrate import Sample
+from dorfman_training.config import Config
+
+
+def scores(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float32)
+
+
+@pytest.mark.parametrize("sensitivity, threshold", [(1.0, 0.25), (0.75, 0.25), (0.5, 0.5), (0.26, 0.5), (0.25, 0.75), (0.01, 0.75)])
+def test_the_threshold_is_the_largest_that_keeps_the_sensitivity(sensitivity: float, threshold: float) -> None:
+    positive = scores(0.25, 0.5, 0.75, 0.25)
+    found = calibrate.threshold_for(positive, sensitivity)
+    assert found == threshold
+    assert np.mean(positive >= found) >= sensitivity
+    above = positive[positive > found]
+    assert not len(above) or np.mean(positive >= above.min()) < sensitivity, "a larger threshold would do"
+
+
+def test_rounding_of_the_share_costs_no_group() -> None:
+    # 0.95 of 20 groups is 19, though the product of the floats need not be.
+    assert calibrate.threshold_for(np.arange(20, dtype=np.float32), 0.95) == 1.0
+
+
+def test_a_negative_group_that_scores_the_threshold_is_a_false_positive() -> None:
+    assert calibrate.specificity_at(scores(0.1, 0.2, 0.5, 0.5), 0.5) == 0.5
+    assert calibrate.specificity_at(scores(0.1, 0.2), 0.5) == 1.0
+
+
+def test_a_threshold_survives_json_to_the_last_bit() -> None:
+    value = np.float32(0.1) + np.finfo(np.float32).eps / 16
+    written = json.loads(json.dumps(calibrate.exact(value)))
+    assert np.float32(written) == value
+
+
+def test_an_entry_has_rising_quantiles_from_the_least_to_the_largest(settings: Config) -> None:
+    random = np.random.RandomState(0)
+    sample = Sample(random.rand(500).astype(np.float32), random.rand(700).astype(np.float32) ** 3)
+    entry = calibrate.entry("bag", 4, sample, settings.calibration)
+    for values, source in [(entry.positive_scores, sample.positive), (entry.negative_scores, sample.negative)]:
+        assert values == sorted(values) and len(values) == settings.calibration.quantiles
+        assert values[0] == pytest.approx(source.min(), rel=1e-5) and values[-1] == pytest.approx(source.max(), rel=1e-5)
+    assert (entry.positives, entry.negatives) == (500, 700)
+    assert [point.sensitivity for point in entry.operating_points] == list(settings.calibration.sensitivities)
+    specificities = [point.specificity for point in entry.operating_points]
+    assert specificities == sorted(specificities, reverse=True), "more sensitivity can only cost specificity"
+
+
+def test_the_manifest_s_short_form_is_the_same_json() -> None:
+    table = {"a": [1.5, 2e-05, -3], "b": [{"sensitivity": 0.9, "specificity": 1.0, "threshold": 0.5}], "c": "a [1, 2] text", "d": []}
+    assert json.loads(manifest.dumps(table)) == table

@@ -1,0 +1,52 @@
+"""Groups hold what they say they hold."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dorfman_training import groups
+from dorfman_training.config import Config
+
+POSITIVES, NEGATIVES = torch.arange(64), torch.arange(64, 256)
+
+
+def generator(seed: int = 3) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_training_groups_have_the_size_and_the_label_they_say(settings: Config) -> None:
+    drawn = groups.draw_mixed(settings.train, POSITIVES, NEGATIVES, generator())
+    assert len(drawn.members) == settings.train.groups
+    for line, size, positive in zip(drawn.members.tolist(), drawn.sizes.tolist(), drawn.positive.tolist()):
+        members = set(line)
+        assert len(members) == size, "a member came up twice"
+        assert positive == any(member < 64 for member in members)
+        assert line == [line[i % size] for i in range(len(line))], "the padding repeats the members"
+
+
+def test_training_groups_come_in_every_size_and_some_have_several_positives(settings: Config) -> None:
+    dealt = generator()
+    many = [groups.draw_mixed(settings.train, POSITIVES, NEGATIVES, dealt) for _ in range(20)]
+    assert {size for drawn in many for size in drawn.sizes.tolist()} == set(settings.train.sizes)
+    hot = [sum(member < 64 for member in set(line)) for drawn in many for line in drawn.members.tolist()]
+    assert {0, 1, 2, 3} == set(hot)
+
+
+def test_a_seed_draws_the_same_groups_again(settings: Config) -> None:
+    first, again = (groups.draw_mixed(settings.train, POSITIVES, NEGATIVES, generator(9)).members for _ in range(2))
+    assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize("arity", [1, 2, 16])
+@pytest.mark.parametrize("positive", [False, True])
+def test_calibration_groups_have_exactly_one_positive_or_none(arity: int, positive: bool) -> None:
+    lines = groups.draw_for_calibration(arity, 100, positive, POSITIVES, NEGATIVES, generator())
+    assert lines.shape == (100, arity)
+    assert ((lines < 64).sum(dim=1) == int(positive)).all()
+    assert all(len(set(line)) == arity for line in lines.tolist())
+
+
+def test_too_few_images_for_a_group_are_refused() -> None:
+    with pytest.raises(ValueError, match="too few"):
+        groups.decks(torch.arange(3), 1, 4, generator())
