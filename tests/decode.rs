@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 
 use dorfman::config::decode::DecodeConfig;
@@ -126,10 +127,7 @@ fn what_is_no_image_is_an_unsupported_format() {
 fn a_broken_image_is_undecodable() {
     for name in ["rgb.png", "interlaced.png", "still.gif", "lossless.webp", "lossy.webp", "photo-420.jpg"] {
         let whole = data(name);
-        // A JPEG's head is all in the first half; after that it decodes to what there is of it.
-        let lengths =
-            if name.ends_with(".jpg") { vec![3, 20, 200] } else { vec![12, 30, whole.len() / 2, whole.len() - 20] };
-        for length in lengths {
+        for length in [12, 30, whole.len() / 2, whole.len() - 20] {
             assert_eq!(reason(&whole[..length]), Reason::Undecodable, "{name} up to {length}");
         }
     }
@@ -140,9 +138,58 @@ fn a_broken_image_is_undecodable() {
 }
 
 #[test]
-fn the_head_of_a_jpeg_with_half_its_rows_is_enough() {
-    let whole = data("photo-420.jpg");
-    assert!(strict(50_000_000, STRETCH).tensor(&whole[..whole.len() * 3 / 4]).is_ok());
+fn a_jpeg_may_lack_its_end_but_not_its_rows() {
+    let decode = |bytes: &[u8]| strict(50_000_000, STRETCH).tensor(bytes);
+    for name in ["photo-420.jpg", "photo-444.jpg", "progressive.jpg", "grey.jpg", "cmyk.jpg", "orientation-6.jpg"] {
+        let whole = data(name);
+        let tensor = decode(&whole).unwrap();
+        assert_eq!(decode(&[&whole[..], b"more"].concat()).unwrap(), tensor, "{name} with more after it");
+        for length in [whole.len() * 3 / 4, whole.len() * 9 / 10] {
+            assert_eq!(reason(&whole[..length]), Reason::Undecodable, "{name} up to {length}");
+        }
+        // Between the scans of a progressive image nobody can know whether another one was to come.
+        if name != "progressive.jpg" {
+            assert_eq!(decode(&whole[..whole.len() - 2]).unwrap(), tensor, "{name} without its end marker");
+        }
+    }
+}
+
+#[test]
+fn exif_may_have_its_prefix_in_any_format() {
+    let plain = data("oriented.webp");
+    let at = plain.windows(4).position(|w| w == b"EXIF").unwrap() + 4;
+    let length = u32::from_le_bytes(plain[at..at + 4].try_into().unwrap());
+    let exif = plain[at + 4..].strip_prefix(b"Exif\0\0").map_or(length, |_| length - 6);
+    let block = &plain[plain.len() - (exif + (exif & 1)) as usize..];
+    let with = |prefix: &[u8]| {
+        let length = (exif + prefix.len() as u32).to_le_bytes();
+        let mut file = [&plain[..at], &length, prefix, block].concat();
+        let size = (file.len() as u32 - 8).to_le_bytes();
+        file[4..8].copy_from_slice(&size);
+        strict(50_000_000, STRETCH).tensor(&file).unwrap()
+    };
+    assert_eq!(with(b""), with(b"Exif\0\0"));
+}
+
+/// A colour profile of 256 MiB, deflated to a quarter of one.
+fn png_with_a_bomb() -> Vec<u8> {
+    let mut deflated = flate2::write::ZlibEncoder::new(b"bomb\0\0".to_vec(), flate2::Compression::best());
+    for _ in 0..256 {
+        deflated.write_all(&[0; 1 << 20]).unwrap();
+    }
+    let body = [&b"iCCP"[..], &deflated.finish().unwrap()].concat();
+    let mut crc = flate2::Crc::new();
+    crc.update(&body);
+    let chunk = [&(body.len() as u32 - 4).to_be_bytes()[..], &body, &crc.sum().to_be_bytes()].concat();
+    let whole = data("rgb.png");
+    [&whole[..33], &chunk, &whole[33..]].concat()
+}
+
+#[test]
+fn what_nobody_reads_is_not_inflated() {
+    let bomb = png_with_a_bomb();
+    let grown = peak_growth(|| assert!(strict(50_000_000, STRETCH).tensor(&bomb).is_ok()));
+    assert!(grown < 64 << 20, "{grown}");
 }
 
 /// The fixtures with their heads changed to claim other sizes.

@@ -3,9 +3,12 @@
 //! In: bytes of unknown origin. Out: exactly the preprocessing of `docs/bundle.md`, or a [`Failure`]. Nothing is decoded whose header asks
 //! for more pixels than allowed, and no image, however broken, takes the thread down.
 
+mod jpeg;
 mod pixels;
+mod png;
 mod read;
 mod resize;
+mod scratch;
 mod webp;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,10 +41,16 @@ impl Preprocessor {
     /// [`Reason::UnsupportedFormat`], [`Reason::TooManyPixels`] or [`Reason::Undecodable`].
     pub fn tensor(&self, bytes: &[u8]) -> Result<Vec<f32>, Failure> {
         // Decoders are other people's code fed with anybody's bytes; nothing of ours is left half done by a panic in there.
-        let decoded = catch_unwind(AssertUnwindSafe(|| read::read(bytes, self.max_pixels, self.input.channels)));
-        let pixels = decoded.unwrap_or_else(|_| Err(Failure::new(Reason::Undecodable, "the decoder panicked")))?;
-        let pixels = resize::fit(pixels, &self.input)?;
-        Ok(self.normalise(&pixels))
+        catch_unwind(AssertUnwindSafe(|| self.preprocess(bytes)))
+            .unwrap_or_else(|_| Err(Failure::new(Reason::Undecodable, "the decoder panicked")))
+    }
+
+    fn preprocess(&self, bytes: &[u8]) -> Result<Vec<f32>, Failure> {
+        let decoded = read::read(bytes, self.max_pixels)?;
+        let pixels = resize::fit(Pixels::new(decoded, self.input.channels == Channels::Grey), &self.input)?;
+        let tensor = self.normalise(&pixels);
+        scratch::give(pixels.data);
+        Ok(tensor)
     }
 
     fn normalise(&self, pixels: &Pixels) -> Vec<f32> {
@@ -55,7 +64,7 @@ impl Preprocessor {
         match self.input.layout {
             Layout::Nchw => {
                 for (table, &from) in self.levels.iter().zip(order) {
-                    tensor.extend(pixels.data.iter().skip(from).step_by(channels).map(|&x| table[usize::from(x)]));
+                    tensor.extend(pixels.data.chunks_exact(channels).map(|pixel| table[usize::from(pixel[from])]));
                 }
             }
             Layout::Nhwc => {

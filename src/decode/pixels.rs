@@ -1,10 +1,42 @@
 //! Eight-bit pixels, grey or RGB, and how they come from what decoders give (pure).
 
-use image::DynamicImage;
+use image::metadata::Orientation;
+use image::{DynamicImage, GrayImage, RgbImage};
 
-use crate::model::manifest::Channels;
+use super::scratch;
 
-/// An image of one or three 8-bit channels, interleaved.
+/// What a decoder gave: 8 bits a sample, interleaved.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    pub width: u32,
+    pub height: u32,
+    pub samples: Samples,
+    pub data: Vec<u8>,
+    /// What the file says about which way is up; not yet applied.
+    pub orientation: Orientation,
+}
+
+/// The samples of a pixel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Samples {
+    Grey,
+    GreyAlpha,
+    Rgb,
+    Rgba,
+}
+
+impl Samples {
+    pub fn count(self) -> usize {
+        match self {
+            Samples::Grey => 1,
+            Samples::GreyAlpha => 2,
+            Samples::Rgb => 3,
+            Samples::Rgba => 4,
+        }
+    }
+}
+
+/// An image of one (grey) or three (RGB) 8-bit channels, interleaved, upright.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Pixels {
     pub width: u32,
@@ -13,17 +45,33 @@ pub(super) struct Pixels {
 }
 
 impl Pixels {
-    /// Alpha composited on white, 16 bit to 8, colour to grey or grey to colour.
-    pub fn new(image: DynamicImage, channels: Channels) -> Self {
-        let (width, height) = (image.width(), image.height());
-        let grey = channels == Channels::Grey;
-        let (data, colours) = flatten(image);
-        let data = match (colours, grey) {
-            (1, true) | (3, false) => data,
-            (1, false) => data.iter().flat_map(|&x| [x; 3]).collect(),
-            _ => data.chunks_exact(3).map(|p| luma(p[0], p[1], p[2])).collect(),
+    /// Upright, alpha composited on white, and grey or RGB as wanted.
+    pub fn new(decoded: Decoded, grey: bool) -> Self {
+        let Decoded { width, height, samples, data, orientation } = decoded;
+        // All of this is pixel by pixel, so the turn may come last, when there are fewest samples.
+        let data = match (samples, grey) {
+            (Samples::Grey, true) | (Samples::Rgb, false) => data,
+            (Samples::Grey, false) => map(data, |[x]| [x; 3]),
+            (Samples::GreyAlpha, true) => map(data, |[x, a]| [on_white(x, a)]),
+            (Samples::GreyAlpha, false) => map(data, |[x, a]| [on_white(x, a); 3]),
+            (Samples::Rgb, true) => map(data, |[r, g, b]| [luma(r, g, b)]),
+            (Samples::Rgba, true) => map(data, |[r, g, b, a]| [luma(on_white(r, a), on_white(g, a), on_white(b, a))]),
+            (Samples::Rgba, false) => map(data, |[r, g, b, a]| [on_white(r, a), on_white(g, a), on_white(b, a)]),
         };
-        Self { width, height, data }
+        let pixels = Self { width, height, data };
+        if orientation == Orientation::NoTransforms { pixels } else { pixels.turned(orientation, grey) }
+    }
+
+    fn turned(self, orientation: Orientation, grey: bool) -> Self {
+        let Self { width, height, data } = self;
+        let image = if grey {
+            GrayImage::from_raw(width, height, data).map(DynamicImage::from)
+        } else {
+            RgbImage::from_raw(width, height, data).map(DynamicImage::from)
+        };
+        let mut image = image.unwrap_or_default();
+        image.apply_orientation(orientation);
+        Self { width: image.width(), height: image.height(), data: image.into_bytes() }
     }
 }
 
@@ -38,60 +86,71 @@ fn on_white(x: u8, alpha: u8) -> u8 {
     ((x * alpha + 255 * (255 - alpha) + 127) / 255) as u8
 }
 
-/// Eight bits, no alpha: the samples and how many there are a pixel (1 or 3).
-fn flatten(image: DynamicImage) -> (Vec<u8>, usize) {
-    let high = |samples: Vec<u16>| -> Vec<u8> { samples.into_iter().map(|x| (x >> 8) as u8).collect() };
-    match image {
-        DynamicImage::ImageLuma8(i) => (i.into_raw(), 1),
-        DynamicImage::ImageRgb8(i) => (i.into_raw(), 3),
-        DynamicImage::ImageLumaA8(i) => (composite(&i.into_raw(), 2), 1),
-        DynamicImage::ImageRgba8(i) => (composite(&i.into_raw(), 4), 3),
-        DynamicImage::ImageLuma16(i) => (high(i.into_raw()), 1),
-        DynamicImage::ImageRgb16(i) => (high(i.into_raw()), 3),
-        DynamicImage::ImageLumaA16(i) => (composite(&high(i.into_raw()), 2), 1),
-        DynamicImage::ImageRgba16(i) => (composite(&high(i.into_raw()), 4), 3),
-        other => (other.into_rgb8().into_raw(), 3),
-    }
-}
-
-/// Samples with alpha last, `samples` a pixel, composited on white.
-fn composite(data: &[u8], samples: usize) -> Vec<u8> {
-    data.chunks_exact(samples)
-        .flat_map(|pixel| pixel[..samples - 1].iter().map(|&x| on_white(x, pixel[samples - 1])))
-        .collect()
+/// Every pixel of `N` samples to one of `M`.
+fn map<const N: usize, const M: usize>(data: Vec<u8>, f: impl Fn([u8; N]) -> [u8; M]) -> Vec<u8> {
+    let mapped = data.as_chunks().0.iter().map(|&pixel| f(pixel)).collect::<Vec<_>>().into_flattened();
+    scratch::give(data);
+    mapped
 }
 
 #[cfg(test)]
 mod tests {
-    use image::{GrayAlphaImage, ImageBuffer, Luma, Rgb, RgbImage, Rgba, RgbaImage};
-
     use super::*;
+
+    fn one(samples: Samples, data: &[u8], grey: bool) -> Vec<u8> {
+        let width = (data.len() / samples.count()) as u32;
+        let data = data.to_vec();
+        Pixels::new(Decoded { width, height: 1, samples, data, orientation: Orientation::NoTransforms }, grey).data
+    }
 
     #[test]
     fn luma_is_pillows() {
         // (r, g, b) -> Image.new("RGB", (1, 1), rgb).convert("L").getpixel((0, 0)) of Pillow 9.4
-        for ((r, g, b), l) in [((255, 255, 255), 255), ((255, 0, 0), 76), ((0, 255, 0), 150), ((0, 0, 255), 29), ((12, 200, 99), 132)] {
+        for ((r, g, b), l) in
+            [((255, 255, 255), 255), ((255, 0, 0), 76), ((0, 255, 0), 150), ((0, 0, 255), 29), ((12, 200, 99), 132)]
+        {
             assert_eq!(luma(r, g, b), l);
+        }
+        for x in 0..=255 {
+            assert_eq!(luma(x, x, x), x);
         }
     }
 
     #[test]
-    fn alpha_is_composited_on_white() {
-        let image = RgbaImage::from_pixel(1, 1, Rgba([0, 100, 255, 128]));
-        assert_eq!(Pixels::new(image.into(), Channels::Rgb).data, [127, 177, 255]);
-        let image = GrayAlphaImage::from_pixel(1, 1, image::LumaA([9, 0]));
-        assert_eq!(Pixels::new(image.into(), Channels::Grey).data, [255]);
+    fn compositing_is_pillows() {
+        // Image.alpha_composite on opaque white, as its C code computes it.
+        for x in 0..=255u8 {
+            for alpha in 0..=255u8 {
+                let blend = u32::from(x) * u32::from(alpha) + 255 * (255 - u32::from(alpha));
+                let t = 128 * (blend + 128);
+                assert_eq!(u32::from(on_white(x, alpha)), (((t >> 8) + t) >> 8) >> 7);
+            }
+        }
     }
 
     #[test]
-    fn sixteen_bits_keep_their_high_byte() {
-        let image: ImageBuffer<Luma<u16>, Vec<u16>> = ImageBuffer::from_pixel(1, 1, Luma([0xabcd]));
-        assert_eq!(Pixels::new(DynamicImage::ImageLuma16(image), Channels::Rgb).data, [0xab; 3]);
+    fn every_kind_of_pixel_becomes_grey_or_rgb() {
+        for (samples, pixel, grey, rgb) in [
+            (Samples::Grey, &[7][..], 7, [7; 3]),
+            (Samples::GreyAlpha, &[9, 0], 255, [255; 3]),
+            (Samples::Rgb, &[255, 0, 0], 76, [255, 0, 0]),
+            (Samples::Rgba, &[0, 100, 255, 128], 171, [127, 177, 255]),
+        ] {
+            assert_eq!(one(samples, &pixel.repeat(3), true), [grey; 3], "{samples:?}");
+            assert_eq!(one(samples, &pixel.repeat(3), false), rgb.repeat(3), "{samples:?}");
+        }
     }
 
     #[test]
-    fn colour_becomes_grey_where_grey_is_wanted() {
-        let image = RgbImage::from_pixel(2, 1, Rgb([255, 0, 0]));
-        assert_eq!(Pixels::new(image.into(), Channels::Grey).data, [76, 76]);
+    fn a_turn_swaps_the_sides() {
+        let decoded = Decoded {
+            width: 3,
+            height: 1,
+            samples: Samples::Grey,
+            data: vec![1, 2, 3],
+            orientation: Orientation::Rotate90,
+        };
+        let turned = Pixels::new(decoded, true);
+        assert_eq!((turned.width, turned.height, turned.data), (1, 3, vec![1, 2, 3]));
     }
 }

@@ -1,49 +1,40 @@
-//! Bytes to pixels: which format, how large, which way up.
-//!
-//! A JPEG that breaks off in the middle decodes to what there is of it, as browsers show it.
+//! Bytes to samples: which format, how large, which way up.
 
 use std::io::Cursor;
 
+use image::codecs::gif::GifDecoder;
+use image::codecs::webp::WebPDecoder;
 use image::error::{ImageError, LimitErrorKind};
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::metadata::Orientation;
+use image::{ColorType, ImageDecoder, ImageFormat, Limits};
 
-use super::pixels::Pixels;
-use super::webp;
+use super::pixels::{Decoded, Samples};
+use super::{jpeg, png, scratch, webp};
 use crate::message::{Failure, Reason};
-use crate::model::manifest::Channels;
 
-/// Decodes the first frame, upright.
-pub(super) fn read(bytes: &[u8], max_pixels: u64, channels: Channels) -> Result<Pixels, Failure> {
-    let unsupported = |what: String| Failure::new(Reason::UnsupportedFormat, what);
-    let format = image::guess_format(bytes).map_err(|_| unsupported("neither JPEG, PNG, WebP nor GIF".into()))?;
-    if !format.reading_enabled() {
-        return Err(unsupported(format!("{format:?} is not read; JPEG, PNG, WebP and GIF are")));
+/// Bytes a pixel that a decoder may take for itself.
+const OWN_COPIES: u64 = 12;
+
+/// Decodes the first frame; which format it is, the bytes say.
+pub(super) fn read(bytes: &[u8], max_pixels: u64) -> Result<Decoded, Failure> {
+    let unsupported = |what: String| Err(Failure::new(Reason::UnsupportedFormat, what));
+    match image::guess_format(bytes) {
+        Ok(ImageFormat::Jpeg) => jpeg::read(bytes, max_pixels),
+        Ok(ImageFormat::Png) => png::read(bytes, max_pixels),
+        Ok(ImageFormat::WebP) => {
+            if let Some((width, height)) = webp::largest_lossy(bytes) {
+                check_size(width, height, max_pixels)?;
+            }
+            decode("WebP", WebPDecoder::new(Cursor::new(bytes)), max_pixels)
+        }
+        Ok(ImageFormat::Gif) => decode("GIF", GifDecoder::new(Cursor::new(bytes)), max_pixels),
+        Ok(format) => unsupported(format!("{format:?} is not read; JPEG, PNG, WebP and GIF are")),
+        Err(_) => unsupported("neither JPEG, PNG, WebP nor GIF".into()),
     }
-    if format == ImageFormat::WebP
-        && let Some((width, height)) = webp::largest_lossy(bytes)
-    {
-        check_size(width, height, max_pixels)?;
-    }
-    let mut decoder = ImageReader::with_format(Cursor::new(bytes), format);
-    decoder.limits(limits(max_pixels));
-    let mut decoder = decoder.into_decoder().map_err(|e| failure(&e))?;
-    let (width, height) = decoder.dimensions();
-    check_size(width, height, max_pixels)?;
-    // A broken EXIF block does not make the image unreadable.
-    let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|e| failure(&e))?;
-    image.apply_orientation(orientation);
-    Ok(Pixels::new(image, channels))
 }
 
-/// The bound on memory: twelve bytes a pixel cover the decoders' own copies.
-fn limits(max_pixels: u64) -> Limits {
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(max_pixels.saturating_mul(12).max(1 << 20));
-    limits
-}
-
-fn check_size(width: u32, height: u32, max_pixels: u64) -> Result<(), Failure> {
+/// Refuses images without pixels and those with too many; asked before anything is decoded.
+pub(super) fn check_size(width: u32, height: u32, max_pixels: u64) -> Result<(), Failure> {
     if width == 0 || height == 0 {
         return Err(Failure::new(Reason::Undecodable, "the image has no pixels"));
     }
@@ -53,13 +44,48 @@ fn check_size(width: u32, height: u32, max_pixels: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn failure(error: &ImageError) -> Failure {
+/// A buffer for that many pixels.
+pub(super) fn buffer(width: u32, height: u32, samples: Samples) -> Vec<u8> {
+    scratch::take(width as usize * height as usize * samples.count())
+}
+
+/// What an EXIF block says about which way is up; a broken one does not make the image unreadable.
+pub(super) fn orientation(exif: Option<&[u8]>) -> Orientation {
+    // JPEG's prefix stands in other formats too: Pillow writes it into WebP.
+    let block = exif.map(|exif| exif.strip_prefix(b"Exif\0\0").unwrap_or(exif));
+    block.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
+}
+
+fn decode(format: &str, decoder: Result<impl ImageDecoder, ImageError>, max_pixels: u64) -> Result<Decoded, Failure> {
+    let failed = |e: ImageError| failure(format, &e);
+    let mut decoder = decoder.map_err(failed)?;
+    let (width, height) = decoder.dimensions();
+    check_size(width, height, max_pixels)?;
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(max_pixels.saturating_mul(OWN_COPIES).max(1 << 20));
+    decoder.set_limits(limits).map_err(failed)?;
+    let samples = match decoder.color_type() {
+        ColorType::L8 => Samples::Grey,
+        ColorType::La8 => Samples::GreyAlpha,
+        ColorType::Rgb8 => Samples::Rgb,
+        ColorType::Rgba8 => Samples::Rgba,
+        colour => return Err(Failure::new(Reason::UnsupportedFormat, format!("{format}: {colour:?}"))),
+    };
+    let orientation = orientation(decoder.exif_metadata().unwrap_or_default().as_deref());
+    let mut data = buffer(width, height, samples);
+    decoder.read_image(&mut data).map_err(failed)?;
+    Ok(Decoded { width, height, samples, data, orientation })
+}
+
+fn failure(format: &str, error: &ImageError) -> Failure {
     let reason = match error {
         ImageError::Unsupported(_) => Reason::UnsupportedFormat,
-        ImageError::Limits(e) if matches!(e.kind(), LimitErrorKind::DimensionError | LimitErrorKind::InsufficientMemory) => {
+        ImageError::Limits(e)
+            if matches!(e.kind(), LimitErrorKind::DimensionError | LimitErrorKind::InsufficientMemory) =>
+        {
             Reason::TooManyPixels
         }
         _ => Reason::Undecodable,
     };
-    Failure::new(reason, error.to_string())
+    Failure::new(reason, format!("{format}: {error}"))
 }

@@ -8,6 +8,7 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use super::pixels::Pixels;
+use super::scratch;
 use crate::message::{Failure, Reason};
 use crate::model::manifest::{Filter, InputSpec, Resize};
 
@@ -38,7 +39,9 @@ struct Part {
 pub(super) fn fit(pixels: Pixels, input: &InputSpec) -> Result<Pixels, Failure> {
     let (part, filter) = match input.resize {
         Resize::Stretch { filter } => (Part::whole(&pixels), filter),
-        Resize::ShortSide { short_side, filter } => (Part::middle(&pixels, short_side, input.width, input.height), filter),
+        Resize::ShortSide { short_side, filter } => {
+            (Part::middle(&pixels, short_side, input.width, input.height), filter)
+        }
     };
     if (pixels.width, pixels.height) == (input.width, input.height) && part == Part::whole(&pixels) {
         return Ok(pixels);
@@ -47,6 +50,7 @@ pub(super) fn fit(pixels: Pixels, input: &InputSpec) -> Result<Pixels, Failure> 
     let target = Image::new(input.width, input.height, kind);
     let resized = SCRATCH.with_borrow_mut(|scratch| resample(&pixels, part, target, filter, scratch));
     let data = resized.map_err(|e| Failure::new(Reason::Undecodable, format!("not resized: {e}")))?.into_vec();
+    scratch::give(pixels.data);
     Ok(Pixels { width: input.width, height: input.height, data })
 }
 
@@ -84,7 +88,8 @@ type Resized = Result<Image<'static>, Box<dyn std::error::Error>>;
 fn resample(pixels: &Pixels, part: Part, mut target: Image<'static>, filter: Filter, scratch: &mut Scratch) -> Resized {
     let source = ImageRef::new(pixels.width, pixels.height, &pixels.data, target.pixel_type())?;
     let (algorithm, support) = algorithm(filter);
-    let options = |p: Part| ResizeOptions::new().resize_alg(algorithm).use_alpha(false).crop(p.left, p.top, p.width, p.height);
+    let options =
+        |p: Part| ResizeOptions::new().resize_alg(algorithm).use_alpha(false).crop(p.left, p.top, p.width, p.height);
     let (first, last) = rows(part, target.height(), pixels.height, support);
     let size = u64::from(target.width()) * u64::from(last - first) * target.pixel_type().size() as u64;
     // A tall sliver would swell on its way across: both ways at once then.
@@ -125,7 +130,15 @@ mod tests {
     use crate::model::manifest::{Channels, Layout};
 
     fn input(width: u32, height: u32, resize: Resize) -> InputSpec {
-        InputSpec { width, height, channels: Channels::Grey, layout: Layout::Nchw, resize, mean: vec![0.0], std: vec![1.0] }
+        InputSpec {
+            width,
+            height,
+            channels: Channels::Grey,
+            layout: Layout::Nchw,
+            resize,
+            mean: vec![0.0],
+            std: vec![1.0],
+        }
     }
 
     #[test]
@@ -152,7 +165,9 @@ mod tests {
 
     #[test]
     fn every_part_lies_inside() {
-        for (source, short, crop) in [(1, 36, 32), (3, 7, 7), (7, 3, 3), (999, 256, 224), (50_000_000, 256, 224), (640, 512, 1)] {
+        for (source, short, crop) in
+            [(1, 36, 32), (3, 7, 7), (7, 3, 3), (999, 256, 224), (50_000_000, 256, 224), (640, 512, 1)]
+        {
             let (start, length) = span(source, short, crop);
             assert!(start >= 0.0 && length > 0.0 && start + length <= f64::from(source), "{source} {short} {crop}");
         }

@@ -55,13 +55,18 @@ mod tests {
         let frame = |picture: Vec<u8>| chunk(b"ANMF", &[vec![0; FRAME_HEAD], chunk(b"ALPH", b"odd"), picture].concat());
         assert_eq!(largest_lossy(&file(&[picture(30, 40)])), Some((30, 40)));
         assert_eq!(largest_lossy(&file(&[chunk(b"VP8X", &[0; 10]), picture(16383, 9)])), Some((16383, 9)));
-        assert_eq!(largest_lossy(&file(&[frame(picture(2, 2)), frame(picture(50, 2)), frame(picture(9, 9))])), Some((50, 2)));
+        assert_eq!(
+            largest_lossy(&file(&[frame(picture(2, 2)), frame(picture(50, 2)), frame(picture(9, 9))])),
+            Some((50, 2))
+        );
         assert_eq!(largest_lossy(&file(&[picture(0xffff, 0xffff)])), Some((16383, 16383)));
     }
 
     #[test]
     fn without_a_lossy_picture_there_is_none() {
-        for bytes in [&b""[..], b"RIFF", &file(&[]), &file(&[chunk(b"VP8L", &[0x2f; 9])]), &file(&[picture(1, 1)])[..25]] {
+        for bytes in
+            [&b""[..], b"RIFF", &file(&[]), &file(&[chunk(b"VP8L", &[0x2f; 9])]), &file(&[picture(1, 1)])[..25]]
+        {
             assert_eq!(largest_lossy(bytes), None);
         }
         assert_eq!(largest_lossy(&file(&[[&b"VP8X"[..], &[0xff; 4]].concat()])), None);
