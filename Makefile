@@ -2,8 +2,8 @@
 CARGO ?= cargo
 # Empty it (make test CARGO_FLAGS=) to let cargo write Cargo.lock while dependencies are being changed.
 CARGO_FLAGS ?= --locked
-# Debian's interpreter, since Debian's torch is built for it.
-PYTHON ?= /usr/bin/python3
+# Debian's interpreter, since Debian's torch is built for it, with ONNX Runtime beside: scripts/setup.sh makes it.
+PYTHON ?= .dorfman/python/bin/python
 # Without these, OpenMP's threads spin against each other: up to 8 times slower.
 TRAINING_ENV = PYTHONPATH=training PYTHONDONTWRITEBYTECODE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0
 

@@ -34,7 +34,7 @@ usage: scripts/setup.sh TARGET...
   onnxruntime-gpu      the same with CUDA and TensorRT (x86_64; wants CUDA 13 and cuDNN 9), in its place
   dataset              Fashion-MNIST (MIT), in /usr/share/datasets
   kafka                a real Kafka broker for the tests, in .dorfman/kafka/libs; Java, if there is none
-  python               PyTorch and pytest from the distribution, for training/
+  python               for training/: PyTorch and pytest from the distribution, with ONNX Runtime beside them in .dorfman/python
   lint                 shellcheck
   helm                 Helm, in .dorfman/bin
   kubernetes-validate  Kubernetes and compose schemas with their validators, in .dorfman/venv
@@ -180,6 +180,21 @@ onnxruntime_gpu() {
     say "onnxruntime-gpu: $ONNXRUNTIME is in .dorfman/onnxruntime"
 }
 
+# venv FOLDER PACKAGES PYTHON OPTION...: a virtual environment that holds these packages.
+venv() {
+    local folder=$1 packages=$2 python=$3
+    shift 3
+    [[ $(cat "$folder/PACKAGES" 2>/dev/null) != "$packages" ]] || return 0
+    "$python" -c 'import ensurepip' 2>/dev/null || apt_install python3 python3-venv
+    say "${folder##*/}: installing $packages (PyPI)"
+    rm -rf "$folder"
+    "$python" -m venv "$@" "$folder"
+    # shellcheck disable=SC2086 # a list of packages
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check $packages
+    # Last, so that an interrupted run is no finished one.
+    echo "$packages" >"$folder/PACKAGES"
+}
+
 dataset() {
     local folder=/usr/share/datasets/fashion-mnist
     [[ -d $folder ]] || apt_install dataset-fashion-mnist
@@ -207,9 +222,11 @@ kafka() {
 
 python() {
     # Debian's torch is built for Debian's interpreter, whatever other python3 comes first in PATH.
+    local folder="$home/python" wanted="onnxruntime==$ONNXRUNTIME"
     /usr/bin/python3 -c 'import torch, numpy, PIL, pytest' 2>/dev/null ||
         apt_install python3 python3-torch python3-numpy python3-pil python3-pytest
-    say "python: torch, numpy, pillow and pytest are there for /usr/bin/python3"
+    venv "$folder" "$wanted" /usr/bin/python3 --system-site-packages
+    say "python: torch, numpy, pillow, pytest and onnxruntime are there for .dorfman/python/bin/python"
 }
 
 lint() {
@@ -244,19 +261,7 @@ helm() {
 }
 
 kubernetes_validate() {
-    local wanted="kubernetes-validate==$KUBERNETES_VALIDATE check-jsonschema==$CHECK_JSONSCHEMA yamllint==$YAMLLINT"
-    local folder="$home/venv"
-    if [[ $(cat "$folder/PACKAGES" 2>/dev/null) == "$wanted" ]]; then
-        say "kubernetes-validate: $KUBERNETES_VALIDATE is there"
-        return
-    fi
-    say "kubernetes-validate: installing $wanted (PyPI)"
-    rm -rf "$folder"
-    python3 -c 'import ensurepip' 2>/dev/null || apt_install python3 python3-venv
-    python3 -m venv "$folder"
-    # shellcheck disable=SC2086 # a list of packages
-    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check $wanted
-    echo "$wanted" >"$folder/PACKAGES"
+    venv "$home/venv" "kubernetes-validate==$KUBERNETES_VALIDATE check-jsonschema==$CHECK_JSONSCHEMA yamllint==$YAMLLINT" python3
     say "kubernetes-validate: $KUBERNETES_VALIDATE is in .dorfman/venv"
 }
 
