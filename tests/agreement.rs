@@ -1,5 +1,7 @@
 //! The worker scores an image as the training side does: the same preprocessing, the same network, alone and in groups.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::path::{Path, PathBuf};
 
 use dorfman::config::decode::DecodeConfig;

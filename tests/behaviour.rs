@@ -1,5 +1,7 @@
 //! The worker's behaviour on a broker: the same tests on librdkafka's mock cluster and on a real Apache Kafka.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use std::collections::BTreeSet;

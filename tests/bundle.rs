@@ -1,5 +1,7 @@
 //! A bundle is what it says, or it is refused with the file or field that is wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::path::{Path, PathBuf};
 
 use dorfman::engine::Network;

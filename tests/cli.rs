@@ -1,5 +1,7 @@
 //! The binary as people and scripts use it: exit codes, messages, generated files, files mode.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

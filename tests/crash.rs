@@ -1,5 +1,7 @@
 //! kill -9 in the middle of the stream: the real binary, the shipped bundle, a real Kafka. No verdict is lost.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,7 @@
 //! The engine through its public surface, on networks whose scores are scripted.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

@@ -6,6 +6,7 @@ mod bench;
 mod check;
 pub mod demo;
 mod produce;
+mod progress;
 mod run;
 mod scan;
 mod schema;

@@ -8,7 +8,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::CliError;
-use super::demo::progress;
+use super::progress::progress;
 use crate::config::kafka::KafkaConfig;
 use crate::message::ReferenceMessage;
 use crate::sink::kafka::producer;

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, bounded};
 use serde::Serialize;
 
 use super::CliError;
-use super::demo::progress;
+use super::progress::progress;
 use crate::config::Config;
 use crate::engine::{Stats, Verdict};
 use crate::message::Failure;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rdkafka::config::ClientConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,17 @@ impl Default for KafkaConfig {
 }
 
 impl KafkaConfig {
+    /// Settings of a client with properties of its own; what the worker owns comes last, so that nothing overrides it.
+    pub fn client(&self, properties: &BTreeMap<String, String>) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("client.id", "dorfman");
+        for (key, value) in self.properties.iter().chain(properties) {
+            client.set(key, value);
+        }
+        client.set("bootstrap.servers", &self.brokers);
+        client
+    }
+
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         require(!self.brokers.trim().is_empty(), "kafka.brokers", "must name at least one broker, as host:port")?;
         require(!self.group_id.trim().is_empty(), "kafka.group_id", "must not be empty")?;

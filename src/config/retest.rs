@@ -37,7 +37,7 @@ pub struct RetestConfig {
 
 impl Default for RetestConfig {
     fn default() -> Self {
-        Self { policy: PolicyKind::MultiRound, chain: vec![4], pooled_sensitivity: 0.995, individual_sensitivity: 0.98 }
+        Self { policy: PolicyKind::MultiRound, chain: vec![4], pooled_sensitivity: 0.99, individual_sensitivity: 0.99 }
     }
 }
 

@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use super::group::{Group, Node};
+use super::group::Group;
 use super::lanes::Lane;
-use super::network::{Network, RunError};
+use super::network::{Form, Network, RunError};
 use super::rows::Rows;
 use super::stats::{StageStats, Stats};
 use super::{Judged, Verdict};
-use crate::cpu::thread_time;
 use crate::grouping::Grouper;
 use crate::message::{Failure, Reason};
 use crate::retest::{Ask, MAX_GROUP, Members, Plan, Step, Thresholds};
@@ -53,44 +52,44 @@ pub enum EngineError {
 
 /// Pools items into groups and resolves them on a network. One thread owns it.
 pub struct Engine<N, T> {
-    network: N,
+    pub(super) network: N,
     plan: Box<dyn Plan>,
     thresholds: Thresholds,
-    settings: Settings,
+    pub(super) settings: Settings,
     grouper: Grouper<usize>,
-    items: Slab<Item<T>>,
-    groups: Slab<Group>,
-    rows: Vec<Rows>,
-    arrivals: VecDeque<usize>,
-    merges: Vec<Vec<Lane<(usize, Members)>>>,
-    tests: Vec<Lane<(usize, Ask)>>,
+    pub(super) items: Slab<Item<T>>,
+    pub(super) groups: Slab<Group>,
+    /// Which rows of each level are free.
+    pub(super) rows: Vec<Rows>,
+    /// Items without features.
+    pub(super) arrivals: VecDeque<usize>,
+    /// By level and arity: groups and the members whose rows are to be merged.
+    pub(super) merges: Vec<Vec<Lane<(usize, Members)>>>,
+    /// By arity: groups and the tests they wait for.
+    pub(super) tests: Vec<Lane<(usize, Ask)>>,
     judged: Vec<Judged<T>>,
-    stats: Stats,
+    pub(super) stats: Stats,
     step: Step,
-    members: Vec<i64>,
-    scores: Vec<f32>,
+    pub(super) members: Vec<i64>,
+    pub(super) scores: Vec<f32>,
 }
 
-struct Item<T> {
+/// An item in flight.
+pub(super) struct Item<T> {
     payload: T,
-    image: Vec<f32>,
-    row: Option<usize>,
-    /// Group and position, once grouped.
-    place: Option<usize>,
+    /// Empty once its features are computed.
+    pub(super) image: Vec<f32>,
+    /// Its row of level 0.
+    pub(super) row: Option<usize>,
+    /// Its group, once it has one.
+    pub(super) group: Option<usize>,
+    /// Tests of it that are outstanding.
     pending: u16,
     tests: u16,
     rounds: u8,
     score: f32,
     arity: u8,
     passed: Vec<(usize, f32)>,
-}
-
-/// A run that could be made now.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Run {
-    Embed,
-    Merge { level: usize, lane: usize },
-    Score { lane: usize },
 }
 
 impl<N: Network, T> Engine<N, T> {
@@ -139,7 +138,7 @@ impl<N: Network, T> Engine<N, T> {
             for arity in self.plan.arities() {
                 let rows = arity.div_ceil(form.span(form.top()));
                 self.scores.clear();
-                let arity = self.lane(rows);
+                let arity = lane(&form, rows);
                 self.network.score(&vec![0; batch * arity], arity, &mut self.scores)?;
             }
         }
@@ -165,7 +164,7 @@ impl<N: Network, T> Engine<N, T> {
             payload,
             image,
             row: None,
-            place: None,
+            group: None,
             pending: 0,
             tests: 0,
             rounds: 0,
@@ -214,11 +213,7 @@ impl<N: Network, T> Engine<N, T> {
                 false => Err(EngineError::Stalled { items: self.items.len() }),
             };
         };
-        match run {
-            Run::Embed => self.run_embed()?,
-            Run::Merge { level, lane } => self.run_merge(level, lane)?,
-            Run::Score { lane } => self.run_score(lane)?,
-        }
+        self.run(run)?;
         Ok(true)
     }
 
@@ -237,38 +232,6 @@ impl<N: Network, T> Engine<N, T> {
         &self.network
     }
 
-    /// The run with the fullest batch (a batch counts as full from the preferred size on); of equals the one of the latest round, then
-    /// the deepest stage.
-    fn next_run(&self) -> Option<Run> {
-        let full = self.settings.preferred_batch;
-        let top = self.merges.len();
-        let embed = self.arrivals.len().min(self.rows[0].available());
-        let embed = (embed, 0, 0, Run::Embed);
-        let merges = self.merges.iter().enumerate().flat_map(|(level, lanes)| {
-            let room = self.rows[level].available();
-            lanes.iter().enumerate().map(move |(lane, l)| (l.len().min(room), l.round(), level, Run::Merge { level, lane }))
-        });
-        let merges = merges.skip(MAX_GROUP + 1);
-        let tests = self.tests.iter().enumerate().map(|(lane, l)| (l.len(), l.round(), top, Run::Score { lane }));
-        std::iter::once(embed)
-            .chain(merges)
-            .chain(tests)
-            .filter(|&(jobs, ..)| jobs > 0)
-            .max_by_key(|&(jobs, round, depth, _)| (jobs.min(full), round, depth))
-            .map(|(.., run)| run)
-    }
-
-    /// How many rows to compute for `jobs` waiting ones: all that fit in a batch, rounded up to a bucket.
-    fn batch(&self, jobs: usize) -> usize {
-        let jobs = jobs.min(self.settings.max_batch);
-        self.settings.buckets.iter().copied().find(|&b| b >= jobs).unwrap_or(jobs)
-    }
-
-    /// The arity that a row of `arity` members is padded to.
-    fn lane(&self, arity: usize) -> usize {
-        if self.network.form().repeats { arity.next_power_of_two().min(MAX_GROUP) } else { arity }
-    }
-
     fn form_group(&mut self, items: Vec<usize>) -> Result<(), EngineError> {
         let size = items.len();
         let unready = items.iter().filter(|&&id| self.items[id].row.is_none()).count();
@@ -280,7 +243,7 @@ impl<N: Network, T> Engine<N, T> {
         let group = Group { items, open, policy, unready, running: 0, blocked: Vec::new(), nodes: Vec::new() };
         let id = self.groups.insert(group);
         for &item in &self.groups[id].items {
-            self.items[item].place = Some(id);
+            self.items[item].group = Some(id);
         }
         self.stats.groups += 1;
         self.apply(id, step)
@@ -333,7 +296,7 @@ impl<N: Network, T> Engine<N, T> {
         let group = &mut self.groups[id];
         group.want(form, ask.members);
         if group.has_rows(form, form.top(), ask.members) {
-            let lane = self.lane(Group::arity(self.network.form(), self.network.form().top(), ask.members));
+            let lane = lane(form, Group::arity(form, form.top(), ask.members));
             self.tests[lane].push(ask.round, (id, ask));
             return;
         }
@@ -352,14 +315,13 @@ impl<N: Network, T> Engine<N, T> {
             let node = &mut group.nodes[n];
             node.queued = true;
             let (level, members) = (node.level, node.members);
-            let arity = Group::arity(form, level - 1, members);
-            let lane = if form.repeats { arity.next_power_of_two().min(MAX_GROUP) } else { arity };
+            let lane = lane(form, Group::arity(form, level - 1, members));
             self.merges[level][lane].push(round, (id, members));
         }
     }
 
     /// Looks again at what a group's tests waited for.
-    fn unblock(&mut self, id: usize) {
+    pub(super) fn unblock(&mut self, id: usize) {
         let form = self.network.form();
         let group = &mut self.groups[id];
         let blocked = std::mem::take(&mut group.blocked);
@@ -368,104 +330,14 @@ impl<N: Network, T> Engine<N, T> {
             blocked.into_iter().partition(|ask| group.has_rows(form, form.top(), ask.members));
         group.blocked = blocked;
         for ask in ready {
-            let lane = self.lane(Group::arity(self.network.form(), self.network.form().top(), ask.members));
+            let lane = lane(form, Group::arity(form, form.top(), ask.members));
             self.tests[lane].push(ask.round, (id, ask));
         }
         self.queue_merges(id, round);
     }
 
-    fn run_embed(&mut self) -> Result<(), EngineError> {
-        let wanted = self.batch(self.arrivals.len());
-        let run = self.rows[0].take(wanted);
-        // A run shorter than the batch (rows are scattered) is cut to a bucket that was warmed.
-        let batch = self.settings.buckets.iter().rev().copied().find(|&b| b <= run.len()).unwrap_or(run.len());
-        let count = batch.min(self.arrivals.len());
-        let ids: Vec<usize> = self.arrivals.drain(..count).collect();
-        let mut images: Vec<&[f32]> = ids.iter().map(|&id| &self.items[id].image[..]).collect();
-        images.resize(batch, images[count - 1]);
-        let clocks = Clocks::start();
-        self.network.embed(&images, run.start)?;
-        let macs = self.network.form().levels[0].macs;
-        account(&mut self.stats.stages[0], clocks, count, batch, macs);
-        for row in run.clone().skip(count) {
-            self.rows[0].give(row);
-        }
-        for (&id, row) in ids.iter().zip(run) {
-            let item = &mut self.items[id];
-            item.row = Some(row);
-            item.image = Vec::new();
-            let Some(group) = item.place else { continue };
-            self.groups[group].unready -= 1;
-            if self.groups[group].unready == 0 {
-                self.unblock(group);
-            }
-        }
-        Ok(())
-    }
-
-    fn run_merge(&mut self, level: usize, lane: usize) -> Result<(), EngineError> {
-        let wanted = self.batch(self.merges[level][lane].len());
-        let run = self.rows[level].take(wanted);
-        let batch = self.settings.buckets.iter().rev().copied().find(|&b| b <= run.len()).unwrap_or(run.len());
-        let mut jobs = Vec::with_capacity(batch);
-        let mut members = std::mem::take(&mut self.members);
-        members.clear();
-        let form = self.network.form();
-        while jobs.len() < batch {
-            let Some((id, who)) = self.merges[level][lane].pop() else { break };
-            self.groups[id].rows(form, level - 1, who, |item| self.items[item].row.unwrap_or_default(), &mut members);
-            pad(&mut members, (jobs.len() + 1) * lane);
-            jobs.push((id, who));
-        }
-        pad_batch(&mut members, lane, batch);
-        let clocks = Clocks::start();
-        self.network.merge(level, &members, lane, run.start)?;
-        let macs = self.network.form().levels[level].macs;
-        account(&mut self.stats.stages[level], clocks, jobs.len(), batch, macs);
-        self.members = members;
-        for row in run.clone().skip(jobs.len()) {
-            self.rows[level].give(row);
-        }
-        for (&(id, who), row) in jobs.iter().zip(run) {
-            let mut nodes = self.groups[id].nodes.iter_mut();
-            if let Some(node) = nodes.find(|n: &&mut Node| n.level == level && n.members == who) {
-                node.row = Some(row);
-            }
-            self.unblock(id);
-        }
-        Ok(())
-    }
-
-    fn run_score(&mut self, lane: usize) -> Result<(), EngineError> {
-        let batch = self.batch(self.tests[lane].len());
-        let mut jobs = Vec::with_capacity(batch);
-        let mut members = std::mem::take(&mut self.members);
-        members.clear();
-        let form = self.network.form();
-        while jobs.len() < batch {
-            let Some((id, ask)) = self.tests[lane].pop() else { break };
-            let row_of = |item: usize| self.items[item].row.unwrap_or_default();
-            self.groups[id].rows(form, form.top(), ask.members, row_of, &mut members);
-            pad(&mut members, (jobs.len() + 1) * lane);
-            jobs.push((id, ask));
-        }
-        pad_batch(&mut members, lane, batch);
-        let (labels, macs, stage) = (form.labels, form.score_macs, form.levels.len());
-        let mut scores = std::mem::take(&mut self.scores);
-        scores.clear();
-        let clocks = Clocks::start();
-        self.network.score(&members, lane, &mut scores)?;
-        account(&mut self.stats.stages[stage], clocks, jobs.len(), batch, macs);
-        self.members = members;
-        for (&(id, ask), scores) in jobs.iter().zip(scores.chunks(labels)) {
-            self.observe(id, ask, scores)?;
-        }
-        self.scores = scores;
-        Ok(())
-    }
-
     /// Tells a group's policy what a test showed.
-    fn observe(&mut self, id: usize, ask: Ask, scores: &[f32]) -> Result<(), EngineError> {
+    pub(super) fn observe(&mut self, id: usize, ask: Ask, scores: &[f32]) -> Result<(), EngineError> {
         let arity = ask.members.len();
         let outcome = self.thresholds.outcome(arity, scores);
         let group = &mut self.groups[id];
@@ -518,37 +390,7 @@ impl<N: Network, T> Engine<N, T> {
     }
 }
 
-/// When a run started, by the wall clock and by the thread's CPU clock.
-struct Clocks {
-    wall: Instant,
-    cpu: Duration,
-}
-
-impl Clocks {
-    fn start() -> Self {
-        Self { wall: Instant::now(), cpu: thread_time() }
-    }
-}
-
-fn account(stage: &mut StageStats, clocks: Clocks, rows: usize, batch: usize, macs: u64) {
-    stage.runs += 1;
-    stage.rows += rows as u64;
-    stage.padding += (batch - rows) as u64;
-    stage.seconds += clocks.wall.elapsed().as_secs_f64();
-    stage.cpu_seconds += (thread_time() - clocks.cpu).as_secs_f64();
-    stage.macs += rows as u64 * macs;
-}
-
-/// Repeats the last member until there are `len`.
-fn pad(members: &mut Vec<i64>, len: usize) {
-    if let Some(&last) = members.last() {
-        members.resize(len, last);
-    }
-}
-
-/// Repeats the last test until there are `batch`.
-fn pad_batch(members: &mut Vec<i64>, arity: usize, batch: usize) {
-    while !members.is_empty() && members.len() < batch * arity {
-        members.extend_from_within(members.len() - arity..);
-    }
+/// The arity that a row of `arity` members is padded to: few lanes, where repeats change nothing.
+fn lane(form: &Form, arity: usize) -> usize {
+    if form.repeats { arity.next_power_of_two().min(MAX_GROUP) } else { arity }
 }

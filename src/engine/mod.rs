@@ -10,6 +10,7 @@ mod group;
 mod lanes;
 mod network;
 mod rows;
+mod run;
 mod scripted;
 mod stats;
 

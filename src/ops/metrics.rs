@@ -213,8 +213,8 @@ mod tests {
     #[test]
     fn what_an_engine_did_is_counted_once() {
         let m = Metrics::new("b", "1", "16 > 1").unwrap();
-        let stage = StageStats { runs: 1, rows: 16, padding: 0, seconds: 0.5, macs: 160 };
-        let test = StageStats { runs: 1, rows: 1, padding: 3, seconds: 0.25, macs: 100 };
+        let stage = StageStats { runs: 1, rows: 16, seconds: 0.5, macs: 160, ..StageStats::default() };
+        let test = StageStats { runs: 1, rows: 1, padding: 3, seconds: 0.25, macs: 100, ..StageStats::default() };
         let zero = Stats { stages: vec![StageStats::default(); 2], ..Stats::default() };
         let now = Stats { stages: vec![stage, test], tests_by_round: vec![1], items: 16, groups: 1, ..Stats::default() };
         let form = single_label_form(64, 10, 100);

@@ -23,7 +23,6 @@ use crate::message::{Failure, Reference};
 use crate::offsets::Ticket;
 use crate::ops::metrics::Metrics;
 use crate::ops::{Health, Signals};
-use crate::source::kafka::client_config;
 use crate::source::{Header, Origin};
 
 /// How long to wait for endings while deliveries are outstanding: the producer must be polled for its reports.
@@ -125,7 +124,7 @@ impl KafkaSink {
         health: Arc<Health>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, SinkError> {
-        let mut client = client_config(kafka, &config.properties);
+        let mut client = kafka.client(&config.properties);
         client.set("enable.idempotence", "true");
         client.set_log_level(RDKafkaLogLevel::Warning);
         let context = Context {
@@ -326,5 +325,5 @@ fn now() -> String {
 /// # Errors
 /// If a property is wrong.
 pub fn producer(kafka: &KafkaConfig) -> Result<BaseProducer, KafkaError> {
-    client_config(kafka, &BTreeMap::new()).create()
+    kafka.client(&BTreeMap::new()).create()
 }

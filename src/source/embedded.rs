@@ -2,16 +2,16 @@
 //!
 //! It keeps about 5 MiB a partition and drops older records, so a stream that is not consumed at once needs enough partitions.
 
-use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use crossbeam_channel::{Sender, bounded};
 use rdkafka::error::KafkaError;
 use rdkafka::mocking::MockCluster;
 
 /// A running broker; it ends when dropped.
 pub struct EmbeddedBroker {
     bootstrap: String,
-    stop: Option<mpsc::Sender<()>>,
+    stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -22,8 +22,8 @@ impl EmbeddedBroker {
     /// Whatever librdkafka says.
     pub fn start(topics: &[(&str, i32)]) -> Result<Self, KafkaError> {
         let topics: Vec<(String, i32)> = topics.iter().map(|&(t, n)| (t.to_owned(), n)).collect();
-        let (started, ready) = mpsc::channel();
-        let (stop, stopped) = mpsc::channel::<()>();
+        let (started, ready) = bounded(1);
+        let (stop, stopped) = bounded::<()>(1);
         let thread = std::thread::spawn(move || {
             // The cluster is not `Send`: this thread makes it and keeps it until it is told to stop.
             let cluster = match create(&topics) {

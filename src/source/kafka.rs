@@ -1,21 +1,19 @@
 //! The consumer, on its own thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam_channel::{SendTimeoutError, Sender, TrySendError};
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::statistics::Statistics;
-use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
-use super::assignment::{Assignments, Partition};
+use super::assignment::Assignments;
+use super::rebalance::{Context, list};
 use super::{BATCH, Header, Incoming, Origin};
 use crate::config::kafka::KafkaConfig;
 use crate::config::source::{Format, SourceConfig};
@@ -44,17 +42,6 @@ pub enum SourceError {
     Lost(u64),
 }
 
-/// Settings of a client: what the worker owns last, so that nothing overrides it.
-pub fn client_config(kafka: &KafkaConfig, properties: &std::collections::BTreeMap<String, String>) -> ClientConfig {
-    let mut client = ClientConfig::new();
-    client.set("client.id", "dorfman");
-    for (key, value) in kafka.properties.iter().chain(properties) {
-        client.set(key, value);
-    }
-    client.set("bootstrap.servers", &kafka.brokers);
-    client
-}
-
 /// The consumer of the worker.
 pub struct KafkaSource {
     consumer: BaseConsumer<Context>,
@@ -78,7 +65,7 @@ impl KafkaSource {
         health: Arc<Health>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, SourceError> {
-        let mut client = client_config(kafka, &source.properties);
+        let mut client = kafka.client(&source.properties);
         for (key, default) in [
             ("auto.offset.reset", "earliest"),
             ("auto.commit.interval.ms", "1000"),
@@ -265,139 +252,6 @@ impl KafkaSource {
     }
 }
 
-/// What librdkafka calls back: all of it inside the source thread's poll.
-struct Context {
-    assignments: Assignments,
-    drain: Duration,
-    signals: Arc<Signals>,
-    health: Arc<Health>,
-    metrics: Arc<Metrics>,
-    paused: AtomicBool,
-    /// Taken and not yet handed over.
-    pending: Mutex<Vec<Incoming>>,
-}
-
-impl Context {
-    /// Puts the watermarks into the offset store, from where librdkafka commits them.
-    fn store(&self, consumer: &BaseConsumer<Context>, partitions: Option<&[Partition]>) {
-        self.health.in_flight(self.assignments.unresolved(None));
-        for (partition, offset) in self.assignments.to_store(partitions) {
-            match consumer.store_offsets(&list(std::slice::from_ref(&partition), Some(offset))) {
-                Ok(()) => self.assignments.stored(&partition, offset),
-                // The partition was just taken away: whoever has it now reads these items again.
-                Err(error) => debug!(%error, partition = partition.1, offset, "offset not stored"),
-            }
-        }
-    }
-
-    fn pending(&self) -> MutexGuard<'_, Vec<Incoming>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Gives back what was taken from partitions and not handed over.
-    fn give_back(&self, partitions: &[Partition]) {
-        let pending = std::mem::take(&mut *self.pending());
-        let theirs = |i: &Incoming| {
-            let ticket = &i.origin.ticket;
-            partitions.iter().any(|(topic, partition)| ticket.partition() == *partition && ticket.topic() == topic)
-        };
-        let (back, keep): (Vec<Incoming>, Vec<Incoming>) = pending.into_iter().partition(theirs);
-        *self.pending() = keep;
-        back.into_iter().for_each(|item| item.origin.ticket.release());
-    }
-
-    /// Waits, within bounds, until the partitions' items have their verdicts.
-    fn drain(&self, partitions: &[Partition]) {
-        let start = Instant::now();
-        while self.assignments.unresolved(Some(partitions)) > 0 && start.elapsed() < self.drain && !self.signals.aborted() {
-            self.signals.flush();
-            self.signals.wait_for_verdicts(Duration::from_millis(20));
-        }
-        let left = self.assignments.unresolved(Some(partitions));
-        info!(partitions = partitions.len(), left, seconds = start.elapsed().as_secs_f32(), "drained revoked partitions");
-    }
-}
-
-impl ClientContext for Context {
-    fn stats(&self, statistics: Statistics) {
-        for (topic, t) in &statistics.topics {
-            for (partition, p) in t.partitions.iter().filter(|(_, p)| p.consumer_lag >= 0) {
-                self.metrics.lag.with_label_values(&[topic.as_str(), &partition.to_string()]).set(p.consumer_lag);
-            }
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        warn!(%error, reason, "kafka consumer");
-    }
-}
-
-impl ConsumerContext for Context {
-    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        match rebalance {
-            Rebalance::Assign(partitions) => {
-                info!(partitions = partitions.count(), "partitions assigned");
-                self.metrics.rebalances.inc();
-                self.assignments.assign(owned(partitions).into_iter());
-                self.health.joined();
-            }
-            Rebalance::Revoke(partitions) => {
-                let partitions = owned(partitions);
-                info!(partitions = partitions.len(), "partitions revoked");
-                self.metrics.rebalances.inc();
-                self.give_back(&partitions);
-                if !consumer.assignment_lost() {
-                    self.drain(&partitions);
-                    self.store(consumer, Some(&partitions));
-                }
-                self.assignments.close(&partitions);
-                for (topic, partition) in &partitions {
-                    // Absent if no statistics came for it yet.
-                    let _ = self.metrics.lag.remove_label_values(&[topic.as_str(), &partition.to_string()]);
-                }
-            }
-            Rebalance::Error(error) => warn!(%error, "rebalance"),
-        }
-    }
-
-    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Assign(partitions) = rebalance
-            && self.paused.load(Ordering::Relaxed)
-            && let Err(error) = consumer.pause(partitions)
-        {
-            warn!(%error, "new partitions were not paused");
-        }
-    }
-
-    fn commit_callback(&self, result: Result<(), KafkaError>, offsets: &TopicPartitionList) {
-        match result {
-            Ok(()) => {
-                debug!(partitions = offsets.count(), "offsets committed");
-                self.metrics.commits.inc();
-            }
-            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
-            Err(error) => warn!(%error, "offsets were not committed; librdkafka tries again"),
-        }
-    }
-}
-
 fn header(header: rdkafka::message::Header<'_, &[u8]>) -> Header {
     Header { key: header.key.to_owned(), value: header.value.map(<[u8]>::to_vec) }
-}
-
-fn owned(list: &TopicPartitionList) -> Vec<Partition> {
-    list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect()
-}
-
-fn list(partitions: &[Partition], offset: Option<i64>) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for (topic, partition) in partitions {
-        let mut element = list.add_partition(topic, *partition);
-        if let Some(offset) = offset
-            && let Err(error) = element.set_offset(Offset::Offset(offset))
-        {
-            warn!(%error, offset, "offset not set");
-        }
-    }
-    list
 }

@@ -7,6 +7,7 @@ mod assignment;
 pub mod embedded;
 pub mod files;
 pub mod kafka;
+mod rebalance;
 
 use std::time::Instant;
 

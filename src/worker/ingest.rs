@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::WorkerError;
 use super::engine::Ready;
@@ -61,8 +61,8 @@ impl Ingest {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, WorkerError> {
         let fetcher = Fetcher::new(&config.fetch).map_err(|e| WorkerError::Setup(e.to_string()))?;
-        // Bounded by the permits: one for each item from the start of its fetch to the end of its decoding.
-        let (fetched_out, fetched) = crossbeam_channel::unbounded();
+        // An item holds a permit from the start of its fetch to the end of its decoding, so this never fills and no send waits.
+        let (fetched_out, fetched) = bounded(config.fetch.concurrency);
         Ok(Self {
             fetcher: Arc::new(fetcher),
             preprocessor: Preprocessor::new(input, &config.decode),

@@ -3,6 +3,7 @@
 //! In: a valid configuration and a model. Out: a [`Running`] worker and, when it ended, its [`Report`].
 //! A stage that fails stops the whole worker: what has no verdict then is not acknowledged.
 
+mod crew;
 mod engine;
 mod ingest;
 mod model;
@@ -11,10 +12,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::runtime::Runtime;
 use tracing::{error, info};
 
+use crew::Crew;
 pub use model::Model;
 
 use crate::config::Config;
@@ -161,62 +163,6 @@ fn flow(
 fn runtime() -> Result<Runtime, WorkerError> {
     let builder = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("io").enable_all().build();
     builder.map_err(|e| WorkerError::Setup(format!("the I/O runtime: {e}")))
-}
-
-/// Threads that were started so far.
-struct Crew {
-    signals: Arc<Signals>,
-    threads: Vec<(&'static str, JoinHandle<Result<(), WorkerError>>)>,
-    end: Sender<()>,
-    ended: Receiver<()>,
-}
-
-impl Crew {
-    fn new(signals: Arc<Signals>) -> Self {
-        let (end, ended) = unbounded();
-        Self { signals, threads: Vec::new(), end, ended }
-    }
-
-    /// Starts a thread; if it fails or panics, all others are told to stop.
-    fn spawn(&mut self, name: &'static str, work: impl FnOnce() -> Result<(), WorkerError> + Send + 'static) {
-        let (signals, end) = (Arc::clone(&self.signals), self.end.clone());
-        let guarded = move || {
-            let guard = Guard { signals, end, armed: true };
-            let result = work();
-            guard.done(result.is_ok());
-            result
-        };
-        match std::thread::Builder::new().name(name.to_owned()).spawn(guarded) {
-            Ok(thread) => self.threads.push((name, thread)),
-            Err(e) => {
-                error!(%e, name, "thread not started");
-                self.signals.abort();
-            }
-        }
-    }
-}
-
-/// Says that a thread ended, panic or not.
-struct Guard {
-    signals: Arc<Signals>,
-    end: Sender<()>,
-    armed: bool,
-}
-
-impl Guard {
-    fn done(mut self, well: bool) {
-        self.armed = !well;
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if self.armed {
-            self.signals.abort();
-        }
-        // Nobody listens any more if the worker was let go.
-        let _ = self.end.send(());
-    }
 }
 
 impl Running {

@@ -7,8 +7,9 @@ use image::{ExtendedColorType, ImageEncoder};
 use rdkafka::producer::Producer;
 
 use super::super::CliError;
-use super::super::demo::{progress, stream::watch};
+use super::super::demo::stream::watch;
 use super::super::produce::send;
+use super::super::progress::progress;
 use super::figure;
 use crate::config::Config;
 use crate::cpu;

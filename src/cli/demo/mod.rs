@@ -10,10 +10,8 @@ pub mod stream;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::CliError;
 use crate::config::Config;
@@ -98,9 +96,9 @@ pub fn measure(args: &DemoArgs) -> Result<Report, CliError> {
     Ok(report)
 }
 
-/// The worker's configuration for the demo: defaults, but for where things are.
+/// The worker's configuration for the demo: defaults and the environment, but for where things are.
 fn config(args: &DemoArgs, policy: PolicyKind) -> Result<Config, CliError> {
-    let mut config = Config::default();
+    let mut config = Config::parse("", std::env::vars())?;
     config.model.bundle.clone_from(&args.bundle);
     config.group.size = args.group_size;
     config.retest.policy = policy;
@@ -110,15 +108,4 @@ fn config(args: &DemoArgs, policy: PolicyKind) -> Result<Config, CliError> {
     config.ops.listen = "127.0.0.1:0".into();
     config.validate()?;
     Ok(config)
-}
-
-/// A progress bar on a terminal, a line every few seconds elsewhere.
-pub fn progress(what: &'static str, total: u64) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
-    let style = ProgressStyle::with_template("{prefix:>12} [{bar:40}] {human_pos}/{human_len} {per_sec}, {eta} left");
-    // The template is a constant; were it wrong, the default style would do.
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
-    bar.set_prefix(what);
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }

@@ -13,7 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::super::CliError;
 use super::super::produce::send;
 use super::data::DemoItem;
-use super::progress;
+use super::super::progress::progress;
 use crate::config::Config;
 use crate::config::kafka::KafkaConfig;
 use crate::cpu;

@@ -1,0 +1,185 @@
+//! What to run next, and running it: one stage, once, on whatever any live group wants of it.
+
+use std::time::{Duration, Instant};
+
+use super::core::{Engine, EngineError};
+use super::group::Node;
+use super::network::Network;
+use super::stats::StageStats;
+use crate::cpu::thread_time;
+use crate::retest::MAX_GROUP;
+
+/// A run that could be made now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Run {
+    Embed,
+    Merge { level: usize, lane: usize },
+    Score { lane: usize },
+}
+
+impl<N: Network, T> Engine<N, T> {
+    /// The run with the fullest batch (a batch counts as full from the preferred size on); of equals the one of the latest round, then
+    /// the deepest stage.
+    pub(super) fn next_run(&self) -> Option<Run> {
+        let full = self.settings.preferred_batch;
+        let top = self.merges.len();
+        let embed = self.arrivals.len().min(self.rows[0].available());
+        let embed = (embed, 0, 0, Run::Embed);
+        let merges = self.merges.iter().enumerate().flat_map(|(level, lanes)| {
+            let room = self.rows[level].available();
+            lanes.iter().enumerate().map(move |(lane, l)| (l.len().min(room), l.round(), level, Run::Merge { level, lane }))
+        });
+        let merges = merges.skip(MAX_GROUP + 1);
+        let tests = self.tests.iter().enumerate().map(|(lane, l)| (l.len(), l.round(), top, Run::Score { lane }));
+        std::iter::once(embed)
+            .chain(merges)
+            .chain(tests)
+            .filter(|&(jobs, ..)| jobs > 0)
+            .max_by_key(|&(jobs, round, depth, _)| (jobs.min(full), round, depth))
+            .map(|(.., run)| run)
+    }
+
+    /// How many rows to compute for `jobs` waiting ones: all that fit in a batch, rounded up to a bucket.
+    fn batch(&self, jobs: usize) -> usize {
+        let jobs = jobs.min(self.settings.max_batch);
+        self.settings.buckets.iter().copied().find(|&b| b >= jobs).unwrap_or(jobs)
+    }
+
+    /// The largest batch that fits into `rows` rows: free rows may lie too scattered for the bucket that was wanted.
+    fn warmed(&self, rows: usize) -> usize {
+        self.settings.buckets.iter().rev().copied().find(|&b| b <= rows).unwrap_or(rows)
+    }
+
+    /// Runs it.
+    pub(super) fn run(&mut self, run: Run) -> Result<(), EngineError> {
+        match run {
+            Run::Embed => self.run_embed(),
+            Run::Merge { level, lane } => self.run_merge(level, lane),
+            Run::Score { lane } => self.run_score(lane),
+        }
+    }
+
+    fn run_embed(&mut self) -> Result<(), EngineError> {
+        let wanted = self.batch(self.arrivals.len());
+        let run = self.rows[0].take(wanted);
+        let batch = self.warmed(run.len());
+        let count = batch.min(self.arrivals.len());
+        let ids: Vec<usize> = self.arrivals.drain(..count).collect();
+        let mut images: Vec<&[f32]> = ids.iter().map(|&id| &self.items[id].image[..]).collect();
+        images.resize(batch, images[count - 1]);
+        let clocks = Clocks::start();
+        self.network.embed(&images, run.start)?;
+        let macs = self.network.form().levels[0].macs;
+        account(&mut self.stats.stages[0], clocks, count, batch, macs);
+        for row in run.clone().skip(count) {
+            self.rows[0].give(row);
+        }
+        for (&id, row) in ids.iter().zip(run) {
+            let item = &mut self.items[id];
+            item.row = Some(row);
+            item.image = Vec::new();
+            let Some(group) = item.group else { continue };
+            self.groups[group].unready -= 1;
+            if self.groups[group].unready == 0 {
+                self.unblock(group);
+            }
+        }
+        Ok(())
+    }
+
+    fn run_merge(&mut self, level: usize, lane: usize) -> Result<(), EngineError> {
+        let wanted = self.batch(self.merges[level][lane].len());
+        let run = self.rows[level].take(wanted);
+        let batch = self.warmed(run.len());
+        let mut jobs = Vec::with_capacity(batch);
+        let mut members = std::mem::take(&mut self.members);
+        members.clear();
+        let form = self.network.form();
+        while jobs.len() < batch {
+            let Some((id, who)) = self.merges[level][lane].pop() else { break };
+            self.groups[id].rows(form, level - 1, who, |item| self.items[item].row.unwrap_or_default(), &mut members);
+            pad(&mut members, (jobs.len() + 1) * lane);
+            jobs.push((id, who));
+        }
+        pad_batch(&mut members, lane, batch);
+        let clocks = Clocks::start();
+        self.network.merge(level, &members, lane, run.start)?;
+        let macs = self.network.form().levels[level].macs;
+        account(&mut self.stats.stages[level], clocks, jobs.len(), batch, macs);
+        self.members = members;
+        for row in run.clone().skip(jobs.len()) {
+            self.rows[level].give(row);
+        }
+        for (&(id, who), row) in jobs.iter().zip(run) {
+            let mut nodes = self.groups[id].nodes.iter_mut();
+            if let Some(node) = nodes.find(|n: &&mut Node| n.level == level && n.members == who) {
+                node.row = Some(row);
+            }
+            self.unblock(id);
+        }
+        Ok(())
+    }
+
+    fn run_score(&mut self, lane: usize) -> Result<(), EngineError> {
+        let batch = self.batch(self.tests[lane].len());
+        let mut jobs = Vec::with_capacity(batch);
+        let mut members = std::mem::take(&mut self.members);
+        members.clear();
+        let form = self.network.form();
+        while jobs.len() < batch {
+            let Some((id, ask)) = self.tests[lane].pop() else { break };
+            let row_of = |item: usize| self.items[item].row.unwrap_or_default();
+            self.groups[id].rows(form, form.top(), ask.members, row_of, &mut members);
+            pad(&mut members, (jobs.len() + 1) * lane);
+            jobs.push((id, ask));
+        }
+        pad_batch(&mut members, lane, batch);
+        let (labels, macs, stage) = (form.labels, form.score_macs, form.levels.len());
+        let mut scores = std::mem::take(&mut self.scores);
+        scores.clear();
+        let clocks = Clocks::start();
+        self.network.score(&members, lane, &mut scores)?;
+        account(&mut self.stats.stages[stage], clocks, jobs.len(), batch, macs);
+        self.members = members;
+        for (&(id, ask), scores) in jobs.iter().zip(scores.chunks(labels)) {
+            self.observe(id, ask, scores)?;
+        }
+        self.scores = scores;
+        Ok(())
+    }
+}
+
+/// When a run started, by the wall clock and by the thread's CPU clock.
+struct Clocks {
+    wall: Instant,
+    cpu: Duration,
+}
+
+impl Clocks {
+    fn start() -> Self {
+        Self { wall: Instant::now(), cpu: thread_time() }
+    }
+}
+
+fn account(stage: &mut StageStats, clocks: Clocks, rows: usize, batch: usize, macs: u64) {
+    stage.runs += 1;
+    stage.rows += rows as u64;
+    stage.padding += (batch - rows) as u64;
+    stage.seconds += clocks.wall.elapsed().as_secs_f64();
+    stage.cpu_seconds += (thread_time() - clocks.cpu).as_secs_f64();
+    stage.macs += rows as u64 * macs;
+}
+
+/// Repeats the last member until there are `len`.
+fn pad(members: &mut Vec<i64>, len: usize) {
+    if let Some(&last) = members.last() {
+        members.resize(len, last);
+    }
+}
+
+/// Repeats the last test until there are `batch`.
+fn pad_batch(members: &mut Vec<i64>, arity: usize, batch: usize) {
+    while !members.is_empty() && members.len() < batch * arity {
+        members.extend_from_within(members.len() - arity..);
+    }
+}
