@@ -118,6 +118,10 @@ fn refused(response: &Response) -> Option<Failed> {
     if status.is_success() {
         return None;
     }
+    if let Some(scheme) = elsewhere(response) {
+        let failure = Failure::new(Reason::UnsupportedScheme, Refused::Scheme(scheme).to_string());
+        return Some(Failed { failure, again: None });
+    }
     let transient = status.is_server_error()
         || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS);
     let reason = match status {
@@ -129,6 +133,13 @@ fn refused(response: &Response) -> Option<Failed> {
     let seconds = response.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
     let again = transient.then(|| seconds.map(Duration::from_secs));
     Some(Failed { failure: Failure::new(reason, format!("the server answered {status}")), again })
+}
+
+/// The scheme of a redirect that the client did not follow, nor ask about, because the target has no host.
+fn elsewhere(response: &Response) -> Option<String> {
+    let to = response.headers().get(header::LOCATION).filter(|_| response.status().is_redirection())?;
+    let to = response.url().join(to.to_str().ok()?).ok()?;
+    (!matches!(to.scheme(), "http" | "https")).then(|| to.scheme().to_owned())
 }
 
 fn failed(error: reqwest::Error) -> Failed {
