@@ -1,5 +1,7 @@
 //! Preprocessing compared with Pillow's, and what broken images do. `tests/data/decode/make.py` made the images and what is expected of them.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::Write;

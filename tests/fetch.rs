@@ -1,5 +1,7 @@
 //! Fetching through the public surface: files in a folder of their own, and HTTP from a server on 127.0.0.1 that misbehaves as told.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
