@@ -45,8 +45,9 @@ doc: setup-build ## build the API documentation; warnings are errors
 train: setup-python setup-dataset ## train, calibrate and export the bundle that ships
 	$(TRAINING_ENV) $(PYTHON) -m dorfman_training make-bundle training/configs/fashion-bag.toml
 
-check-deploy: setup-helm setup-kubernetes-validate ## check the chart and the compose file, without a cluster
+check-deploy: setup-helm setup-kubernetes-validate ## check the chart, the compose file and the schemas, without a cluster
 	scripts/check-deploy.sh
+	.dorfman/venv/bin/python scripts/check_schemas.py
 
 setup-%: ## fetch one thing that's needed; scripts/setup.sh lists them
 	@scripts/setup.sh $*

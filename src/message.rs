@@ -131,7 +131,14 @@ impl ReferenceMessage {
 
     /// A message that carries the image.
     pub fn inline(id: impl Into<String>, bytes: &[u8]) -> Self {
-        Self { id: id.into(), uri: None, data: Some(STANDARD.encode(bytes)), content_type: None, risk: None, metadata: None }
+        Self {
+            id: id.into(),
+            uri: None,
+            data: Some(STANDARD.encode(bytes)),
+            content_type: None,
+            risk: None,
+            metadata: None,
+        }
     }
 }
 
@@ -160,7 +167,13 @@ impl Reference {
             (Some(_), Some(_)) => return Err(malformed("both `uri` and `data` are given, only one may be".into())),
             (None, None) => return Err(malformed("neither `uri` nor `data` is given".into())),
         };
-        Ok(Self { id: message.id, location, content_type: message.content_type, risk: message.risk, metadata: message.metadata })
+        Ok(Self {
+            id: message.id,
+            location,
+            content_type: message.content_type,
+            risk: message.risk,
+            metadata: message.metadata,
+        })
     }
 
     /// Reads the raw form: the payload is the image, the key is its id.
@@ -169,7 +182,8 @@ impl Reference {
     /// [`Reason::Malformed`] if the key is missing, empty or not UTF-8, or there is no payload.
     pub fn from_raw(key: Option<&[u8]>, payload: &[u8]) -> Result<Self, Failure> {
         let malformed = |detail: &str| Failure::new(Reason::Malformed, detail);
-        let key = key.filter(|k| !k.is_empty()).ok_or_else(|| malformed("a raw image needs its id as the message key"))?;
+        let key =
+            key.filter(|k| !k.is_empty()).ok_or_else(|| malformed("a raw image needs its id as the message key"))?;
         let id = std::str::from_utf8(key).map_err(|_| malformed("the message key is not UTF-8"))?;
         if payload.is_empty() {
             return Err(malformed("the message has no payload"));

@@ -70,14 +70,18 @@ fn positives_are_flagged_and_everything_is_committed<B: Broker>(name: &str) {
     produce(broker.bootstrap(), &config.source.topic, &messages);
     let running = start(&config);
     let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
-    let verdicts: Vec<Read<VerdictRecord>> = read(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), 500);
+    let verdicts: Vec<Read<VerdictRecord>> =
+        read(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), 500);
     stop(running);
 
     assert_eq!(ids(&flags, |f| &f.id), positives);
     for flag in &flags {
         assert_eq!((flag.key.as_str(), flag.record.label.as_str()), (flag.record.id.as_str(), "bad"));
         assert_eq!(flag.headers["trace"], flag.record.id.as_bytes(), "the sender's headers are carried over");
-        assert_eq!((flag.record.bundle.name.as_str(), flag.record.source.topic.as_str()), ("scripted", &*config.source.topic));
+        assert_eq!(
+            (flag.record.bundle.name.as_str(), flag.record.source.topic.as_str()),
+            ("scripted", &*config.source.topic)
+        );
         assert_eq!(flag.record.tests, 3, "a group of 16, a part of 4, and alone");
         assert!(flag.record.score > 0.9 && flag.record.time.ends_with('Z'));
     }
@@ -114,7 +118,8 @@ fn what_cannot_be_scored_goes_to_the_dead_letter_topic<B: Broker>(name: &str) {
     let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, 1);
     stop(running);
 
-    let reason = |id: Option<&str>| dead.iter().find(|d| d.record.id.as_deref() == id).map(|d| d.record.reason.as_str());
+    let reason =
+        |id: Option<&str>| dead.iter().find(|d| d.record.id.as_deref() == id).map(|d| d.record.reason.as_str());
     assert_eq!(reason(None), Some("malformed"));
     assert_eq!(reason(Some("broken")), Some("undecodable"));
     assert_eq!(reason(Some("missing")), Some("not_found"));
@@ -126,7 +131,11 @@ fn what_cannot_be_scored_goes_to_the_dead_letter_topic<B: Broker>(name: &str) {
     assert_eq!(malformed.record.payload.as_deref(), Some("ew=="), "the message itself, base64");
     assert_eq!(malformed.headers["trace"], b"not-json");
     assert_eq!(ids(&flags, |f| &f.id), ["good"]);
-    assert_eq!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 1), 8, "dead letters are acknowledged");
+    assert_eq!(
+        committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 1),
+        8,
+        "dead letters are acknowledged"
+    );
 }
 
 fn raw_images_are_taken_by_key<B: Broker>(name: &str) {
@@ -193,7 +202,8 @@ fn a_full_queue_pauses_the_partitions_and_loses_nothing<B: Broker>(name: &str) {
     eventually("the partitions are paused", || running.metrics().paused.get() == 1);
     assert!(running.metrics().received.get() < 2000, "the queues are bounded");
     drop(open);
-    let verdicts: Vec<Read<VerdictRecord>> = read(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), 2000);
+    let verdicts: Vec<Read<VerdictRecord>> =
+        read(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), 2000);
     assert_eq!(distinct(&verdicts), 2000);
     eventually("the partitions are resumed", || running.metrics().paused.get() == 0);
     stop(running);
@@ -224,7 +234,8 @@ fn workers_that_come_and_go_lose_nothing<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 4));
     let config = config(broker.bootstrap(), name);
     let verdicts_topic = config.sink.verdicts_topic.clone().unwrap();
-    let send = |range: std::ops::Range<usize>| produce(broker.bootstrap(), &config.source.topic, &references(range, 50).0);
+    let send =
+        |range: std::ops::Range<usize>| produce(broker.bootstrap(), &config.source.topic, &references(range, 50).0);
     let wait_for = |n: usize| {
         read_until(broker.bootstrap(), &verdicts_topic, |v: &[Read<VerdictRecord>]| distinct(v) >= n);
     };
@@ -242,7 +253,8 @@ fn workers_that_come_and_go_lose_nothing<B: Broker>(name: &str) {
     stop(second);
     let verdicts: Vec<Read<VerdictRecord>> = read_until(broker.bootstrap(), &verdicts_topic, |v| distinct(v) == 4000);
     let (_, positives) = references(0..4000, 50);
-    let flags: Vec<Read<FlagRecord>> = read_until(broker.bootstrap(), &config.sink.flagged_topic, |f| f.len() >= positives.len());
+    let flags: Vec<Read<FlagRecord>> =
+        read_until(broker.bootstrap(), &config.sink.flagged_topic, |f| f.len() >= positives.len());
     let flagged: BTreeSet<String> = ids(&flags, |f| &f.id).into_iter().collect();
     assert_eq!(flagged.into_iter().collect::<Vec<_>>(), positives);
     assert_eq!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 4), 4000);
@@ -258,7 +270,8 @@ fn health_and_metrics_tell_the_truth<B: Broker>(name: &str) {
     let address = running.address().unwrap();
     read::<VerdictRecord>(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), 101);
     eventually("every verdict is counted", || {
-        let all = ["flagged", "cleared", "failed"].iter().map(|v| running.metrics().items.with_label_values(&[*v]).get());
+        let all =
+            ["flagged", "cleared", "failed"].iter().map(|v| running.metrics().items.with_label_values(&[*v]).get());
         all.sum::<u64>() == 101
     });
     let get = |path: &str| {

@@ -37,7 +37,10 @@ fn the_shipped_bundle_opens_and_has_thresholds_for_every_size() {
     let strict = bundle.thresholds(0.9, 0.9).unwrap();
     let lenient = bundle.thresholds(0.99, 0.99).unwrap();
     for arity in 1..=16 {
-        assert!(lenient.threshold(arity, 0) <= strict.threshold(arity, 0), "more sensitivity, lower threshold, at {arity}");
+        assert!(
+            lenient.threshold(arity, 0) <= strict.threshold(arity, 0),
+            "more sensitivity, lower threshold, at {arity}"
+        );
         assert!(lenient.threshold(arity, 0) > 0.0);
     }
 }

@@ -44,7 +44,11 @@ fn a_wrong_configuration_exits_64_and_names_the_key() {
         ("group: {sise: 16}", "`group.sise`", "`size`"),
         ("retest: {policy: thrice}", "`retest.policy`", "`two-round`"),
         ("retest: {pooled_sensitivity: 2}", "`retest.pooled_sensitivity`", "between 0 and 1"),
-        ("kafka: {properties: {enable.auto.commit: 'true'}}", "`kafka.properties.enable.auto.commit`", "the worker itself"),
+        (
+            "kafka: {properties: {enable.auto.commit: 'true'}}",
+            "`kafka.properties.enable.auto.commit`",
+            "the worker itself",
+        ),
         ("ops: {listen: everywhere}", "`ops.listen`", "0.0.0.0:9464"),
         ("fetch: {roots: [relative]}", "`fetch.roots`", "absolute"),
         ("fetch: {timeout: soon}", "`fetch.timeout`", "soon"),
@@ -147,7 +151,8 @@ fn scan_judges_a_folder_and_tells_it_as_json_lines() {
     let output = dorfman(&["scan", folder.to_str().unwrap(), "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     let lines: Vec<Value> = out(&output).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    let images = std::fs::read_dir(&folder).unwrap().filter_map(|e| e.unwrap().path().extension().map(|e| e.to_owned()));
+    let images =
+        std::fs::read_dir(&folder).unwrap().filter_map(|e| e.unwrap().path().extension().map(|e| e.to_owned()));
     assert_eq!(lines.len(), images.filter(|e| e == "png" || e == "jpg").count());
     for line in &lines {
         let id = line["id"].as_str().unwrap();

@@ -84,7 +84,8 @@ fn a_killed_worker_loses_no_verdict() {
     });
     std::fs::write(&config, yaml.to_string()).unwrap();
 
-    let read = |enough: &dyn Fn(&[Read<VerdictRecord>]) -> bool| read_until(broker.bootstrap(), "crash-verdicts", enough);
+    let read =
+        |enough: &dyn Fn(&[Read<VerdictRecord>]) -> bool| read_until(broker.bootstrap(), "crash-verdicts", enough);
     for goal in [500, 2000] {
         let mut worker = Worker::start(&config);
         read(&|v| distinct(v) >= goal);

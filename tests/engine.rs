@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use dorfman::engine::{
-    Engine, EngineError, Form, Judged, Level, Network, NullNetwork, RunError, ScriptedNetwork, Settings, Verdict, single_label_form,
+    Engine, EngineError, Form, Judged, Level, Network, NullNetwork, RunError, ScriptedNetwork, Settings, Verdict,
+    single_label_form,
 };
 use dorfman::message::Reason;
 use dorfman::retest::{Ask, Individual, Members, MultiRound, Outcome, Plan, Policy, Step, Thresholds};

@@ -154,8 +154,16 @@ fn collect(endings: &Receiver<Vec<Ending>>, labels: &[String], total: usize, jso
 }
 
 fn describe<'a>(ending: &'a Ending, labels: &[String]) -> Line<'a> {
-    let nothing =
-        |id| Line { id, verdict: "failed", labels: vec![], score: None, arity: 0, tests: 0, reason: None, detail: None };
+    let nothing = |id| Line {
+        id,
+        verdict: "failed",
+        labels: vec![],
+        score: None,
+        arity: 0,
+        tests: 0,
+        reason: None,
+        detail: None,
+    };
     match ending {
         Ending::Dead { reference, failure, .. } => {
             let id = reference.as_ref().map_or("", |r| &r.id);
@@ -168,7 +176,8 @@ fn describe<'a>(ending: &'a Ending, labels: &[String]) -> Line<'a> {
             (line.arity, line.tests) = (judged.arity, judged.tests);
             match &judged.verdict {
                 Verdict::Flagged(passed) => {
-                    line.labels = passed.iter().map(|&(c, score)| LabelScore { label: labels[c].clone(), score }).collect();
+                    line.labels =
+                        passed.iter().map(|&(c, score)| LabelScore { label: labels[c].clone(), score }).collect();
                 }
                 Verdict::Failed(failure) => {
                     (line.reason, line.detail) = (Some(failure.reason.code()), Some(failure.detail.as_str()));

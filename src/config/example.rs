@@ -85,7 +85,8 @@ fn comment(out: &mut String, indent: &str, text: &str) {
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![text.chars().take_while(|c| *c == ' ').collect::<String>()];
     for word in text.split_whitespace() {
-        let last = lines.last_mut().filter(|l| l.trim().is_empty() || l.chars().count() + 1 + word.chars().count() <= width);
+        let last =
+            lines.last_mut().filter(|l| l.trim().is_empty() || l.chars().count() + 1 + word.chars().count() <= width);
         match last {
             Some(line) if line.trim().is_empty() => line.push_str(word),
             Some(line) => line.push_str(&format!(" {word}")),

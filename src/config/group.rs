@@ -28,6 +28,10 @@ impl Default for GroupConfig {
 
 impl GroupConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        require((1..=MAX_GROUP).contains(&self.size), "group.size", format!("is {}, must be 1 to {MAX_GROUP}", self.size))
+        require(
+            (1..=MAX_GROUP).contains(&self.size),
+            "group.size",
+            format!("is {}, must be 1 to {MAX_GROUP}", self.size),
+        )
     }
 }

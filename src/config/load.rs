@@ -12,7 +12,8 @@ const PROPERTY_TABLES: &[&str] = &["properties"];
 
 pub(super) fn read(yaml: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
     let mut tree = tree(yaml)?;
-    let mut overrides: Vec<(String, String)> = environment.filter_map(|(name, value)| Some((key(&name)?, value))).collect();
+    let mut overrides: Vec<(String, String)> =
+        environment.filter_map(|(name, value)| Some((key(&name)?, value))).collect();
     overrides.sort();
     for (path, value) in &overrides {
         let value = scalar(value);
@@ -88,7 +89,8 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_the_file() {
-        let c = parse("group: {size: 16}", &[("DORFMAN_GROUP__SIZE", "8"), ("DORFMAN_GROUP__MAX_WAIT", "50ms")]).unwrap();
+        let c =
+            parse("group: {size: 16}", &[("DORFMAN_GROUP__SIZE", "8"), ("DORFMAN_GROUP__MAX_WAIT", "50ms")]).unwrap();
         assert_eq!(c.group.size, 8);
         assert_eq!(c.group.max_wait.as_millis(), 50);
     }
@@ -121,6 +123,8 @@ mod tests {
 
     #[test]
     fn what_kubernetes_sets_is_left_alone() {
-        assert!(parse("", &[("DORFMAN_SERVICE_HOST", "10.0.0.1"), ("DORFMAN_PORT_9464_TCP", "tcp://10.0.0.1")]).is_ok());
+        assert!(
+            parse("", &[("DORFMAN_SERVICE_HOST", "10.0.0.1"), ("DORFMAN_PORT_9464_TCP", "tcp://10.0.0.1")]).is_ok()
+        );
     }
 }

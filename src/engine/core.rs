@@ -309,7 +309,9 @@ impl<N: Network, T> Engine<N, T> {
         let form = self.network.form();
         let group = &mut self.groups[id];
         let ready: Vec<usize> = (0..group.nodes.len())
-            .filter(|&n| !group.nodes[n].queued && group.has_rows(form, group.nodes[n].level - 1, group.nodes[n].members))
+            .filter(|&n| {
+                !group.nodes[n].queued && group.has_rows(form, group.nodes[n].level - 1, group.nodes[n].members)
+            })
             .collect();
         for n in ready {
             let node = &mut group.nodes[n];
@@ -352,7 +354,9 @@ impl<N: Network, T> Engine<N, T> {
         }
         if outcome.positive {
             Stats::count(&mut self.stats.positives_by_round, ask.round);
-            if arity == 1 && let Some(position) = ask.members.iter().next() {
+            if arity == 1
+                && let Some(position) = ask.members.iter().next()
+            {
                 self.items[group.items[position]].passed = self.thresholds.passed(scores);
             }
         }

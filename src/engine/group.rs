@@ -57,7 +57,14 @@ impl Group {
     }
 
     /// Appends the rows of `level` that cover `members`; `row_of` gives an item's level-0 row.
-    pub fn rows(&self, form: &Form, level: usize, members: Members, row_of: impl Fn(usize) -> usize, out: &mut Vec<i64>) {
+    pub fn rows(
+        &self,
+        form: &Form,
+        level: usize,
+        members: Members,
+        row_of: impl Fn(usize) -> usize,
+        out: &mut Vec<i64>,
+    ) {
         if level == 0 {
             out.extend(members.iter().map(|position| row_of(self.items[position]) as i64));
             return;

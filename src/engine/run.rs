@@ -27,7 +27,10 @@ impl<N: Network, T> Engine<N, T> {
         let embed = (embed, 0, 0, Run::Embed);
         let merges = self.merges.iter().enumerate().flat_map(|(level, lanes)| {
             let room = self.rows[level].available();
-            lanes.iter().enumerate().map(move |(lane, l)| (l.len().min(room), l.round(), level, Run::Merge { level, lane }))
+            lanes
+                .iter()
+                .enumerate()
+                .map(move |(lane, l)| (l.len().min(room), l.round(), level, Run::Merge { level, lane }))
         });
         let merges = merges.skip(MAX_GROUP + 1);
         let tests = self.tests.iter().enumerate().map(|(lane, l)| (l.len(), l.round(), top, Run::Score { lane }));

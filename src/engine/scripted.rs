@@ -23,7 +23,10 @@ impl ScriptedNetwork {
 
     fn greatest(&self, level: usize, members: &[i64]) -> f32 {
         let rows = &self.levels[level];
-        members.iter().map(|&row| rows[row as usize]).fold(f32::NEG_INFINITY, |a, b| if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) })
+        members
+            .iter()
+            .map(|&row| rows[row as usize])
+            .fold(f32::NEG_INFINITY, |a, b| if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) })
     }
 }
 

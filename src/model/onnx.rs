@@ -54,7 +54,13 @@ impl OnnxNetwork {
     ///
     /// # Errors
     /// [`RuntimeError`]: the provider can't be had, or a stage's inputs and outputs are not those of `docs/bundle.md`.
-    pub fn new(bundle: &Bundle, runtime: &Runtime, provider: Provider, device: i32, rows: usize) -> Result<Self, RuntimeError> {
+    pub fn new(
+        bundle: &Bundle,
+        runtime: &Runtime,
+        provider: Provider,
+        device: i32,
+        rows: usize,
+    ) -> Result<Self, RuntimeError> {
         let manifest = &bundle.manifest;
         let image = image_shape(manifest);
         let last = manifest.stages.len() - 1;
@@ -113,7 +119,10 @@ impl Network for OnnxNetwork {
         let failed = |e: ort::Error| RunError { stage: 0, message: e.to_string() };
         let wanted = self.image.len();
         if let Some(image) = images.iter().find(|i| i.len() != wanted) {
-            return Err(RunError { stage: 0, message: format!("an image has {} values, {wanted} are wanted", image.len()) });
+            return Err(RunError {
+                stage: 0,
+                message: format!("an image has {} values, {wanted} are wanted", image.len()),
+            });
         }
         let store = &mut self.levels[0];
         let width = store.shape.len();
@@ -128,7 +137,10 @@ impl Network for OnnxNetwork {
         let outputs = self.sessions[0].run(ort::inputs!["images" => batch]).map_err(failed)?;
         let (_, out) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
         if out.len() != rows.len() {
-            return Err(RunError { stage: 0, message: format!("{} values came out, {} were expected", out.len(), rows.len()) });
+            return Err(RunError {
+                stage: 0,
+                message: format!("{} values came out, {} were expected", out.len(), rows.len()),
+            });
         }
         rows.copy_from_slice(out);
         Ok(())
@@ -140,7 +152,10 @@ impl Network for OnnxNetwork {
         let width = store.shape.len();
         let rows = &mut store.values[first * width..][..members.len() / arity * width];
         if out.len() != rows.len() {
-            return Err(RunError { stage: level, message: format!("{} values came out, {} were expected", out.len(), rows.len()) });
+            return Err(RunError {
+                stage: level,
+                message: format!("{} values came out, {} were expected", out.len(), rows.len()),
+            });
         }
         rows.copy_from_slice(&out);
         Ok(())
@@ -217,7 +232,13 @@ fn check(session: &Session, i: usize, last: usize, before: &[usize], after: &[us
 }
 
 /// Whether a named tensor is there with this type and, after the first axis, this shape. `members` has one free axis more.
-fn has(outlets: &[ort::value::Outlet], kind: &str, name: &str, ty: TensorElementType, shape: &[usize]) -> Result<(), String> {
+fn has(
+    outlets: &[ort::value::Outlet],
+    kind: &str,
+    name: &str,
+    ty: TensorElementType,
+    shape: &[usize],
+) -> Result<(), String> {
     let Some(outlet) = outlets.iter().find(|o| o.name() == name) else {
         let names: Vec<&str> = outlets.iter().map(|o| o.name()).collect();
         return Err(format!("there is no {kind} `{name}`, only {}", names.join(", ")));

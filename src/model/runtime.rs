@@ -128,9 +128,8 @@ impl Runtime {
         let unusable = |message: String| RuntimeError::Model { path: path.to_owned(), message };
         let unavailable = |message: String| RuntimeError::Provider { provider, message };
         let builder = Session::builder(&self.environment).map_err(|e| unusable(e.to_string()))?;
-        let builder = builder
-            .with_optimization_level(GraphOptimizationLevel::Level3)
-            .map_err(|e| unusable(e.to_string()))?;
+        let builder =
+            builder.with_optimization_level(GraphOptimizationLevel::Level3).map_err(|e| unusable(e.to_string()))?;
         let cuda = ep::CUDA::default().with_device_id(device).build().error_on_failure();
         let tensorrt = ep::TensorRT::default().with_device_id(device).build().error_on_failure();
         let mut builder = match provider {

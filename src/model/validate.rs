@@ -94,7 +94,10 @@ fn check_calibration(m: &Manifest, i: usize, c: &Calibration) -> Result<(), (Str
     for p in &c.operating_points {
         let shares = [p.sensitivity, p.specificity];
         if shares.iter().any(|s| !(0.0..=1.0).contains(s)) || !p.threshold.is_finite() {
-            return wrong("operating_points", "sensitivity and specificity are 0 to 1, the threshold is a number".into());
+            return wrong(
+                "operating_points",
+                "sensitivity and specificity are 0 to 1, the threshold is a number".into(),
+            );
         }
     }
     for (field, scores) in [("positive_scores", &c.positive_scores), ("negative_scores", &c.negative_scores)] {

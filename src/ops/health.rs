@@ -68,7 +68,8 @@ impl Health {
 
     /// Why the worker should be restarted, if it should.
     pub fn unhealthy(&self) -> Option<String> {
-        let since = self.start.elapsed().saturating_sub(Duration::from_millis(self.progress_ms.load(Ordering::Acquire)));
+        let since =
+            self.start.elapsed().saturating_sub(Duration::from_millis(self.progress_ms.load(Ordering::Acquire)));
         let items = self.in_flight.load(Ordering::Acquire);
         let stalled = items > 0 && since > self.stalled_after;
         stalled.then(|| format!("no verdict for {:.0} s with {items} items in flight", since.as_secs_f32()))

@@ -2,7 +2,8 @@
 
 use prometheus::core::{AtomicF64, GenericCounterVec};
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::engine::{Form, Stats};
@@ -66,14 +67,18 @@ pub struct Metrics {
     pub provider_fallback: IntGauge,
 }
 
-const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+const SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 const SHARES: &[f64] = &[0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
 
 /// Makes metrics and enters them into a registry; the names are constants here, so an error is a bug that the first test shows.
 struct Maker(Registry);
 
 impl Maker {
-    fn add<C: prometheus::core::Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> prometheus::Result<C> {
+    fn add<C: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        made: prometheus::Result<C>,
+    ) -> prometheus::Result<C> {
         let collector = made?;
         self.0.register(Box::new(collector.clone()))?;
         Ok(collector)
@@ -119,9 +124,12 @@ impl Metrics {
         let m = Maker(Registry::new());
         let info = m.gauges("build_info", "Always 1.", &["version", "bundle", "bundle_version", "plan"])?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION"), bundle, bundle_version, plan]).set(1);
-        let network_seconds = GenericCounterVec::new(opts("network_seconds_total", "Seconds in the network."), &["stage"]);
-        let ingest_cpu =
-            GenericCounterVec::new(opts("ingest_cpu_seconds_total", "CPU seconds of fetch (local) and decode."), &["part"]);
+        let network_seconds =
+            GenericCounterVec::new(opts("network_seconds_total", "Seconds in the network."), &["stage"]);
+        let ingest_cpu = GenericCounterVec::new(
+            opts("ingest_cpu_seconds_total", "CPU seconds of fetch (local) and decode."),
+            &["part"],
+        );
         let metrics = Self {
             ingest_cpu: m.add(ingest_cpu)?,
             received: m.counter("messages_received_total", "Messages taken from the topic.")?,
@@ -132,18 +140,27 @@ impl Metrics {
             tests: m.counters("tests_total", "Tests, by round.", &["round"])?,
             positive_tests: m.counters("positive_tests_total", "Positive tests, by round.", &["round"])?,
             macs: m.counter("network_macs_total", "Multiply-adds spent.")?,
-            macs_saved: m.counter("network_macs_saved_total", "Multiply-adds saved against testing each image alone.")?,
+            macs_saved: m
+                .counter("network_macs_saved_total", "Multiply-adds saved against testing each image alone.")?,
             network_seconds: m.add(network_seconds)?,
             runs: m.counters("network_runs_total", "Runs of a stage.", &["stage"])?,
             rows: m.counters("network_rows_total", "Rows computed by a stage.", &["stage"])?,
-            padding_rows: m.counters("network_padding_rows_total", "Rows computed only to fill a bucket.", &["stage"])?,
+            padding_rows: m.counters(
+                "network_padding_rows_total",
+                "Rows computed only to fill a bucket.",
+                &["stage"],
+            )?,
             batch_fill: m.histograms("batch_fill_ratio", "Rows of a run over engine.max_batch.", SHARES)?,
             stage_seconds: m.histograms("stage_seconds", "Seconds of one run of a stage.", SECONDS)?,
             decoded_age: m.histogram("decoded_age_seconds", "From taking an item to its tensor.", SECONDS)?,
             verdict_age: m.histogram("verdict_age_seconds", "From taking an item to its verdict.", SECONDS)?,
             in_flight: m.gauge("engine_items", "Items in the engine.")?,
             queue: m.gauges("queue_batches", "Batches that wait in front of a stage.", &["stage"])?,
-            lag: m.gauges("consumer_lag_messages", "Messages between the last committed and the last offset.", &["topic", "partition"])?,
+            lag: m.gauges(
+                "consumer_lag_messages",
+                "Messages between the last committed and the last offset.",
+                &["topic", "partition"],
+            )?,
             paused: m.gauge("partitions_paused", "1 while partitions are paused for back pressure.")?,
             rebalances: m.counter("rebalances_total", "Assignments and revocations of partitions.")?,
             commits: m.counter("commits_total", "Offset commits acknowledged by the broker.")?,
@@ -216,7 +233,8 @@ mod tests {
         let stage = StageStats { runs: 1, rows: 16, seconds: 0.5, macs: 160, ..StageStats::default() };
         let test = StageStats { runs: 1, rows: 1, padding: 3, seconds: 0.25, macs: 100, ..StageStats::default() };
         let zero = Stats { stages: vec![StageStats::default(); 2], ..Stats::default() };
-        let now = Stats { stages: vec![stage, test], tests_by_round: vec![1], items: 16, groups: 1, ..Stats::default() };
+        let now =
+            Stats { stages: vec![stage, test], tests_by_round: vec![1], items: 16, groups: 1, ..Stats::default() };
         let form = single_label_form(64, 10, 100);
         m.engine(&zero, &now, &form, 64);
         m.engine(&now, &now, &form, 64);

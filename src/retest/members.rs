@@ -64,11 +64,12 @@ impl Members {
     pub fn parts(self, size: usize) -> impl Iterator<Item = Members> {
         let size = size.max(1);
         let parts = MAX_GROUP.div_ceil(size);
-        (0..parts).map(move |part| {
-            let below = Members::first(part * size);
-            self.intersection(Members::first(((part + 1) * size).min(MAX_GROUP))).without(below)
-        })
-        .filter(|members| !members.is_empty())
+        (0..parts)
+            .map(move |part| {
+                let below = Members::first(part * size);
+                self.intersection(Members::first(((part + 1) * size).min(MAX_GROUP))).without(below)
+            })
+            .filter(|members| !members.is_empty())
     }
 }
 

@@ -107,8 +107,7 @@ mod tests {
     }
 
     fn chains() -> impl Strategy<Value = Vec<usize>> {
-        prop::collection::btree_set(2usize..=64, 0..5)
-            .prop_map(|sizes| sizes.into_iter().rev().chain([1]).collect())
+        prop::collection::btree_set(2usize..=64, 0..5).prop_map(|sizes| sizes.into_iter().rev().chain([1]).collect())
     }
 
     proptest! {
@@ -181,7 +180,9 @@ mod tests {
 
     #[test]
     fn a_wrong_chain_says_why() {
-        for (chain, word) in [(&[][..], "at least one"), (&[16, 4], "end in 1"), (&[4, 16, 1], "fall"), (&[65, 1], "at most 64")] {
+        for (chain, word) in
+            [(&[][..], "at least one"), (&[16, 4], "end in 1"), (&[4, 16, 1], "fall"), (&[65, 1], "at most 64")]
+        {
             assert!(MultiRound::new(chain).unwrap_err().contains(word));
         }
     }

@@ -272,7 +272,13 @@ impl KafkaSink {
     }
 
     /// Sends a record without the sender's headers; one that is still too large is an error.
-    fn send_slim(&self, topic: &str, key: &str, record: &impl Serialize, receipt: &Arc<Receipt>) -> Result<(), SinkError> {
+    fn send_slim(
+        &self,
+        topic: &str,
+        key: &str,
+        record: &impl Serialize,
+        receipt: &Arc<Receipt>,
+    ) -> Result<(), SinkError> {
         match self.send(topic, key, &serde_json::to_vec(record)?, &[], receipt)? {
             true => Ok(()),
             false => Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge).into()),
@@ -280,7 +286,14 @@ impl KafkaSink {
     }
 
     /// Queues a record; waits while the queue is full. False if it is larger than the producer may send.
-    fn send(&self, topic: &str, key: &str, payload: &[u8], headers: &[Header], receipt: &Arc<Receipt>) -> Result<bool, SinkError> {
+    fn send(
+        &self,
+        topic: &str,
+        key: &str,
+        payload: &[u8],
+        headers: &[Header],
+        receipt: &Arc<Receipt>,
+    ) -> Result<bool, SinkError> {
         let mut record = BaseRecord::with_opaque_to(topic, Arc::clone(receipt)).key(key).payload(payload);
         if !headers.is_empty() {
             record = record.headers(kafka_headers(headers));

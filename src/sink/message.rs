@@ -186,7 +186,14 @@ impl Records {
     }
 
     /// The record of a dead letter.
-    pub fn dead(&self, origin: &Origin, reference: Option<&Reference>, payload: &[u8], failure: &Failure, time: &str) -> DeadLetterRecord {
+    pub fn dead(
+        &self,
+        origin: &Origin,
+        reference: Option<&Reference>,
+        payload: &[u8],
+        failure: &Failure,
+        time: &str,
+    ) -> DeadLetterRecord {
         let kept = &payload[..payload.len().min(PAYLOAD_KEPT)];
         DeadLetterRecord {
             id: reference.map(|r| r.id.clone()),

@@ -79,7 +79,9 @@ impl Assignments {
     pub fn to_store(&self, partitions: Option<&[Partition]>) -> Vec<(Partition, i64)> {
         let inner = self.lock();
         let books = inner.books.iter().filter(|(p, _)| partitions.is_none_or(|some| some.contains(p)));
-        books.filter_map(|(p, b)| Some((p.clone(), b.tracker.committable().filter(|&o| Some(o) != b.stored)?))).collect()
+        books
+            .filter_map(|(p, b)| Some((p.clone(), b.tracker.committable().filter(|&o| Some(o) != b.stored)?)))
+            .collect()
     }
 
     /// Notes that an offset was stored.

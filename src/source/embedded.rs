@@ -44,7 +44,9 @@ impl EmbeddedBroker {
     }
 }
 
-fn create(topics: &[(String, i32)]) -> Result<MockCluster<'static, rdkafka::producer::DefaultProducerContext>, KafkaError> {
+fn create(
+    topics: &[(String, i32)],
+) -> Result<MockCluster<'static, rdkafka::producer::DefaultProducerContext>, KafkaError> {
     let cluster = MockCluster::new(1)?;
     for (topic, partitions) in topics {
         cluster.create_topic(topic, *partitions, 1)?;

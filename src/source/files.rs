@@ -62,7 +62,10 @@ pub fn send(locations: &[String], out: &Sender<Vec<Incoming>>, tracker: &std::sy
                 risk: None,
                 metadata: None,
             };
-            Some(Incoming { origin: Origin { ticket, headers: Vec::new(), received: Instant::now() }, content: Ok(reference) })
+            Some(Incoming {
+                origin: Origin { ticket, headers: Vec::new(), received: Instant::now() },
+                content: Ok(reference),
+            })
         });
         if out.send(items.collect()).is_err() {
             return;

@@ -60,12 +60,20 @@ impl Context {
     /// Waits, within bounds, until the partitions' items have their verdicts.
     fn drain(&self, partitions: &[Partition]) {
         let start = Instant::now();
-        while self.assignments.unresolved(Some(partitions)) > 0 && start.elapsed() < self.drain && !self.signals.aborted() {
+        while self.assignments.unresolved(Some(partitions)) > 0
+            && start.elapsed() < self.drain
+            && !self.signals.aborted()
+        {
             self.signals.flush();
             self.signals.wait_for_verdicts(Duration::from_millis(20));
         }
         let left = self.assignments.unresolved(Some(partitions));
-        info!(partitions = partitions.len(), left, seconds = start.elapsed().as_secs_f32(), "drained revoked partitions");
+        info!(
+            partitions = partitions.len(),
+            left,
+            seconds = start.elapsed().as_secs_f32(),
+            "drained revoked partitions"
+        );
     }
 }
 

@@ -37,7 +37,12 @@ pub(super) struct Lane {
 
 impl Lane {
     /// An engine, warmed up.
-    pub fn new(config: &Config, model: Model, signals: Arc<Signals>, metrics: Arc<Metrics>) -> Result<Self, WorkerError> {
+    pub fn new(
+        config: &Config,
+        model: Model,
+        signals: Arc<Signals>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, WorkerError> {
         let plan = config.retest.plan(config.group.size).map_err(|e| WorkerError::Setup(e.to_string()))?;
         let settings = Settings {
             max_batch: config.engine.max_batch,
@@ -56,7 +61,12 @@ impl Lane {
     }
 
     /// Runs until the stages before are gone and everything taken has its verdict.
-    pub fn run(mut self, ready: &Receiver<Vec<Ready>>, out: &Sender<Vec<Ending>>, report: &Sender<Stats>) -> Result<(), WorkerError> {
+    pub fn run(
+        mut self,
+        ready: &Receiver<Vec<Ready>>,
+        out: &Sender<Vec<Ending>>,
+        report: &Sender<Stats>,
+    ) -> Result<(), WorkerError> {
         let mut closing = false;
         while !self.signals.aborted() {
             closing |= self.take(ready);

@@ -90,7 +90,8 @@ pub fn start(config: &Config, model: Model) -> Result<Running, WorkerError> {
     let address = runtime.block_on(listen).map_err(|e| setup(&format!("`ops.listen` {}: {e}", config.ops.listen)))?;
     info!(%address, "serving /healthz, /readyz and /metrics");
 
-    let records = Records { bundle: BundleName { name: bundle.name, version: bundle.version }, labels: model.labels.clone() };
+    let records =
+        Records { bundle: BundleName { name: bundle.name, version: bundle.version }, labels: model.labels.clone() };
     let (s, h, m) = (&signals, &health, &metrics);
     let deadline = config.shutdown.deadline;
     let source =
@@ -146,7 +147,8 @@ fn flow(
 ) -> Result<Receiver<Stats>, WorkerError> {
     let threads = ingest::threads(&config.decode);
     let (ready_out, ready) = bounded(threads * 4);
-    let ingest = ingest::Ingest::new(config, &model.input, runtime.handle().clone(), ready_out, endings.clone(), &metrics)?;
+    let ingest =
+        ingest::Ingest::new(config, &model.input, runtime.handle().clone(), ready_out, endings.clone(), &metrics)?;
     let ingest = Arc::new(ingest);
     for _ in 0..threads {
         let (ingest, incoming) = (Arc::clone(&ingest), incoming.clone());

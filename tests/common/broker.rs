@@ -65,7 +65,11 @@ struct Server {
 impl Server {
     fn start() -> Self {
         let libs = Path::new(env!("CARGO_MANIFEST_DIR")).join(".dorfman/kafka/libs");
-        assert!(libs.is_dir(), "{} is missing: run `scripts/setup.sh kafka` (or `make test`, which does)", libs.display());
+        assert!(
+            libs.is_dir(),
+            "{} is missing: run `scripts/setup.sh kafka` (or `make test`, which does)",
+            libs.display()
+        );
         let data = tempfile::tempdir().unwrap();
         let [client, controller] = free_ports();
         let properties = write_properties(data.path(), client, controller);
@@ -83,7 +87,8 @@ impl Server {
             .spawn()
             .unwrap();
         let lifeline = process.stdin.take().unwrap();
-        let server = Self { bootstrap: format!("127.0.0.1:{client}"), _process: process, _lifeline: lifeline, _data: data };
+        let server =
+            Self { bootstrap: format!("127.0.0.1:{client}"), _process: process, _lifeline: lifeline, _data: data };
         server.wait_until_up(&log);
         server
     }
@@ -101,7 +106,8 @@ impl Server {
     fn create(&self, topics: &[(String, i32)]) {
         let admin: AdminClient<DefaultClientContext> =
             ClientConfig::new().set("bootstrap.servers", &self.bootstrap).create().unwrap();
-        let new: Vec<NewTopic<'_>> = topics.iter().map(|(t, n)| NewTopic::new(t, *n, TopicReplication::Fixed(1))).collect();
+        let new: Vec<NewTopic<'_>> =
+            topics.iter().map(|(t, n)| NewTopic::new(t, *n, TopicReplication::Fixed(1))).collect();
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         for created in runtime.block_on(admin.create_topics(&new, &options)).unwrap() {

@@ -33,7 +33,11 @@ pub fn produce<K: AsRef<str>, V: AsRef<[u8]>>(bootstrap: &str, topic: &str, mess
 }
 
 /// Reads a one-partition topic from its beginning until `enough` says so.
-pub fn read_until<R: DeserializeOwned>(bootstrap: &str, topic: &str, enough: impl Fn(&[Read<R>]) -> bool) -> Vec<Read<R>> {
+pub fn read_until<R: DeserializeOwned>(
+    bootstrap: &str,
+    topic: &str,
+    enough: impl Fn(&[Read<R>]) -> bool,
+) -> Vec<Read<R>> {
     let consumer: BaseConsumer =
         ClientConfig::new().set("bootstrap.servers", bootstrap).set("group.id", "reader").create().unwrap();
     let mut all = TopicPartitionList::new();
@@ -44,7 +48,8 @@ pub fn read_until<R: DeserializeOwned>(bootstrap: &str, topic: &str, enough: imp
         assert!(start.elapsed() < PATIENCE, "only {} records came to {topic}", read.len());
         // Errors here are connections that come and go; the bound above ends the wait.
         let Some(Ok(message)) = consumer.poll(Duration::from_millis(200)) else { continue };
-        let headers = message.headers().map(|h| h.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())));
+        let headers =
+            message.headers().map(|h| h.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())));
         read.push(Read {
             key: String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned(),
             headers: headers.into_iter().flatten().collect(),

@@ -31,7 +31,8 @@ pub(super) fn run(bundle: &Path) -> Result<(), CliError> {
     for (name, run) in [("grouped", &report.grouped), ("individual", &report.individual)] {
         let parts = parts(run);
         let whole: f64 = parts.iter().map(|(_, cpu)| cpu).sum();
-        let rest: f64 = parts.iter().filter(|(part, _)| !matches!(*part, "network" | "decode")).map(|(_, cpu)| cpu).sum();
+        let rest: f64 =
+            parts.iter().filter(|(part, _)| !matches!(*part, "network" | "decode")).map(|(_, cpu)| cpu).sum();
         let goal = if name == "grouped" { "under 10 %" } else { "" };
         figure(&format!("demo, {name}: CPU neither decode nor network"), percent(rest / whole), goal);
         for (part, cpu) in parts {

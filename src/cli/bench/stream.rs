@@ -116,7 +116,9 @@ fn sample(items: u64, received: prometheus::IntCounter) -> Sampler {
             let next = items * (samples.len() as u64 + 1) / 10;
             if received.get() >= next {
                 samples.push(cpu::resident_memory().0);
-            } else if stopped.recv_timeout(Duration::from_millis(5)) == Err(crossbeam_channel::RecvTimeoutError::Disconnected) {
+            } else if stopped.recv_timeout(Duration::from_millis(5))
+                == Err(crossbeam_channel::RecvTimeoutError::Disconnected)
+            {
                 break;
             }
         }

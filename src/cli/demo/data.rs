@@ -38,7 +38,11 @@ pub fn prepare(args: &DemoArgs, bundle: &Bundle) -> Result<Vec<DemoItem>, CliErr
     for (number, (pixels, &label)) in images.chunks_exact((SIDE * SIDE) as usize).zip(&labels).enumerate() {
         let class = CLASSES.get(usize::from(label)).copied().unwrap_or("unknown");
         let positive = wanted(class);
-        let item = DemoItem { id: format!("{class}-{number:05}"), path: root.join(class).join(format!("{number:05}.png")), positive };
+        let item = DemoItem {
+            id: format!("{class}-{number:05}"),
+            path: root.join(class).join(format!("{number:05}.png")),
+            positive,
+        };
         if positive { pools.0.push((item, pixels)) } else { pools.1.push((item, pixels)) }
     }
     let mut random = fastrand::Rng::with_seed(args.seed);
@@ -48,7 +52,8 @@ pub fn prepare(args: &DemoArgs, bundle: &Bundle) -> Result<Vec<DemoItem>, CliErr
     let negatives = negatives.into_iter().take(args.negatives);
     let count = (negatives.len() as f64 * args.prevalence / (1.0 - args.prevalence)).round() as usize;
     if count > positives.len() {
-        let message = format!("--prevalence {} needs {count} positives, the set has {}", args.prevalence, positives.len());
+        let message =
+            format!("--prevalence {} needs {count} positives, the set has {}", args.prevalence, positives.len());
         return Err(CliError::Usage(message));
     }
     let mut stream: Vec<(DemoItem, &[u8])> = negatives.chain(positives.into_iter().take(count)).collect();

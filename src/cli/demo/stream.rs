@@ -12,8 +12,8 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::super::CliError;
 use super::super::produce::send;
-use super::data::DemoItem;
 use super::super::progress::progress;
+use super::data::DemoItem;
 use crate::config::Config;
 use crate::config::kafka::KafkaConfig;
 use crate::cpu;
@@ -51,7 +51,13 @@ pub struct Measured {
 
 /// Every topic that the demo uses, with its partitions.
 pub fn topics() -> Vec<(&'static str, i32)> {
-    vec![(IMAGES, PARTITIONS), ("flagged.grouped", 1), ("flagged.individual", 1), ("dead.grouped", 1), ("dead.individual", 1)]
+    vec![
+        (IMAGES, PARTITIONS),
+        ("flagged.grouped", 1),
+        ("flagged.individual", 1),
+        ("dead.grouped", 1),
+        ("dead.individual", 1),
+    ]
 }
 
 impl Stream {
@@ -145,7 +151,8 @@ type Watched = (f64, BTreeMap<String, f64>, BTreeMap<String, f64>);
 /// If the worker fails or stands still.
 pub fn watch(running: &Running, total: u64, bar: &indicatif::ProgressBar) -> Result<Watched, CliError> {
     let metrics = running.metrics();
-    let verdicts = || ["flagged", "cleared", "failed"].iter().map(|v| metrics.items.with_label_values(&[*v]).get()).sum::<u64>();
+    let verdicts =
+        || ["flagged", "cleared", "failed"].iter().map(|v| metrics.items.with_label_values(&[*v]).get()).sum::<u64>();
     let mut first: Option<(Instant, BTreeMap<String, f64>)> = None;
     let (mut done, mut moved) = (0, Instant::now());
     let mut said = Instant::now();
