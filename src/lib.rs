@@ -8,18 +8,18 @@
 //! A stage of the flow is a module, listed here in order; [`worker`] is the one place that wires them. Every channel is bounded: pressure
 //! runs back to the source, which pauses its partitions and goes on polling.
 
-pub mod cli;
 pub mod config;
 pub mod cpu;
-pub mod decode;
-pub mod engine;
-pub mod fetch;
-pub mod grouping;
 pub mod message;
+pub mod source;
+pub mod fetch;
+pub mod decode;
+pub mod grouping;
+pub mod retest;
+pub mod engine;
 pub mod model;
+pub mod sink;
 pub mod offsets;
 pub mod ops;
-pub mod retest;
-pub mod sink;
-pub mod source;
 pub mod worker;
+pub mod cli;

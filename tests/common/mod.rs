@@ -111,7 +111,7 @@ pub struct Gated {
 impl Gated {
     /// A gate and the sender that opens it: `Ok` lets one test run, `Err` fails it, dropping the sender opens it for good.
     pub fn new() -> (Self, crossbeam_channel::Sender<Result<(), String>>) {
-        let (open, permits) = crossbeam_channel::unbounded();
+        let (open, permits) = crossbeam_channel::bounded(1000);
         (Self { network: scripted(), permits }, open)
     }
 }
