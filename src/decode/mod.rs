@@ -8,7 +8,6 @@ mod pixels;
 mod png;
 mod read;
 mod resize;
-mod scratch;
 mod webp;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,9 +47,7 @@ impl Preprocessor {
     fn preprocess(&self, bytes: &[u8]) -> Result<Vec<f32>, Failure> {
         let decoded = read::read(bytes, self.max_pixels)?;
         let pixels = resize::fit(Pixels::new(decoded, self.input.channels == Channels::Grey), &self.input)?;
-        let tensor = self.normalise(&pixels);
-        scratch::give(pixels.data);
-        Ok(tensor)
+        Ok(self.normalise(&pixels))
     }
 
     fn normalise(&self, pixels: &Pixels) -> Vec<f32> {

@@ -3,8 +3,6 @@
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
 
-use super::scratch;
-
 /// What a decoder gave: 8 bits a sample, interleaved.
 #[derive(Debug)]
 pub(super) struct Decoded {
@@ -51,12 +49,12 @@ impl Pixels {
         // All of this is pixel by pixel, so the turn may come last, when there are fewest samples.
         let data = match (samples, grey) {
             (Samples::Grey, true) | (Samples::Rgb, false) => data,
-            (Samples::Grey, false) => map(data, |[x]| [x; 3]),
-            (Samples::GreyAlpha, true) => map(data, |[x, a]| [on_white(x, a)]),
-            (Samples::GreyAlpha, false) => map(data, |[x, a]| [on_white(x, a); 3]),
-            (Samples::Rgb, true) => map(data, |[r, g, b]| [luma(r, g, b)]),
-            (Samples::Rgba, true) => map(data, |[r, g, b, a]| [luma(on_white(r, a), on_white(g, a), on_white(b, a))]),
-            (Samples::Rgba, false) => map(data, |[r, g, b, a]| [on_white(r, a), on_white(g, a), on_white(b, a)]),
+            (Samples::Grey, false) => map(&data, |[x]| [x; 3]),
+            (Samples::GreyAlpha, true) => map(&data, |[x, a]| [on_white(x, a)]),
+            (Samples::GreyAlpha, false) => map(&data, |[x, a]| [on_white(x, a); 3]),
+            (Samples::Rgb, true) => map(&data, |[r, g, b]| [luma(r, g, b)]),
+            (Samples::Rgba, true) => map(&data, |[r, g, b, a]| [luma(on_white(r, a), on_white(g, a), on_white(b, a))]),
+            (Samples::Rgba, false) => map(&data, |[r, g, b, a]| [on_white(r, a), on_white(g, a), on_white(b, a)]),
         };
         let pixels = Self { width, height, data };
         if orientation == Orientation::NoTransforms { pixels } else { pixels.turned(orientation, grey) }
@@ -87,10 +85,8 @@ fn on_white(x: u8, alpha: u8) -> u8 {
 }
 
 /// Every pixel of `N` samples to one of `M`.
-fn map<const N: usize, const M: usize>(data: Vec<u8>, f: impl Fn([u8; N]) -> [u8; M]) -> Vec<u8> {
-    let mapped = data.as_chunks().0.iter().map(|&pixel| f(pixel)).collect::<Vec<_>>().into_flattened();
-    scratch::give(data);
-    mapped
+fn map<const N: usize, const M: usize>(data: &[u8], f: impl Fn([u8; N]) -> [u8; M]) -> Vec<u8> {
+    data.as_chunks().0.iter().map(|&pixel| f(pixel)).collect::<Vec<_>>().into_flattened()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageFormat, Limits};
 
 use super::pixels::{Decoded, Samples};
-use super::{jpeg, png, scratch, webp};
+use super::{jpeg, png, webp};
 use crate::message::{Failure, Reason};
 
 /// Bytes a pixel that a decoder may take for itself.
@@ -46,7 +46,7 @@ pub(super) fn check_size(width: u32, height: u32, max_pixels: u64) -> Result<(),
 
 /// A buffer for that many pixels.
 pub(super) fn buffer(width: u32, height: u32, samples: Samples) -> Vec<u8> {
-    scratch::take(width as usize * height as usize * samples.count())
+    vec![0; width as usize * height as usize * samples.count()]
 }
 
 /// What an EXIF block says about which way is up; a broken one does not make the image unreadable.

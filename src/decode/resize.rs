@@ -8,7 +8,6 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use super::pixels::Pixels;
-use super::scratch;
 use crate::message::{Failure, Reason};
 use crate::model::manifest::{Filter, InputSpec, Resize};
 
@@ -50,7 +49,6 @@ pub(super) fn fit(pixels: Pixels, input: &InputSpec) -> Result<Pixels, Failure> 
     let target = Image::new(input.width, input.height, kind);
     let resized = SCRATCH.with_borrow_mut(|scratch| resample(&pixels, part, target, filter, scratch));
     let data = resized.map_err(|e| Failure::new(Reason::Undecodable, format!("not resized: {e}")))?.into_vec();
-    scratch::give(pixels.data);
     Ok(Pixels { width: input.width, height: input.height, data })
 }
 
