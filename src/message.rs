@@ -150,9 +150,7 @@ impl Reference {
     pub fn from_json(payload: &[u8]) -> Result<Self, Failure> {
         let malformed = |detail: String| Failure::new(Reason::Malformed, detail);
         let message: ReferenceMessage = serde_json::from_slice(payload).map_err(|e| malformed(e.to_string()))?;
-        if message.id.is_empty() {
-            return Err(malformed("`id` is empty".into()));
-        }
+        check_id(&message.id).map_err(|what| malformed(format!("`id` {what}")))?;
         if let Some(risk) = message.risk
             && !(0.0..=1.0).contains(&risk)
         {
@@ -185,6 +183,7 @@ impl Reference {
         let key =
             key.filter(|k| !k.is_empty()).ok_or_else(|| malformed("a raw image needs its id as the message key"))?;
         let id = std::str::from_utf8(key).map_err(|_| malformed("the message key is not UTF-8"))?;
+        check_id(id).map_err(|what| malformed(&format!("the message key {what}")))?;
         if payload.is_empty() {
             return Err(malformed("the message has no payload"));
         }
@@ -195,6 +194,17 @@ impl Reference {
             risk: None,
             metadata: None,
         })
+    }
+}
+
+/// Longest id in bytes: it is the key of every record about the item.
+const LONGEST_ID: usize = 1024;
+
+fn check_id(id: &str) -> Result<(), String> {
+    match id.len() {
+        0 => Err("is empty".into()),
+        1..=LONGEST_ID => Ok(()),
+        n => Err(format!("is {n} bytes long, at most {LONGEST_ID} are allowed")),
     }
 }
 
@@ -224,6 +234,7 @@ mod tests {
             (&b"{"[..], "EOF"),
             (br#"{"uri":"x"}"#, "id"),
             (br#"{"id":"","uri":"x"}"#, "`id` is empty"),
+            (format!(r#"{{"id":"{}","uri":"x"}}"#, "a".repeat(1025)).as_bytes(), "at most 1024"),
             (br#"{"id":"a"}"#, "neither"),
             (br#"{"id":"a","uri":"x","data":"eA=="}"#, "both"),
             (br#"{"id":"a","data":"!"}"#, "base64"),

@@ -33,6 +33,7 @@ on_both_brokers![
     a_short_group_does_not_wait_for_ever,
     a_stop_finishes_what_was_taken_and_a_restart_goes_on_there,
     a_full_queue_pauses_the_partitions_and_loses_nothing,
+    a_rebalance_during_a_pause_leaves_nobody_paused,
     a_failing_network_acknowledges_nothing_it_did_not_judge,
     workers_that_come_and_go_lose_nothing,
     health_and_metrics_tell_the_truth,
@@ -208,6 +209,32 @@ fn a_full_queue_pauses_the_partitions_and_loses_nothing<B: Broker>(name: &str) {
     eventually("the partitions are resumed", || running.metrics().paused.get() == 0);
     stop(running);
     assert_eq!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 3), 2000);
+}
+
+fn a_rebalance_during_a_pause_leaves_nobody_paused<B: Broker>(name: &str) {
+    let broker = B::with_topics(&topics(name, 4));
+    let mut config = config(broker.bootstrap(), name);
+    config.source.queue = 32;
+    config.source.drain = Duration::from_secs(1);
+    let verdicts_topic = config.sink.verdicts_topic.clone().unwrap();
+    let send = |range| produce(broker.bootstrap(), &config.source.topic, &references(range, 10_000).0);
+    let wait_for = |n: usize| {
+        read_until(broker.bootstrap(), &verdicts_topic, |v: &[Read<VerdictRecord>]| distinct(v) >= n);
+    };
+    send(0..2000);
+    let (gate, open) = Gated::new();
+    let first = worker::start(&config, model(gate)).unwrap();
+    eventually("the first worker pauses", || first.metrics().paused.get() == 1);
+    let second = start(&config);
+    eventually("the second worker works", || second.metrics().received.get() > 0);
+    drop(open);
+    wait_for(2000);
+    stop(second);
+    // Every partition is the first worker's again, those too that it gave away while they were paused.
+    send(2000..3000);
+    wait_for(3000);
+    stop(first);
+    assert_eq!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 4), 3000);
 }
 
 fn a_failing_network_acknowledges_nothing_it_did_not_judge<B: Broker>(name: &str) {

@@ -49,6 +49,13 @@ fn a_wrong_configuration_exits_64_and_names_the_key() {
             "`kafka.properties.enable.auto.commit`",
             "the worker itself",
         ),
+        (
+            "kafka: {properties: {sasl.pasword: hunter2}}",
+            "`kafka.properties.sasl.pasword`",
+            "No such configuration property",
+        ),
+        ("sink: {dead_letter_topic: images}", "`sink.dead_letter_topic`", "source's own topic"),
+        ("ops: {stalled_after: 30s}", "`ops.stalled_after`", "120s"),
         ("ops: {listen: everywhere}", "`ops.listen`", "0.0.0.0:9464"),
         ("fetch: {roots: [relative]}", "`fetch.roots`", "absolute"),
         ("fetch: {timeout: soon}", "`fetch.timeout`", "soon"),

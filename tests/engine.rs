@@ -175,6 +175,26 @@ fn tests_of_several_groups_share_a_run() {
 }
 
 #[test]
+fn a_positive_group_is_resolved_although_new_items_never_stop_coming() {
+    let mut e = engine(single_label_form(4096, 1, 1), MultiRound::new(&[16, 4, 1]).unwrap());
+    let now = Instant::now();
+    e.offer(vec![0.9], 0, now).unwrap();
+    for step in 1..400 {
+        // More arrivals than a run takes, so that the first stage is always full.
+        for _ in 0..10 {
+            if e.has_room() {
+                e.offer(vec![0.0], step, now).unwrap();
+            }
+        }
+        e.step().unwrap();
+        if e.judged().any(|j| matches!(j.verdict, Verdict::Flagged(_))) {
+            return;
+        }
+    }
+    panic!("the positive waits for ever");
+}
+
+#[test]
 fn individual_testing_flags_and_clears_alone() {
     let mut e = engine(single_label_form(8, 1, 1), Individual);
     let verdicts = drive(&mut e, &[0.1, 0.9, 0.2, 0.5]);

@@ -1,6 +1,6 @@
 //! The command line: a file a subcommand.
 //!
-//! In: arguments. Out: an exit code: 0 well, 1 failed, 64 wrong configuration or usage (EX_USAGE), 130 interrupted.
+//! In: arguments. Out: an exit code: 0 well, 1 failed, 64 wrong configuration or usage (EX_USAGE).
 
 mod bench;
 mod check;
@@ -67,8 +67,13 @@ struct ConfigArgs {
 
 impl ConfigArgs {
     fn load(&self) -> Result<Config, ConfigError> {
-        Config::load(&self.config, std::env::vars())
+        Config::load(&self.config, environment())
     }
+}
+
+/// The environment; what is not UTF-8 in it is none of ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Why a subcommand failed.

@@ -31,8 +31,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
 
 fn start(config: &Config) -> Result<Running, CliError> {
     let running = worker::start(config, Model::open(config)?)?;
-    let stop = running.stopper();
-    // Registered before the first item is taken, so that no SIGTERM finds the default action in place.
+    let (stop, abort) = (running.stopper(), running.aborter());
     let (mut term, mut int) = {
         let handle = running.handle();
         let _inside = handle.enter();
@@ -43,8 +42,14 @@ fn start(config: &Config) -> Result<Running, CliError> {
             _ = term.recv() => "SIGTERM",
             _ = int.recv() => "SIGINT",
         };
-        warn!(signal = name, "stopping: finishing what was taken");
+        warn!(signal = name, "stopping: finishing what was taken; a second signal stops at once");
         stop();
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        warn!("stopping at once; items without a verdict will be read again");
+        abort();
     });
     Ok(running)
 }

@@ -96,8 +96,8 @@ pub(super) fn run(args: &ScanArgs) -> Result<(), CliError> {
 /// The configuration with the arguments laid over; without a file, the folder itself is the root.
 fn config(args: &ScanArgs) -> Result<Config, CliError> {
     let mut config = match &args.config {
-        Some(file) => Config::load(file, std::env::vars())?,
-        None => Config::parse("logging: {level: warn}", std::env::vars())?,
+        Some(file) => Config::load(file, super::environment())?,
+        None => Config::parse("logging: {level: warn}", super::environment())?,
     };
     if let Some(bundle) = &args.bundle {
         config.model.bundle.clone_from(bundle);
@@ -140,7 +140,12 @@ fn collect(endings: &Receiver<Vec<Ending>>, labels: &[String], total: usize, jso
             tally.flagged.push((line.id.to_owned(), names.join(", ")));
         }
         match ending {
-            Ending::Judged(judged) => judged.payload.origin.ticket.resolve(),
+            Ending::Judged(judged) => {
+                if let Verdict::Failed(failure) = judged.verdict {
+                    tally.failures.push((judged.payload.reference.id, failure));
+                }
+                judged.payload.origin.ticket.resolve();
+            }
             Ending::Dead { origin, reference, failure, .. } => {
                 let id = reference.map(|r| r.id).unwrap_or_default();
                 tally.failures.push((id, failure));

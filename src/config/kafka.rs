@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use rdkafka::config::ClientConfig;
+use rdkafka::error::KafkaError;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{ConfigError, require};
 
@@ -20,6 +21,7 @@ const OWNED: &[&str] = &[
     "enable.idempotence",
     "acks",
     "request.required.acks",
+    "delivery.report.only.error",
 ];
 
 /// The brokers and how to reach them.
@@ -31,6 +33,8 @@ pub struct KafkaConfig {
     /// The consumer group.
     pub group_id: String,
     /// Any librdkafka property for both consumer and producer (TLS, SASL, ...), except those the worker owns.
+    #[serde(deserialize_with = "properties")]
+    #[schemars(with = "BTreeMap<String, Property>")]
     pub properties: BTreeMap<String, String>,
 }
 
@@ -59,11 +63,41 @@ impl KafkaConfig {
     }
 }
 
-/// Refuses properties that the worker owns.
+/// A librdkafka property as YAML may write it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Property {
+    /// A text.
+    Text(String),
+    /// A number.
+    Number(serde_json::Number),
+    /// A switch.
+    Switch(bool),
+}
+
+/// Reads a table of properties, whatever scalars its values are.
+pub(super) fn properties<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let table = BTreeMap::<String, Property>::deserialize(deserializer)?;
+    let text = |property| match property {
+        Property::Text(text) => text,
+        Property::Number(number) => number.to_string(),
+        Property::Switch(on) => on.to_string(),
+    };
+    Ok(table.into_iter().map(|(key, property)| (key, text(property))).collect())
+}
+
+/// Refuses properties that the worker owns, and those that librdkafka does not know.
 pub(super) fn check_properties(key: &str, properties: &BTreeMap<String, String>) -> Result<(), ConfigError> {
     let owned = properties.keys().find(|p| OWNED.contains(&p.as_str()));
     match owned {
         Some(p) => Err(ConfigError::new(format!("{key}.{p}"), "is set by the worker itself: delivery depends on it")),
-        None => Ok(()),
+        None => properties.iter().try_for_each(|(p, value)| {
+            let refused = ClientConfig::new().set(p, value).create_native_config().err();
+            match refused {
+                // The message is librdkafka's description; the value itself may be a secret.
+                Some(KafkaError::ClientConfig(_, what, ..)) => Err(ConfigError::new(format!("{key}.{p}"), what)),
+                _ => Ok(()),
+            }
+        }),
     }
 }

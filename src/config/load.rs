@@ -15,9 +15,9 @@ pub(super) fn read(yaml: &str, environment: impl Iterator<Item = (String, String
     let mut overrides: Vec<(String, String)> =
         environment.filter_map(|(name, value)| Some((key(&name)?, value))).collect();
     overrides.sort();
+    let schema = Config::schema();
     for (path, value) in &overrides {
-        let value = scalar(value);
-        set(&mut tree, path, value)?;
+        set(&mut tree, path, value, &schema)?;
     }
     serde_path_to_error::deserialize(tree).map_err(|e| explain(&e))
 }
@@ -45,13 +45,15 @@ fn scalar(text: &str) -> Value {
     serde_yaml_ng::from_str(text).ok().filter(|v: &Value| !v.is_null() || text == "null").unwrap_or_else(|| text.into())
 }
 
-fn set(tree: &mut Value, path: &str, value: Value) -> Result<(), ConfigError> {
+fn set(tree: &mut Value, path: &str, text: &str, schema: &Value) -> Result<(), ConfigError> {
     let mut parts: Vec<String> = path.split("__").map(str::to_owned).collect();
     if let Some(at) = parts.iter().position(|p| PROPERTY_TABLES.contains(&p.as_str())) {
         let property = parts.split_off(at + 1).join("_").replace('_', ".");
         parts.push(property);
     }
     let dotted = parts.join(".");
+    // A text is taken as it stands, so that neither a password nor a number in it is read as YAML.
+    let value = if is_text(schema, &parts) { text.into() } else { scalar(text) };
     let mut node = tree;
     let last = parts.pop().unwrap_or_default();
     for part in &parts {
@@ -61,6 +63,17 @@ fn set(tree: &mut Value, path: &str, value: Value) -> Result<(), ConfigError> {
     let Value::Object(map) = node else { return Err(not_a_section(&dotted)) };
     map.insert(last, value);
     Ok(())
+}
+
+/// Whether a key holds a text: a librdkafka property, or what the schema says is a string.
+fn is_text(schema: &Value, parts: &[String]) -> bool {
+    let [section, key, rest @ ..] = parts else { return false };
+    if !rest.is_empty() {
+        return PROPERTY_TABLES.contains(&key.as_str());
+    }
+    let name =
+        schema["properties"][section]["$ref"].as_str().and_then(|r| r.strip_prefix("#/$defs/")).unwrap_or_default();
+    schema["$defs"][name]["properties"][key]["type"] == "string"
 }
 
 fn not_a_section(path: &str) -> ConfigError {
@@ -101,6 +114,22 @@ mod tests {
         let c = parse("", &env).unwrap();
         assert_eq!(c.retest.chain, [8, 2]);
         assert_eq!(c.kafka.properties["sasl.password"], "x");
+    }
+
+    #[test]
+    fn texts_are_taken_as_they_stand() {
+        let env = [
+            ("DORFMAN_KAFKA__PROPERTIES__SASL_PASSWORD", "abc #1"),
+            ("DORFMAN_SINK__PROPERTIES__LINGER_MS", "5"),
+            ("DORFMAN_KAFKA__GROUP_ID", "2024"),
+        ];
+        let c = parse("source: {properties: {session.timeout.ms: 45000, check.crcs: true}}", &env).unwrap();
+        assert_eq!(c.kafka.properties["sasl.password"], "abc #1");
+        assert_eq!((c.sink.properties["linger.ms"].as_str(), c.kafka.group_id.as_str()), ("5", "2024"));
+        assert_eq!(
+            (c.source.properties["session.timeout.ms"].as_str(), c.source.properties["check.crcs"].as_str()),
+            ("45000", "true")
+        );
     }
 
     #[test]

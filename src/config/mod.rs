@@ -20,11 +20,13 @@ pub mod sink;
 pub mod source;
 
 use std::path::Path;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use load::ENVIRONMENT_PREFIX;
+use sink::SinkConfig;
 
 /// The worker's configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -110,7 +112,24 @@ impl Config {
         self.sink.validate()?;
         self.ops.validate()?;
         self.logging.validate()?;
-        self.shutdown.validate()
+        self.shutdown.validate()?;
+        self.validate_together()
+    }
+
+    /// Checks what no section can say alone.
+    fn validate_together(&self) -> Result<(), ConfigError> {
+        let SinkConfig { flagged_topic, verdicts_topic, dead_letter_topic, .. } = &self.sink;
+        for (key, topic) in [
+            ("sink.flagged_topic", Some(flagged_topic)),
+            ("sink.verdicts_topic", verdicts_topic.as_ref()),
+            ("sink.dead_letter_topic", Some(dead_letter_topic)),
+        ] {
+            let loops = topic == Some(&self.source.topic);
+            require(!loops, key, "is the source's own topic; what is published would be read again, without end")?;
+        }
+        let slowest = (self.fetch.timeout + Duration::from_secs(10)) * self.fetch.attempts;
+        let what = format!("must be above {slowest:?}, the longest that a fetch may take, tries included");
+        require(self.ops.stalled_after > slowest, "ops.stalled_after", what)
     }
 
     /// The configuration as YAML with every secret blotted out, for the log.

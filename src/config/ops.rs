@@ -13,7 +13,8 @@ use super::{ConfigError, require};
 pub struct OpsConfig {
     /// Address and port to listen on.
     pub listen: String,
-    /// Without a verdict for this long while items are in flight, /healthz fails: the worker hangs.
+    /// Without a verdict for this long while items are in flight, /healthz fails: the worker hangs. Must be longer than the slowest fetch:
+    /// `fetch.attempts` times (`fetch.timeout` and 10 s between tries).
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub stalled_after: Duration,
@@ -21,7 +22,7 @@ pub struct OpsConfig {
 
 impl Default for OpsConfig {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:9464".into(), stalled_after: Duration::from_secs(60) }
+        Self { listen: "127.0.0.1:9464".into(), stalled_after: Duration::from_secs(180) }
     }
 }
 
@@ -29,6 +30,6 @@ impl OpsConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let address = self.listen.parse::<std::net::SocketAddr>().is_ok();
         require(address, "ops.listen", "must be an address and port, such as 0.0.0.0:9464")?;
-        require(!self.stalled_after.is_zero(), "ops.stalled_after", "must be above 0, such as 60s")
+        require(!self.stalled_after.is_zero(), "ops.stalled_after", "must be above 0, such as 3m")
     }
 }

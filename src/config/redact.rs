@@ -4,7 +4,18 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// Parts of a key's name that make its value a secret.
-const SECRETS: &[&str] = &["password", "secret", "token", "jaas", "ssl.key.pem", "credential", "oauthbearer.config"];
+const SECRETS: &[&str] = &[
+    "password",
+    "secret",
+    "token",
+    "jaas",
+    "ssl.key.pem",
+    "credential",
+    "oauthbearer.config",
+    "passphrase",
+    "private.key",
+    "ssl_key",
+];
 
 pub(super) fn yaml(config: &impl Serialize) -> String {
     let Ok(mut tree) = serde_json::to_value(config) else { return String::new() };

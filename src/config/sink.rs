@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kafka::check_properties;
+use super::kafka::{Property, check_properties, properties};
 use super::{ConfigError, require};
 
 /// Where flags, verdicts and dead letters go.
@@ -21,6 +21,8 @@ pub struct SinkConfig {
     /// Dead letters in a row from which on the worker reports itself unready: something upstream is broken.
     pub unready_after: u64,
     /// librdkafka properties of the producer alone.
+    #[serde(deserialize_with = "properties")]
+    #[schemars(with = "BTreeMap<String, Property>")]
     pub properties: BTreeMap<String, String>,
 }
 

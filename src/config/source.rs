@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kafka::check_properties;
+use super::kafka::{Property, check_properties, properties};
 use super::{ConfigError, require};
 
 /// How a message carries a reference.
@@ -35,6 +35,8 @@ pub struct SourceConfig {
     #[schemars(with = "String")]
     pub drain: Duration,
     /// librdkafka properties of the consumer alone.
+    #[serde(deserialize_with = "properties")]
+    #[schemars(with = "BTreeMap<String, Property>")]
     pub properties: BTreeMap<String, String>,
 }
 

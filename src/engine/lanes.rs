@@ -8,7 +8,11 @@ use std::collections::BinaryHeap;
 pub struct Lane<J> {
     heap: BinaryHeap<Entry<J>>,
     sequence: u64,
+    passed_over: u32,
 }
+
+/// Runs of other lanes after which a lane's turn has come, however few jobs it has: what it holds, holds offsets.
+const PATIENCE: u32 = 8;
 
 #[derive(Debug)]
 struct Entry<J> {
@@ -18,7 +22,7 @@ struct Entry<J> {
 
 impl<J> Default for Lane<J> {
     fn default() -> Self {
-        Self { heap: BinaryHeap::new(), sequence: 0 }
+        Self { heap: BinaryHeap::new(), sequence: 0, passed_over: 0 }
     }
 }
 
@@ -32,6 +36,19 @@ impl<J> Lane<J> {
     /// Takes the next job.
     pub fn pop(&mut self) -> Option<J> {
         self.heap.pop().map(|e| e.job)
+    }
+
+    /// Notes that a run went to this lane, or to another one.
+    pub fn note(&mut self, taken: bool) {
+        self.passed_over = if taken || self.heap.is_empty() { 0 } else { self.passed_over + 1 };
+    }
+
+    /// How full a batch of this lane is, of `full`; a lane that was passed over often enough counts as full.
+    pub fn fill(&self, full: usize) -> usize {
+        match self.passed_over {
+            PATIENCE.. => full,
+            _ => self.len().min(full),
+        }
     }
 
     /// How many jobs wait.
@@ -68,6 +85,19 @@ impl<J> Ord for Entry<J> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lane_that_is_passed_over_has_its_turn() {
+        let mut lane = Lane::default();
+        lane.push(1, 'a');
+        for _ in 0..PATIENCE {
+            assert_eq!(lane.fill(64), 1);
+            lane.note(false);
+        }
+        assert_eq!(lane.fill(64), 64);
+        lane.note(true);
+        assert_eq!(lane.fill(64), 1);
+    }
 
     #[test]
     fn later_rounds_go_first_and_equals_in_order() {

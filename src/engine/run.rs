@@ -7,7 +7,6 @@ use super::group::Node;
 use super::network::Network;
 use super::stats::StageStats;
 use crate::cpu::thread_time;
-use crate::retest::MAX_GROUP;
 
 /// A run that could be made now.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,28 +17,27 @@ pub(super) enum Run {
 }
 
 impl<N: Network, T> Engine<N, T> {
-    /// The run with the fullest batch (a batch counts as full from the preferred size on); of equals the one of the latest round, then
-    /// the deepest stage.
-    pub(super) fn next_run(&self) -> Option<Run> {
+    /// The run with the fullest batch (a batch counts as full from the preferred size on, or once it was passed over often enough); of
+    /// equals the one of the latest round, then the deepest stage.
+    pub(super) fn next_run(&mut self) -> Option<Run> {
         let full = self.settings.preferred_batch;
         let top = self.merges.len();
         let embed = self.arrivals.len().min(self.rows[0].available());
-        let embed = (embed, 0, 0, Run::Embed);
-        let merges = self.merges.iter().enumerate().flat_map(|(level, lanes)| {
-            let room = self.rows[level].available();
-            lanes
-                .iter()
-                .enumerate()
-                .map(move |(lane, l)| (l.len().min(room), l.round(), level, Run::Merge { level, lane }))
+        let embed = (embed > 0).then_some((embed.min(full), 0, 0, Run::Embed));
+        let merges = self.merges.iter().enumerate().skip(1).flat_map(|(level, lanes)| {
+            let room = self.rows[level].available() > 0;
+            let waiting = lanes.iter().enumerate().filter(move |(_, l)| room && l.len() > 0);
+            waiting.map(move |(lane, l)| (l.fill(full), l.round(), level, Run::Merge { level, lane }))
         });
-        let merges = merges.skip(MAX_GROUP + 1);
-        let tests = self.tests.iter().enumerate().map(|(lane, l)| (l.len(), l.round(), top, Run::Score { lane }));
-        std::iter::once(embed)
-            .chain(merges)
-            .chain(tests)
-            .filter(|&(jobs, ..)| jobs > 0)
-            .max_by_key(|&(jobs, round, depth, _)| (jobs.min(full), round, depth))
-            .map(|(.., run)| run)
+        let tests = self.tests.iter().enumerate().filter(|(_, l)| l.len() > 0);
+        let tests = tests.map(|(lane, l)| (l.fill(full), l.round(), top, Run::Score { lane }));
+        let runs = embed.into_iter().chain(merges).chain(tests);
+        let run = runs.max_by_key(|&(fill, round, depth, _)| (fill, round, depth)).map(|(.., run)| run)?;
+        for (level, lanes) in self.merges.iter_mut().enumerate() {
+            lanes.iter_mut().enumerate().for_each(|(lane, l)| l.note(run == Run::Merge { level, lane }));
+        }
+        self.tests.iter_mut().enumerate().for_each(|(lane, l)| l.note(run == Run::Score { lane }));
+        Some(run)
     }
 
     /// How many rows to compute for `jobs` waiting ones: all that fit in a batch, rounded up to a bucket.

@@ -44,6 +44,11 @@ impl Tracker {
         self.books().unresolved()
     }
 
+    /// Offsets entered and not yet below the watermark, resolved or not.
+    pub fn held(&self) -> usize {
+        self.books().held()
+    }
+
     /// Items whose ticket was dropped without a word: a bug, and the reason to stop rather than to acknowledge.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Acquire)

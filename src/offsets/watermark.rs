@@ -71,6 +71,11 @@ impl Watermark {
         self.committable
     }
 
+    /// How many offsets the books hold: all from the first unresolved one on.
+    pub fn held(&self) -> usize {
+        self.taken.len()
+    }
+
     /// How many taken offsets are neither resolved nor released.
     pub fn unresolved(&self) -> usize {
         self.unresolved

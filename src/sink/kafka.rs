@@ -1,6 +1,5 @@
 //! The producer, on its own thread.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -145,6 +144,7 @@ impl KafkaSink {
             let wait = if self.context().outstanding.load(Ordering::Acquire) > 0 { BUSY_WAIT } else { IDLE_WAIT };
             match endings.recv_timeout(wait) {
                 Ok(batch) => {
+                    self.metrics.queue.with_label_values(&["sink"]).set(endings.len() as i64);
                     let now = now();
                     for ending in batch {
                         self.publish(ending, &now)?;
@@ -223,6 +223,7 @@ impl KafkaSink {
             if !self.send(&self.config.flagged_topic, &reference.id, &whole, &origin.headers, &receipt)? {
                 // Larger than the broker takes: what the sender added is left out rather than the flag.
                 flag.metadata = None;
+                flag.uri = None;
                 self.send_slim(&self.config.flagged_topic, &reference.id, &flag, &receipt)?;
             }
         }
@@ -331,12 +332,4 @@ fn kafka_headers(headers: &[Header]) -> OwnedHeaders {
 
 fn now() -> String {
     jiff::Timestamp::now().to_string()
-}
-
-/// Properties of a plain producer for tools that feed a topic.
-///
-/// # Errors
-/// If a property is wrong.
-pub fn producer(kafka: &KafkaConfig) -> Result<BaseProducer, KafkaError> {
-    kafka.client(&BTreeMap::new()).create()
 }

@@ -16,6 +16,9 @@ use crate::source::Origin;
 /// Most bytes of a message that was no reference which its dead letter repeats.
 const PAYLOAD_KEPT: usize = 64 * 1024;
 
+/// Most bytes of a text that a dead letter repeats: a URI can be anything that a sender got wrong.
+const TEXT_KEPT: usize = 2048;
+
 /// The bundle as it stands in every record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BundleName {
@@ -198,8 +201,8 @@ impl Records {
         DeadLetterRecord {
             id: reference.map(|r| r.id.clone()),
             reason: failure.reason.code().to_owned(),
-            detail: failure.detail.clone(),
-            uri: reference.and_then(uri),
+            detail: cut(&failure.detail),
+            uri: reference.and_then(uri).map(|u| cut(&u)),
             metadata: reference.and_then(|r| r.metadata.clone()),
             payload: (!kept.is_empty()).then(|| STANDARD.encode(kept)),
             source: position(&origin.ticket),
@@ -231,6 +234,14 @@ impl Ending {
             Ending::Judged(judged) => &judged.payload.origin,
             Ending::Dead { origin, .. } => origin,
         }
+    }
+}
+
+/// A text, at most [`TEXT_KEPT`] bytes of it.
+fn cut(text: &str) -> String {
+    match text.char_indices().find(|(at, c)| at + c.len_utf8() > TEXT_KEPT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -290,5 +301,7 @@ mod tests {
         let letter = records("1").dead(&origin, None, &vec![b'x'; 100_000], &failure, "now");
         assert_eq!((letter.reason.as_str(), letter.detail.as_str(), letter.id), ("malformed", "no id", None));
         assert_eq!(STANDARD.decode(letter.payload.unwrap()).unwrap().len(), PAYLOAD_KEPT);
+        let failure = Failure::new(Reason::NotFound, "é".repeat(TEXT_KEPT));
+        assert!(records("1").dead(&origin, None, &[], &failure, "now").detail.len() <= TEXT_KEPT + '…'.len_utf8());
     }
 }

@@ -1,5 +1,6 @@
 //! The consumer, on its own thread.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -25,6 +26,8 @@ use crate::ops::{Health, Signals};
 const PATIENCE: Duration = Duration::from_millis(50);
 /// How long one poll waits for a message.
 const POLL: Duration = Duration::from_millis(20);
+/// Offsets of one partition that may be taken beyond its watermark: one slow item must not let the books grow without bound.
+const HELD: usize = 100_000;
 /// How often offsets are stored.
 const STORE_EVERY: Duration = Duration::from_millis(100);
 
@@ -109,7 +112,12 @@ impl KafkaSource {
             self.drain(&out);
         }
         self.context().store(&self.consumer, None);
+        let gave_up = self.context().assignments.unresolved(None) > 0;
         self.context().assignments.close(&self.context().assignments.partitions());
+        if gave_up {
+            // Nobody waits for these items any more; the stages that hold them need not finish them.
+            self.signals.abort();
+        }
         // What was stored is committed when the consumer closes, which dropping it does.
         if let Err(error) = self.consumer.commit_consumer_state(CommitMode::Sync)
             && !matches!(error, KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset))
@@ -169,7 +177,7 @@ impl KafkaSource {
     fn take(&self, message: &BorrowedMessage<'_>) {
         let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
         let Some(ticket) = self.context().assignments.take(topic, partition, offset) else {
-            debug!(topic, partition, offset, "message of a partition that is not ours, or seen before");
+            debug!(topic, partition, offset, "message of a partition that is not ours");
             return;
         };
         self.metrics.received.inc();
@@ -179,29 +187,34 @@ impl KafkaSource {
             Format::Raw => Reference::from_raw(message.key(), payload),
         };
         let content = content.map_err(|failure| (failure, Bytes::copy_from_slice(payload)));
-        let headers = message.headers().map(|h| h.iter().map(header).collect()).unwrap_or_default();
+        let headers = headers(message);
         let origin = Origin { ticket, headers, received: Instant::now() };
         self.context().pending().push(Incoming { origin, content });
     }
 
-    /// Gives a batch to the next stage. If that is full for long, the partitions are paused until it is not.
+    /// Gives a batch to the next stage. If that is full for long, the partitions are paused until it is half empty.
     fn hand_over(&self, out: &Sender<Vec<Incoming>>) {
-        let batch = std::mem::take(&mut *self.context().pending());
-        if batch.is_empty() {
-            return;
-        }
-        let paused = self.context().paused.load(Ordering::Relaxed);
-        let refused = match paused {
-            true => out.try_send(batch).err().map(TrySendError::into_inner),
-            false => out.send_timeout(batch, PATIENCE).err().map(SendTimeoutError::into_inner),
-        };
-        match refused {
-            Some(batch) => {
-                *self.context().pending() = batch;
-                self.pause();
+        let context = self.context();
+        let batch = std::mem::take(&mut *context.pending());
+        let paused = context.paused.load(Ordering::Relaxed);
+        self.metrics.queue.with_label_values(&["decode"]).set(out.len() as i64);
+        if !batch.is_empty() {
+            let refused = match paused {
+                true => out.try_send(batch).err().map(TrySendError::into_inner),
+                false => out.send_timeout(batch, PATIENCE).err().map(SendTimeoutError::into_inner),
+            };
+            if let Some(batch) = refused {
+                *context.pending() = batch;
+                return self.pause();
             }
-            None if paused && !self.signals.stopping() => self.resume(),
-            None => {}
+        }
+        // A pause costs a fetch, so it lasts until it was worth it.
+        let room = out.capacity().is_none_or(|capacity| out.len() <= capacity / 2);
+        let held = context.assignments.longest() > HELD;
+        match paused {
+            false if held => self.pause(),
+            true if room && !held && !self.signals.stopping() => self.resume(),
+            _ => {}
         }
     }
 
@@ -242,6 +255,8 @@ impl KafkaSource {
 
     fn check_lost(&self) -> Result<(), SourceError> {
         match self.context().assignments.lost() {
+            // After another stage's failure its items are lost too; that failure is the one to tell of.
+            _ if self.signals.aborted() => Ok(()),
             0 => Ok(()),
             lost => Err(SourceError::Lost(lost)),
         }
@@ -250,6 +265,16 @@ impl KafkaSource {
     fn context(&self) -> &Context {
         self.consumer.context()
     }
+}
+
+/// A message's headers; none if a key of them is not UTF-8, on which the client library panics.
+fn headers(message: &BorrowedMessage<'_>) -> Vec<Header> {
+    let Some(headers) = message.headers() else { return Vec::new() };
+    let read = catch_unwind(AssertUnwindSafe(|| headers.iter().map(header).collect()));
+    read.unwrap_or_else(|_| {
+        warn!(offset = message.offset(), "a header's key is not UTF-8; the headers are left out");
+        Vec::new()
+    })
 }
 
 fn header(header: rdkafka::message::Header<'_, &[u8]>) -> Header {

@@ -80,7 +80,7 @@ impl Context {
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
         for (topic, t) in &statistics.topics {
-            for (partition, p) in t.partitions.iter().filter(|(_, p)| p.consumer_lag >= 0) {
+            for (partition, p) in t.partitions.iter().filter(|(_, p)| p.desired && p.consumer_lag >= 0) {
                 self.metrics.lag.with_label_values(&[topic.as_str(), &partition.to_string()]).set(p.consumer_lag);
             }
         }
@@ -110,6 +110,10 @@ impl ConsumerContext for Context {
                     self.store(consumer, Some(&partitions));
                 }
                 self.assignments.close(&partitions);
+                // A pause outlives the assignment: were the partition to come back, it would stay silent.
+                if let Err(error) = consumer.resume(&list(&partitions, None)) {
+                    debug!(%error, "revoked partitions were not resumed");
+                }
                 for (topic, partition) in &partitions {
                     // Absent if no statistics came for it yet.
                     let _ = self.metrics.lag.remove_label_values(&[topic.as_str(), &partition.to_string()]);

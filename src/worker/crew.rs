@@ -30,6 +30,9 @@ impl Crew {
         let guarded = move || {
             let guard = Guard { signals, end, armed: true };
             let result = work();
+            if let Err(error) = &result {
+                error!(%error, stage = name, "a stage failed");
+            }
             guard.done(result.is_ok());
             result
         };

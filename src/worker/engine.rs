@@ -77,6 +77,8 @@ impl Lane {
                 self.engine.flush()?;
             }
             if self.engine.step()? {
+                self.metrics.queue.with_label_values(&["engine"]).set(ready.len() as i64);
+                self.publish();
                 self.give(out);
                 continue;
             }
@@ -134,7 +136,6 @@ impl Lane {
         if endings.is_empty() {
             return;
         }
-        self.publish();
         if out.send(endings).is_err() {
             // The sink is gone, and said why.
             self.signals.abort();

@@ -15,6 +15,7 @@ use crate::decode::Preprocessor;
 use crate::fetch::Fetcher;
 use crate::message::{Failure, Location, Reference};
 use crate::model::manifest::InputSpec;
+use crate::ops::Signals;
 use crate::ops::metrics::Metrics;
 use crate::sink::{Ending, Subject};
 use crate::source::{Incoming, Origin};
@@ -40,6 +41,7 @@ pub(super) struct Ingest {
     fetched: Receiver<Fetched>,
     ready: Sender<Vec<Ready>>,
     endings: Sender<Vec<Ending>>,
+    signals: Arc<Signals>,
     metrics: Arc<Metrics>,
 }
 
@@ -56,8 +58,8 @@ impl Ingest {
         config: &Config,
         input: &InputSpec,
         runtime: tokio::runtime::Handle,
-        ready: Sender<Vec<Ready>>,
-        endings: Sender<Vec<Ending>>,
+        (ready, endings): (Sender<Vec<Ready>>, Sender<Vec<Ending>>),
+        signals: &Arc<Signals>,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, WorkerError> {
         let fetcher = Fetcher::new(&config.fetch).map_err(|e| WorkerError::Setup(e.to_string()))?;
@@ -72,6 +74,7 @@ impl Ingest {
             fetched,
             ready,
             endings,
+            signals: Arc::clone(signals),
             metrics: Arc::clone(metrics),
         })
     }
@@ -80,7 +83,7 @@ impl Ingest {
     pub fn run(&self, incoming: &Receiver<Vec<Incoming>>) -> Result<(), WorkerError> {
         let mut open = true;
         let never = crossbeam_channel::never();
-        loop {
+        while !self.signals.aborted() {
             let mut desk = Desk::new(self);
             let incoming = if open { incoming } else { &never };
             crossbeam_channel::select_biased! {
@@ -90,7 +93,7 @@ impl Ingest {
                     }
                 }
                 recv(incoming) -> batch => match batch {
-                    Ok(batch) => batch.into_iter().for_each(|item| self.receive(item, &mut desk)),
+                    Ok(batch) => self.receive_all(batch, &mut desk),
                     Err(_) => open = false,
                 },
                 default(Duration::from_millis(50)) => {
@@ -101,20 +104,34 @@ impl Ingest {
             }
             desk.close();
         }
+        Ok(())
     }
 
-    fn receive(&self, item: Incoming, desk: &mut Desk<'_>) {
+    /// What is at hand first: a fetch may have to wait for room.
+    fn receive_all(&self, batch: Vec<Incoming>, desk: &mut Desk<'_>) {
+        let remote: Vec<(Origin, Reference)> = batch.into_iter().filter_map(|item| self.receive(item, desk)).collect();
+        remote.into_iter().for_each(|(origin, reference)| self.fetch(origin, reference, desk));
+    }
+
+    /// Decodes an item whose bytes are at hand; gives back one whose bytes are elsewhere.
+    fn receive(&self, item: Incoming, desk: &mut Desk<'_>) -> Option<(Origin, Reference)> {
         let Incoming { origin, content } = item;
         let reference = match content {
             Ok(reference) => reference,
-            Err((failure, payload)) => return desk.bury(origin, None, payload, failure),
+            Err((failure, payload)) => {
+                desk.bury(origin, None, payload, failure);
+                return None;
+            }
         };
         let local = self.fetcher.local(&reference.location);
         let lap = desk.lap();
         desk.fetch_cpu += lap;
         match local {
-            Some(bytes) => desk.decode(origin, reference, bytes),
-            None => self.fetch(origin, reference, desk),
+            Some(bytes) => {
+                desk.decode(origin, reference, bytes);
+                None
+            }
+            None => Some((origin, reference)),
         }
     }
 
@@ -125,6 +142,7 @@ impl Ingest {
         let permit = loop {
             match Arc::clone(&self.remote).try_acquire_owned() {
                 Ok(permit) => break permit,
+                Err(_) if self.signals.aborted() => return,
                 Err(_) => {
                     if let Ok(fetched) = self.fetched.recv_timeout(Duration::from_millis(50)) {
                         desk.decode(fetched.origin, fetched.reference, fetched.bytes);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::runtime::Runtime;
-use tracing::{error, info};
+use tracing::info;
 
 use crew::Crew;
 pub use model::Model;
@@ -47,6 +47,9 @@ pub enum WorkerError {
     /// Anything that is set up before the first item.
     #[error("{0}")]
     Setup(String),
+    /// A thread did not stop within the deadline.
+    #[error("the {0} thread did not stop in time; its items will be read again")]
+    Hanging(&'static str),
     /// A thread panicked.
     #[error("a bug: the {0} thread panicked")]
     Panic(&'static str),
@@ -147,8 +150,9 @@ fn flow(
 ) -> Result<Receiver<Stats>, WorkerError> {
     let threads = ingest::threads(&config.decode);
     let (ready_out, ready) = bounded(threads * 4);
-    let ingest =
-        ingest::Ingest::new(config, &model.input, runtime.handle().clone(), ready_out, endings.clone(), &metrics)?;
+    let outlets = (ready_out, endings.clone());
+    let handle = runtime.handle().clone();
+    let ingest = ingest::Ingest::new(config, &model.input, handle, outlets, &crew.signals, &metrics)?;
     let ingest = Arc::new(ingest);
     for _ in 0..threads {
         let (ingest, incoming) = (Arc::clone(&ingest), incoming.clone());
@@ -213,6 +217,12 @@ impl Running {
         }
     }
 
+    /// A way to end it from another thread without waiting for verdicts.
+    pub fn aborter(&self) -> impl Fn() + Send + Sync + 'static {
+        let signals = Arc::clone(&self.signals);
+        move || signals.abort()
+    }
+
     /// Waits for the end.
     ///
     /// # Errors
@@ -229,19 +239,21 @@ impl Running {
                 left -= 1;
             }
             if deadline.is_some_and(|d| Instant::now() > d) {
-                self.runtime.shutdown_background();
-                return Err(WorkerError::Setup("a stage did not stop in time; its items will be read again".into()));
+                break;
             }
         }
+        let (done, hanging): (Vec<_>, Vec<_>) =
+            self.threads.into_iter().partition(|(_, t)| left == 0 || t.is_finished());
         let mut first = None;
-        for (name, thread) in self.threads {
-            let result = thread.join().unwrap_or(Err(WorkerError::Panic(name)));
-            if let Err(error) = result {
-                error!(%error, stage = name, "a stage failed");
+        for (name, thread) in done {
+            if let Err(error) = thread.join().unwrap_or(Err(WorkerError::Panic(name))) {
                 first.get_or_insert(error);
             }
         }
         self.runtime.shutdown_background();
+        if let (None, Some((name, _))) = (&first, hanging.first()) {
+            return Err(WorkerError::Hanging(name));
+        }
         match first {
             Some(error) => Err(error),
             None => Ok(Report { stats: self.report.try_recv().unwrap_or_default() }),

@@ -4,11 +4,10 @@ use std::time::{Duration, Instant};
 
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
-use rdkafka::producer::Producer;
 
 use super::super::CliError;
 use super::super::demo::stream::watch;
-use super::super::produce::send;
+use super::super::produce::Feed;
 use super::super::progress::progress;
 use super::figure;
 use crate::config::Config;
@@ -18,7 +17,6 @@ use crate::message::ReferenceMessage;
 use crate::model::Provider;
 use crate::model::manifest::{Channels, Filter, InputSpec, Layout, Resize};
 use crate::retest::Thresholds;
-use crate::sink::kafka::producer;
 use crate::sink::message::BundleName;
 use crate::source::embedded::EmbeddedBroker;
 use crate::worker::{self, Model};
@@ -75,13 +73,13 @@ fn produce(config: &Config, items: usize, partitions: i32) -> Result<(), CliErro
     PngEncoder::new(&mut png)
         .write_image(&pixels, SIDE, SIDE, ExtendedColorType::L8)
         .map_err(|e| CliError::Failed(e.to_string()))?;
-    let producer = producer(&config.kafka)?;
+    let feed = Feed::new(&config.kafka)?;
     eprintln!("producing {items} inline images of {} bytes to {partitions} partitions", png.len());
     for i in 0..items {
         let message = serde_json::to_vec(&ReferenceMessage::inline(format!("item-{i}"), &png))?;
-        send(&producer, TOPIC, &i.to_string(), &message)?;
+        feed.send(TOPIC, &i.to_string(), &message)?;
     }
-    Ok(producer.flush(Duration::from_secs(60))?)
+    feed.finish()
 }
 
 /// A model that clears everything at no cost.

@@ -98,7 +98,7 @@ pub fn measure(args: &DemoArgs) -> Result<Report, CliError> {
 
 /// The worker's configuration for the demo: defaults and the environment, but for where things are.
 fn config(args: &DemoArgs, policy: PolicyKind) -> Result<Config, CliError> {
-    let mut config = Config::parse("", std::env::vars())?;
+    let mut config = Config::parse("", super::environment())?;
     config.model.bundle.clone_from(&args.bundle);
     config.group.size = args.group_size;
     config.retest.policy = policy;

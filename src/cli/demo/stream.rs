@@ -7,11 +7,10 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
-use rdkafka::producer::Producer;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::super::CliError;
-use super::super::produce::send;
+use super::super::produce::Feed;
 use super::super::progress::progress;
 use super::data::DemoItem;
 use crate::config::Config;
@@ -19,7 +18,6 @@ use crate::config::kafka::KafkaConfig;
 use crate::cpu;
 use crate::engine::Stats;
 use crate::message::ReferenceMessage;
-use crate::sink::kafka::producer;
 use crate::sink::message::FlagRecord;
 use crate::worker::{self, Model, Running};
 
@@ -83,12 +81,12 @@ impl Stream {
     /// What the broker says.
     pub fn produce(&self) -> Result<(), CliError> {
         let kafka = KafkaConfig { brokers: self.bootstrap.clone(), ..KafkaConfig::default() };
-        let producer = producer(&kafka)?;
+        let feed = Feed::new(&kafka)?;
         for item in &self.items {
             let message = ReferenceMessage::uri(&item.id, item.path.to_string_lossy());
-            send(&producer, IMAGES, &item.id, &serde_json::to_vec(&message)?)?;
+            feed.send(IMAGES, &item.id, &serde_json::to_vec(&message)?)?;
         }
-        Ok(producer.flush(Duration::from_secs(60))?)
+        feed.finish()
     }
 
     /// Points a configuration at the stream, for a run of a name.
