@@ -55,8 +55,8 @@ fn flagged(verdicts: &BTreeMap<usize, Judged<usize>>) -> Vec<usize> {
 fn forms() -> impl Strategy<Value = Form> {
     (0usize..4, 16usize..80, any::<bool>()).prop_map(|(extra, rows, repeats)| {
         let mut levels = vec![Level { fan_in: 1, rows, macs: u64::from(extra > 0) }];
-        for _ in 1..extra {
-            levels.push(Level { fan_in: 2, rows: rows * 4, macs: 10 });
+        for level in 1..extra {
+            levels.push(Level { fan_in: 2, rows: rows * (1 << level.min(2)), macs: 10 });
         }
         Form { levels, labels: 1, score_macs: 100, repeats }
     })

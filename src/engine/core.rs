@@ -370,6 +370,15 @@ impl<N: Network, T> Engine<N, T> {
     fn settle(&mut self, id: usize, position: usize, flagged: bool) -> Result<(), EngineError> {
         let group = &mut self.groups[id];
         group.open = group.open.without(Members::only(position));
+        // What was merged of settled members alone serves nobody any more.
+        let (open, rows) = (group.open, &mut self.rows);
+        group.nodes.retain(|node| {
+            let settled = node.members.intersection(open).is_empty();
+            if let (true, Some(row)) = (settled, node.row) {
+                rows[node.level].give(row);
+            }
+            !settled || node.row.is_none()
+        });
         let item = self.items.remove(group.items[position]);
         if item.pending > 0 {
             return Err(self.broken("it gave a verdict while a test of the member was outstanding"));

@@ -204,8 +204,8 @@ fn image_shape(manifest: &Manifest) -> Shape {
     }
 }
 
-/// The chain's form. A level above 0 has a row for every set of members that can share one: 2^span - 1 for each `span` items, at most 4
-/// an item.
+/// The chain's form. A level above 0 has as many rows as open items can need: an item is in at most 2^(span - 1) sets of those that can
+/// share a row, and in no more than 4 that a falling chain of tests asks for.
 fn form(manifest: &Manifest, rows: usize) -> Form {
     let last = manifest.stages.len() - 1;
     let mut levels = vec![Level { fan_in: 1, rows, macs: if last == 0 { 0 } else { manifest.stages[0].macs } }];
@@ -213,7 +213,7 @@ fn form(manifest: &Manifest, rows: usize) -> Form {
     for stage in manifest.stages.iter().take(last).skip(1) {
         let fan_in = stage.fan_in.unwrap_or(2);
         span = span.saturating_mul(fan_in);
-        let sets = if span < 5 { (rows * ((1 << span) - 1)).div_ceil(span) } else { rows * 4 };
+        let sets = rows * (1 << (span - 1).min(2));
         levels.push(Level { fan_in, rows: sets, macs: stage.macs });
     }
     let repeats = manifest.merge == Merge::Max;
