@@ -10,7 +10,7 @@ TRAINING_ENV = PYTHONPATH=training PYTHONDONTWRITEBYTECODE=1 OMP_WAIT_POLICY=PAS
 .DEFAULT_GOAL := help
 # The setups share apt, and two cores are soon busy: one after another.
 .NOTPARALLEL:
-.PHONY: help demo test test-rust test-training bench lint doc train check-deploy build
+.PHONY: help demo test test-rust test-training bench lint doc train check-deploy build build-tests
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,8 +21,12 @@ demo: setup-build setup-onnxruntime setup-dataset build ## find the rare images 
 build: ## build the worker, target/release/dorfman
 	$(CARGO) build --release $(CARGO_FLAGS)
 
+# What tests depend on turns on features of what the worker depends on, so this binary is another than `build`'s: one of them is enough.
+build-tests: setup-build
+	$(CARGO) test --release $(CARGO_FLAGS) --no-run --lib --bins --tests
+
 # The Rust tests come last, so that the last line says how they went.
-test: setup-build setup-onnxruntime setup-dataset setup-kafka lint doc test-training build check-deploy test-rust ## run every check and test
+test: setup-build setup-onnxruntime setup-dataset setup-kafka lint doc test-training build-tests check-deploy test-rust ## run every check and test
 
 test-rust: setup-build setup-onnxruntime setup-dataset setup-kafka ## run the Rust tests
 	$(CARGO) test --release $(CARGO_FLAGS) --doc
