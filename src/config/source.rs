@@ -28,7 +28,7 @@ pub struct SourceConfig {
     pub topic: String,
     /// How a message carries a reference.
     pub format: Format,
-    /// Messages taken and not yet decoded, at most; partitions pause above it.
+    /// Messages taken and waiting to be decoded, at most, in batches of up to 32 (so at least one such batch); partitions pause when it is full.
     pub queue: usize,
     /// How long a revoked partition may wait for verdicts before it is given up (its open items are then read again elsewhere).
     #[serde(with = "humantime_serde")]

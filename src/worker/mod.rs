@@ -178,11 +178,6 @@ impl Running {
         self.signals.stop();
     }
 
-    /// Whether it still runs.
-    pub fn is_running(&self) -> bool {
-        !self.threads.iter().all(|(_, t)| t.is_finished())
-    }
-
     /// Whether it failed and is on its way out.
     pub fn failed(&self) -> bool {
         self.signals.aborted()
