@@ -14,7 +14,9 @@ use common::topics;
 use dorfman::message::ReferenceMessage;
 use dorfman::sink::message::{FlagRecord, VerdictRecord};
 
-const ITEMS: usize = 6000;
+/// Produced before each of three workers starts, so that each must join, take over what the one before left, and judge its own.
+const SHARE: usize = 2000;
+const ITEMS: usize = 3 * SHARE;
 
 /// A worker process; killed at the latest when the test ends.
 struct Worker(Child);
@@ -71,8 +73,6 @@ fn a_killed_worker_loses_no_verdict() {
             (id.clone(), serde_json::to_vec(&ReferenceMessage::uri(id, uri)).unwrap())
         })
         .collect();
-    produce(broker.bootstrap(), "crash-images", &messages);
-
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("dorfman.yaml");
     let yaml = serde_json::json!({
@@ -86,12 +86,17 @@ fn a_killed_worker_loses_no_verdict() {
 
     let read =
         |enough: &dyn Fn(&[Read<VerdictRecord>]) -> bool| read_until(broker.bootstrap(), "crash-verdicts", enough);
-    for goal in [500, 2000] {
-        let mut worker = Worker::start(&config);
+    let mut shares = messages.chunks(SHARE);
+    let mut start = || {
+        produce(broker.bootstrap(), "crash-images", shares.next().unwrap());
+        Worker::start(&config)
+    };
+    for goal in [500, SHARE + 500] {
+        let mut worker = start();
         read(&|v| distinct(v) >= goal);
         worker.kill();
     }
-    let mut worker = Worker::start(&config);
+    let mut worker = start();
     let verdicts = read(&|v| distinct(v) == ITEMS);
     let bags = (0..ITEMS).filter(|&i| is_bag(i)).map(|i| format!("{i:05}")).collect::<BTreeSet<_>>();
     let flags: Vec<Read<FlagRecord>> = read_until(broker.bootstrap(), "crash-flagged", |f: &[Read<FlagRecord>]| {
