@@ -1,0 +1,177 @@
+"""Writes the bundle: stages, checks them, calibrates them and says all of it in bundle.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Sequence
+
+import numpy as np
+import onnx
+
+from .. import manifest
+from ..calibrate import Entry
+from . import calibration, dataset, images, macs, stages, verify
+from .calibration import Settings, Target
+from .chain import Chain, Whole
+from .dataset import Labelled
+from .errors import CutError
+from .images import Input
+from .network import Network, Original
+from .points import Point
+
+CHECKED = 32  # images that the stages are held against the whole network on
+BATCH = 16
+MOST_BYTES = 8 << 30  # of features kept while calibrating
+
+
+@dataclass(frozen=True)
+class About:
+    """What bundle.json says that can't be measured."""
+
+    name: str
+    version: str
+    licence: str
+    description: str
+    data: str
+    data_licence: str
+    command: str
+    labels: tuple[str, ...]
+    positive: dict[str, tuple[str, ...]]  # the classes of the data that each positive label means
+
+
+@dataclass(frozen=True)
+class Plan:
+    original: Original
+    network: Network
+    cuts: Sequence[Point]
+    fan_in: tuple[int, ...]
+    activation: str
+    input: Input
+    threads: int
+
+
+def make(folder: Path, plan: Plan, about: About, found: Sequence[Labelled], settings: Settings, say: Callable[[str], None]) -> None:
+    columns = stages.labels(plan.network)
+    if columns != len(about.labels):
+        raise CutError(f"--labels has {len(about.labels)} names, the model scores {columns}")
+    models = stages.build(plan.network, plan.cuts, plan.activation)
+    chain = Chain(models, plan.fan_in, plan.threads)
+    tell(verify.check(Whole(plan.original, plan.activation, plan.threads), chain, some(found, plan.input)), say)
+    with tempfile.TemporaryDirectory() as scratch:
+        features, kinds = embed(chain, found, plan, Path(scratch), say)
+        targets, negatives = split(about, kinds)
+        entries = calibration.run(chain, features, targets, negatives, settings, say)
+        del features
+    write(folder, plan, about, models, entries)
+    say(f"wrote {folder}; the thresholds hold for images like these that the network was not trained on")
+
+
+def tell(differences: verify.Differences, say: Callable[[str], None]) -> None:
+    say(
+        f"cut against whole: an image's score differs by {differences.individual:.1e} at most; "
+        f"padded by repeats by {differences.repeats:.1e}, in another order by {differences.order:.1e}"
+    )
+
+
+def some(found: Sequence[Labelled], wanted: Input) -> np.ndarray:
+    """The first images that can be read."""
+    tensors = []
+    for entry in found:
+        tensor = read(entry, wanted)
+        if tensor is not None:
+            tensors.append(tensor)
+        if len(tensors) == CHECKED:
+            break
+    if len(tensors) < 3:
+        raise CutError("--data: fewer than three images can be read")
+    return np.stack(tensors)
+
+
+def read(entry: Labelled, wanted: Input) -> np.ndarray | None:
+    try:
+        return images.tensor(entry.read(), wanted)
+    except (OSError, ValueError, SyntaxError):  # all three are Pillow's ways to refuse a file
+        return None
+
+
+def embed(
+    chain: Chain, found: Sequence[Labelled], plan: Plan, scratch: Path, say: Callable[[str], None]
+) -> tuple[np.ndarray, list[str]]:
+    """Stage 0 of every image, in a file since they may be many, and the images' classes."""
+    needed = plan.cuts[0].bytes * len(found)
+    if needed > MOST_BYTES:
+        raise CutError(f"the features of {len(found)} images take {needed / 1e9:.0f} GB: take fewer with --images, or cut later")
+    rows = np.lib.format.open_memmap(scratch / "rows.npy", "w+", np.float32, (len(found), *plan.cuts[0].row))
+    kinds: list[str] = []
+    skipped = 0
+    for start in range(0, len(found), BATCH):
+        part = [(entry.kind, read(entry, plan.input)) for entry in found[start : start + BATCH]]
+        good = [(kind, tensor) for kind, tensor in part if tensor is not None]
+        skipped += len(part) - len(good)
+        if good:
+            rows[len(kinds) : len(kinds) + len(good)] = chain.features(np.stack([tensor for _, tensor in good]))
+            kinds += [kind for kind, _ in good]
+        if start % 512 == 0:
+            say(f"stage 0: {len(kinds)} of {len(found)} images")
+    if skipped:
+        say(f"{skipped} files can't be read and were left out")
+    return rows[: len(kinds)], kinds
+
+
+def split(about: About, kinds: Sequence[str]) -> tuple[list[Target], np.ndarray]:
+    """Each positive label's images, and those of no positive label."""
+    of = np.array(kinds)
+    targets = [
+        Target(label, about.labels.index(label), np.flatnonzero(np.isin(of, classes))) for label, classes in about.positive.items()
+    ]
+    hot = {kind for classes in about.positive.values() for kind in classes}
+    negatives = np.flatnonzero(~np.isin(of, sorted(hot)))
+    for target in targets:
+        if not len(target.rows):
+            raise CutError(f"--data: no image of label {target.label} can be read")
+    if not len(negatives):
+        raise CutError("--data: every image is of a positive class; negative ones are needed too")
+    return targets, negatives
+
+
+def write(folder: Path, plan: Plan, about: About, models: Sequence[onnx.ModelProto], entries: Sequence[Entry]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for number, model in enumerate(models):
+        content = model.SerializeToString()
+        (folder / f"stage{number}.onnx").write_bytes(content)
+        written.append({"file": f"stage{number}.onnx", "sha256": hashlib.sha256(content).hexdigest()})
+    for number, table in enumerate(written):
+        table |= measures(plan, number)
+    manifest.write(folder / "bundle.json", table_of(plan, about, written, entries))
+
+
+def measures(plan: Plan, number: int) -> dict[str, Any]:
+    """Multiply-adds of a stage, the shape of its rows, and how many it merges."""
+    ends = [0, *(cut.macs for cut in plan.cuts), sum(macs.counts(plan.network))]
+    table: dict[str, Any] = {"macs": ends[number + 1] - ends[number]}
+    if number < len(plan.cuts):
+        table["features"] = list(plan.cuts[number].row)
+        if number:
+            table["fan_in"] = plan.fan_in[number - 1]
+    return table
+
+
+def table_of(plan: Plan, about: About, written: Sequence[dict[str, Any]], entries: Sequence[Entry]) -> dict[str, Any]:
+    return {
+        "format": manifest.FORMAT,
+        "name": about.name,
+        "version": about.version,
+        "description": about.description,
+        "licence": about.licence,
+        "provenance": {"data": about.data, "data_licence": about.data_licence, "command": about.command},
+        "labels": [{"name": label, "positive": True} if label in about.positive else {"name": label} for label in about.labels],
+        "input": plan.input.table(),
+        "merge": "max",
+        "stages": list(written),
+        "calibration": [dataclasses.asdict(entry) for entry in entries],
+    }

@@ -1,0 +1,79 @@
+"""Scores groups of the user's labelled images at every arity, and says what thresholds give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Sequence
+
+import numpy as np
+import torch
+
+from .. import calibrate, groups
+from ..calibrate import Entry, Sample
+from .chain import Chain, batches
+from .errors import CutError
+
+TESTS_A_RUN = 32
+
+
+@dataclass(frozen=True)
+class Settings:
+    arities: tuple[int, ...]
+    groups: int  # of each kind, above arity 1
+    sensitivities: tuple[float, ...]
+    quantiles: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """A positive label: its column of the scores, and the images that have it."""
+
+    label: str
+    column: int
+    rows: np.ndarray
+
+
+def scores(chain: Chain, features: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """[T,labels]"""
+    return np.concatenate([chain.scores(features, members[part]) for part in batches(len(members), TESTS_A_RUN)])
+
+
+def draw(arity: int, settings: Settings, positive: bool, positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+    """[T,arity] rows. Singles have nothing to resample: every image once."""
+    generator = torch.Generator().manual_seed(settings.seed + arity)
+    count = settings.groups if arity > 1 else len(positives) if positive else len(negatives)
+    try:
+        drawn = groups.draw_for_calibration(
+            arity, count, positive, torch.from_numpy(positives), torch.from_numpy(negatives), generator
+        )
+    except ValueError as error:
+        raise CutError(f"--data: {error}; give more negative images or smaller --arities") from error
+    return drawn.numpy()
+
+
+def run(
+    chain: Chain, features: np.ndarray, targets: Sequence[Target], negatives: np.ndarray, settings: Settings, say: Callable[[str], None]
+) -> list[Entry]:
+    """An entry for each label and arity."""
+    entries = []
+    for arity in settings.arities:
+        cold = scores(chain, features, draw(arity, settings, False, targets[0].rows, negatives))
+        for target in targets:
+            hot = scores(chain, features, draw(arity, settings, True, target.rows, negatives))
+            column = target.column
+            entries.append(entry(target.label, arity, Sample(hot[:, column], cold[:, column]), settings))
+            say(f"{target.label}, arity {arity}: " + calibrate.line(entries[-1].operating_points))
+    return sorted(entries, key=lambda entry: ([target.label for target in targets].index(entry.label), entry.arity))
+
+
+def entry(label: str, arity: int, sample: Sample, settings: Settings) -> Entry:
+    return Entry(
+        label,
+        arity,
+        len(sample.positive),
+        len(sample.negative),
+        calibrate.quantiles(sample.positive, settings.quantiles),
+        calibrate.quantiles(sample.negative, settings.quantiles),
+        [calibrate.operating_point(sample, sensitivity) for sensitivity in settings.sensitivities],
+    )

@@ -1,0 +1,95 @@
+"""Runs networks in ONNX Runtime: the whole one as its owner made it, and the stages of a bundle as the worker runs them."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, Sequence
+
+import numpy as np
+import onnx
+
+from .errors import CutError
+from .network import Original
+
+BATCH = 16
+
+
+def session(model: onnx.ModelProto, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Pools that spin against each other make the times of two sessions worthless.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise CutError(f"ONNX Runtime can't load {model.graph.name}: {error}") from error
+
+
+class Whole:
+    """The model uncut: what the stages are held against."""
+
+    def __init__(self, original: Original, activation: str, threads: int) -> None:
+        self.original, self.activation = original, activation
+        self.session = session(original.model, threads)
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """[N,labels]"""
+        width = self.original.batch or BATCH
+        parts = [self.run(images[start : start + width]) for start in range(0, len(images), width)]
+        return np.concatenate(parts)
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        batch = self.original.batch or len(images)
+        filled = np.concatenate([images, np.repeat(images[:1], batch - len(images), axis=0)])
+        output = self.session.run([self.original.output], {self.original.image: filled})[0]
+        return activate(output.reshape(batch, -1), self.activation)[: len(images)]
+
+
+def activate(values: np.ndarray, activation: str) -> np.ndarray:
+    if activation == "sigmoid":
+        return 1 / (1 + np.exp(-values))
+    if activation == "softmax":
+        powers = np.exp(values - values.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+    return values
+
+
+class Chain:
+    """The stages, one session each. `fan_in` has how many rows each stage between the first and the last merges."""
+
+    def __init__(self, models: Sequence[onnx.ModelProto], fan_in: Sequence[int], threads: int) -> None:
+        self.sessions = [session(model, threads) for model in models]
+        self.fan_in = list(fan_in)
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """Stage 0."""
+        return self.sessions[0].run(None, {"images": images})[0]
+
+    def merge(self, stage: int, rows: np.ndarray, members: np.ndarray) -> np.ndarray:
+        """Stage `stage` on these rows; `members` is [T,m]."""
+        return self.sessions[stage].run(None, {"features": rows, "members": members.astype(np.int64)})[0]
+
+    def scores(self, features: np.ndarray, members: np.ndarray) -> np.ndarray:
+        """[T,labels] for lines of rows of stage 0, [T,m]. As in the worker, stages in between merge neighbours."""
+        used, lines = np.unique(members, return_inverse=True)
+        rows, lines = np.asarray(features[used]), lines.reshape(members.shape)
+        for stage, fan_in in enumerate(self.fan_in, start=1):
+            parts = neighbours(lines, fan_in)
+            rows = self.merge(stage, rows, parts.reshape(-1, parts.shape[2]))
+            lines = np.arange(len(rows)).reshape(parts.shape[:2])
+        return self.merge(len(self.sessions) - 1, rows, lines)
+
+
+def neighbours(lines: np.ndarray, fan_in: int) -> np.ndarray:
+    """[T,ceil(m/fan_in),fan_in]: each line in parts, the last one filled up by repeating its last member."""
+    count, width = lines.shape
+    fan_in = min(fan_in, width)
+    missing = -width % fan_in
+    filled = np.concatenate([lines, np.repeat(lines[:, -1:], missing, axis=1)], axis=1)
+    return filled.reshape(count, -1, fan_in)
+
+
+def batches(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))

@@ -1,0 +1,80 @@
+"""Labelled images: a folder with a folder a class, a zip with such paths in it, or a CSV list with the columns path and class."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Callable, Iterator, Sequence
+
+import numpy as np
+
+from .errors import CutError
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif")  # what the worker reads
+
+
+@dataclass(frozen=True)
+class Labelled:
+    kind: str
+    name: str  # for messages
+    read: Callable[[], bytes]
+
+
+def find(source: Path) -> list[Labelled]:
+    if source.is_dir():
+        found = list(in_folder(source))
+    elif zipfile.is_zipfile(source):
+        found = list(in_zip(source))
+    elif source.is_file():
+        found = list(in_list(source))
+    else:
+        raise CutError(f"--data: there is no {source}")
+    if not found:
+        raise CutError(f"--data: no images ({', '.join(ENDINGS)}) of any class in {source}")
+    return found
+
+
+def in_folder(folder: Path) -> Iterator[Labelled]:
+    for path in sorted(folder.glob("*/**/*")):
+        if path.suffix.lower() in ENDINGS and path.is_file():
+            yield Labelled(path.relative_to(folder).parts[0], str(path), path.read_bytes)
+
+
+def in_zip(source: Path) -> Iterator[Labelled]:
+    archive = zipfile.ZipFile(source)
+    for name in sorted(archive.namelist()):
+        path = PurePosixPath(name)
+        if path.suffix.lower() in ENDINGS and len(path.parts) > 1:
+            yield Labelled(path.parent.name, name, lambda name=name: archive.read(name))
+
+
+def in_list(source: Path) -> Iterator[Labelled]:
+    with open(source, newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        if not {"path", "class"} <= set(rows.fieldnames or ()):
+            raise CutError(f"--data: {source} has no columns `path` and `class`")
+        for row in rows:
+            path = source.parent / row["path"]
+            yield Labelled(row["class"], str(path), path.read_bytes)
+
+
+def sample(found: Sequence[Labelled], most: int | None, seed: int) -> list[Labelled]:
+    """At most so many of each class, the same ones every time."""
+    order = np.random.default_rng(seed).permutation(len(found))
+    taken: dict[str, int] = {}
+    kept = []
+    for place in order:
+        entry = found[place]
+        taken[entry.kind] = taken.get(entry.kind, 0) + 1
+        if most is None or taken[entry.kind] <= most:
+            kept.append(entry)
+    return kept
+
+
+def check_classes(found: Sequence[Labelled], wanted: Sequence[str]) -> None:
+    classes = sorted({entry.kind for entry in found})
+    unknown = sorted(set(wanted) - set(classes))
+    if unknown:
+        raise CutError(f"--positive-class: there is no class {', '.join(unknown)}; there are {', '.join(classes)}")

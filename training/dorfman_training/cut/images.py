@@ -1,0 +1,107 @@
+"""From an image's bytes to the network's input with Pillow, step by step in the order of docs/bundle.md, for every kind of input."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from .errors import CutError
+
+FILTERS = {"nearest": 0, "lanczos3": 1, "bilinear": 2, "bicubic": 3}  # Pillow's own numbers, the same in old and new releases
+CHANNELS = {"grey": 1, "rgb": 3, "bgr": 3}
+
+
+@dataclass(frozen=True)
+class Input:
+    width: int
+    height: int
+    channels: str
+    layout: str
+    short_side: int | None  # None stretches
+    filter: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        count = CHANNELS[self.channels]
+        for field, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != count:
+                raise CutError(f"--{field} has {len(values)} values, a {self.channels} image has {count} channels")
+        if not all(0 < value < float("inf") for value in self.std):
+            raise CutError("--std: every value must be above 0")
+        if not (1 <= self.width <= 8192 and 1 <= self.height <= 8192):
+            raise CutError(f"the input is {self.width} x {self.height}; the worker takes sides of 1 to 8192")
+        if self.short_side is not None and self.short_side < max(self.width, self.height):
+            raise CutError(f"--short-side is {self.short_side}, the crop needs at least {max(self.width, self.height)}")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        count = CHANNELS[self.channels]
+        return (count, self.height, self.width) if self.layout == "nchw" else (self.height, self.width, count)
+
+    def table(self) -> dict[str, Any]:
+        """As bundle.json has it."""
+        rule: dict[str, Any] = {"rule": "stretch"} if self.short_side is None else {"rule": "short-side", "short_side": self.short_side}
+        return {
+            "width": self.width, "height": self.height, "channels": self.channels, "layout": self.layout,
+            "resize": {**rule, "filter": self.filter}, "mean": list(self.mean), "std": list(self.std),
+        }  # fmt: skip
+
+
+def tensor(content: bytes, wanted: Input) -> np.ndarray:
+    """float32 of `wanted.shape`. Raises OSError or ValueError for what is no image."""
+    return normalise(pixels(content, wanted), wanted)
+
+
+def pixels(content: bytes, wanted: Input) -> np.ndarray:
+    """uint8 [H,W,channels], resized and cropped, in the order of the channels."""
+    with Image.open(io.BytesIO(content)) as image:
+        upright = ImageOps.exif_transpose(image)
+        plain = fit(on_white(upright, "L" if wanted.channels == "grey" else "RGB"), wanted)
+    values = np.asarray(plain).reshape(wanted.height, wanted.width, -1)
+    return values[..., ::-1] if wanted.channels == "bgr" else values
+
+
+def on_white(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode.startswith("I"):
+        # Pillow's own conversion clips 16-bit values at 255; the high byte is meant.
+        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert(mode)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        values = np.asarray(image.convert("RGBA")).astype(np.uint32)
+        colour, alpha = values[..., :3], values[..., 3:]
+        # Rounded as the worker does it; Pillow's own compositing differs by one here and there.
+        mixed = (colour * alpha + 255 * (255 - alpha) + 127) // 255
+        return Image.fromarray(mixed.astype(np.uint8)).convert(mode)
+    if image.mode == mode:
+        return image
+    return image.convert(mode) if image.mode == "L" else image.convert("RGB").convert(mode)
+
+
+def fit(image: Image.Image, wanted: Input) -> Image.Image:
+    box = (0.0, 0.0, float(image.width), float(image.height))
+    whole = box
+    if wanted.short_side is not None:
+        box = middle(image.size, wanted.short_side, (wanted.width, wanted.height))
+    if image.size == (wanted.width, wanted.height) and box == whole:
+        return image
+    # The crop is taken out of the source, as in the worker: the same samples, and a sliver's long side is never computed.
+    return image.resize((wanted.width, wanted.height), FILTERS[wanted.filter], box)
+
+
+def middle(size: tuple[int, int], short: int, crop: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of what the centre crop leaves, in pixels of the source."""
+    full = [short * side // min(size) for side in size]
+    scale = [side / long for side, long in zip(size, full)]
+    start = [(long - part) // 2 * factor for long, part, factor in zip(full, crop, scale)]
+    end = [min(begin + part * factor, side) for begin, part, factor, side in zip(start, crop, scale, size)]
+    return start[0], start[1], end[0], end[1]
+
+
+def normalise(values: np.ndarray, wanted: Input) -> np.ndarray:
+    mean, std = np.array(wanted.mean, dtype=np.float32), np.array(wanted.std, dtype=np.float32)
+    result = (values.astype(np.float32) - mean) / std
+    return np.ascontiguousarray(result.transpose(2, 0, 1) if wanted.layout == "nchw" else result)

@@ -1,0 +1,121 @@
+"""Builds a bundle's ONNX files out of a network and the points it is cut at."""
+
+from __future__ import annotations
+
+from typing import Iterable, Sequence
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from .errors import CutError
+from .network import Network, opset, reads
+from .points import Point
+
+ACTIVATIONS = ("none", "softmax", "sigmoid")
+# ONNX names a value once, so a stage that reads `features` can't call its output so too.
+BETWEEN_OUTPUT = "features_out"
+OWN = ("images", "features", BETWEEN_OUTPUT, "members", "scores", "gathered", "merged", "merge_axes", "raw", "flat", "flat_shape")
+
+
+def build(network: Network, cuts: Sequence[Point], activation: str) -> list[onnx.ModelProto]:
+    """Stage 0, then one for each cut, which merges rows of the stage before."""
+    starts = [network.image, *(cut.name for cut in cuts)]
+    stages = [part(network, start, cut.name) for start, cut in zip(starts, cuts)]
+    return [*stages, part(network, starts[-1], None, activation)]
+
+
+def part(network: Network, start: str, end: str | None, activation: str = "none") -> onnx.ModelProto:
+    """The nodes from one tensor to another (None: the score), with the inputs and outputs of docs/bundle.md."""
+    merging = start != network.image
+    version, rows = opset(network.model), "T" if merging else "N"
+    nodes = needed(network, start, end or network.output)
+    renamed = {name: f"{name}_of_network" for name in OWN} | {start: "merged" if merging else "images"}
+    inputs = [info("features" if merging else "images", "R" if merging else "N", network.shapes[start])]
+    ahead, behind, extra = [], [], []
+    if merging:
+        inputs.append(helper.make_tensor_value_info("members", TensorProto.INT64, ["T", "m"]))
+        ahead, extra = merge(version)
+    if end is None:
+        renamed[network.output] = "raw"
+        behind, shaping = squash(activation)
+        extra = [*extra, *shaping]
+        output = info("scores", rows, (0, labels(network)))
+    else:
+        renamed[end] = BETWEEN_OUTPUT if merging else "features"
+        output = info(renamed[end], rows, network.shapes[end])
+    graph = helper.make_graph([*ahead, *(rename(node, renamed) for node in nodes), *behind], "stage", inputs, [output])
+    graph.initializer.extend([*extra, *initialisers(network, nodes, renamed)])
+    model = helper.make_model(graph, opset_imports=list(network.model.opset_import), producer_name="dorfman")
+    model.ir_version = network.model.ir_version
+    return model
+
+
+def info(name: str, rows: str, shape: Sequence[int]) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, [rows, *shape[1:]])
+
+
+def labels(network: Network) -> int:
+    return int(np.prod(network.shapes[network.output])) // network.batch
+
+
+def needed(network: Network, start: str, end: str) -> list[NodeProto]:
+    """The nodes that make `end` out of `start`, those that make constants included."""
+    wanted, kept = {end}, []
+    for node in reversed(network.model.graph.node):
+        if start not in node.output and any(name in wanted for name in node.output):
+            wanted.update(reads(node))
+            kept.append(node)
+    if start != network.image and network.image in wanted:
+        raise CutError(f"a bug: {start} does not separate the image from {end}")
+    return kept[::-1]
+
+
+def merge(version: int) -> tuple[list[NodeProto], list[TensorProto]]:
+    """Gathers the rows that a line of members names, and takes their element-wise maximum."""
+    gather = helper.make_node("Gather", ["features", "members"], ["gathered"], axis=0)
+    if version < 18:
+        return [gather, helper.make_node("ReduceMax", ["gathered"], ["merged"], axes=[1], keepdims=0)], []
+    axes = numpy_helper.from_array(np.array([1], dtype=np.int64), "merge_axes")
+    return [gather, helper.make_node("ReduceMax", ["gathered", "merge_axes"], ["merged"], keepdims=0)], [axes]
+
+
+def squash(activation: str) -> tuple[list[NodeProto], list[TensorProto]]:
+    """Whatever axes the network's output has, `scores` has two: tests and labels."""
+    shape = numpy_helper.from_array(np.array([0, -1], dtype=np.int64), "flat_shape")
+    nodes = [helper.make_node("Reshape", ["raw", "flat_shape"], ["scores" if activation == "none" else "flat"])]
+    if activation == "softmax":
+        nodes.append(helper.make_node("Softmax", ["flat"], ["scores"], axis=1))
+    elif activation == "sigmoid":
+        nodes.append(helper.make_node("Sigmoid", ["flat"], ["scores"]))
+    return nodes, [shape]
+
+
+def initialisers(network: Network, nodes: Sequence[NodeProto], renamed: dict[str, str]) -> list[TensorProto]:
+    used = {name for node in nodes for name in reads(node)}
+    return [copied(entry, renamed) for entry in network.model.graph.initializer if entry.name in used]
+
+
+def copied(entry: TensorProto, renamed: dict[str, str]) -> TensorProto:
+    result = TensorProto()
+    result.CopyFrom(entry)
+    result.name = renamed.get(entry.name, entry.name)
+    return result
+
+
+def rename(node: NodeProto, renamed: dict[str, str]) -> NodeProto:
+    result = NodeProto()
+    result.CopyFrom(node)
+    replace(result.input, renamed)
+    replace(result.output, renamed)
+    for attribute in result.attribute:
+        for graph in [attribute.g, *attribute.graphs]:
+            for place, inner in enumerate(graph.node):
+                graph.node[place].CopyFrom(rename(inner, renamed))
+    return result
+
+
+def replace(names: Iterable[str], renamed: dict[str, str]) -> None:
+    changed = [renamed.get(name, name) for name in names]
+    del names[:]  # type: ignore[attr-defined]
+    names.extend(changed)  # type: ignore[attr-defined]
