@@ -58,7 +58,7 @@ fn forms() -> impl Strategy<Value = Form> {
         for level in 1..extra {
             levels.push(Level { fan_in: 2, rows: rows * (1 << level.min(2)), macs: 10 });
         }
-        Form { levels, labels: 1, score_macs: 100, repeats }
+        Form { levels, labels: 1, score_macs: 100, repeats, confirm_macs: None }
     })
 }
 
@@ -110,7 +110,7 @@ fn a_clean_group_costs_one_test_and_a_positive_one_is_taken_apart() {
 #[test]
 fn a_tree_merges_pairs_once_and_retests_use_them_again() {
     let levels = vec![Level { fan_in: 1, rows: 16, macs: 1 }, Level { fan_in: 2, rows: 24, macs: 10 }];
-    let form = Form { levels, labels: 1, score_macs: 100, repeats: true };
+    let form = Form { levels, labels: 1, score_macs: 100, repeats: true, confirm_macs: None };
     let mut e = engine(form, MultiRound::new(&[8, 4, 1]).unwrap());
     let mut images = vec![0.0; 8];
     images[5] = 1.0;

@@ -46,6 +46,7 @@ pub fn model(network: impl Network + 'static) -> Model {
     Model {
         network: Box::new(network),
         thresholds: Thresholds::constant(0.5),
+        confirm: None,
         input: InputSpec {
             width: 1,
             height: 1,
