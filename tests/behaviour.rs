@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::broker::{Broker, Embedded, Real};
 use common::topic::{Read, committed, count, produce, read, read_until};
-use common::{Gated, PATIENCE, config, model, png, reference, references, start, topics};
+use common::{Gated, PATIENCE, config, confirmed_model, model, png, png_pair, reference, references, start, topics};
 use dorfman::message::ReferenceMessage;
 use dorfman::sink::message::{DeadLetterRecord, FlagRecord, VerdictRecord};
 use dorfman::worker::{self, Running};
@@ -28,6 +28,7 @@ macro_rules! on_both_brokers {
 
 on_both_brokers![
     positives_are_flagged_and_everything_is_committed,
+    a_flag_has_passed_the_confirm_network,
     what_cannot_be_scored_goes_to_the_dead_letter_topic,
     raw_images_are_taken_by_key,
     a_short_group_does_not_wait_for_ever,
@@ -92,6 +93,31 @@ fn positives_are_flagged_and_everything_is_committed<B: Broker>(name: &str) {
     let flagged = verdicts.iter().filter(|v| v.record.verdict == "flagged").count();
     assert_eq!(flagged, positives.len());
     assert_eq!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 3), 500);
+}
+
+fn a_flag_has_passed_the_confirm_network<B: Broker>(name: &str) {
+    let broker = B::with_topics(&topics(name, 1));
+    let config = config(broker.bootstrap(), name);
+    let looks = [("clean", 5, 250), ("doubtful", 250, 5), ("bad", 250, 204)];
+    let message = |(id, first, second): (&str, u8, u8)| {
+        let reference = ReferenceMessage::inline(id, &png_pair(first, second));
+        (id.to_owned(), serde_json::to_vec(&reference).unwrap())
+    };
+    produce(broker.bootstrap(), &config.source.topic, &looks.map(message));
+    let running = worker::start(&config, confirmed_model()).unwrap();
+    let verdicts_topic = config.sink.verdicts_topic.as_ref().unwrap();
+    let verdicts: Vec<Read<VerdictRecord>> = read(broker.bootstrap(), verdicts_topic, 3);
+    let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, 1);
+    let metrics = running.metrics().text();
+    stop(running);
+
+    assert_eq!((flags.len(), flags[0].record.id.as_str(), flags[0].record.confirm_score), (1, "bad", Some(0.8)));
+    let verdict = |id: &str| &verdicts.iter().find(|v| v.record.id == id).unwrap().record;
+    assert_eq!((verdict("clean").verdict.as_str(), verdict("clean").confirm_score), ("cleared", None));
+    let doubtful = verdict("doubtful");
+    assert!(doubtful.verdict == "cleared" && doubtful.confirm_score < Some(0.1) && doubtful.score > Some(0.9));
+    assert!(metrics.contains("dorfman_network_rows_total{stage=\"confirm\"} 2"), "{metrics}");
+    assert!(metrics.contains("dorfman_confirmed_total 1"), "{metrics}");
 }
 
 fn what_cannot_be_scored_goes_to_the_dead_letter_topic<B: Broker>(name: &str) {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use dorfman::engine::Network;
 use dorfman::model::{Bundle, BundleError, OnnxNetwork, Provider, Runtime, RuntimeError};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models/fashion-bag")
@@ -24,6 +25,29 @@ fn changed(change: impl FnOnce(&mut Value)) -> tempfile::TempDir {
     change(&mut manifest);
     std::fs::write(&file, serde_json::to_vec(&manifest).unwrap()).unwrap();
     dir
+}
+
+/// A copy of the shipped bundle with a file as its confirm network; its threshold is 0.5.
+fn with_confirm(file: &Path, change: impl FnOnce(&mut Value)) -> tempfile::TempDir {
+    let bytes = std::fs::read(file).unwrap();
+    let dir = changed(|m| {
+        m["confirm"] = json!({
+            "file": "confirm.onnx", "sha256": format!("{:x}", Sha256::digest(&bytes)), "macs": 784,
+            "calibration": [{
+                "label": "bag", "arity": 1, "positives": 1000, "negatives": 1000,
+                "positive_scores": [0.2, 0.8, 1.0], "negative_scores": [0.0, 0.1, 0.7],
+                "operating_points": [{"sensitivity": 0.99, "specificity": 0.98, "threshold": 0.5}]
+            }]
+        });
+        change(m);
+    });
+    std::fs::write(dir.path().join("confirm.onnx"), bytes).unwrap();
+    dir
+}
+
+/// A confirm network whose score is the sigmoid of an image's mean.
+fn confirm_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/confirm/confirm.onnx")
 }
 
 fn refusal(change: impl FnOnce(&mut Value)) -> String {
@@ -67,6 +91,71 @@ fn what_is_wrong_in_the_manifest_is_named() {
         assert!(words.iter().all(|w| message.contains(w)), "{message} lacks one of {words:?}");
     }
     assert!(refusal(|m| m["colour"] = json!("red")).contains("colour"), "unknown fields are refused");
+}
+
+#[test]
+fn what_is_wrong_with_the_confirm_network_is_named() {
+    let set = |pointer: &'static str, value: Value| {
+        let dir =
+            with_confirm(&confirm_file(), |m| *m.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value);
+        Bundle::open(dir.path()).unwrap_err().to_string()
+    };
+    for (message, words) in [
+        (set("/confirm/file", json!("a/confirm.onnx")), ["`confirm.file`", "inside the bundle"]),
+        (set("/confirm/sha256", json!("00")), ["confirm.onnx", "SHA-256"]),
+        (set("/confirm/macs", json!(-1)), ["`confirm.macs`", "u64"]),
+        (set("/confirm/calibration", json!([])), ["`confirm.calibration`", "0 entries for label \"bag\""]),
+        (set("/confirm/calibration/0/arity", json!(4)), ["`confirm.calibration[0].arity`", "must be 1"]),
+        (set("/confirm/calibration/0/label", json!("hat")), ["`confirm.calibration[0].label`", "hat"]),
+        (set("/confirm/calibration/0/operating_points", json!([])), ["`confirm.calibration[0]", "at least one"]),
+        (set("/confirm", json!({"colour": "red"})), ["confirm", "colour"]),
+    ] {
+        assert!(words.iter().all(|w| message.contains(w)), "{message} lacks one of {words:?}");
+    }
+    let dir = with_confirm(&confirm_file(), |_| {});
+    std::fs::remove_file(dir.path().join("confirm.onnx")).unwrap();
+    let error = Bundle::open(dir.path()).unwrap_err();
+    assert!(matches!(&error, BundleError::Read { file, .. } if file == "confirm.onnx"), "{error}");
+}
+
+#[test]
+fn the_confirm_network_has_thresholds_of_its_own() {
+    assert_eq!(Bundle::open(&shipped()).unwrap().confirm_thresholds(0.99).unwrap(), None);
+    let dir = with_confirm(&confirm_file(), |_| {});
+    let bundle = Bundle::open(dir.path()).unwrap();
+    assert_eq!(bundle.confirm_thresholds(0.98).unwrap().unwrap().threshold(1, 0), 0.5);
+    let error = bundle.confirm_thresholds(0.999).unwrap_err().to_string();
+    assert!(error.contains("`confirm.calibration`") && error.contains("0.999"), "{error}");
+}
+
+#[test]
+fn the_confirm_network_scores_images_alone() {
+    let runtime = Runtime::load(None, 2).unwrap();
+    let dir = with_confirm(&confirm_file(), |_| {});
+    let bundle = Bundle::open(dir.path()).unwrap();
+    let mut network = OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 16).unwrap();
+    assert_eq!(network.form().confirm_macs, Some(784));
+    let (dark, light) = (vec![-2.0; 784], vec![1.0; 784]);
+    let mut scores = vec![7.0];
+    network.confirm(&[&dark, &light], &mut scores).unwrap();
+    let expected = [7.0, 1.0 / (1.0 + 2f32.exp()), 1.0 / (1.0 + (-1f32).exp())];
+    assert!(scores.len() == 3 && scores.iter().zip(expected).all(|(s, e)| (s - e).abs() < 1e-6), "{scores:?}");
+    let error = network.confirm(&[&dark[1..]], &mut scores).unwrap_err().to_string();
+    assert!(error.contains("confirm") && error.contains("783"), "{error}");
+
+    let mut without = OnnxNetwork::new(&Bundle::open(&shipped()).unwrap(), &runtime, Provider::Cpu, 0, 16).unwrap();
+    assert!(without.form().confirm_macs.is_none() && without.confirm(&[&dark], &mut scores).is_err());
+}
+
+#[test]
+fn a_confirm_network_of_another_form_is_refused() {
+    let runtime = Runtime::load(None, 2).unwrap();
+    for (file, what) in [("stage0.onnx", "no output `scores`"), ("stage1.onnx", "has 2 inputs")] {
+        let dir = with_confirm(&shipped().join(file), |_| {});
+        let bundle = Bundle::open(dir.path()).unwrap();
+        let error = OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 16).unwrap_err().to_string();
+        assert!(error.contains("confirm.onnx") && error.contains(what), "{error}");
+    }
 }
 
 #[test]

@@ -25,13 +25,20 @@ fn engine(form: Form, plan: impl Plan + 'static) -> Engine<ScriptedNetwork, usiz
 
 /// Offers every image as soon as there is room, runs until nothing is left, and gives the verdicts by item.
 fn drive<N: Network>(engine: &mut Engine<N, usize>, images: &[f32]) -> BTreeMap<usize, Judged<usize>> {
+    drive_images(engine, images.iter().map(|&suspicion| vec![suspicion]))
+}
+
+fn drive_images<N: Network>(
+    engine: &mut Engine<N, usize>,
+    images: impl Iterator<Item = Vec<f32>>,
+) -> BTreeMap<usize, Judged<usize>> {
     let now = Instant::now();
     let mut verdicts = BTreeMap::new();
-    let mut next = images.iter().copied().enumerate().peekable();
+    let mut next = images.enumerate().peekable();
     loop {
         while engine.has_room() {
-            let Some((i, suspicion)) = next.next() else { break };
-            engine.offer(vec![suspicion], i, now).unwrap();
+            let Some((i, image)) = next.next() else { break };
+            engine.offer(image, i, now).unwrap();
         }
         if next.peek().is_none() {
             engine.flush().unwrap();
@@ -58,7 +65,7 @@ fn forms() -> impl Strategy<Value = Form> {
         for level in 1..extra {
             levels.push(Level { fan_in: 2, rows: rows * (1 << level.min(2)), macs: 10 });
         }
-        Form { levels, labels: 1, score_macs: 100, repeats }
+        Form { levels, labels: 1, score_macs: 100, repeats, confirm_macs: None }
     })
 }
 
@@ -91,6 +98,96 @@ proptest! {
     }
 }
 
+/// What an image looks like to the network, and to its confirm network.
+fn looks() -> impl Strategy<Value = [f32; 2]> {
+    let score = || prop_oneof![6 => Just(0.1f32), 3 => Just(0.9f32), 1 => Just(f32::NAN)];
+    (prop_oneof![8 => Just(0.1f32), 2 => score()], score()).prop_map(|(first, second)| [first, second])
+}
+
+proptest! {
+    /// Whatever the network, the plan, the batch sizes and the stream: every item gets one verdict, a flag has passed both looks, and the
+    /// confirm network is asked about what would be flagged and nothing else.
+    #[test]
+    fn a_flag_has_passed_both_looks(
+        form in forms(),
+        chain in plans(),
+        images in prop::collection::vec(looks(), 0..300),
+        max_batch in 1usize..20,
+        buckets in prop::bool::ANY,
+    ) {
+        let buckets = if buckets { vec![1, 2, 4, 8, 16, 32] } else { vec![] };
+        let settings = Settings { max_batch, preferred_batch: max_batch.min(4), buckets, max_wait: WAIT };
+        let form = Form { confirm_macs: Some(1000), ..form };
+        let plan = MultiRound::new(&chain).unwrap();
+        let engine = Engine::new(ScriptedNetwork::new(form), Box::new(plan), Thresholds::constant(0.5), settings);
+        let mut engine = engine.with_confirm(Thresholds::constant(0.5));
+        engine.warm_up(2).unwrap();
+        let verdicts = drive_images(&mut engine, images.iter().map(|i| i.to_vec()));
+        prop_assert_eq!(verdicts.len(), images.len());
+        for (&i, judged) in &verdicts {
+            let [first, second] = images[i];
+            let asked = first >= 0.5;
+            let right = match &judged.verdict {
+                Verdict::Failed(_) => first.is_nan() || (asked && second.is_nan()),
+                Verdict::Flagged(labels) => asked && second >= 0.5 && *labels == [(0, first)],
+                Verdict::Cleared => first < 0.5 || (asked && second < 0.5),
+            };
+            prop_assert!(right, "{:?} of {:?}", judged, images[i]);
+            prop_assert_eq!(judged.confirm_score, (asked && !second.is_nan()).then_some(second));
+        }
+        let stats = engine.stats();
+        let asked = images.iter().filter(|i| i[0] >= 0.5).count() as u64;
+        prop_assert_eq!((stats.confirm_tests, stats.confirm.rows, stats.confirm.macs), (asked, asked, 1000 * asked));
+        prop_assert_eq!(stats.confirmed, flagged(&verdicts).len() as u64);
+    }
+}
+
+fn confirmed_engine<N: Network>(network: N) -> Engine<N, usize> {
+    let plan = MultiRound::new(&[16, 4, 1]).unwrap();
+    let engine = Engine::new(network, Box::new(plan), Thresholds::constant(0.5), settings());
+    engine.with_confirm(Thresholds::constant(0.5))
+}
+
+fn confirmed_form() -> Form {
+    Form { confirm_macs: Some(1000), ..single_label_form(64, 10, 100) }
+}
+
+#[test]
+fn the_confirm_network_is_one_test_more_and_no_round() {
+    let mut e = confirmed_engine(ScriptedNetwork::new(confirmed_form()));
+    let mut images = vec![vec![0.0, 0.9]; 16];
+    images[3] = vec![0.7, 0.8];
+    images[9] = vec![0.7, 0.2];
+    let verdicts = drive_images(&mut e, images.into_iter());
+    assert_eq!(verdicts[&3].verdict, Verdict::Flagged(vec![(0, 0.7)]), "with the score of the individual test");
+    assert_eq!((verdicts[&3].confirm_score, verdicts[&3].tests, verdicts[&3].rounds), (Some(0.8), 4, 3));
+    assert_eq!((&verdicts[&9].verdict, verdicts[&9].confirm_score), (&Verdict::Cleared, Some(0.2)));
+    assert_eq!((verdicts[&9].score, verdicts[&9].arity), (0.7, 1));
+    assert_eq!((verdicts[&0].confirm_score, verdicts[&0].tests), (None, 3));
+    assert_eq!(e.stats().tests_by_round, [1, 4, 8]);
+    assert_eq!((e.stats().confirm_tests, e.stats().confirmed, e.stats().tests()), (2, 1, 15));
+    assert_eq!((e.stats().confirm.runs, e.stats().macs()), (1, 16 * 10 + 13 * 100 + 2 * 1000));
+}
+
+#[test]
+fn a_confirm_network_that_fails_gives_no_verdict_and_keeps_what_was_given() {
+    let mut e = confirmed_engine(Unconfirming(ScriptedNetwork::new(confirmed_form())));
+    for i in 0..16 {
+        e.offer(vec![if i == 5 { 0.9 } else { 0.1 }], i, Instant::now()).unwrap();
+    }
+    let error = loop {
+        match e.step() {
+            Ok(true) => {}
+            Ok(false) => panic!("the engine went on"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&error, EngineError::Network(e) if e.stage == 2), "{error}");
+    let judged: Vec<usize> = e.judged().map(|j| j.payload).collect();
+    assert!(judged.len() == 15 && !judged.contains(&5), "{judged:?}");
+    assert_eq!(e.in_flight(), 1, "the one without a verdict is still there");
+}
+
 #[test]
 fn a_clean_group_costs_one_test_and_a_positive_one_is_taken_apart() {
     let mut e = engine(single_label_form(64, 10, 100), MultiRound::new(&[16, 4, 1]).unwrap());
@@ -110,7 +207,7 @@ fn a_clean_group_costs_one_test_and_a_positive_one_is_taken_apart() {
 #[test]
 fn a_tree_merges_pairs_once_and_retests_use_them_again() {
     let levels = vec![Level { fan_in: 1, rows: 16, macs: 1 }, Level { fan_in: 2, rows: 24, macs: 10 }];
-    let form = Form { levels, labels: 1, score_macs: 100, repeats: true };
+    let form = Form { levels, labels: 1, score_macs: 100, repeats: true, confirm_macs: None };
     let mut e = engine(form, MultiRound::new(&[8, 4, 1]).unwrap());
     let mut images = vec![0.0; 8];
     images[5] = 1.0;
@@ -216,6 +313,24 @@ impl Network for Failing {
     }
     fn score(&mut self, _: &[i64], _: usize, _: &mut Vec<f32>) -> Result<(), RunError> {
         Err(RunError { stage: 1, message: "out of memory".into() })
+    }
+}
+
+/// A network without a confirm network.
+struct Unconfirming(ScriptedNetwork);
+
+impl Network for Unconfirming {
+    fn form(&self) -> &Form {
+        self.0.form()
+    }
+    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
+        self.0.embed(images, first)
+    }
+    fn merge(&mut self, level: usize, members: &[i64], arity: usize, first: usize) -> Result<(), RunError> {
+        self.0.merge(level, members, arity, first)
+    }
+    fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError> {
+        self.0.score(members, arity, scores)
     }
 }
 

@@ -50,6 +50,8 @@ struct Line<'a> {
     labels: Vec<LabelScore>,
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirm_score: Option<f32>,
     arity: u8,
     tests: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,6 +166,7 @@ fn describe<'a>(ending: &'a Ending, labels: &[String]) -> Line<'a> {
         verdict: "failed",
         labels: vec![],
         score: None,
+        confirm_score: None,
         arity: 0,
         tests: 0,
         reason: None,
@@ -178,7 +181,7 @@ fn describe<'a>(ending: &'a Ending, labels: &[String]) -> Line<'a> {
             let mut line = nothing(&judged.payload.reference.id);
             line.verdict = word(&judged.verdict);
             line.score = (!judged.score.is_nan()).then_some(judged.score);
-            (line.arity, line.tests) = (judged.arity, judged.tests);
+            (line.confirm_score, line.arity, line.tests) = (judged.confirm_score, judged.arity, judged.tests);
             match &judged.verdict {
                 Verdict::Flagged(passed) => {
                     line.labels =

@@ -33,11 +33,20 @@ pub struct RetestConfig {
     pub pooled_sensitivity: f64,
     /// Share of positives that a test of one image must find; it decides the flags.
     pub individual_sensitivity: f64,
+    /// Share of positives that the bundle's confirm network must find (see `model.confirm`), by its own calibration. What it misses of what
+    /// the individual test found is missed.
+    pub confirm_sensitivity: f64,
 }
 
 impl Default for RetestConfig {
     fn default() -> Self {
-        Self { policy: PolicyKind::MultiRound, chain: vec![4], pooled_sensitivity: 0.99, individual_sensitivity: 0.99 }
+        Self {
+            policy: PolicyKind::MultiRound,
+            chain: vec![4],
+            pooled_sensitivity: 0.99,
+            individual_sensitivity: 0.99,
+            confirm_sensitivity: 0.99,
+        }
     }
 }
 
@@ -50,6 +59,7 @@ impl RetestConfig {
         for (key, share) in [
             ("retest.pooled_sensitivity", self.pooled_sensitivity),
             ("retest.individual_sensitivity", self.individual_sensitivity),
+            ("retest.confirm_sensitivity", self.confirm_sensitivity),
         ] {
             require(share > 0.0 && share < 1.0, key, format!("is {share}, must be between 0 and 1, such as 0.99"))?;
         }
@@ -99,5 +109,9 @@ mod tests {
         assert_eq!(wrong(RetestConfig { chain: vec![4, 8], ..Default::default() }), "retest.chain");
         assert_eq!(wrong(RetestConfig { chain: vec![0], ..Default::default() }), "retest.chain");
         assert_eq!(wrong(RetestConfig { pooled_sensitivity: 1.0, ..Default::default() }), "retest.pooled_sensitivity");
+        assert_eq!(
+            wrong(RetestConfig { confirm_sensitivity: 0.0, ..Default::default() }),
+            "retest.confirm_sensitivity"
+        );
     }
 }

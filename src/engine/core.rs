@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use super::Judged;
 use super::group::Group;
 use super::lanes::Lane;
 use super::network::{Form, Network, RunError};
 use super::rows::Rows;
 use super::stats::{StageStats, Stats};
-use super::{Judged, Verdict};
 use crate::grouping::Grouper;
-use crate::message::{Failure, Reason};
 use crate::retest::{Ask, MAX_GROUP, Members, Plan, Step, Thresholds};
 
 /// How an engine batches.
@@ -67,7 +66,11 @@ pub struct Engine<N, T> {
     pub(super) merges: Vec<Vec<Lane<(usize, Members)>>>,
     /// By arity: groups and the tests they wait for.
     pub(super) tests: Vec<Lane<(usize, Ask)>>,
-    judged: Vec<Judged<T>>,
+    /// What the confirm network's scores are judged by, if it has a say.
+    pub(super) confirm: Option<Thresholds>,
+    /// Items that would be flagged and wait for the confirm network.
+    pub(super) confirms: Lane<usize>,
+    pub(super) judged: Vec<Judged<T>>,
     pub(super) stats: Stats,
     step: Step,
     pub(super) members: Vec<i64>,
@@ -76,20 +79,20 @@ pub struct Engine<N, T> {
 
 /// An item in flight.
 pub(super) struct Item<T> {
-    payload: T,
-    /// Empty once its features are computed.
+    pub(super) payload: T,
+    /// Empty once its features are computed, unless the confirm network may want it.
     pub(super) image: Vec<f32>,
     /// Its row of level 0.
     pub(super) row: Option<usize>,
     /// Its group, once it has one.
     pub(super) group: Option<usize>,
     /// Tests of it that are outstanding.
-    pending: u16,
-    tests: u16,
-    rounds: u8,
-    score: f32,
-    arity: u8,
-    passed: Vec<(usize, f32)>,
+    pub(super) pending: u16,
+    pub(super) tests: u16,
+    pub(super) rounds: u8,
+    pub(super) score: f32,
+    pub(super) arity: u8,
+    pub(super) passed: Vec<(usize, f32)>,
 }
 
 impl<N: Network, T> Engine<N, T> {
@@ -103,6 +106,8 @@ impl<N: Network, T> Engine<N, T> {
             rows: form.levels.iter().map(|l| Rows::new(l.rows)).collect(),
             merges: form.levels.iter().map(|_| (0..lanes).map(|_| Lane::default()).collect()).collect(),
             tests: (0..lanes).map(|_| Lane::default()).collect(),
+            confirm: None,
+            confirms: Lane::default(),
             stats: Stats { stages: vec![StageStats::default(); stages], ..Stats::default() },
             network,
             plan,
@@ -116,6 +121,13 @@ impl<N: Network, T> Engine<N, T> {
             members: Vec::new(),
             scores: Vec::new(),
         }
+    }
+
+    /// Lets the network's confirm have the last word: what would be flagged is flagged only if its scores pass `thresholds` (at arity 1) too.
+    /// Images are then held until their item's verdict.
+    pub fn with_confirm(mut self, thresholds: Thresholds) -> Self {
+        self.confirm = Some(thresholds);
+        self
     }
 
     /// Runs every stage at every bucket and arity that the plan uses, so that no item pays for a first run.
@@ -140,6 +152,10 @@ impl<N: Network, T> Engine<N, T> {
                 self.scores.clear();
                 let arity = lane(&form, rows);
                 self.network.score(&vec![0; batch * arity], arity, &mut self.scores)?;
+            }
+            if self.confirm.is_some() {
+                self.scores.clear();
+                self.network.confirm(&vec![&blank[..]; batch], &mut self.scores)?;
             }
         }
         Ok(())
@@ -366,39 +382,7 @@ impl<N: Network, T> Engine<N, T> {
         self.apply(id, step)
     }
 
-    /// Gives a member its verdict and frees its row.
-    fn settle(&mut self, id: usize, position: usize, flagged: bool) -> Result<(), EngineError> {
-        let group = &mut self.groups[id];
-        group.open = group.open.without(Members::only(position));
-        // What was merged of settled members alone serves nobody any more.
-        let (open, rows) = (group.open, &mut self.rows);
-        group.nodes.retain(|node| {
-            let settled = node.members.intersection(open).is_empty();
-            if let (true, Some(row)) = (settled, node.row) {
-                rows[node.level].give(row);
-            }
-            !settled || node.row.is_none()
-        });
-        let item = self.items.remove(group.items[position]);
-        if item.pending > 0 {
-            return Err(self.broken("it gave a verdict while a test of the member was outstanding"));
-        }
-        if let Some(row) = item.row {
-            self.rows[0].give(row);
-        }
-        let verdict = match flagged {
-            true if item.score.is_nan() => {
-                Verdict::Failed(Failure::new(Reason::ScoreNotFinite, "the network's score is not a number"))
-            }
-            true => Verdict::Flagged(item.passed),
-            false => Verdict::Cleared,
-        };
-        let (tests, rounds, score, arity) = (item.tests, item.rounds, item.score, item.arity);
-        self.judged.push(Judged { payload: item.payload, verdict, tests, rounds, score, arity });
-        Ok(())
-    }
-
-    fn broken(&self, what: &'static str) -> EngineError {
+    pub(super) fn broken(&self, what: &'static str) -> EngineError {
         EngineError::Policy { policy: self.plan.describe(), what }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! In: preprocessed images, one by one. Out: a verdict for each, with what it took.
 //! Groups are small state machines ([`crate::retest`]) that ask for tests; whenever the network is free, the engine runs the stage with the
-//! most to gain on whatever any live group wants of it, later rounds first. Features stay in a fixed number of rows, which bounds memory and
+//! most to gain on whatever any live group wants of it, later rounds first. What would be flagged goes through the confirm network, if there
+//! is one; policies know nothing of it. Features stay in a fixed number of rows, which bounds memory and
 //! the items in flight. Nothing here reads a topic, a file or a clock that it wasn't given; an item never leaves without a verdict.
 
 mod core;
@@ -13,6 +14,7 @@ mod rows;
 mod run;
 mod scripted;
 mod stats;
+mod verdict;
 
 pub use self::core::{Engine, EngineError, Settings};
 pub use network::{Form, Level, Network, RunError};
@@ -28,20 +30,24 @@ pub struct Judged<T> {
     pub payload: T,
     /// The verdict.
     pub verdict: Verdict,
-    /// How many tests the item took part in.
+    /// How many tests the item took part in, the confirm network's among them.
     pub tests: u16,
     /// How many rounds its verdict took.
     pub rounds: u8,
-    /// The score of the last test it took part in.
+    /// The score of the last test it took part in, the confirm network's apart.
     pub score: f32,
     /// How many images shared that test.
     pub arity: u8,
+    /// The confirm network's score, if it was asked and gave a number: of the flag's most suspicious label or, if the item was cleared, of
+    /// the most suspicious one that passed the individual test.
+    pub confirm_score: Option<f32>,
 }
 
 /// Flagged, cleared or failed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// Positive: every label that passed the individual test, as (column, score).
+    /// Positive: every label that passed the individual test, and the confirm network if there is one, as (column, score of the
+    /// individual test).
     Flagged(Vec<(usize, f32)>),
     /// Negative.
     Cleared,

@@ -29,6 +29,15 @@ pub trait Network: Send {
     /// # Errors
     /// [`RunError`]: `scores` is then undefined.
     fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError>;
+
+    /// Runs the confirm network on preprocessed images, each alone, and appends [`Form::labels`] scores an image to `scores`. It shares
+    /// nothing with the stages, and reads and writes no row.
+    ///
+    /// # Errors
+    /// [`RunError`]: `scores` is then undefined. Always, where [`Form::confirm_macs`] is absent.
+    fn confirm(&mut self, _images: &[&[f32]], _scores: &mut Vec<f32>) -> Result<(), RunError> {
+        Err(RunError { stage: self.form().confirm_stage(), message: "there is no confirm network".into() })
+    }
 }
 
 /// The form of a chain of stages.
@@ -42,6 +51,8 @@ pub struct Form {
     pub score_macs: u64,
     /// Whether a row of members may be padded by repeating one of them (max) or not (mean).
     pub repeats: bool,
+    /// Multiply-adds of the confirm network for one image; absent if there is none.
+    pub confirm_macs: Option<u64>,
 }
 
 /// A store of rows.
@@ -56,7 +67,7 @@ pub struct Level {
 }
 
 impl Form {
-    /// Multiply-adds of one image alone, through all stages.
+    /// Multiply-adds of one image alone, through all stages; the confirm network is not among them.
     pub fn individual_macs(&self) -> u64 {
         self.levels.iter().map(|l| l.macs).sum::<u64>() + self.score_macs
     }
@@ -70,12 +81,17 @@ impl Form {
     pub fn top(&self) -> usize {
         self.levels.len() - 1
     }
+
+    /// What the confirm network is called in a [`RunError`]: the stage after the last.
+    pub fn confirm_stage(&self) -> usize {
+        self.levels.len() + 1
+    }
 }
 
 /// A stage could not be run. Nothing about an image causes this, so the worker stops rather than give verdicts.
 #[derive(Debug, thiserror::Error)]
 pub struct RunError {
-    /// Which stage.
+    /// Which stage; [`Form::confirm_stage`] for the confirm network.
     pub stage: usize,
     /// What the runtime said.
     pub message: String,
@@ -102,5 +118,9 @@ impl<N: Network + ?Sized> Network for Box<N> {
 
     fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError> {
         (**self).score(members, arity, scores)
+    }
+
+    fn confirm(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
+        (**self).confirm(images, scores)
     }
 }

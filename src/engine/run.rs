@@ -14,11 +14,12 @@ pub(super) enum Run {
     Embed,
     Merge { level: usize, lane: usize },
     Score { lane: usize },
+    Confirm,
 }
 
 impl<N: Network, T> Engine<N, T> {
     /// The run with the fullest batch (a batch counts as full from the preferred size on, or once it was passed over often enough); of
-    /// equals the one of the latest round, then the deepest stage.
+    /// equals the one of the latest round (the confirm network's is later than any), then the deepest stage.
     pub(super) fn next_run(&mut self) -> Option<Run> {
         let full = self.settings.preferred_batch;
         let top = self.merges.len();
@@ -31,17 +32,20 @@ impl<N: Network, T> Engine<N, T> {
         });
         let tests = self.tests.iter().enumerate().filter(|(_, l)| l.len() > 0);
         let tests = tests.map(|(lane, l)| (l.fill(full), l.round(), top, Run::Score { lane }));
-        let runs = embed.into_iter().chain(merges).chain(tests);
+        let confirm = &self.confirms;
+        let confirm = (confirm.len() > 0).then(|| (confirm.fill(full), confirm.round(), top + 1, Run::Confirm));
+        let runs = embed.into_iter().chain(merges).chain(tests).chain(confirm);
         let run = runs.max_by_key(|&(fill, round, depth, _)| (fill, round, depth)).map(|(.., run)| run)?;
         for (level, lanes) in self.merges.iter_mut().enumerate() {
             lanes.iter_mut().enumerate().for_each(|(lane, l)| l.note(run == Run::Merge { level, lane }));
         }
         self.tests.iter_mut().enumerate().for_each(|(lane, l)| l.note(run == Run::Score { lane }));
+        self.confirms.note(run == Run::Confirm);
         Some(run)
     }
 
     /// How many rows to compute for `jobs` waiting ones: all that fit in a batch, rounded up to a bucket.
-    fn batch(&self, jobs: usize) -> usize {
+    pub(super) fn batch(&self, jobs: usize) -> usize {
         let jobs = jobs.min(self.settings.max_batch);
         self.settings.buckets.iter().copied().find(|&b| b >= jobs).unwrap_or(jobs)
     }
@@ -57,6 +61,7 @@ impl<N: Network, T> Engine<N, T> {
             Run::Embed => self.run_embed(),
             Run::Merge { level, lane } => self.run_merge(level, lane),
             Run::Score { lane } => self.run_score(lane),
+            Run::Confirm => self.run_confirm(),
         }
     }
 
@@ -78,7 +83,9 @@ impl<N: Network, T> Engine<N, T> {
         for (&id, row) in ids.iter().zip(run) {
             let item = &mut self.items[id];
             item.row = Some(row);
-            item.image = Vec::new();
+            if self.confirm.is_none() {
+                item.image = Vec::new();
+            }
             let Some(group) = item.group else { continue };
             self.groups[group].unready -= 1;
             if self.groups[group].unready == 0 {
@@ -151,18 +158,18 @@ impl<N: Network, T> Engine<N, T> {
 }
 
 /// When a run started, by the wall clock and by the thread's CPU clock.
-struct Clocks {
+pub(super) struct Clocks {
     wall: Instant,
     cpu: Duration,
 }
 
 impl Clocks {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self { wall: Instant::now(), cpu: thread_time() }
     }
 }
 
-fn account(stage: &mut StageStats, clocks: Clocks, rows: usize, batch: usize, macs: u64) {
+pub(super) fn account(stage: &mut StageStats, clocks: Clocks, rows: usize, batch: usize, macs: u64) {
     stage.runs += 1;
     stage.rows += rows as u64;
     stage.padding += (batch - rows) as u64;

@@ -4,10 +4,12 @@ use super::network::{Form, Level, Network, RunError};
 
 /// The form of a feature network of two stages and one label, with given costs.
 pub fn single_label_form(rows: usize, embed_macs: u64, score_macs: u64) -> Form {
-    Form { levels: vec![Level { fan_in: 1, rows, macs: embed_macs }], labels: 1, score_macs, repeats: true }
+    let levels = vec![Level { fan_in: 1, rows, macs: embed_macs }];
+    Form { levels, labels: 1, score_macs, repeats: true, confirm_macs: None }
 }
 
-/// Scores are scripted in the images themselves: an image's suspicion is its first value, a test's score its members' greatest.
+/// Scores are scripted in the images themselves: an image's suspicion is its first value, a test's score its members' greatest,
+/// and the confirm network's score of an image is its last value.
 #[derive(Debug)]
 pub struct ScriptedNetwork {
     form: Form,
@@ -53,6 +55,11 @@ impl Network for ScriptedNetwork {
         scores.extend(members.chunks(arity).map(|test| self.greatest(self.form.top(), test)));
         Ok(())
     }
+
+    fn confirm(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
+        scores.extend(images.iter().map(|image| image.last().copied().unwrap_or(0.0)));
+        Ok(())
+    }
 }
 
 /// Computes nothing and clears everything.
@@ -83,6 +90,11 @@ impl Network for NullNetwork {
 
     fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError> {
         scores.resize(scores.len() + members.len() / arity * self.form.labels, 0.0);
+        Ok(())
+    }
+
+    fn confirm(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
+        scores.resize(scores.len() + images.len() * self.form.labels, 0.0);
         Ok(())
     }
 }

@@ -3,12 +3,18 @@
 /// Sums over one engine's life.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stats {
-    /// Stage by stage.
+    /// Stage by stage, without the confirm network.
     pub stages: Vec<StageStats>,
+    /// The confirm network.
+    pub confirm: StageStats,
     /// Tests asked for in each round; index 0 is round 1.
     pub tests_by_round: Vec<u64>,
     /// Positive tests of each round.
     pub positives_by_round: Vec<u64>,
+    /// Items that were passed on to the confirm network.
+    pub confirm_tests: u64,
+    /// Items that it found positive too.
+    pub confirmed: u64,
     /// Groups formed.
     pub groups: u64,
     /// Items taken.
@@ -33,19 +39,28 @@ pub struct StageStats {
 }
 
 impl Stats {
-    /// Seconds in the network, all stages.
+    /// Seconds in the network, all stages and the confirm network.
     pub fn network_seconds(&self) -> f64 {
-        self.stages.iter().map(|s| s.seconds).sum()
+        self.parts().map(|s| s.seconds).sum()
     }
 
-    /// Multiply-adds, all stages.
+    /// CPU seconds of the engine's own thread among them.
+    pub fn cpu_seconds(&self) -> f64 {
+        self.parts().map(|s| s.cpu_seconds).sum()
+    }
+
+    /// Multiply-adds, all stages and the confirm network.
     pub fn macs(&self) -> u64 {
-        self.stages.iter().map(|s| s.macs).sum()
+        self.parts().map(|s| s.macs).sum()
     }
 
-    /// Tests, all rounds.
+    /// Tests, all rounds and the confirm network's.
     pub fn tests(&self) -> u64 {
-        self.tests_by_round.iter().sum()
+        self.tests_by_round.iter().sum::<u64>() + self.confirm_tests
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &StageStats> {
+        self.stages.iter().chain([&self.confirm])
     }
 
     pub(super) fn count(sums: &mut Vec<u64>, round: u8) {

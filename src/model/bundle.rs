@@ -54,10 +54,12 @@ pub enum BundleError {
         found: String,
     },
     /// The calibration has no threshold for the sensitivity asked for.
-    #[error("bundle {}: label \"{label}\" was not measured at a sensitivity of {wanted} or more at arity {arity}; it has {best} at most", dir.display())]
+    #[error("bundle {}: `{field}`: label \"{label}\" was not measured at a sensitivity of {wanted} or more at arity {arity}; it has {best} at most", dir.display())]
     Sensitivity {
         /// The bundle.
         dir: PathBuf,
+        /// Which calibration of it: the network's or the confirm network's.
+        field: &'static str,
         /// The label.
         label: String,
         /// The arity.
@@ -76,14 +78,9 @@ impl Bundle {
     /// [`BundleError`], which names the file or field.
     pub fn open(dir: &Path) -> Result<Self, BundleError> {
         let manifest = read_manifest(dir)?;
-        for stage in &manifest.stages {
-            let bytes = read(dir, &stage.file)?;
-            let found = hex(&Sha256::digest(&bytes));
-            if !found.eq_ignore_ascii_case(&stage.sha256) {
-                let (file, wanted) = (stage.file.clone(), stage.sha256.clone());
-                return Err(BundleError::Checksum { dir: dir.to_owned(), file, wanted, found });
-            }
-        }
+        let stages = manifest.stages.iter().map(|s| (&s.file, &s.sha256));
+        let confirm = manifest.confirm.iter().map(|c| (&c.file, &c.sha256));
+        stages.chain(confirm).try_for_each(|(file, sha256)| check_file(dir, file, sha256))?;
         Ok(Self { dir: dir.to_owned(), manifest })
     }
 
@@ -93,14 +90,33 @@ impl Bundle {
     /// # Errors
     /// [`BundleError::Sensitivity`] if the calibration does not reach it.
     pub fn thresholds(&self, pooled: f64, individual: f64) -> Result<Thresholds, BundleError> {
+        let wanted = |arity| if arity == 1 { individual } else { pooled };
+        self.thresholds_of("calibration", &self.manifest.calibration, wanted)
+    }
+
+    /// Thresholds of the confirm network, if the bundle has one, that keep at least `sensitivity` of the positives. They don't vary with
+    /// the arity, which is always 1.
+    ///
+    /// # Errors
+    /// [`BundleError::Sensitivity`] if its calibration does not reach it.
+    pub fn confirm_thresholds(&self, sensitivity: f64) -> Result<Option<Thresholds>, BundleError> {
+        let Some(confirm) = &self.manifest.confirm else { return Ok(None) };
+        self.thresholds_of("confirm.calibration", &confirm.calibration, |_| sensitivity).map(Some)
+    }
+
+    fn thresholds_of(
+        &self,
+        field: &'static str,
+        calibration: &[Calibration],
+        wanted: impl Fn(usize) -> f64,
+    ) -> Result<Thresholds, BundleError> {
         let labels = self.manifest.labels.iter().enumerate().filter(|(_, l)| l.positive);
         let mut columns = Vec::new();
         let mut tables = Vec::new();
         for (column, label) in labels {
             let mut table = Vec::new();
-            for c in self.manifest.calibration.iter().filter(|c| c.label == label.name) {
-                let wanted = if c.arity == 1 { individual } else { pooled };
-                table.push((c.arity, self.threshold(c, wanted)?));
+            for c in calibration.iter().filter(|c| c.label == label.name) {
+                table.push((c.arity, self.threshold(field, c, wanted(c.arity))?));
             }
             table.sort_by_key(|&(arity, _)| arity);
             columns.push(column);
@@ -114,11 +130,12 @@ impl Bundle {
         self.manifest.labels.iter().map(|l| l.name.clone()).collect()
     }
 
-    fn threshold(&self, c: &Calibration, wanted: f64) -> Result<f32, BundleError> {
+    fn threshold(&self, field: &'static str, c: &Calibration, wanted: f64) -> Result<f32, BundleError> {
         let enough = c.operating_points.iter().filter(|p| p.sensitivity >= wanted);
         let best = enough.max_by(|a, b| a.threshold.total_cmp(&b.threshold));
         best.map(|p| p.threshold).ok_or_else(|| BundleError::Sensitivity {
             dir: self.dir.clone(),
+            field,
             label: c.label.clone(),
             arity: c.arity,
             wanted,
@@ -139,6 +156,14 @@ fn read_manifest(dir: &Path) -> Result<Manifest, BundleError> {
 
 fn read(dir: &Path, file: &str) -> Result<Vec<u8>, BundleError> {
     fs::read(dir.join(file)).map_err(|source| BundleError::Read { dir: dir.to_owned(), file: file.to_owned(), source })
+}
+
+fn check_file(dir: &Path, file: &str, wanted: &str) -> Result<(), BundleError> {
+    let found = hex(&Sha256::digest(read(dir, file)?));
+    if found.eq_ignore_ascii_case(wanted) {
+        return Ok(());
+    }
+    Err(BundleError::Checksum { dir: dir.to_owned(), file: file.to_owned(), wanted: wanted.to_owned(), found })
 }
 
 fn hex(bytes: &[u8]) -> String {

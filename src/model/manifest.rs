@@ -31,6 +31,9 @@ pub struct Manifest {
     pub stages: Vec<Stage>,
     /// Measured score distributions and thresholds, an entry for each positive label and arity.
     pub calibration: Vec<Calibration>,
+    /// A network of its own for the last word on what would be flagged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Confirm>,
 }
 
 /// Where a bundle comes from.
@@ -186,6 +189,20 @@ pub struct Stage {
     /// How many rows of the stage before a row merges; absent for the first stage and (any number) the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fan_in: Option<usize>,
+}
+
+/// A network that looks at individual images only, by the same `input` and with the same labels as the stages.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Confirm {
+    /// File name, relative to the bundle.
+    pub file: String,
+    /// SHA-256 of the file, 64 hex digits.
+    pub sha256: String,
+    /// Multiply-adds for one image.
+    pub macs: u64,
+    /// What was measured of it alone, an entry for each positive label, at arity 1.
+    pub calibration: Vec<Calibration>,
 }
 
 /// What was measured at one arity on held-out data.

@@ -14,6 +14,7 @@ use crate::engine::{Form, Level, Network, RunError};
 pub struct OnnxNetwork {
     form: Form,
     sessions: Vec<Session>,
+    confirm: Option<Session>,
     image: Shape,
     levels: Vec<Store>,
     batch: Vec<f32>,
@@ -31,6 +32,13 @@ impl Shape {
 
     fn with(&self, rows: usize) -> Vec<usize> {
         std::iter::once(rows).chain(self.0.iter().copied()).collect()
+    }
+
+    /// Whether images have as many values.
+    fn check(&self, images: &[&[f32]]) -> Result<(), String> {
+        let wanted = self.len();
+        let other = images.iter().find(|i| i.len() != wanted);
+        other.map_or(Ok(()), |i| Err(format!("an image has {} values, {wanted} are wanted", i.len())))
     }
 }
 
@@ -50,7 +58,7 @@ struct Compact {
 }
 
 impl OnnxNetwork {
-    /// Sessions for all stages, and `rows` rows at level 0 (and as many above as a group of any shape can need).
+    /// Sessions for all stages and, if the bundle has one, the confirm network; and `rows` rows at level 0 (and as many above as a group of any shape can need).
     ///
     /// # Errors
     /// [`RuntimeError`]: the provider can't be had, or a stage's inputs and outputs are not those of `docs/bundle.md`.
@@ -73,13 +81,20 @@ impl OnnxNetwork {
             check(&session, i, last, before, &after).map_err(|message| RuntimeError::Model { path, message })?;
             sessions.push(session);
         }
+        let confirm = manifest.confirm.as_ref().map(|c| {
+            let path = bundle.dir.join(&c.file);
+            let session = runtime.session(&path, provider, device)?;
+            let checked = check_confirm(&session, &image.0, manifest.labels.len());
+            checked.map(|()| session).map_err(|message| RuntimeError::Model { path, message })
+        });
+        let confirm = confirm.transpose()?;
         let form = form(manifest, rows);
         let shapes = manifest.stages.iter().filter_map(|s| s.features.clone()).map(Shape);
         let shapes: Vec<Shape> = if last == 0 { vec![image.clone()] } else { shapes.collect() };
         let levels = shapes.into_iter().zip(&form.levels);
         let levels = levels.map(|(shape, l)| Store { values: vec![0.0; shape.len() * l.rows], shape }).collect();
         let compact = (provider != Provider::Cpu).then(Compact::default);
-        Ok(Self { form, sessions, image, levels, batch: Vec::new(), compact })
+        Ok(Self { form, sessions, confirm, image, levels, batch: Vec::new(), compact })
     }
 
     /// Sends only the rows that a run names, as a GPU does, whatever the provider.
@@ -116,14 +131,8 @@ impl Network for OnnxNetwork {
     }
 
     fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
-        let failed = |e: ort::Error| RunError { stage: 0, message: e.to_string() };
-        let wanted = self.image.len();
-        if let Some(image) = images.iter().find(|i| i.len() != wanted) {
-            return Err(RunError {
-                stage: 0,
-                message: format!("an image has {} values, {wanted} are wanted", image.len()),
-            });
-        }
+        let failed = |message: String| RunError { stage: 0, message };
+        self.image.check(images).map_err(failed)?;
         let store = &mut self.levels[0];
         let width = store.shape.len();
         let rows = &mut store.values[first * width..][..images.len() * width];
@@ -131,19 +140,9 @@ impl Network for OnnxNetwork {
             rows.chunks_mut(width).zip(images).for_each(|(row, image)| row.copy_from_slice(image));
             return Ok(());
         }
-        self.batch.clear();
-        images.iter().for_each(|image| self.batch.extend_from_slice(image));
-        let batch = TensorRef::from_array_view((self.image.with(images.len()), &self.batch[..])).map_err(failed)?;
-        let outputs = self.sessions[0].run(ort::inputs!["images" => batch]).map_err(failed)?;
-        let (_, out) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
-        if out.len() != rows.len() {
-            return Err(RunError {
-                stage: 0,
-                message: format!("{} values came out, {} were expected", out.len(), rows.len()),
-            });
-        }
-        rows.copy_from_slice(out);
-        Ok(())
+        let keep = |out: &[f32]| rows.copy_from_slice(out);
+        let wanted = images.len() * width;
+        run_images(&mut self.sessions[0], &self.image, &mut self.batch, images, wanted, keep).map_err(failed)
     }
 
     fn merge(&mut self, level: usize, members: &[i64], arity: usize, first: usize) -> Result<(), RunError> {
@@ -171,6 +170,38 @@ impl Network for OnnxNetwork {
         scores.extend_from_slice(&out);
         Ok(())
     }
+
+    fn confirm(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
+        let stage = self.form.confirm_stage();
+        let failed = |message: String| RunError { stage, message: format!("the confirm network: {message}") };
+        let Some(session) = &mut self.confirm else { return Err(failed("the bundle has none".into())) };
+        self.image.check(images).map_err(failed)?;
+        let keep = |out: &[f32]| scores.extend_from_slice(out);
+        let wanted = images.len() * self.form.labels;
+        run_images(session, &self.image, &mut self.batch, images, wanted, keep).map_err(failed)
+    }
+}
+
+/// Runs a session whose only input is `images`; `keep` gets its output, which has `wanted` values. `batch` is scratch.
+fn run_images(
+    session: &mut Session,
+    image: &Shape,
+    batch: &mut Vec<f32>,
+    images: &[&[f32]],
+    wanted: usize,
+    keep: impl FnOnce(&[f32]),
+) -> Result<(), String> {
+    let failed = |e: ort::Error| e.to_string();
+    batch.clear();
+    images.iter().for_each(|image| batch.extend_from_slice(image));
+    let batch = TensorRef::from_array_view((image.with(images.len()), &batch[..])).map_err(failed)?;
+    let outputs = session.run(ort::inputs!["images" => batch]).map_err(failed)?;
+    let (_, out) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
+    if out.len() != wanted {
+        return Err(format!("{} values came out, {wanted} were expected", out.len()));
+    }
+    keep(out);
+    Ok(())
 }
 
 impl Compact {
@@ -217,7 +248,8 @@ fn form(manifest: &Manifest, rows: usize) -> Form {
         levels.push(Level { fan_in, rows: sets, macs: stage.macs });
     }
     let repeats = manifest.merge == Merge::Max;
-    Form { levels, labels: manifest.labels.len(), score_macs: manifest.stages[last].macs, repeats }
+    let confirm_macs = manifest.confirm.as_ref().map(|c| c.macs);
+    Form { levels, labels: manifest.labels.len(), score_macs: manifest.stages[last].macs, repeats, confirm_macs }
 }
 
 /// Whether a session's inputs and outputs are those of its place in the chain.
@@ -229,6 +261,16 @@ fn check(session: &Session, i: usize, last: usize, before: &[usize], after: &[us
         has(session.inputs(), "input", "members", TensorElementType::Int64, &[])?;
     }
     has(session.outputs(), "output", if i == last { "scores" } else { "features" }, float, after)
+}
+
+/// Whether a session's inputs and outputs are those of a confirm network.
+fn check_confirm(session: &Session, image: &[usize], labels: usize) -> Result<(), String> {
+    let float = TensorElementType::Float32;
+    if session.inputs().len() != 1 {
+        return Err(format!("has {} inputs, a confirm network has one, `images`", session.inputs().len()));
+    }
+    has(session.inputs(), "input", "images", float, image)?;
+    has(session.outputs(), "output", "scores", float, &[labels])
 }
 
 /// Whether a named tensor is there with this type and, after the first axis, this shape. `members` has one free axis more.

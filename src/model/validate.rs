@@ -1,6 +1,6 @@
 //! What a manifest must hold beyond its JSON types (pure).
 
-use super::manifest::{Calibration, InputSpec, Manifest, Merge, Resize};
+use super::manifest::{Calibration, Confirm, InputSpec, Manifest, Merge, Resize};
 use crate::retest::MAX_GROUP;
 
 /// The first thing that is wrong: the field, and what would be right.
@@ -24,7 +24,10 @@ pub(super) fn check(m: &Manifest) -> Result<(), (String, String)> {
             return wrong("calibration", format!("has no entry for label \"{}\" at arity 1", label.name));
         }
     }
-    m.calibration.iter().enumerate().try_for_each(|(i, c)| check_calibration(m, i, c))
+    for (i, c) in m.calibration.iter().enumerate() {
+        check_calibration(m, &format!("calibration[{i}]"), c)?;
+    }
+    m.confirm.as_ref().map_or(Ok(()), |confirm| check_confirm(m, confirm))
 }
 
 fn check_input(input: &InputSpec) -> Result<(), (String, String)> {
@@ -56,8 +59,7 @@ fn check_stages(m: &Manifest) -> Result<(), (String, String)> {
         return Err(("stages".into(), "at least one stage is needed".into()));
     };
     for (i, stage) in m.stages.iter().enumerate() {
-        let name = std::path::Path::new(&stage.file);
-        if name.file_name() != Some(name.as_os_str()) {
+        if !is_file_name(&stage.file) {
             return wrong(i, "file", "must be a file name inside the bundle");
         }
         if stage.features.is_some() != (i < last) {
@@ -80,8 +82,37 @@ fn check_stages(m: &Manifest) -> Result<(), (String, String)> {
     Ok(())
 }
 
-fn check_calibration(m: &Manifest, i: usize, c: &Calibration) -> Result<(), (String, String)> {
-    let wrong = |field: &str, what: String| Err((format!("calibration[{i}].{field}"), what));
+fn is_file_name(file: &str) -> bool {
+    let path = std::path::Path::new(file);
+    path.file_name() == Some(path.as_os_str())
+}
+
+fn check_confirm(m: &Manifest, confirm: &Confirm) -> Result<(), (String, String)> {
+    let wrong = |field: &str, what: String| Err((format!("confirm.{field}"), what));
+    if !is_file_name(&confirm.file) {
+        return wrong("file", "must be a file name inside the bundle".into());
+    }
+    for (i, c) in confirm.calibration.iter().enumerate() {
+        if c.arity != 1 {
+            return wrong(
+                &format!("calibration[{i}].arity"),
+                format!("is {}, must be 1: it sees images alone", c.arity),
+            );
+        }
+        check_calibration(m, &format!("confirm.calibration[{i}]"), c)?;
+    }
+    for label in m.labels.iter().filter(|l| l.positive) {
+        let entries = confirm.calibration.iter().filter(|c| c.label == label.name).count();
+        if entries != 1 {
+            return wrong("calibration", format!("has {entries} entries for label \"{}\", must have one", label.name));
+        }
+    }
+    Ok(())
+}
+
+/// `at` is where the manifest has the entry.
+fn check_calibration(m: &Manifest, at: &str, c: &Calibration) -> Result<(), (String, String)> {
+    let wrong = |field: &str, what: String| Err((format!("{at}.{field}"), what));
     if !m.labels.iter().any(|l| l.positive && l.name == c.label) {
         return wrong("label", format!("\"{}\" is no positive label", c.label));
     }

@@ -6,7 +6,7 @@ use prometheus::{
     TextEncoder,
 };
 
-use crate::engine::{Form, Stats};
+use crate::engine::{Form, StageStats, Stats};
 use crate::message::Reason;
 
 /// All metrics of one worker.
@@ -27,9 +27,13 @@ pub struct Metrics {
     pub tests: IntCounterVec,
     /// Positive tests, by `round`.
     pub positive_tests: IntCounterVec,
+    /// Items that the confirm network was asked about.
+    pub confirm_tests: IntCounter,
+    /// Items that it found positive too.
+    pub confirmed: IntCounter,
     /// Multiply-adds spent.
     pub macs: IntCounter,
-    /// Multiply-adds saved against testing every image alone.
+    /// Multiply-adds saved against testing every image alone; the confirm network, the same in both, is left out.
     pub macs_saved: IntCounter,
     /// Seconds in the network, by `stage`.
     pub network_seconds: GenericCounterVec<AtomicF64>,
@@ -139,6 +143,8 @@ impl Metrics {
             groups: m.counter("groups_total", "Groups formed.")?,
             tests: m.counters("tests_total", "Tests, by round.", &["round"])?,
             positive_tests: m.counters("positive_tests_total", "Positive tests, by round.", &["round"])?,
+            confirm_tests: m.counter("confirm_tests_total", "Items that the confirm network was asked about.")?,
+            confirmed: m.counter("confirmed_total", "Items that the confirm network found positive too.")?,
             macs: m.counter("network_macs_total", "Multiply-adds spent.")?,
             macs_saved: m
                 .counter("network_macs_saved_total", "Multiply-adds saved against testing each image alone.")?,
@@ -177,7 +183,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Adds what an engine did between two looks at its sums.
+    /// Adds what an engine did between two looks at its sums. The confirm network is the stage `confirm`.
     pub fn engine(&self, before: &Stats, now: &Stats, form: &Form, max_batch: usize) {
         self.groups.inc_by(now.groups - before.groups);
         for (sums, was, counters) in [
@@ -191,26 +197,31 @@ impl Metrics {
                 }
             }
         }
-        let spent = now.macs() - before.macs();
-        self.macs.inc_by(spent);
+        self.confirm_tests.inc_by(now.confirm_tests - before.confirm_tests);
+        self.confirmed.inc_by(now.confirmed - before.confirmed);
+        self.macs.inc_by(now.macs() - before.macs());
         // Items are counted when they come and their tests later, so the balance is struck over the whole life, never downwards.
-        let alone = now.items * form.individual_macs();
-        self.macs_saved.inc_by(alone.saturating_sub(now.macs()).saturating_sub(self.macs_saved.get()));
+        let (alone, spent) = (now.items * form.individual_macs(), now.macs() - now.confirm.macs);
+        self.macs_saved.inc_by(alone.saturating_sub(spent).saturating_sub(self.macs_saved.get()));
         for (i, (stage, was)) in now.stages.iter().zip(&before.stages).enumerate() {
-            let runs = stage.runs - was.runs;
-            if runs == 0 {
-                continue;
-            }
-            let label = [i.to_string()];
-            let (rows, padding) = (stage.rows - was.rows, stage.padding - was.padding);
-            let seconds = stage.seconds - was.seconds;
-            self.runs.with_label_values(&label).inc_by(runs);
-            self.rows.with_label_values(&label).inc_by(rows);
-            self.padding_rows.with_label_values(&label).inc_by(padding);
-            self.network_seconds.with_label_values(&label).inc_by(seconds);
-            self.stage_seconds.with_label_values(&label).observe(seconds / runs as f64);
-            self.batch_fill.with_label_values(&label).observe(rows as f64 / (runs as usize * max_batch) as f64);
+            self.stage(&i.to_string(), was, stage, max_batch);
         }
+        self.stage("confirm", &before.confirm, &now.confirm, max_batch);
+    }
+
+    fn stage(&self, name: &str, was: &StageStats, now: &StageStats, max_batch: usize) {
+        let runs = now.runs - was.runs;
+        if runs == 0 {
+            return;
+        }
+        let label = [name];
+        let (rows, seconds) = (now.rows - was.rows, now.seconds - was.seconds);
+        self.runs.with_label_values(&label).inc_by(runs);
+        self.rows.with_label_values(&label).inc_by(rows);
+        self.padding_rows.with_label_values(&label).inc_by(now.padding - was.padding);
+        self.network_seconds.with_label_values(&label).inc_by(seconds);
+        self.stage_seconds.with_label_values(&label).observe(seconds / runs as f64);
+        self.batch_fill.with_label_values(&label).observe(rows as f64 / (runs as usize * max_batch) as f64);
     }
 
     /// The text format that Prometheus scrapes.
@@ -225,7 +236,7 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{StageStats, single_label_form};
+    use crate::engine::single_label_form;
 
     #[test]
     fn what_an_engine_did_is_counted_once() {
@@ -235,14 +246,18 @@ mod tests {
         let zero = Stats { stages: vec![StageStats::default(); 2], ..Stats::default() };
         let now =
             Stats { stages: vec![stage, test], tests_by_round: vec![1], items: 16, groups: 1, ..Stats::default() };
+        let confirm = StageStats { runs: 1, rows: 2, macs: 2000, ..StageStats::default() };
+        let now = Stats { confirm, confirm_tests: 2, confirmed: 1, ..now };
         let form = single_label_form(64, 10, 100);
         m.engine(&zero, &now, &form, 64);
         m.engine(&now, &now, &form, 64);
-        assert_eq!(m.macs.get(), 260);
+        assert_eq!(m.macs.get(), 2260);
         assert_eq!(m.macs_saved.get(), 16 * 110 - 260);
         let text = m.text();
         assert!(text.contains("dorfman_tests_total{round=\"1\"} 1"), "{text}");
         assert!(text.contains("dorfman_network_padding_rows_total{stage=\"1\"} 3"));
+        assert!(text.contains("dorfman_network_rows_total{stage=\"confirm\"} 2"));
+        assert_eq!((m.confirm_tests.get(), m.confirmed.get()), (2, 1));
         assert!(text.contains("dorfman_dead_letters_total{reason=\"malformed\"} 0"));
     }
 }

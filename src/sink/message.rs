@@ -59,11 +59,14 @@ pub struct FlagRecord {
     pub label: String,
     /// Its score.
     pub score: f32,
+    /// The confirm network's score for that label; absent if the bundle has none or it is not used.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub confirm_score: Option<f32>,
     /// Every label that passed, the most suspicious first.
     pub labels: Vec<LabelScore>,
     /// What flagged it.
     pub bundle: BundleName,
-    /// How many tests the image took part in.
+    /// How many tests the image took part in, the confirm network's among them.
     pub tests: u16,
     /// Where the reference was read.
     pub source: SourcePosition,
@@ -84,12 +87,15 @@ pub struct VerdictRecord {
     pub id: String,
     /// `flagged`, `cleared` or `failed`.
     pub verdict: String,
-    /// The score of the last test it took part in; absent if there was none.
+    /// The score of the last test it took part in, the confirm network's apart; absent if there was none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub score: Option<f32>,
+    /// The confirm network's score, if it was asked: an image with one that is cleared all the same was positive alone, but not twice.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub confirm_score: Option<f32>,
     /// How many images shared that test.
     pub arity: u8,
-    /// How many tests it took part in.
+    /// How many tests it took part in, the confirm network's among them.
     pub tests: u16,
     /// How many rounds it took.
     pub rounds: u8,
@@ -148,6 +154,7 @@ impl Records {
             id: reference.id.clone(),
             label: first.label,
             score: first.score,
+            confirm_score: judged.confirm_score,
             labels,
             bundle: self.bundle.clone(),
             tests: judged.tests,
@@ -164,6 +171,7 @@ impl Records {
             id: judged.payload.reference.id.clone(),
             verdict: word(&judged.verdict).to_owned(),
             score: (!judged.score.is_nan()).then_some(judged.score),
+            confirm_score: judged.confirm_score,
             arity: judged.arity,
             tests: judged.tests,
             rounds: judged.rounds,
@@ -179,6 +187,7 @@ impl Records {
             id: reference.map(|r| r.id.clone()).unwrap_or_default(),
             verdict: "failed".to_owned(),
             score: None,
+            confirm_score: None,
             arity: 0,
             tests: 0,
             rounds: 0,
@@ -269,7 +278,8 @@ mod tests {
         let origin = Origin { ticket, headers: vec![], received: Instant::now() };
         let reference = Reference::from_json(br#"{"id":"a","uri":"/a.png","metadata":{"album":7}}"#).unwrap();
         let payload = Subject { reference, origin };
-        Judged { payload, verdict: Verdict::Cleared, tests: 3, rounds: 3, score: 0.9, arity: 1 }
+        let (verdict, confirm_score) = (Verdict::Cleared, Some(0.4));
+        Judged { payload, verdict, tests: 4, rounds: 3, score: 0.9, arity: 1, confirm_score }
     }
 
     fn records(version: &str) -> Records {
@@ -282,7 +292,8 @@ mod tests {
         let flag = records("1").flag(&judged(5), &[(0, 0.7), (1, 0.9)], "2026-01-01T00:00:00Z");
         assert_eq!((flag.label.as_str(), flag.score, flag.labels.len()), ("hat", 0.9, 2));
         assert_eq!(flag.source, SourcePosition { topic: "images".into(), partition: 3, offset: 5 });
-        assert_eq!((flag.id.as_str(), flag.uri.as_deref(), flag.tests), ("a", Some("/a.png"), 3));
+        assert_eq!((flag.id.as_str(), flag.uri.as_deref(), flag.tests), ("a", Some("/a.png"), 4));
+        assert_eq!(flag.confirm_score, Some(0.4));
         assert_eq!(flag.metadata.unwrap()["album"], 7);
     }
 

@@ -52,6 +52,9 @@ impl Lane {
         };
         let plan_text = plan.describe();
         let mut engine = Engine::new(model.network, plan, model.thresholds, settings);
+        if let Some(thresholds) = model.confirm {
+            engine = engine.with_confirm(thresholds);
+        }
         let start = Instant::now();
         engine.warm_up(model.input.len())?;
         tracing::info!(plan = plan_text, seconds = start.elapsed().as_secs_f32(), "engine warmed up");

@@ -17,6 +17,8 @@ pub struct Model {
     pub network: Box<dyn Network>,
     /// What judges the scores.
     pub thresholds: Thresholds,
+    /// What judges the scores of the network's confirm, if it is to have the last word.
+    pub confirm: Option<Thresholds>,
     /// What an image must look like.
     pub input: InputSpec,
     /// The names of the score columns.
@@ -36,10 +38,14 @@ impl Model {
     /// [`WorkerError::Setup`] with what is missing and how to get it.
     pub fn open(config: &Config) -> Result<Self, WorkerError> {
         let failed = |e: &dyn std::fmt::Display| WorkerError::Setup(e.to_string());
-        let bundle = Bundle::open(&config.model.bundle).map_err(|e| failed(&e))?;
+        let mut bundle = Bundle::open(&config.model.bundle).map_err(|e| failed(&e))?;
+        if !config.model.confirm {
+            bundle.manifest.confirm = None;
+        }
         let retest = &config.retest;
         let thresholds =
             bundle.thresholds(retest.pooled_sensitivity, retest.individual_sensitivity).map_err(|e| failed(&e))?;
+        let confirm = bundle.confirm_thresholds(retest.confirm_sensitivity).map_err(|e| failed(&e))?;
         let runtime =
             Runtime::load(config.model.onnxruntime.as_deref(), config.model.threads).map_err(|e| failed(&e))?;
         let (network, provider) = network(config, &bundle, &runtime).map_err(|e| failed(&e))?;
@@ -49,12 +55,14 @@ impl Model {
             version = name.version,
             ?provider,
             onnxruntime = %runtime.library().display(),
+            confirm = confirm.is_some(),
             slots_bytes = network.bytes(),
             "model loaded"
         );
         Ok(Self {
             network: Box::new(network),
             thresholds,
+            confirm,
             input: bundle.manifest.input.clone(),
             labels: bundle.labels(),
             bundle: name,

@@ -29,6 +29,14 @@ pub fn png(level: u8) -> Vec<u8> {
     bytes
 }
 
+/// A PNG of two pixels: the suspicion of the network, and that of its confirm network.
+pub fn png_pair(first: u8, second: u8) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let image = GrayImage::from_fn(2, 1, |x, _| Luma([if x == 0 { first } else { second }]));
+    image.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
+    bytes
+}
+
 /// A reference that carries a clean or a positive image.
 pub fn reference(id: &str, positive: bool) -> Vec<u8> {
     serde_json::to_vec(&ReferenceMessage::inline(id, &png(if positive { 250 } else { 5 }))).unwrap()
@@ -46,6 +54,7 @@ pub fn model(network: impl Network + 'static) -> Model {
     Model {
         network: Box::new(network),
         thresholds: Thresholds::constant(0.5),
+        confirm: None,
         input: InputSpec {
             width: 1,
             height: 1,
@@ -60,6 +69,14 @@ pub fn model(network: impl Network + 'static) -> Model {
         provider: Provider::Cpu,
         fell_back: false,
     }
+}
+
+/// A model that reads an image's suspicion from its first pixel, and the confirm network's from its second.
+pub fn confirmed_model() -> Model {
+    let form = Form { confirm_macs: Some(1000), ..single_label_form(64, 10, 100) };
+    let mut model = model(ScriptedNetwork::new(form));
+    model.input.width = 2;
+    Model { confirm: Some(Thresholds::constant(0.5)), ..model }
 }
 
 /// A network of which the scores are the pixels.

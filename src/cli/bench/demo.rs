@@ -49,7 +49,7 @@ fn parts(run: &Run) -> Vec<(&'static str, f64)> {
     let thread = |name: &str| m.threads.get(name).copied().unwrap_or(0.0);
     let named = |prefix: &str| m.threads.iter().filter(|(n, _)| n.starts_with(prefix)).map(|(_, cpu)| cpu).sum::<f64>();
     let part = |name: &str| m.ingest.get(name).copied().unwrap_or(0.0);
-    let inline: f64 = m.stats.stages.iter().map(|s| s.cpu_seconds).sum();
+    let inline: f64 = m.stats.cpu_seconds();
     let (fetch, decode) = (part("fetch"), part("decode"));
     vec![
         ("network", inline + thread("onnxruntime")),

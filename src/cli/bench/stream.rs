@@ -87,6 +87,7 @@ fn null_model(slots: usize) -> Model {
     Model {
         network: Box::new(NullNetwork::new(single_label_form(slots, 1, 1))),
         thresholds: Thresholds::constant(0.5),
+        confirm: None,
         input: InputSpec {
             width: SIDE,
             height: SIDE,

@@ -1,0 +1,25 @@
+#!/usr/bin/env python3
+"""Writes confirm.onnx, a confirm network by docs/bundle.md for the input of models/fashion-bag: a picture's score is the sigmoid of its
+mean value, so that a test can say what it must be.
+
+    ./make.py
+
+Written for onnx 1.23; what it wrote is committed, so nobody needs to run it again.
+"""
+
+import pathlib
+
+from onnx import TensorProto, checker, helper, save
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 1, 28, 28])
+scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 1])
+nodes = [
+    helper.make_node("ReduceMean", ["images"], ["mean"], axes=[2, 3], keepdims=0),
+    helper.make_node("Sigmoid", ["mean"], ["scores"]),
+]
+graph = helper.make_graph(nodes, "confirm", [images], [scores])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+checker.check_model(model, full_check=True)
+save(model, HERE / "confirm.onnx")
