@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--json", action="store_true", help="JSON instead of a table; progress goes to standard error")
     listing.add_argument("--no-time", action="store_true", help="count multiply-adds only")
     listing.add_argument("--batch", type=int, default=16, help="images a timed run (default: %(default)s)")
-    listing.add_argument("--repeats", type=int, default=5, help="timed runs of each part; the fastest counts (default: %(default)s)")
+    listing.add_argument("--repeats", type=int, default=8, help="timed runs of each part; the fastest counts (default: %(default)s)")
     add_cutting(parser.add_argument_group("cut it there"))
 
 

@@ -13,14 +13,16 @@ from .points import Point
 from .stages import part
 
 
-def fastest(runner: Any, images: np.ndarray, repeats: int) -> float:
-    """Seconds of the fastest run; the first is a warm-up."""
-    times = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        runner.run(None, {"images": images})
-        times.append(time.perf_counter() - started)
-    return min(times[1:])
+def seconds(runner: Any, images: np.ndarray) -> float:
+    started = time.perf_counter()
+    runner.run(None, {"images": images})
+    return time.perf_counter() - started
+
+
+def fastest(runners: Sequence[Any], images: np.ndarray, repeats: int) -> list[float]:
+    """Seconds of each one's fastest run. They take turns, so that other work on the machine slows all of them alike."""
+    rounds = [[seconds(runner, images) for runner in runners] for _ in range(repeats + 1)]
+    return [min(times) for times in zip(*rounds[1:])]  # the first is a warm-up
 
 
 def shares(
@@ -29,11 +31,11 @@ def shares(
     """A share for each point, and the whole network's seconds an image."""
     images = np.random.default_rng(0).standard_normal((batch, *network.shapes[network.image][1:]), dtype=np.float32)
     whole = session(part(network, network.image, None), threads)
-    best = fastest(whole, images, repeats)
-    found = []
+    found, best = [], float("inf")
     for number, point in enumerate(points, start=1):
-        found.append(fastest(session(part(network, network.image, point.name), threads), images, repeats))
-        # Other work comes and goes: the whole is measured in between again and again, so that both saw quiet moments.
-        best = min(best, fastest(whole, images, 1))
+        before = session(part(network, network.image, point.name), threads)
+        taken, all_of_it = fastest([before, whole], images, repeats)
+        found.append(min(1.0, taken / all_of_it))
+        best = min(best, all_of_it)
         say(f"timed {number} of {len(points)}: {point.name}")
-    return [min(1.0, seconds / best) for seconds in found], best / batch
+    return found, best / batch
