@@ -260,7 +260,13 @@ fn check(session: &Session, i: usize, last: usize, before: &[usize], after: &[us
     if i > 0 || last == 0 {
         has(session.inputs(), "input", "members", TensorElementType::Int64, &[])?;
     }
-    has(session.outputs(), "output", if i == last { "scores" } else { "features" }, float, after)
+    let result = match i {
+        _ if i == last => "scores",
+        0 => "features",
+        // A graph's input and output can't have one name.
+        _ => "features_out",
+    };
+    has(session.outputs(), "output", result, float, after)
 }
 
 /// Whether a session's inputs and outputs are those of a confirm network.

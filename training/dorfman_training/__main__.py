@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
-from . import agreement, calibrate, check, config, data, export, manifest, report, train
+from . import agreement, calibrate, check, config, cut, data, export, manifest, report, train
 from .config import Config
+from .manifest import ConfirmFile
 
 
 def say(text: str) -> None:
@@ -22,31 +23,45 @@ def say(text: str) -> None:
 def main() -> None:
     arguments = parser().parse_args()
     torch.set_num_threads(arguments.threads)
-    arguments.run(arguments, config.load(arguments.config))
+    arguments.run(arguments)
 
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python3 -m dorfman_training", description=__doc__)
-    commands = top.add_subparsers(required=True)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
     for name, run, text in [
         ("train", run_train, "train the network; goes on from a checkpoint if there is one"),
         ("calibrate", run_calibrate, "score held-out groups at every arity"),
         ("export", run_export, "write the bundle"),
-        ("make-bundle", run_all, "train, calibrate and export"),
-        ("report", run_report, "print quality on the test images and time in ONNX Runtime"),
+        ("make-bundle", run_all, "train, calibrate and export, the networks it builds on first"),
+        ("report", run_report, "print what the network does with groups of the test images"),
+        ("images", run_images, "write a split's images as files, for `dorfman evaluate`"),
         ("make-agreement", run_agreement, "write the scores that the worker's tests hold themselves against"),
     ]:
         command = commands.add_parser(name, help=text, description=text)
-        command.set_defaults(run=run)
+        command.set_defaults(run=with_config(run))
         command.add_argument("config", type=Path, help="the bundle's TOML file")
-        command.add_argument("--work", type=Path, help="where checkpoints lie between commands (default: work/NAME beside configs/)")
+        command.add_argument("--data", type=Path, help="the folder of the data (default: data.folder of the configuration)")
+        command.add_argument("--work", type=Path, help="where checkpoints lie between commands (default: work/ beside configs/)")
         command.add_argument("--threads", type=int, default=2, help="threads to compute with (default: %(default)s)")
-        if name in ("export", "make-bundle", "report"):
-            command.add_argument("--bundle", type=Path, help="the bundle's folder (default: models/NAME beside training/)")
+        if name in ("export", "make-bundle"):
+            command.add_argument("--bundle", type=Path, help="the bundle's folder (default: models/NAME beside training/ if it ships, bundle/ in the work folder if not)")
+        if name == "images":
+            command.add_argument("--split", choices=data.SPLITS, default="test")
+            command.add_argument("--out", type=Path, required=True, help="the folder to write: CLASS/NAME, and list.csv")
         if name == "make-agreement":
             command.add_argument("--photos", type=Path, help="folder or .zip of clothing-dataset-small's test images; without it, the photos in the fixture's folder stay")
             command.add_argument("--folder", type=Path, help="the fixture's folder (default: tests/data/agreement beside training/)")
+    cutter = commands.add_parser("cut", help="cut your own ONNX classifier into a bundle", description=cut.__doc__)
+    cut.add_arguments(cutter)
+    cutter.set_defaults(run=cut.run)
+    if not any(action.dest == "threads" for action in cutter._actions):
+        cutter.add_argument("--threads", type=int, default=2, help="threads to compute with (default: %(default)s)")
     return top
+
+
+def with_config(run):  # type: ignore[no-untyped-def]
+    return lambda arguments: run(arguments, config.load(arguments.config))
 
 
 def root(arguments: argparse.Namespace) -> Path:
@@ -55,67 +70,113 @@ def root(arguments: argparse.Namespace) -> Path:
 
 
 def work(arguments: argparse.Namespace, settings: Config) -> Path:
-    return arguments.work or root(arguments) / "training" / "work" / settings.bundle.name
+    return (arguments.work or root(arguments) / "training" / "work") / settings.bundle.name
 
 
 def bundle(arguments: argparse.Namespace, settings: Config) -> Path:
-    return arguments.bundle or root(arguments) / "models" / settings.bundle.name
+    shipped = root(arguments) / "models" / settings.bundle.name
+    return arguments.bundle or (shipped if settings.bundle.ships else work(arguments, settings) / "bundle")
+
+
+def other(arguments: argparse.Namespace, name: str) -> Config:
+    """A configuration beside this one."""
+    return config.load(arguments.config.parent / name)
+
+
+def network(arguments: argparse.Namespace, settings: Config) -> train.StagedNet:
+    return train.trained(settings, work(arguments, settings) / "checkpoint.pt")
 
 
 def run_train(arguments: argparse.Namespace, settings: Config) -> None:
     started = time.monotonic()
-    splits = data.load(settings.data)
-    say(f"{len(splits.train.images)} training images, {int(splits.train.positive.sum())} of them positive")
-    train.Trainer(settings, splits.train, say).run(work(arguments, settings) / "checkpoint.pt")
+    start = None
+    if settings.network.init:
+        start = train.weights(network(arguments, other(arguments, settings.network.init)))
+    split = data.load(settings, "train", arguments.data)
+    say(f"{settings.bundle.name}: {len(split.positive)} training images, {int(split.positive.sum())} of them positive")
+    train.Trainer(settings, split, say, start).run(work(arguments, settings) / "checkpoint.pt")
     say(f"trained in {time.monotonic() - started:.0f} s")
 
 
 def run_calibrate(arguments: argparse.Namespace, settings: Config) -> None:
-    model = train.trained(settings, work(arguments, settings) / "checkpoint.pt")
-    entries = calibrate.calibrate(model, data.load(settings.data).calibration, settings, say)
-    rows = [dataclasses.asdict(entry) for entry in entries]
-    (work(arguments, settings) / "calibration.json").write_text(json.dumps(rows))
+    model = network(arguments, settings)
+    entries = calibrate.calibrate(model, data.load(settings, "calibration", arguments.data), settings, say)
+    path = work(arguments, settings) / "calibration.json"
+    path.write_text(json.dumps([dataclasses.asdict(entry) for entry in entries]))
 
 
-def run_export(arguments: argparse.Namespace, settings: Config) -> None:
-    model = train.trained(settings, work(arguments, settings) / "checkpoint.pt")
+def calibration(arguments: argparse.Namespace, settings: Config) -> list[calibrate.Entry]:
     saved = work(arguments, settings) / "calibration.json"
     if not saved.exists():
         raise SystemExit(f"there is no {saved}: run `calibrate` first")
-    entries = manifest.entries_from(json.loads(saved.read_text()))
+    return manifest.entries_from(json.loads(saved.read_text()))
+
+
+def run_export(arguments: argparse.Namespace, settings: Config) -> None:
+    model, entries = network(arguments, settings), calibration(arguments, settings)
     folder = bundle(arguments, settings)
-    shape = (settings.network.input_channels, settings.input.height, settings.input.width)
-    stages = export.write_stages(model, shape, folder)
+    stages = export.write_stages(model, image_shape(settings), folder)
+    confirm = write_confirm(arguments, settings, folder)
     command = f"PYTHONPATH=training python3 -m dorfman_training make-bundle training/configs/{arguments.config.name}"
-    manifest.write(folder / "bundle.json", manifest.manifest(settings, stages, entries, command))
+    manifest.write(folder / "bundle.json", manifest.manifest(settings, stages, entries, confirm, command))
     size = sum((folder / stage.file).stat().st_size for stage in stages)
     say(f"wrote {folder}: {size / 1e6:.1f} MB of networks, {sum(stage.macs for stage in stages) / 1e6:.1f} M multiply-adds an individual test")
     if not check.has_runtime():
         say("NOT checked against ONNX Runtime: this Python has no onnxruntime")
         return
-    images = data.normalise(data.load(settings.data).calibration.images[:256], settings.input)
+    split = data.load(settings, "calibration", arguments.data)
+    images = data.normalise(split.images[:64], settings.input)
     worst = check.largest_difference(model, folder, images, settings.calibration.arities)
     say(f"largest difference between PyTorch's and ONNX Runtime's scores: {worst:.1e}")
     if worst > check.TOLERANCE:
         raise SystemExit("that is too much")
 
 
+def write_confirm(arguments: argparse.Namespace, settings: Config, folder: Path) -> ConfirmFile | None:
+    if not settings.bundle.confirm:
+        return None
+    last_word = other(arguments, settings.bundle.confirm)
+    file = export.write_confirm(network(arguments, last_word), image_shape(last_word), folder)
+    return ConfirmFile(file, calibration(arguments, last_word))
+
+
+def image_shape(settings: Config) -> tuple[int, int, int]:
+    return (1 if settings.input.channels == "grey" else 3, settings.input.height, settings.input.width)
+
+
 def run_all(arguments: argparse.Namespace, settings: Config) -> None:
-    for step in (run_train, run_calibrate, run_export):
-        step(arguments, settings)
+    for name in (settings.network.init, settings.bundle.confirm):
+        if name:
+            make_ready(arguments, other(arguments, name))
+    make_ready(arguments, settings)
+    if settings.design.cuts:
+        run_export(arguments, settings)
+
+
+def make_ready(arguments: argparse.Namespace, settings: Config) -> None:
+    """Trains and calibrates what is not yet."""
+    if settings.network.init:
+        make_ready(arguments, other(arguments, settings.network.init))
+    run_train(arguments, settings)
+    if not (work(arguments, settings) / "calibration.json").exists():
+        run_calibrate(arguments, settings)
 
 
 def run_report(arguments: argparse.Namespace, settings: Config) -> None:
-    folder = bundle(arguments, settings)
-    report.report(folder, data.load(settings.data).test, settings, arguments.threads, say)
+    entries = calibration(arguments, settings)
+    report.report(network(arguments, settings), entries, data.load(settings, "test", arguments.data), settings, say)
+
+
+def run_images(arguments: argparse.Namespace, settings: Config) -> None:
+    count = data.write_images(settings, arguments.split, arguments.out, arguments.data)
+    say(f"wrote {count} images to {arguments.out}")
 
 
 def run_agreement(arguments: argparse.Namespace, settings: Config) -> None:
-    model = train.trained(settings, work(arguments, settings) / "checkpoint.pt")
     folder = arguments.folder or root(arguments) / "tests" / "data" / "agreement"
     if arguments.photos:
         agreement.copy_photos(arguments.photos, folder)
-    agreement.write(model, settings, folder)
+    agreement.write(network(arguments, settings), settings, folder)
     say(f"wrote {folder}")
 
 

@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from . import data, preprocess
+from . import data, groups, preprocess
 from .config import Config
 from .fold import folded
-from .model import FeatureMergeNet
+from .model import StagedNet
 
 POSITIVES, NEGATIVES = 4, 8  # of the test images, the first ones
 PHOTOS = (  # kind/file, as in the test folder of clothing-dataset-small
@@ -36,7 +36,7 @@ PHOTOS = (  # kind/file, as in the test folder of clothing-dataset-small
 PIXELS = ((0, 0), (7, 20), (14, 14), (20, 7), (27, 27))
 
 
-def write(model: FeatureMergeNet, config: Config, folder: Path) -> None:
+def write(model: StagedNet, config: Config, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     names = write_pngs(config, folder)
     photos = sorted(path.name for path in folder.glob("*.jpg"))
@@ -65,7 +65,7 @@ def copy_photos(source: Path, folder: Path) -> None:
 
 
 def write_pngs(config: Config, folder: Path) -> list[str]:
-    test = data.load(config.data).test
+    test = data.load(config, "test")
     rows = torch.cat([test.rows(True)[:POSITIVES], test.rows(False)[:NEGATIVES]]).tolist()
     names = []
     for row in rows:
@@ -86,8 +86,9 @@ def summary(image: Tensor) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def score(model: FeatureMergeNet, inputs: Tensor, rows: list[int]) -> float:
-    return float(torch.sigmoid(model(inputs, torch.tensor([rows])))[0, 0])
+def score(model: StagedNet, inputs: Tensor, rows: list[int]) -> float:
+    levels = groups.levels(torch.tensor([rows]), torch.tensor([len(rows)]), model.fans)
+    return float(torch.sigmoid(model(inputs, levels))[0, 0])
 
 
 def group_rows(names: list[str], photos: list[str]) -> list[list[int]]:

@@ -13,7 +13,9 @@ from torch import Tensor
 from . import data, groups
 from .config import CalibrationConfig, Config
 from .data import Split
-from .model import FeatureMergeNet, merge
+from .model import StagedNet
+
+CHUNK = 128  # images or tests a pass
 
 
 @dataclass(frozen=True)
@@ -45,21 +47,24 @@ class Scores(Protocol):
 class Scorer:
     """Scores groups in PyTorch. Each image passes stage 0 once, as in the worker."""
 
-    def __init__(self, model: FeatureMergeNet, images: Tensor, config: Config) -> None:
+    def __init__(self, model: StagedNet, images: Tensor, config: Config) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.to(self.device).eval()
         with torch.no_grad():
             self.features = torch.cat(
-                [self.model.stage0(data.normalise(part, config.input).to(self.device)) for part in images.split(500)]
+                [self.model.stages[0](data.normalise(part, config.input).to(self.device)) for part in images.split(CHUNK)]
             )
 
     @torch.no_grad()
     def scores(self, members: Tensor) -> np.ndarray:
-        parts = [
-            torch.sigmoid(self.model.last(merge(self.features, part.to(self.device)))).squeeze(1).cpu()
-            for part in members.split(250)
-        ]
-        return torch.cat(parts).numpy()
+        return torch.cat([self.logits(part).sigmoid().squeeze(1).cpu() for part in members.split(CHUNK)]).numpy()
+
+    def logits(self, members: Tensor) -> Tensor:
+        if not self.model.cuts:
+            return self.features[members[:, 0].to(self.device)]
+        sizes = torch.full((len(members),), members.shape[1])
+        levels = groups.levels(members, sizes, self.model.fans)
+        return self.model.tests(self.features, [level.to(self.device) for level in levels])
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ def entry(label: str, arity: int, scores: Sample, settings: CalibrationConfig) -
     )
 
 
-def calibrate(model: FeatureMergeNet, split: Split, config: Config, say: Callable[[str], None]) -> list[Entry]:
+def calibrate(model: StagedNet, split: Split, config: Config, say: Callable[[str], None]) -> list[Entry]:
     scorer = Scorer(model, split.images, config)
     entries = []
     for arity in config.calibration.arities:

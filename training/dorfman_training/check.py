@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -10,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .model import FeatureMergeNet
+from . import groups
+from .model import StagedNet
 
 TOLERANCE = 1e-4
 
@@ -34,18 +36,24 @@ class Staged:
     """The bundle as the worker runs it: features first, then tests of any members."""
 
     def __init__(self, folder: Path, threads: int = 2) -> None:
-        self.first = session(folder / "stage0.onnx", threads)
-        self.last = session(folder / "stage1.onnx", threads)
+        self.manifest = json.loads((folder / "bundle.json").read_text()) if (folder / "bundle.json").exists() else {}
+        self.sessions = [session(path, threads) for path in sorted(folder.glob("stage*.onnx"))]
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        return self.first.run(["features"], {"images": images})[0]
+        """Of the first stage; the images themselves where that one merges pixels."""
+        if len(self.sessions) == 1:
+            return images
+        return self.sessions[0].run(None, {"images": images})[0]
 
-    def scores(self, features: np.ndarray, members: np.ndarray) -> np.ndarray:
-        return self.last.run(["scores"], {"features": features, "members": members})[0]
+    def scores(self, features: np.ndarray, levels: Sequence[np.ndarray]) -> np.ndarray:
+        stages = self.sessions[-len(levels) :]
+        for stage, members in zip(stages, levels):
+            features = stage.run(None, {stage.get_inputs()[0].name: features, "members": members})[0]
+        return features
 
 
-def largest_difference(model: FeatureMergeNet, folder: Path, images: Tensor, sizes: Sequence[int], seed: int = 0) -> float:
-    """The largest difference of a score, over groups of every size and the same groups padded by repeats.
+def largest_difference(model: StagedNet, folder: Path, images: Tensor, sizes: Sequence[int], seed: int = 0) -> float:
+    """The largest difference of a score, over groups of every size and, where the merge is a maximum, the same groups padded by repeats.
 
     Raises if a row that repeats members scores otherwise than the row without.
     """
@@ -55,12 +63,16 @@ def largest_difference(model: FeatureMergeNet, folder: Path, images: Tensor, siz
     worst = 0.0
     for size in sizes:
         members = torch.stack([torch.randperm(len(images), generator=generator)[:size] for _ in range(8)])
+        levels = groups.levels(members, torch.full((len(members),), size), model.fans)
         with torch.no_grad():
-            wanted = torch.sigmoid(model.eval()(images, members)).numpy()
-        found = staged.scores(features, members.numpy())
+            wanted = torch.sigmoid(model.eval()(images, levels)).numpy()
+        arrays = [level.numpy() for level in levels]
+        found = staged.scores(features, arrays)
         worst = max(worst, float(np.abs(found - wanted).max()))
-        padded = members[:, torch.arange(max(sizes) + 1) % size]
-        again = staged.scores(features, padded.numpy())
-        if not np.allclose(again, found, rtol=0, atol=1e-6):
+        if model.pixels:
+            continue
+        nodes = arrays[-1].shape[1]
+        arrays[-1] = arrays[-1][:, np.arange(max(sizes) + 1) % nodes]
+        if not np.allclose(staged.scores(features, arrays), found, rtol=0, atol=1e-6):
             raise AssertionError(f"groups of {size} score otherwise when padded by repeats")
     return worst

@@ -16,23 +16,26 @@ class BundleConfig:
     description: str
     licence: str
     label: str
+    ships: bool = True  # in models/, committed; otherwise it is written to the work folder, which git ignores
+    confirm: str = ""  # the configuration, beside this one, of the network that has the last word
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    folder: str  # the four files of Fashion-MNIST, gzipped
+    kind: str  # idx: Fashion-MNIST's files; zip: SPLIT.zip of CLASS/NAME; csv: index.csv and SPLIT.tar
+    folder: str  # where they are; --data names another place
     data: str
     data_licence: str
-    positive_class: int
-    calibration_images: int  # held out of the training images, by class
-    split_seed: int
+    positive: tuple[str, ...]  # classes
+    calibration_images: int = 0  # idx only: held out of the training images, by class
+    split_seed: int = 0
 
 
 @dataclass(frozen=True)
 class InputConfig:
     width: int
     height: int
-    channels: str
+    channels: str  # grey or rgb
     filter: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -47,12 +50,24 @@ class StemLayer:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    stem: tuple[StemLayer, ...]
-    tail_channels: int
-    tail_blocks: int
-    dropout: float
-    input_channels: int = 1
-    labels: int = 1
+    kind: str  # small or lite0
+    stem: tuple[StemLayer, ...] = ()  # small: its first layers; lite0: in place of its first blocks, if given
+    tail_channels: int = 0  # small only
+    tail_blocks: int = 0  # small only
+    dropout: float = 0.0
+    frozen_until: str = ""  # the last part whose weights stay as they were pretrained; its features are computed once
+    init: str = ""  # another configuration, beside this one, whose trained weights this one starts from
+
+
+@dataclass(frozen=True)
+class Cut:
+    after: str  # the part after which features are merged; "images" merges pixels
+    fan_in: int = 0  # how many rows a row merges; 0 for the last cut, which merges all that is left
+
+
+@dataclass(frozen=True)
+class DesignConfig:
+    cuts: tuple[Cut, ...]  # none: a network that tests single images only
 
 
 @dataclass(frozen=True)
@@ -71,9 +86,15 @@ class TrainConfig:
     size_weights: tuple[float, ...]  # ... and how often each
     positive_share: float  # of the groups
     several_share: float  # of the positive groups, those with two or three positives
-    label_smoothing: float
     progress_every: int
     checkpoint_every: int
+    hard_share: float = 0.0  # of the images of a step, those drawn by how much they still teach
+    zoom: float = 1.0  # the smallest side of a crop, as a share of the image's
+    colour: float = 0.0  # how far brightness and contrast are moved
+    variants: int = 0  # frozen networks: how many augmented copies of an image have their features kept
+    distil: float = 0.0  # weight of the loss that holds a replaced first stage to the features of the pretrained one
+    distil_steps: int = 0  # steps of that loss alone, before the others
+    precision: str = "fp32"  # or bf16, where the processor has it
 
 
 @dataclass(frozen=True)
@@ -92,6 +113,7 @@ class Config:
     data: DataConfig
     input: InputConfig
     network: NetworkConfig
+    design: DesignConfig
     train: TrainConfig
     calibration: CalibrationConfig
 
@@ -108,18 +130,35 @@ def build(kind: type, table: Mapping[str, Any], where: str) -> Any:
 
 
 def parse(table: Mapping[str, Any]) -> Config:
-    table = dict(table)
+    table = {name: dict(section) for name, section in table.items()}
     sections = {field.name: field.type for field in dataclasses.fields(Config)}
     kinds = {name: globals()[str(kind)] for name, kind in sections.items()}
     if set(table) != set(kinds):
         raise ValueError(f"sections must be {sorted(kinds)}, not {sorted(table)}")
-    network = dict(table["network"])
-    network["stem"] = [build(StemLayer, layer, "network.stem") for layer in network.get("stem", [])]
-    table["network"] = network
+    nested(table["network"], "stem", StemLayer, "network.stem")
+    nested(table["design"], "cuts", Cut, "design.cuts")
     config = Config(**{name: build(kind, table[name], name) for name, kind in kinds.items()})
-    if len(config.train.sizes) != len(config.train.size_weights):
-        raise ValueError("train.sizes and train.size_weights differ in length")
+    check(config)
     return config
+
+
+def nested(section: dict[str, Any], key: str, kind: type, where: str) -> None:
+    if key in section:
+        section[key] = [build(kind, entry, where) for entry in section[key]]
+
+
+def check(config: Config) -> None:
+    train, cuts = config.train, config.design.cuts
+    if len(train.sizes) != len(train.size_weights):
+        raise ValueError("train.sizes and train.size_weights differ in length")
+    if any(cut.fan_in < 2 for cut in cuts[:-1]) or any(cut.fan_in for cut in cuts[-1:]):
+        raise ValueError("design.cuts: every cut but the last has a fan_in of 2 or more, the last has none")
+    if not cuts and max(train.sizes) > 1:
+        raise ValueError("train.sizes: a network without cuts tests single images only")
+    if train.precision not in ("fp32", "bf16"):
+        raise ValueError(f"train.precision must be fp32 or bf16, not {train.precision}")
+    if bool(config.network.frozen_until) != bool(train.variants):
+        raise ValueError("network.frozen_until and train.variants go together")
 
 
 def load(path: Path) -> Config:

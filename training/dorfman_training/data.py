@@ -1,34 +1,110 @@
-"""Reads Fashion-MNIST and splits it: training, calibration (held out of the training images) and test (reporting only)."""
+"""Labelled images in three splits: training, calibration (held out: thresholds) and test (reporting only)."""
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
+import tarfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Iterator
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from .config import DataConfig, InputConfig
+from . import preprocess
+from .config import Config, DataConfig, InputConfig
+
+SPLITS = ("train", "calibration", "test")
+FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images as they are in the file, uint8 [N,H,W], and which of them are positive."""
+    """Images, uint8 [N,H,W] or [N,3,H,W], which of them are positive, and what each is."""
 
     images: Tensor
     positive: Tensor
+    classes: tuple[str, ...]
 
     def rows(self, positive: bool) -> Tensor:
         return torch.nonzero(self.positive == positive).squeeze(1)
 
 
 @dataclass(frozen=True)
-class Splits:
-    train: Split
-    calibration: Split
-    test: Split
+class File:
+    """An image as it lies in its source."""
+
+    name: str
+    kind: str  # its class
+    origin: str  # where the photo came from, if the source says
+    content: bytes
+
+
+def load(config: Config, name: str, folder: Path | None = None) -> Split:
+    """One split, at the size of the network's input."""
+    data = config.data
+    place = folder or Path(data.folder)
+    if data.kind == "idx":
+        images, kinds = fashion(place, data, name)
+    else:
+        images, kinds = photos(files(place, data, name), config.input)
+    unknown = sorted(set(data.positive) - set(kinds))
+    if unknown:
+        raise SystemExit(f"data.positive: {place} has no class {unknown}; it has {sorted(set(kinds))}")
+    return Split(images, torch.tensor([kind in data.positive for kind in kinds]), tuple(kinds))
+
+
+def photos(source: Iterator[File], image: InputConfig) -> tuple[Tensor, list[str]]:
+    images, kinds = [], []
+    for file in source:
+        with Image.open(io.BytesIO(file.content)) as photo:
+            images.append(preprocess.pixels(photo, image))
+        kinds.append(file.kind)
+    return torch.from_numpy(np.stack(images)), kinds
+
+
+def files(folder: Path, data: DataConfig, name: str) -> Iterator[File]:
+    """The images of a split, unchanged."""
+    if data.kind == "zip":
+        return zipped(folder / f"{name}.zip")
+    if data.kind == "csv":
+        return listed(folder, name)
+    raise SystemExit(f"data.kind must be idx, zip or csv, not {data.kind}")
+
+
+def zipped(path: Path) -> Iterator[File]:
+    """CLASS/NAME entries."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in sorted(archive.namelist()):
+            kind, _, name = entry.partition("/")
+            if name and not name.endswith("/"):
+                yield File(name, kind, "", archive.read(entry))
+
+
+def listed(folder: Path, name: str) -> Iterator[File]:
+    """The rows of index.csv (path, class, split, source) of a split, whose files lie in SPLIT.tar."""
+    with open(folder / "index.csv", newline="") as table:
+        rows = {row["path"]: row for row in csv.DictReader(table) if row["split"] == name}
+    with tarfile.open(folder / f"{name}.tar") as archive:
+        for entry in archive:
+            row = rows.get(entry.name)
+            content = archive.extractfile(entry) if row else None
+            if row and content:
+                yield File(Path(entry.name).name, row["class"], row.get("source", ""), content.read())
+
+
+def fashion(folder: Path, config: DataConfig, name: str) -> tuple[Tensor, list[str]]:
+    images, labels = read_pair(folder, "t10k" if name == "test" else "train")
+    if name != "test":
+        held_out = hold_out(labels, config.calibration_images, config.split_seed)
+        chosen = held_out if name == "calibration" else ~held_out
+        images, labels = images[chosen], labels[chosen]
+    return torch.from_numpy(images.copy()), [FASHION[label] for label in labels]
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -41,24 +117,8 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
-def load(config: DataConfig) -> Splits:
-    folder = Path(config.folder)
-    images, classes = read_pair(folder, "train")
-    held_out = hold_out(classes, config.calibration_images, config.split_seed)
-    test_images, test_classes = read_pair(folder, "t10k")
-    return Splits(
-        train=split(images[~held_out], classes[~held_out], config.positive_class),
-        calibration=split(images[held_out], classes[held_out], config.positive_class),
-        test=split(test_images, test_classes, config.positive_class),
-    )
-
-
 def read_pair(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     return read_idx(folder / f"{name}-images-idx3-ubyte.gz"), read_idx(folder / f"{name}-labels-idx1-ubyte.gz")
-
-
-def split(images: np.ndarray, classes: np.ndarray, positive_class: int) -> Split:
-    return Split(torch.from_numpy(images.copy()), torch.from_numpy(classes == positive_class))
 
 
 def hold_out(classes: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -72,17 +132,33 @@ def hold_out(classes: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def normalise(images: Tensor, config: InputConfig) -> Tensor:
-    """uint8 [N,H,W] to float [N,1,H,W]."""
-    return ((images.float() - config.mean[0]) / config.std[0]).unsqueeze(1)
+    """uint8 or float [N,H,W] or [N,C,H,W], in 0..255, to float [N,C,H,W] as the network wants it."""
+    if images.ndim == 3:
+        images = images.unsqueeze(1)
+    shape = (1, -1, 1, 1)
+    mean = torch.tensor(config.mean, device=images.device).reshape(shape)
+    std = torch.tensor(config.std, device=images.device).reshape(shape)
+    return (images.float() - mean) / std
 
 
-def augment(images: Tensor, shift: int, generator: torch.Generator) -> Tensor:
-    """Moves each image by up to `shift` pixels (what comes in is black, as the background is) and mirrors half of them."""
-    count, height, width = images.shape
-    padded = torch.nn.functional.pad(images, (shift, shift, shift, shift))
-    offsets = torch.randint(0, 2 * shift + 1, (2, count, 1), generator=generator)
-    rows = torch.arange(height) + offsets[0]
-    columns = torch.arange(width) + offsets[1]
-    mirror = torch.rand(count, 1, generator=generator) < 0.5
-    columns = torch.where(mirror, columns.flip(1), columns)
-    return padded[torch.arange(count).reshape(-1, 1, 1), rows.unsqueeze(2), columns.unsqueeze(1)]
+def write_images(config: Config, name: str, out: Path, folder: Path | None = None) -> int:
+    """Writes a split as files, OUT/CLASS/NAME, with a list.csv (path, class, source): what `dorfman evaluate` reads."""
+    place = folder or Path(config.data.folder)
+    source = fashion_files(place, config.data, name) if config.data.kind == "idx" else files(place, config.data, name)
+    rows = []
+    for file in source:
+        target = out / file.kind / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.content)
+        rows.append((f"{file.kind}/{file.name}", file.kind, file.origin))
+    with open(out / "list.csv", "w", newline="") as table:
+        csv.writer(table).writerows([("path", "class", "source"), *rows])
+    return len(rows)
+
+
+def fashion_files(folder: Path, config: DataConfig, name: str) -> Iterator[File]:
+    images, kinds = fashion(folder, config, name)
+    for index, (image, kind) in enumerate(zip(images.numpy(), kinds)):
+        content = io.BytesIO()
+        Image.fromarray(image).save(content, "PNG")
+        yield File(f"{index:05}.png", kind, "", content.getvalue())

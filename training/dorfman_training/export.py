@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from . import macs
 from .fold import folded
-from .model import FeatureMergeNet, LastStage
+from .model import StagedNet
 
 OPSET = 17
 
@@ -23,37 +23,74 @@ class StageFile:
     sha256: str
     macs: int
     features: tuple[int, ...] | None
+    fan_in: int | None = None
 
 
-class LastStageGraph(nn.Module):
-    """What the last file holds: gather, merge, layers and sigmoid."""
+class MergingGraph(nn.Module):
+    """What a file but the first holds: gather, merge and layers; the last one a sigmoid too."""
 
-    def __init__(self, last: LastStage) -> None:
+    def __init__(self, layers: nn.Module, mean: bool, last: bool) -> None:
         super().__init__()
-        self.last = last
+        self.layers, self.mean, self.last = layers, mean, last
 
     def forward(self, features: Tensor, members: Tensor) -> Tensor:
-        # Written so that it becomes one Gather and one ReduceMax.
-        return torch.sigmoid(self.last(features[members].amax(dim=1)))
+        # Written so that it becomes one Gather and one ReduceMax or ReduceMean.
+        picked = features[members]
+        out = self.layers(picked.mean(dim=1) if self.mean else picked.amax(dim=1))
+        return torch.sigmoid(out) if self.last else out
 
 
-def write_stages(model: FeatureMergeNet, image_shape: tuple[int, int, int], folder: Path) -> list[StageFile]:
+class AloneGraph(nn.Module):
+    """A network that sees single images only, and its sigmoid."""
+
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.sigmoid(self.layers(images))
+
+
+def write_stages(model: StagedNet, image_shape: tuple[int, int, int], folder: Path) -> list[StageFile]:
+    """The pixel design has one file, which merges; any other a file a stage."""
     model = folded(model).cpu()
     folder.mkdir(parents=True, exist_ok=True)
     # Two rows, as the exporter may take a size of one for a constant.
-    images = torch.zeros(2, *image_shape)
-    with torch.no_grad():
-        features = model.stage0(images)
+    features, files = torch.zeros(2, *image_shape), []
+    first, *stages = model.stages  # of pixels: the first has no layers
+    if not model.pixels:
+        write(first, (features,), folder / "stage0.onnx", ["images"], ["features"], {"images": {0: "N"}, "features": {0: "N"}})
+        files.append(stage_file(folder / "stage0.onnx", first, features, last=False))
+        features = passed(first, features)
     members = torch.tensor([[0, 1, 1], [1, 1, 0]])
+    for index, stage in enumerate(stages):
+        path, last = folder / f"stage{len(files)}.onnx", index == len(stages) - 1
+        result = "scores" if last else "features_out"
+        graph = MergingGraph(stage, model.pixels, last).eval()
+        rows = "images" if model.pixels else "features"
+        axes = {rows: {0: "R"}, "members": {0: "T", 1: "m"}, result: {0: "T"}}
+        write(graph, (features, members), path, [rows, "members"], [result], axes)
+        fan_in = model.fans[index] if not last else None
+        files.append(stage_file(path, stage, features, last, fan_in))
+        features = passed(stage, features)
+    return files
 
-    write(model.stage0, (images,), folder / "stage0.onnx", ["images"], ["features"],
-          {"images": {0: "N"}, "features": {0: "N"}})
-    write(LastStageGraph(model.last).eval(), (features, members), folder / "stage1.onnx", ["features", "members"], ["scores"],
-          {"features": {0: "R"}, "members": {0: "T", 1: "m"}, "scores": {0: "T"}})
-    return [
-        StageFile("stage0.onnx", sha256(folder / "stage0.onnx"), macs.count(model.stage0, images[:1]), tuple(features.shape[1:])),
-        StageFile("stage1.onnx", sha256(folder / "stage1.onnx"), macs.count(model.last, features[:1]), None),
-    ]
+
+def passed(stage: nn.Module, rows: Tensor) -> Tensor:
+    with torch.no_grad():
+        return stage(rows)
+
+
+def stage_file(path: Path, stage: nn.Module, rows: Tensor, last: bool, fan_in: int | None = None) -> StageFile:
+    features = None if last else tuple(passed(stage, rows).shape[1:])
+    return StageFile(path.name, sha256(path), macs.count(stage, rows[:1]), features, fan_in)
+
+
+def write_confirm(model: StagedNet, image_shape: tuple[int, int, int], folder: Path) -> StageFile:
+    graph, images = folded(model).cpu().stages[0], torch.zeros(2, *image_shape)
+    path = folder / "confirm.onnx"
+    write(AloneGraph(graph).eval(), (images,), path, ["images"], ["scores"], {"images": {0: "N"}, "scores": {0: "N"}})
+    return stage_file(path, graph, images, last=True)
 
 
 def write(

@@ -5,19 +5,31 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Sequence
 
 from .calibrate import Entry, OperatingPoint
 from .config import Config
 from .export import StageFile
+from .model import IMAGES
 
 FORMAT = 1
 
 
-def manifest(config: Config, stages: Sequence[StageFile], calibration: Sequence[Entry], command: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ConfirmFile:
+    """The network that has the last word, and its calibration."""
+
+    file: StageFile
+    calibration: Sequence[Entry]
+
+
+def manifest(
+    config: Config, stages: Sequence[StageFile], calibration: Sequence[Entry], confirm: ConfirmFile | None, command: str
+) -> dict[str, Any]:
     bundle, data, image = config.bundle, config.data, config.input
-    return {
+    table = {
         "format": FORMAT,
         "name": bundle.name,
         "version": bundle.version,
@@ -34,16 +46,22 @@ def manifest(config: Config, stages: Sequence[StageFile], calibration: Sequence[
             "mean": list(image.mean),
             "std": list(image.std),
         },
-        "merge": "max",
+        "merge": "mean" if config.design.cuts[0].after == IMAGES else "max",
         "stages": [stage_table(stage) for stage in stages],
         "calibration": [dataclasses.asdict(entry) for entry in calibration],
     }
+    if confirm is not None:
+        entries = [dataclasses.asdict(entry) for entry in confirm.calibration]
+        table["confirm"] = {**stage_table(confirm.file), "calibration": entries}
+    return table
 
 
 def stage_table(stage: StageFile) -> dict[str, Any]:
     table: dict[str, Any] = {"file": stage.file, "sha256": stage.sha256, "macs": stage.macs}
     if stage.features is not None:
         table["features"] = list(stage.features)
+    if stage.fan_in is not None:
+        table["fan_in"] = stage.fan_in
     return table
 
 

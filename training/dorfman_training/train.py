@@ -11,10 +11,14 @@ from typing import Any, Callable
 import torch
 from torch import Tensor, nn
 
-from . import data, groups
+from . import groups
 from .config import Config, TrainConfig
 from .data import Split
-from .model import FeatureMergeNet
+from .deal import Deal
+from .distil import Teacher
+from .groups import Groups
+from .model import StagedNet, build
+from .source import Feed, half
 
 
 def device() -> torch.device:
@@ -47,46 +51,32 @@ class Average:
                 mine.copy_(theirs)
 
 
-class Deal:
-    """Deals rows so that each is seen once before any is seen again."""
-
-    def __init__(self, rows: Tensor, generator: torch.Generator) -> None:
-        self.rows, self.generator = rows, generator
-        self.left = rows[:0]
-
-    def next(self, count: int) -> Tensor:
-        while len(self.left) < count:
-            self.left = torch.cat([self.left, self.rows[torch.randperm(len(self.rows), generator=self.generator)]])
-        dealt, self.left = self.left[:count], self.left[count:]
-        return dealt
-
-
 class Trainer:
-    def __init__(self, config: Config, split: Split, say: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, split: Split, say: Callable[[str], None], start: dict[str, Tensor] | None = None) -> None:
+        """`start` has the weights of another network of the same parts, by `weights`."""
         self.config, self.split, self.say = config, split, say
         settings = config.train
         torch.manual_seed(settings.seed)
         self.device = device()
-        self.model = FeatureMergeNet(config.network).to(self.device).to(memory_format=torch.channels_last)
-        self.average = Average(self.model, settings.ema_decay)
-        # Norms and biases are left out of the decay: pulling them to nought only slows training.
-        weights = [p for p in self.model.parameters() if p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=settings.learning_rate,
-        )
+        self.model = build(config.network, config.design, config.input).to(self.device).to(memory_format=torch.channels_last)
+        if start is not None:
+            load_weights(self.model, start)
         self.generator = torch.Generator().manual_seed(settings.seed)
-        self.positives = Deal(split.rows(True), self.generator)
-        self.negatives = Deal(split.rows(False), self.generator)
+        self.positives = Deal(split.rows(True), settings.hard_share, self.generator)
+        self.negatives = Deal(split.rows(False), settings.hard_share, self.generator)
+        self.feed = Feed(self.model, split, config, self.device, say)
+        self.teacher = Teacher(config, self.device) if settings.distil else None
+        self.average = Average(self.model, settings.ema_decay)
+        self.optimizer = optimizer(self.model, settings)
         self.step = 0
 
-    def run(self, checkpoint: Path) -> FeatureMergeNet:
+    def run(self, checkpoint: Path) -> StagedNet:
         settings = self.config.train
         if checkpoint.exists():
             self.restore(torch.load(checkpoint, map_location=self.device))
             self.say(f"going on from step {self.step}")
         self.model.train()
+        self.feed.prefix.eval()
         started, first, losses = time.monotonic(), self.step, []
         while self.step < settings.steps:
             losses.append(self.one_step())
@@ -105,38 +95,64 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(settings, self.step)
         rows = torch.cat([self.positives.next(settings.positives), self.negatives.next(settings.images - settings.positives)])
-        images = data.augment(self.split.images[rows], settings.shift, self.generator)
-        images = data.normalise(images, self.config.input).to(self.device).contiguous(memory_format=torch.channels_last)
-        index = torch.arange(len(rows))
-        drawn = groups.draw_mixed(settings, index[: settings.positives], index[settings.positives :], self.generator)
-        logits = self.model(images, drawn.members.to(self.device)).squeeze(1)
-        wanted = drawn.positive.float().to(self.device)
-        wanted = wanted * (1 - settings.label_smoothing) + 0.5 * settings.label_smoothing
-        loss = nn.functional.binary_cross_entropy_with_logits(logits, wanted)
+        inputs = self.feed.inputs(rows)
+        with half(self.config, self.device):
+            features = self.feed.rest(inputs)
+            loss = self.teacher.loss(features, inputs) * settings.distil if self.teacher else features.new_zeros(())
+            if self.step >= settings.distil_steps:
+                loss = loss + self.grouped_loss(features, rows)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.requires_grad], 1.0)
         self.optimizer.step()
         self.average.update(self.model, self.step)
         return loss.item()
 
+    def grouped_loss(self, features: Tensor, rows: Tensor) -> Tensor:
+        settings = self.config.train
+        index = torch.arange(len(rows))
+        drawn = groups.draw_mixed(settings, index[: settings.positives], index[settings.positives :], self.generator)
+        levels = [level.to(self.device) for level in groups.levels(drawn.members, drawn.sizes, self.model.fans)]
+        logits = self.tests(features, drawn, levels).squeeze(1).float()
+        wanted = drawn.positive.float().to(self.device)
+        self.learn(rows, drawn, (logits.detach().sigmoid() - wanted).abs().cpu())
+        return nn.functional.binary_cross_entropy_with_logits(logits, wanted)
+
+    def tests(self, features: Tensor, drawn: Groups, levels: list[Tensor]) -> Tensor:
+        if not self.model.cuts:
+            return features.index_select(0, drawn.members[:, 0].to(self.device))
+        if not self.model.pixels:
+            return self.model.tests(features, levels)
+        # A mean counts repeats, so that each size needs its own width.
+        merged = [self.model.merge(features, line[:size].unsqueeze(0)) for line, size in zip(levels[0], drawn.sizes.tolist())]
+        return self.model.stages[1](torch.cat(merged))
+
+    def learn(self, rows: Tensor, drawn: Groups, errors: Tensor) -> None:
+        """Tells the deals which images still teach: the members of negative groups, the positives of positive ones."""
+        if not self.config.train.hard_share:
+            return
+        owners = torch.arange(len(drawn.sizes)).unsqueeze(1).expand_as(drawn.members)
+        hot = drawn.members < self.config.train.positives
+        group_hot = drawn.positive.unsqueeze(1).expand_as(hot)
+        for deal, mask in ((self.positives, hot), (self.negatives, ~hot & ~group_hot)):
+            deal.learn(rows[drawn.members[mask]], errors[owners[mask]])
+
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_suffix(".part")
+        half_written = path.with_suffix(".part")
         torch.save(
             {
                 "step": self.step,
                 "model": self.model.state_dict(),
                 "average": self.average.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
-                "generator": self.generator.get_state(),
-                "dropout": torch.get_rng_state(),
-                "left": (self.positives.left, self.negatives.left),
+                "generators": (self.generator.get_state(), self.feed.generator.get_state(), torch.get_rng_state()),
+                "deals": (self.positives.state(), self.negatives.state()),
                 "settings": made_with(self.config),
             },
-            half,
+            half_written,
         )
-        half.replace(path)
+        half_written.replace(path)
 
     def restore(self, saved: dict[str, Any]) -> None:
         check(saved, self.config)
@@ -144,14 +160,45 @@ class Trainer:
         self.model.load_state_dict(saved["model"])
         self.average.model.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
-        self.generator.set_state(saved["generator"].cpu())
-        torch.set_rng_state(saved["dropout"].cpu())
-        self.positives.left, self.negatives.left = (left.cpu() for left in saved["left"])
+        mine, feed, dropout = saved["generators"]
+        self.generator.set_state(mine.cpu())
+        self.feed.generator.set_state(feed.cpu())
+        torch.set_rng_state(dropout.cpu())
+        for deal, state in zip((self.positives, self.negatives), saved["deals"]):
+            deal.restore(state)
+
+
+def optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
+    trained = [p for p in model.parameters() if p.requires_grad]
+    # Norms and biases are left out of the decay: pulling them to nought only slows training.
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=settings.learning_rate,
+    )
+
+
+def weights(model: StagedNet) -> dict[str, Tensor]:
+    """The values in the order of the parts, whatever the cuts: two designs of one backbone have the same list."""
+    values = [value for stage in model.stages for value in stage.state_dict().values()]
+    return {str(index): value for index, value in enumerate(values)}
+
+
+def load_weights(model: StagedNet, start: dict[str, Tensor]) -> None:
+    mine = weights(model)
+    if [v.shape for v in mine.values()] != [v.shape for v in start.values()]:
+        raise SystemExit("network.init names a configuration of another network")
+    with torch.no_grad():
+        for name, value in mine.items():
+            value.copy_(start[name])
 
 
 def made_with(config: Config) -> str:
     """What decides the weights: a new description or calibration needs no new training."""
-    return repr((config.data, config.input, config.network, config.train))
+    data = (config.data.kind, config.data.positive, config.data.calibration_images, config.data.split_seed)
+    return repr((data, config.input, config.network, config.design, config.train))
 
 
 def check(saved: dict[str, Any], config: Config) -> None:
@@ -159,7 +206,7 @@ def check(saved: dict[str, Any], config: Config) -> None:
         raise SystemExit("the checkpoint was made with another configuration: remove it, or name another --work folder")
 
 
-def trained(config: Config, checkpoint: Path) -> FeatureMergeNet:
+def trained(config: Config, checkpoint: Path) -> StagedNet:
     """The averaged network of a finished run."""
     if not checkpoint.exists():
         raise SystemExit(f"there is no {checkpoint}: run `train` first")
@@ -167,6 +214,6 @@ def trained(config: Config, checkpoint: Path) -> FeatureMergeNet:
     check(saved, config)
     if saved["step"] < config.train.steps:
         raise SystemExit(f"training stopped at step {saved['step']} of {config.train.steps}: run `train` again to finish it")
-    model = FeatureMergeNet(config.network)
+    model = build(config.network, config.design, config.input)
     model.load_state_dict(saved["average"])
     return model.eval()

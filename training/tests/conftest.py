@@ -8,9 +8,9 @@ import dorfman_training  # noqa: F401  (before torch: it quietens OpenMP)
 import pytest
 import torch
 
-from dorfman_training import config
-from dorfman_training.config import Config, NetworkConfig, StemLayer
-from dorfman_training.model import FeatureMergeNet
+from dorfman_training import config, groups
+from dorfman_training.config import Config, Cut, DesignConfig, InputConfig, NetworkConfig, StemLayer
+from dorfman_training.model import StagedNet, build
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,15 +25,43 @@ def bundle() -> Path:
     return ROOT / "models" / "fashion-bag"
 
 
-@pytest.fixture(scope="session")
-def small() -> FeatureMergeNet:
-    """Untrained, but with norms that are not the identity, so that a wrong fold shows."""
+GREY = InputConfig(28, 28, "grey", "bilinear", (72.9,), (90.0,))
+DESIGNS = {
+    "pixel": (Cut("images"),),
+    "feature": (Cut("stem1"),),
+    "early": (Cut("stem0"),),
+    "tree": (Cut("stem0", 2), Cut("stem1")),
+    "three levels": (Cut("stem0", 2), Cut("stem1", 2), Cut("widen")),
+}
+
+
+def settled(cuts: tuple[Cut, ...]) -> StagedNet:
+    """Untrained, but with norms that are not the identity, so that a wrong fold shows. The same weights for every design."""
     torch.manual_seed(5)
     torch.set_num_threads(2)
-    network = NetworkConfig((StemLayer(8, 5, 2), StemLayer(8, 3, 2)), tail_channels=12, tail_blocks=1, dropout=0.1)
-    model = FeatureMergeNet(network)
+    network = NetworkConfig("small", (StemLayer(8, 5, 2), StemLayer(8, 3, 2)), tail_channels=12, tail_blocks=1, dropout=0.1)
+    model = build(network, DesignConfig(cuts), GREY)
     for name, value in model.state_dict().items():
         if name.endswith(("running_mean", "running_var")) or value.ndim == 1:
             if value.is_floating_point():
                 value.copy_(torch.rand_like(value) + 0.5)
     return model.eval()
+
+
+@pytest.fixture(scope="session", params=list(DESIGNS))
+def design(request: pytest.FixtureRequest) -> StagedNet:
+    """A small network of every design."""
+    return settled(DESIGNS[request.param])
+
+
+@pytest.fixture(scope="session")
+def small() -> StagedNet:
+    return settled(DESIGNS["feature"])
+
+
+def alone(rows: torch.Tensor, model: StagedNet) -> list[torch.Tensor]:
+    return levels(rows.reshape(-1, 1), model)
+
+
+def levels(members: torch.Tensor, model: StagedNet) -> list[torch.Tensor]:
+    return groups.levels(members, torch.full((len(members),), members.shape[1]), model.fans)

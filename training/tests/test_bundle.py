@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import settled
 
 from dorfman_training import agreement, check, export
 from dorfman_training.config import Config
 from dorfman_training.macs import count
-from dorfman_training.model import FeatureMergeNet
+from dorfman_training.model import StagedNet, build
 
 needs_runtime = pytest.mark.skipif(not check.has_runtime(), reason="this Python has no onnxruntime to run the exported files with")
 
@@ -42,16 +43,23 @@ def test_its_files_are_those_it_names(table: dict[str, Any], bundle: Path) -> No
 
 
 def test_its_stages_are_those_of_the_configuration(table: dict[str, Any], settings: Config) -> None:
-    model = FeatureMergeNet(settings.network).eval()
-    features = model.stage0(torch.zeros(1, 1, 28, 28))
+    model = build(settings.network, settings.design, settings.input).eval()
+    image = torch.zeros(1, 1, 28, 28)
+    features = model.stages[0](image)
     first, last = table["stages"]
-    assert (first["features"], first["macs"]) == (list(features.shape[1:]), count(model.stage0, torch.zeros(1, 1, 28, 28)))
-    assert "features" not in last and last["macs"] == count(model.last, features)
+    assert (first["features"], first["macs"]) == (list(features.shape[1:]), count(model.stages[0], image))
+    assert "features" not in last and last["macs"] == count(model.stages[1], features)
     assert "fan_in" not in first and "fan_in" not in last
 
 
+def test_its_last_word_is_another_network(table: dict[str, Any], bundle: Path) -> None:
+    confirm = table["confirm"]
+    assert hashlib.sha256((bundle / confirm["file"]).read_bytes()).hexdigest() == confirm["sha256"]
+    assert [(entry["label"], entry["arity"]) for entry in confirm["calibration"]] == [("bag", 1)]
+
+
 def test_every_arity_is_calibrated(table: dict[str, Any], settings: Config) -> None:
-    assert [entry["arity"] for entry in table["calibration"]] == list(range(1, 17))
+    assert [entry["arity"] for entry in table["calibration"]] == [*range(1, 17), 20, 24, 28, 32]
     for entry in table["calibration"]:
         assert entry["label"] == settings.bundle.label
         assert entry["positives"] >= 1000 and entry["negatives"] >= 1000
@@ -81,11 +89,24 @@ def test_its_graphs_gather_merge_and_squash_themselves_and_have_no_norm(bundle: 
 
 
 @needs_runtime
-def test_the_exported_files_score_as_pytorch_does_at_every_size(small: FeatureMergeNet, tmp_path: Path) -> None:
-    stages = export.write_stages(small, (1, 28, 28), tmp_path)
-    assert [stage.file for stage in stages] == ["stage0.onnx", "stage1.onnx"]
+def test_the_exported_files_score_as_pytorch_does_at_every_size(design: StagedNet, tmp_path: Path) -> None:
+    stages = export.write_stages(design, (1, 28, 28), tmp_path)
+    assert [stage.file for stage in stages] == [f"stage{index}.onnx" for index in range(len(stages))]
+    assert len(stages) == (1 if design.pixels else len(design.stages))
+    assert [stage.fan_in for stage in stages] == ([None] if design.pixels else [None, *design.fans, None])
     images = torch.randn(40, 1, 28, 28, generator=torch.Generator().manual_seed(2))
-    assert check.largest_difference(small, tmp_path, images, range(1, 17)) < check.TOLERANCE
+    assert check.largest_difference(design, tmp_path, images, range(1, 17)) < check.TOLERANCE
+
+
+@needs_runtime
+def test_a_confirm_network_scores_single_images_as_pytorch_does(tmp_path: Path) -> None:
+    model = settled(())
+    stage = export.write_confirm(model, (1, 28, 28), tmp_path)
+    images = torch.randn(5, 1, 28, 28, generator=torch.Generator().manual_seed(2))
+    found = check.session(tmp_path / stage.file).run(["scores"], {"images": images.numpy()})[0]
+    with torch.no_grad():
+        wanted = torch.sigmoid(model.stages[0](images)).numpy()
+    assert stage.features is None and np.allclose(found, wanted, atol=check.TOLERANCE)
 
 
 @needs_runtime
@@ -101,4 +122,4 @@ def test_the_fixture_is_of_this_bundle(table: dict[str, Any], bundle: Path, sett
     features = staged.features(torch.cat([preprocess.tensor(folder / name, settings.input) for name in names]).numpy())
     for entry in [{"members": [entry["file"]], "score": entry["score"]} for entry in wanted["files"]] + wanted["groups"]:
         members = np.array([[names.index(name) for name in entry["members"]]])
-        assert staged.scores(features, members)[0, 0] == pytest.approx(entry["score"], abs=check.TOLERANCE)
+        assert staged.scores(features, [members])[0, 0] == pytest.approx(entry["score"], abs=check.TOLERANCE)

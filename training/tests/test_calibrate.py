@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from dorfman_training import calibrate, manifest
+from dorfman_training import calibrate, manifest, report
 from dorfman_training.calibrate import Sample
 from dorfman_training.config import Config
 
@@ -58,3 +58,9 @@ def test_an_entry_has_rising_quantiles_from_the_least_to_the_largest(settings: C
 def test_the_manifest_s_short_form_is_the_same_json() -> None:
     table = {"a": [1.5, 2e-05, -3], "b": [{"sensitivity": 0.9, "specificity": 1.0, "threshold": 0.5}], "c": "a [1, 2] text", "d": []}
     assert json.loads(manifest.dumps(table)) == table
+
+
+def test_auc_is_the_chance_that_a_positive_scores_above_a_negative() -> None:
+    assert report.auc(Sample(scores(0.9, 0.8), scores(0.1, 0.2, 0.3))) == 1.0
+    assert report.auc(Sample(scores(0.5, 0.5), scores(0.5, 0.5))) == 0.5
+    assert report.auc(Sample(scores(0.4, 0.9), scores(0.1, 0.6))) == 0.75

@@ -25,6 +25,34 @@ def test_training_groups_have_the_size_and_the_label_they_say(settings: Config) 
         assert line == [line[i % size] for i in range(len(line))], "the padding repeats the members"
 
 
+def test_a_positive_stands_at_any_place_of_its_line(settings: Config) -> None:
+    dealt = generator()
+    lines = torch.cat([groups.draw_mixed(settings.train, POSITIVES, NEGATIVES, dealt).members for _ in range(20)])
+    assert {int(place) for place in torch.nonzero(lines < 64)[:, 1]} >= set(range(16))
+
+
+def covered(levels: list[torch.Tensor], row: int, level: int) -> set[int]:
+    """The images below a row of a level."""
+    if level == 0:
+        return {row}
+    return set().union(*(covered(levels, below, level - 1) for below in levels[level - 1][row].tolist()))
+
+
+@pytest.mark.parametrize("fans", [[], [2], [2, 2], [3, 2]])
+def test_a_tree_covers_each_group_and_nothing_else(fans: list[int]) -> None:
+    sizes = torch.tensor([1, 2, 3, 5, 8])
+    starts = torch.cumsum(sizes, 0) - sizes
+    members = starts.unsqueeze(1) + torch.arange(8) % sizes.unsqueeze(1)
+    levels = groups.levels(members, sizes, fans)
+    assert len(levels) == len(fans) + 1
+    for line, (start, size) in enumerate(zip(starts.tolist(), sizes.tolist())):
+        assert covered(levels, line, len(levels)) == set(range(start, start + size))
+    for fan, nodes in zip(fans, levels):
+        assert nodes.shape[1] == fan
+    if fans:
+        assert len(levels[0]) == sum(-(-size // fans[0]) for size in sizes.tolist()), "no node is computed twice"
+
+
 def test_training_groups_come_in_every_size_and_some_have_several_positives(settings: Config) -> None:
     dealt = generator()
     many = [groups.draw_mixed(settings.train, POSITIVES, NEGATIVES, dealt) for _ in range(20)]

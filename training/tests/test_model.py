@@ -1,50 +1,65 @@
-"""The merge is exact, and pooling needs no parameter."""
+"""The merge is exact in every design, and pooling needs no parameter."""
 
 from __future__ import annotations
 
+import pytest
 import torch
+from conftest import DESIGNS, alone, levels, settled
 from torch import nn
 
 from dorfman_training import macs
-from dorfman_training.config import Config
+from dorfman_training.config import Config, Cut
 from dorfman_training.fold import folded
-from dorfman_training.model import FeatureMergeNet, merge
+from dorfman_training.model import StagedNet, build, individual, merge_max
 
 
-def images(count: int = 6) -> torch.Tensor:
+def images(count: int = 8) -> torch.Tensor:
     return torch.randn(count, 1, 28, 28, generator=torch.Generator().manual_seed(1))
 
 
 def test_merging_is_the_largest_value_over_the_members() -> None:
     features = images()
-    merged = merge(features, torch.tensor([[0, 3, 5], [2, 2, 2]]))
+    merged = merge_max(features, torch.tensor([[0, 3, 5], [2, 2, 2]]))
     assert torch.equal(merged[0], torch.maximum(torch.maximum(features[0], features[3]), features[5]))
     assert torch.equal(merged[1], features[2])
 
 
 @torch.no_grad()
-def test_padding_by_repeats_and_the_order_of_members_change_nothing(small: FeatureMergeNet) -> None:
-    features = small.stage0(images())
-    plain = small.last(merge(features, torch.tensor([[1, 4, 2]])))
+def test_padding_by_repeats_and_the_order_of_members_change_nothing(small: StagedNet) -> None:
+    features = small.stages[0](images())
+    plain = small.tests(features, [torch.tensor([[1, 4, 2]])])
     for line in ([1, 4, 2, 1, 4, 2, 1, 4], [2, 1, 4], [4, 4, 4, 4, 2, 1]):
-        assert torch.equal(small.last(merge(features, torch.tensor([line]))), plain)
+        assert torch.equal(small.tests(features, [torch.tensor([line])]), plain)
 
 
 @torch.no_grad()
-def test_a_group_of_one_is_the_individual_network_parameter_for_parameter(settings: Config) -> None:
-    model = FeatureMergeNet(settings.network).eval()
-    individual = nn.Sequential(model.stage0, model.last)
+@pytest.mark.parametrize("name", list(DESIGNS))
+def test_a_group_of_one_is_the_individual_network_parameter_for_parameter(name: str) -> None:
+    model, whole = settled(DESIGNS[name]), settled(())
     count = lambda module: sum(parameter.numel() for parameter in module.parameters())  # noqa: E731
-    assert count(model) == count(individual)
-    assert torch.equal(model(images(2), torch.tensor([[0], [1]])), individual(images(2)))
+    assert count(model) == count(whole)
+    found = model(images(2), alone(torch.arange(2), model))
+    assert torch.allclose(found, whole.stages[0](images(2)), atol=1e-5)
+    assert torch.allclose(found, individual(model, images(2)), atol=1e-5)
 
 
 @torch.no_grad()
-def test_folding_the_norms_changes_no_score_and_leaves_none(small: FeatureMergeNet) -> None:
-    members = torch.tensor([[0, 1], [2, 3]])
-    whole = folded(small)
+def test_a_tree_of_maxima_merges_nodes_that_cover_the_line() -> None:
+    tree, early = settled(DESIGNS["tree"]), settled(DESIGNS["early"])
+    # With nothing between its merges a tree would be the early design: pairs of equal images make it so.
+    line = torch.tensor([[3, 3, 6, 6]])
+    assert torch.allclose(
+        tree(images(), levels(line, tree)),
+        tree.tests(early.stages[0](images()), [torch.tensor([[3, 3], [6, 6]]), torch.tensor([[0, 1]])]),
+        atol=1e-5,
+    )
+
+
+@torch.no_grad()
+def test_folding_the_norms_changes_no_score_and_leaves_none(design: StagedNet) -> None:
+    whole, tests = folded(design), levels(torch.tensor([[0, 1, 5], [2, 3, 4]]), design)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in whole.modules())
-    assert torch.allclose(whole(images(), members), small(images(), members), rtol=1e-4, atol=1e-4)
+    assert torch.allclose(whole(images(), tests), design(images(), tests), rtol=1e-4, atol=1e-4)
 
 
 def test_multiply_adds_of_layers_known_by_hand() -> None:
@@ -55,7 +70,13 @@ def test_multiply_adds_of_layers_known_by_hand() -> None:
 
 
 def test_the_first_stage_is_at_most_an_eighth_of_the_work(settings: Config) -> None:
-    model = FeatureMergeNet(settings.network).eval()
-    first = macs.count(model.stage0, torch.zeros(1, 1, 28, 28))
-    last = macs.count(model.last, model.stage0(torch.zeros(1, 1, 28, 28)))
+    model = build(settings.network, settings.design, settings.input).eval()
+    first = macs.count(model.stages[0], torch.zeros(1, 1, 28, 28))
+    last = macs.count(model.stages[1], model.stages[0](torch.zeros(1, 1, 28, 28)))
     assert first / (first + last) < 0.125
+
+
+@pytest.mark.parametrize("cuts", [(Cut("stem9"),), (Cut("stem1", 2), Cut("stem0")), (Cut("head"),), (Cut("images", 2), Cut("stem0"))])
+def test_cuts_that_cannot_be_are_refused(cuts: tuple[Cut, ...]) -> None:
+    with pytest.raises(ValueError, match="stem|parts|pixels"):
+        settled(cuts)

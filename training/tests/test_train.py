@@ -9,21 +9,24 @@ import pytest
 import torch
 
 from dorfman_training import config, data, train
-from dorfman_training.config import Config, StemLayer
+from dorfman_training.config import Config, Cut, DesignConfig, StemLayer
 from dorfman_training.data import Split
+from dorfman_training.deal import Deal
 
 
 def tiny(settings: Config, steps: int) -> Config:
     network = dataclasses.replace(settings.network, stem=(StemLayer(4, 5, 4),), tail_channels=4, tail_blocks=1)
+    design = DesignConfig((Cut("stem0", 2), Cut("widen")))
     few = dataclasses.replace(
-        settings.train, steps=steps, images=24, positives=8, groups=8, warm_up=2, progress_every=2, checkpoint_every=2, sizes=(1, 4), size_weights=(1, 1)
+        settings.train, steps=steps, images=24, positives=8, groups=8, warm_up=2, progress_every=2, checkpoint_every=2, sizes=(1, 4), size_weights=(1, 1),
+        precision="fp32",
     )
-    return dataclasses.replace(settings, network=network, train=few)
+    return dataclasses.replace(settings, network=network, design=design, train=few)
 
 
 def split() -> Split:
     images = torch.randint(0, 256, (60, 28, 28), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    return Split(images, torch.arange(60) < 20)
+    return Split(images, torch.arange(60) < 20, tuple("bag" if i < 20 else "coat" for i in range(60)))
 
 
 def weights(model: torch.nn.Module) -> torch.Tensor:
@@ -56,11 +59,10 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path, settin
 def test_images_held_out_are_in_every_class_s_share_and_the_same_each_time(settings: Config) -> None:
     if not Path(settings.data.folder).exists():
         pytest.skip(f"Fashion-MNIST is not in {settings.data.folder}")
-    splits = data.load(settings.data)
-    sizes = [len(part.images) for part in (splits.train, splits.calibration, splits.test)]
-    assert sizes == [50_000, 10_000, 10_000]
-    assert [int(part.positive.sum()) for part in (splits.train, splits.calibration, splits.test)] == [5_000, 1_000, 1_000]
-    assert torch.equal(splits.calibration.images, data.load(settings.data).calibration.images)
+    splits = [data.load(settings, name) for name in data.SPLITS]
+    assert [len(part.images) for part in splits] == [50_000, 10_000, 10_000]
+    assert [int(part.positive.sum()) for part in splits] == [5_000, 1_000, 1_000]
+    assert torch.equal(splits[1].images, data.load(settings, "calibration").images)
 
 
 def test_unknown_and_missing_keys_are_refused(settings: Config) -> None:
@@ -70,3 +72,46 @@ def test_unknown_and_missing_keys_are_refused(settings: Config) -> None:
         config.parse({**table, "train": {**table["train"], "stepz": 1}})
     with pytest.raises(ValueError, match="label"):
         config.parse({**table, "bundle": {key: value for key, value in table["bundle"].items() if key != "label"}})
+
+
+def test_frozen_parts_stay_as_they_were(tmp_path: Path, settings: Config) -> None:
+    base = tiny(settings, 3)
+    frozen = dataclasses.replace(
+        base, network=dataclasses.replace(base.network, frozen_until="stem0"), train=dataclasses.replace(base.train, variants=2)
+    )
+    trainer = train.Trainer(frozen, split(), lambda _: None)
+    before = [value.clone() for value in trainer.model.stages[0].state_dict().values()]
+    last = trainer.model.stages[-1].state_dict()
+    rest = {name: value.clone() for name, value in last.items()}
+    trainer.run(tmp_path / "frozen.pt")
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.model.stages[0].state_dict().values()))
+    assert any(not torch.equal(rest[name], value) for name, value in trainer.model.stages[-1].state_dict().items())
+
+
+def test_a_network_starts_from_another_design_s_weights(settings: Config) -> None:
+    base = tiny(settings, 3)
+    first = train.Trainer(base, split(), lambda _: None).model
+    cut = dataclasses.replace(base, design=DesignConfig((Cut("widen"),)), train=dataclasses.replace(base.train, seed=9))
+    second = train.Trainer(cut, split(), lambda _: None, train.weights(first)).model
+    assert torch.equal(weights(first), weights(second))
+    wider = dataclasses.replace(base, network=dataclasses.replace(base.network, tail_channels=6))
+    with pytest.raises(SystemExit, match="another network"):
+        train.Trainer(wider, split(), lambda _: None, train.weights(first))
+
+
+@pytest.mark.parametrize("cuts, sizes", [((Cut("images"),), (1, 4)), ((), (1,))])
+def test_pixels_and_single_images_train_too(tmp_path: Path, settings: Config, cuts: tuple[Cut, ...], sizes: tuple[int, ...]) -> None:
+    base = tiny(settings, 2)
+    other = dataclasses.replace(
+        base, design=DesignConfig(cuts), train=dataclasses.replace(base.train, sizes=sizes, size_weights=(1,) * len(sizes))
+    )
+    assert train.Trainer(other, split(), lambda _: None).run(tmp_path / "other.pt") is not None
+
+
+def test_images_that_still_teach_come_up_more_often() -> None:
+    deal = Deal(torch.arange(10, 110), 0.5, torch.Generator().manual_seed(0))
+    for _ in range(20):
+        deal.learn(torch.arange(10, 110), (torch.arange(10, 110) < 15).float())
+    drawn = torch.cat([deal.next(20) for _ in range(50)])
+    assert (drawn < 15).float().mean() > 0.2, "they are a twentieth of the rows"
+    assert set(drawn.tolist()) == set(range(10, 110)), "and every other one still does"

@@ -1,0 +1,57 @@
+"""Moves, mirrors, crops and tints training images, so that a small set teaches longer."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from .config import TrainConfig
+
+
+def augment(images: Tensor, settings: TrainConfig, generator: torch.Generator) -> Tensor:
+    """uint8 in, float or uint8 in 0..255 out, of the same shape."""
+    if settings.shift:
+        images = shifted(images, settings.shift, generator)
+    if settings.zoom < 1:
+        images = zoomed(images, settings.zoom, generator)
+    if settings.colour:
+        images = tinted(images.float(), settings.colour, generator)
+    return images
+
+
+def shifted(images: Tensor, shift: int, generator: torch.Generator) -> Tensor:
+    """Grey images [N,H,W], each moved by up to `shift` pixels (what comes in is black) and half of them mirrored."""
+    count, height, width = images.shape
+    padded = functional.pad(images, (shift, shift, shift, shift))
+    offsets = torch.randint(0, 2 * shift + 1, (2, count, 1), generator=generator)
+    rows = torch.arange(height) + offsets[0]
+    columns = torch.arange(width) + offsets[1]
+    mirror = torch.rand(count, 1, generator=generator) < 0.5
+    columns = torch.where(mirror, columns.flip(1), columns)
+    return padded[torch.arange(count).reshape(-1, 1, 1), rows.unsqueeze(2), columns.unsqueeze(1)]
+
+
+def zoomed(images: Tensor, least: float, generator: torch.Generator) -> Tensor:
+    """[N,C,H,W], each a crop of its own place, size and aspect, brought to full size again, half of them mirrored."""
+    count, _, height, width = images.shape
+    side = least + (1 - least) * torch.rand(count, 2, generator=generator)
+    centre = (1 - side) * (2 * torch.rand(count, 2, generator=generator) - 1)
+    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1] = side[:, 0] * mirror, side[:, 1]
+    theta[:, :, 2] = centre
+    grid = functional.affine_grid(theta, [count, 1, height, width], align_corners=False)
+    return functional.grid_sample(images.float(), grid, padding_mode="reflection", align_corners=False)
+
+
+def tinted(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Float [N,C,H,W] in 0..255: brightness, contrast and the channels' balance, each moved by up to `strength`."""
+    count, channels = images.shape[:2]
+
+    def factor(width: int, part: float) -> Tensor:
+        return 1 + part * strength * (2 * torch.rand(count, width, 1, 1, generator=generator) - 1)
+
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    images = (images - mean) * factor(1, 1.0) + mean
+    return (images * factor(1, 1.0) * factor(channels, 0.5)).clamp(0, 255)

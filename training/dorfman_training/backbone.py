@@ -1,0 +1,107 @@
+"""The networks, each a chain of named parts that can be cut between any two."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from .config import InputConfig, NetworkConfig, StemLayer
+from .lite0 import lite0_parts
+
+# In order; the last gives logits [T,L].
+Parts = "OrderedDict[str, nn.Module]"
+
+LABELS = 1
+
+
+def backbone(config: NetworkConfig, image: InputConfig) -> "OrderedDict[str, nn.Module]":
+    channels = 1 if image.channels == "grey" else 3
+    if config.kind == "small":
+        return small(config, channels)
+    if config.kind == "lite0":
+        return lite0(config)
+    raise ValueError(f"network.kind must be small or lite0, not {config.kind}")
+
+
+def conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+    )
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions around a shortcut."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = conv_norm(channels, channels, 3)
+        self.second = conv_norm(channels, channels, 3)
+        # Starting as the identity lets the deeper blocks come in gradually.
+        nn.init.zeros_(self.second[1].weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.second(torch.relu(self.first(x))))
+
+
+class PooledHead(nn.Module):
+    """Mean and maximum over the places, then a linear layer."""
+
+    def __init__(self, channels: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(2 * channels, LABELS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # The mean says how much, the maximum whether anywhere; a group of many needs the second.
+        pooled = torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
+        return self.linear(self.dropout(pooled))
+
+
+def stem(layers: tuple[StemLayer, ...], channels: int, parts: "OrderedDict[str, nn.Module]") -> int:
+    """Adds a part a layer. A part begins with the ReLU of the one before: the maximum of signed values carries more than that of
+    clipped ones, wherever the network is cut."""
+    for index, layer in enumerate(layers):
+        conv = conv_norm(channels, layer.channels, layer.kernel, layer.stride)
+        parts[f"stem{index}"] = nn.Sequential(nn.ReLU(), conv) if index else conv
+        channels = layer.channels
+    return channels
+
+
+def small(config: NetworkConfig, channels: int) -> "OrderedDict[str, nn.Module]":
+    """A small residual network from scratch."""
+    parts: OrderedDict[str, nn.Module] = OrderedDict()
+    channels = stem(config.stem, channels, parts)
+    width = config.tail_channels
+    parts["widen"] = nn.Sequential(conv_norm(channels, width, 3), nn.ReLU())
+    for index in range(config.tail_blocks):
+        parts[f"block{index}"] = Residual(width)
+    parts["head"] = PooledHead(width, config.dropout)
+    return parts
+
+
+def lite0(config: NetworkConfig) -> "OrderedDict[str, nn.Module]":
+    """EfficientNet-Lite0 with its ImageNet weights; a stem, if given, replaces the first blocks, up to the one of as small a map."""
+    parts = lite0_parts(config.dropout, LABELS)
+    if not config.stem:
+        return parts
+    replaced: OrderedDict[str, nn.Module] = OrderedDict()
+    channels = stem(config.stem, 3, replaced)
+    kept = list(parts)[list(parts).index(replaced_until(config)) + 1 :]
+    wanted = parts[replaced_until(config)].outputs
+    replaced["project"] = nn.Sequential(nn.ReLU(), conv_norm(channels, wanted, 1))
+    replaced.update((name, parts[name]) for name in kept)
+    return replaced
+
+
+def replaced_until(config: NetworkConfig) -> str:
+    """The last of Lite0's blocks whose place a stem takes."""
+    stride = 1
+    for layer in config.stem:
+        stride *= layer.stride
+    names = {4: "block2", 8: "block4", 16: "block10"}
+    if stride not in names:
+        raise ValueError(f"network.stem: the strides multiply to {stride}; in front of lite0 they must give one of {sorted(names)}")
+    return names[stride]

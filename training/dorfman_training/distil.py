@@ -1,0 +1,27 @@
+"""Holds a stem that replaces pretrained blocks to what those blocks make of the same images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .backbone import replaced_until
+from .config import Config
+from .lite0 import lite0_parts
+
+
+class Teacher:
+    """The blocks that were replaced, as they were pretrained."""
+
+    def __init__(self, config: Config, device: torch.device) -> None:
+        parts = lite0_parts(0.0, 1)
+        names = list(parts)
+        kept = names[: names.index(replaced_until(config.network)) + 1]
+        self.blocks = nn.Sequential(*(parts[name] for name in kept)).to(device).to(memory_format=torch.channels_last).eval()
+
+    def loss(self, features: Tensor, images: Tensor) -> Tensor:
+        """The squared error as a share of the teacher's variance."""
+        with torch.no_grad():
+            wanted = self.blocks(images).float()
+            scale = wanted.var()
+        return nn.functional.mse_loss(features.float(), wanted) / scale

