@@ -58,7 +58,7 @@ enum Command {
     /// Show it at work: an embedded broker, a stream with rare positives, the worker grouped and individual, a table.
     Demo(demo::DemoArgs),
     /// Judge a bundle on labelled images: recall, false positives and cost of a policy against individual testing.
-    Evaluate(evaluate::EvaluateArgs),
+    Evaluate(Box<evaluate::EvaluateArgs>),
     /// Measure it: the engine alone, the whole flow with a null network, and the demo's time by part.
     Bench(bench::BenchArgs),
 }

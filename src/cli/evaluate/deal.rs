@@ -165,10 +165,11 @@ mod tests {
 
     #[test]
     fn positives_are_drawn_as_the_binomial_says() {
-        let (size, p, draws) = (16, 0.05, 40_000);
-        let mut random = Rng::with_seed(1);
-        let q = 1.0 - (1.0 - p as f64).powi(size);
-        let mean = |d: &Positives, r: &mut Rng| (0..draws).map(|_| d.draw(r)).sum::<usize>() as f64 / draws as f64;
+        let (size, p, draws) = (16, 0.05_f64, 40_000);
+        let mut random = fastrand::Rng::with_seed(1);
+        let q = 1.0 - (1.0 - p).powi(size);
+        let mean =
+            |d: &Positives, r: &mut fastrand::Rng| (0..draws).map(|_| d.draw(r)).sum::<usize>() as f64 / draws as f64;
         let any = mean(&Positives::any(size as usize, p), &mut random);
         let some = mean(&Positives::at_least_one(size as usize, p), &mut random);
         assert!((any - 0.8).abs() < 0.02, "{any}");
@@ -180,7 +181,7 @@ mod tests {
         #[test]
         fn a_deck_is_fair(cards in 1usize..60, hand in 1usize..16, hands in 1usize..40, seed: u64) {
             let mut deck = Deck::new((0..cards).collect());
-            let mut random = Rng::with_seed(seed);
+            let mut random = fastrand::Rng::with_seed(seed);
             let mut dealt = Vec::new();
             for _ in 0..hands {
                 let first = dealt.len();

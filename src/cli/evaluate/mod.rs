@@ -27,6 +27,8 @@ mod row;
 mod split;
 mod table;
 mod tensors;
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
 

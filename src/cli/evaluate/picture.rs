@@ -1,5 +1,6 @@
 //! Recall against seconds as an SVG: a curve a bundle and policy, individual testing as a line.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use plotters::coord::Shift;
@@ -31,6 +32,20 @@ struct Series<'a> {
     name: String,
     colour: RGBColor,
     rows: Vec<&'a Row>,
+}
+
+/// What a curve runs along.
+fn along(row: &Row) -> (usize, Option<f64>) {
+    (row.case.group_size, row.case.pooled_sensitivity)
+}
+
+/// What stands at a point: what changes along the curve.
+fn label(curve: &Series<'_>, row: &Row) -> String {
+    let same = curve.rows.iter().all(|r| r.case.group_size == row.case.group_size);
+    match row.case.pooled_sensitivity {
+        Some(sensitivity) if same && curve.rows.len() > 1 => format!("{sensitivity}"),
+        _ => row.case.group_size.to_string(),
+    }
 }
 
 /// Draws the report.
@@ -96,7 +111,7 @@ fn series(rows: &[Row]) -> (Vec<Series<'_>>, Vec<Series<'_>>) {
         }
     });
     let curves = curves.into_iter().enumerate().map(|(i, (name, mut rows))| {
-        rows.sort_by(|a, b| a.relative_network_seconds.total_cmp(&b.relative_network_seconds));
+        rows.sort_by(|a, b| along(a).partial_cmp(&along(b)).unwrap_or(Ordering::Equal));
         Series { name, colour: COLOURS[i % COLOURS.len()], rows }
     });
     let greys = [RGBColor(60, 60, 60), RGBColor(120, 120, 120), RGBColor(170, 170, 170)];
@@ -145,13 +160,13 @@ fn chart(plot: &Canvas<'_>, curves: &[Series<'_>], lines: &[Series<'_>]) -> Draw
         }
         chart.draw_series(LineSeries::new(points.iter().copied(), curve.colour.stroke_width(2)))?;
         chart.draw_series(points.iter().map(|&p| Circle::new(p, 4, curve.colour.filled())))?;
-        let label = |(row, &p): (&&Row, &(f64, f64))| {
+        let mark = |(row, &p): (&&Row, &(f64, f64))| {
             let anchor = Pos::new(HPos::Left, VPos::Bottom);
             let style = ("sans-serif", 13).into_font().color(&curve.colour).pos(anchor);
-            EmptyElement::at(p) + Text::new(row.case.group_size.to_string(), (6, -3), style)
+            EmptyElement::at(p) + Text::new(label(curve, row), (6, -3), style)
         };
         let known: Vec<&Row> = curve.rows.iter().copied().filter(|r| r.recall.value.is_some()).collect();
-        chart.draw_series(known.iter().zip(&points).map(label))?;
+        chart.draw_series(known.iter().zip(&points).map(mark))?;
     }
     Ok(())
 }
@@ -174,7 +189,8 @@ fn key(area: &Canvas<'_>, curves: &[Series<'_>], lines: &[Series<'_>]) -> Drawn 
         y += ROW;
     }
     let grey = RGBColor(90, 90, 90);
-    for note in ["Numbers at the points: images of a group.", "Bars: 95 % interval of the recall."] {
+    for note in ["At the points: images of a group, or else pooled sensitivity.", "Bars: 95 % interval of the recall."]
+    {
         y += ROW;
         area.draw(&Text::new(note, (4, y), text(&grey)))?;
     }
