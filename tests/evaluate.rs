@@ -15,7 +15,10 @@ fn root() -> &'static Path {
 /// The command on the shipped bundle, without the time that good timings take.
 fn evaluate(data: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dorfman"));
-    command.args(["evaluate", "--bundle", "models/fashion-bag", "--repeat", "0", "--data"]).arg(data).args(more);
+    command
+        .args(["evaluate", "--bundle", "models/fashion-bag", "--repeat", "0", "--cap", "1024", "--data"])
+        .arg(data)
+        .args(more);
     command.current_dir(root()).env_remove("DORFMAN_CONFIG").output().unwrap()
 }
 
@@ -120,6 +123,7 @@ fn what_is_wrong_is_said() {
         (&data, &["--positive", "bag", "--prevalence", "0.01", "--chain", "2,4"], "must fall"),
         (&data, &["--positive", "bag", "--prevalence", "0.01", "--pooled-sensitivity", "0.9999"], "arity 2"),
         (&data, &["--positive", "bag", "--prevalence", "0.01", "--policy", "thrice"], "two-round"),
+        (&data, &["--positive", "bag", "--prevalence", "0.01", "--json", "/nowhere/a.json"], "no folder /nowhere"),
         (&nowhere, &["--positive", "bag", "--prevalence", "0.01"], "nowhere"),
     ] {
         let output = evaluate(data, more);

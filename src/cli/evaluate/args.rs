@@ -1,6 +1,6 @@
 //! What is asked for: arguments over a configuration, checked before anything is opened.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -73,9 +73,9 @@ pub(in crate::cli) struct EvaluateArgs {
 const HELP: &str = "\
 Every image is decoded once and kept in memory, a byte a value: 150 kB at 224 x 224 in colour, so 10,000 images take 1.5 GB.
 
-Rare positives would need millions of images, so a stream is estimated by strata: groups without a positive, and groups with at least one
-(their number drawn as the prevalence says), each run through the worker's engine and weighted by how often the stream has them. Individual
-testing of the same network runs in slices in between, and seconds are given relative to it, so that a noisy machine hits both alike.
+Rare positives would need millions of images, so a stream is estimated by strata: groups without a positive, and groups with at least one \
+(their number drawn as the prevalence says), each run through the worker's engine and weighted by how often the stream has them. Individual \
+testing of the same network runs in slices in between, and seconds are given relative to it, so that a noisy machine hits both alike. \
 Intervals are Wilson's at 95 %.
 
 Examples:
@@ -125,6 +125,8 @@ impl Request {
         if !(0.0..=3600.0).contains(&args.repeat) {
             return Err(CliError::Usage(format!("--repeat is {}, must be 0 to 3600 seconds", args.repeat)));
         }
+        writable("--json", args.json.as_deref())?;
+        writable("--picture", args.picture.as_deref())?;
         let or = |given: &[f64], default| if given.is_empty() { vec![default] } else { unique(given) };
         let mut policies: Vec<PolicyKind> = Vec::new();
         for &policy in args.policy.iter().filter(|&&p| p != PolicyKind::Individual) {
@@ -139,6 +141,15 @@ impl Request {
             individual: or(&args.individual_sensitivity, config.retest.individual_sensitivity),
             config,
         })
+    }
+}
+
+/// A folder that is not there is better found before the work than after.
+fn writable(argument: &str, file: Option<&Path>) -> Result<(), CliError> {
+    let Some(folder) = file.and_then(Path::parent) else { return Ok(()) };
+    match folder.as_os_str().is_empty() || folder.is_dir() {
+        true => Ok(()),
+        false => Err(CliError::Usage(format!("{argument}: there is no folder {}", folder.display()))),
     }
 }
 

@@ -56,6 +56,18 @@ struct Judge<'a, N> {
     bench: Bench<'a, N>,
 }
 
+/// Opens a bundle and looks whether it was calibrated for the sensitivities that were asked for.
+///
+/// # Errors
+/// [`CliError::Failed`] if it is no bundle, [`CliError::Usage`] if a sensitivity is not to be had.
+pub(super) fn check(request: &Request, dir: &Path) -> Result<Bundle, CliError> {
+    let bundle = Bundle::open(dir).map_err(|e| CliError::Failed(e.to_string()))?;
+    for &pooled in &request.pooled {
+        request.individual.iter().try_for_each(|&individual| thresholds(&bundle, pooled, individual).map(drop))?;
+    }
+    Ok(bundle)
+}
+
 /// Runs a bundle. `tensors` are those of the bundle before, used again where the input is the same.
 ///
 /// # Errors
@@ -67,10 +79,7 @@ pub(super) fn judge(
     set: &Labelled,
     tensors: &mut Option<Tensors>,
 ) -> Result<(BundleLine, Vec<Row>), CliError> {
-    let bundle = Bundle::open(dir).map_err(|e| CliError::Failed(e.to_string()))?;
-    for &pooled in &request.pooled {
-        request.individual.iter().try_for_each(|&individual| thresholds(&bundle, pooled, individual).map(drop))?;
-    }
+    let bundle = check(request, dir)?;
     let mut config = request.config.clone();
     config.model.bundle = dir.to_owned();
     (config.retest.pooled_sensitivity, config.retest.individual_sensitivity) =

@@ -72,6 +72,8 @@ struct Undecodable {
 pub(super) fn run(args: &EvaluateArgs) -> Result<(), CliError> {
     let request = Request::new(args)?;
     logging::init(&request.config.logging).map_err(|e| CliError::Usage(e.to_string()))?;
+    // What is wrong with the last bundle should not come out after the first one's hour.
+    request.bundles.iter().try_for_each(|dir| judge::check(&request, dir).map(drop))?;
     let set = Labelled::open(&args.data, &args.positive, args.limit_negatives, args.seed)?;
     let (mut bundles, mut rows, mut tensors) = (Vec::new(), Vec::new(), None);
     for dir in &request.bundles {

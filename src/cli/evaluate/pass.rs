@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use crate::engine::{Engine, EngineError, Network, Settings, Stats, Verdict};
 use crate::retest::{Individual, Plan, Thresholds};
 
-/// Images of the individual slice that follows each grouped one.
-const REFERENCE_IMAGES: usize = 128;
-/// A stratum is run in slices of at least so many images, and in no more than so many slices.
-const SLICE_IMAGES: usize = 512;
+/// Images of a slice, in batches that the device prefers: so many that filling and draining the engine hardly counts.
+const SLICE_BATCHES: usize = 64;
+/// The same for the individual slice that follows each grouped one.
+const REFERENCE_BATCHES: usize = 16;
+/// Most slices of a stratum.
 const SLICES: usize = 16;
 
 /// What a number of images took. Sums.
@@ -108,8 +109,10 @@ impl<N: Network> Bench<'_, N> {
         note: &mut dyn FnMut(usize, Verdict),
     ) -> Result<Ran, EngineError> {
         let size = plan().group_size();
-        let groups = (stratum.len() / size).div_ceil(SLICES).max(SLICE_IMAGES / size).max(1);
-        let reference: Vec<usize> = self.reference.iter().copied().cycle().take(REFERENCE_IMAGES).collect();
+        let batch = self.settings.preferred_batch;
+        let groups = (stratum.len() / size).div_ceil(SLICES).max(SLICE_BATCHES * batch / size).max(1);
+        let reference = self.reference.iter().copied().cycle().take(REFERENCE_BATCHES * batch);
+        let reference: Vec<usize> = reference.collect();
         let mut ran = Ran { images: stratum.len() as u64, ..Ran::default() };
         for run in 0.. {
             for slice in stratum.chunks(groups * size) {
