@@ -85,7 +85,7 @@ fn series(rows: &[Row]) -> (Vec<Series<'_>>, Vec<Series<'_>>) {
     let mut lines: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
     for row in rows {
         let case = &row.case;
-        let mut name = format!("{} ({}), {}", short(&case.bundle), case.design, case.policy);
+        let mut name = format!("{} ({}), {}", short(rows, &case.bundle), case.design, case.policy);
         let Some(s) = case.pooled_sensitivity else {
             if individuals {
                 name += &format!(" at {}", case.individual_sensitivity);
@@ -104,12 +104,6 @@ fn series(rows: &[Row]) -> (Vec<Series<'_>>, Vec<Series<'_>>) {
         }
         curves.entry(name).or_default().push(row);
     }
-    let mut bundles: Vec<&str> = Vec::new();
-    rows.iter().for_each(|r| {
-        if !bundles.contains(&&*r.case.bundle) {
-            bundles.push(&r.case.bundle)
-        }
-    });
     let curves = curves.into_iter().enumerate().map(|(i, (name, mut rows))| {
         rows.sort_by(|a, b| along(a).partial_cmp(&along(b)).unwrap_or(Ordering::Equal));
         Series { name, colour: COLOURS[i % COLOURS.len()], rows }

@@ -26,7 +26,7 @@ pub(super) fn print(report: &Report, by_class: bool) {
         return;
     }
     for row in &report.rows {
-        println!("\n{}", title(row));
+        println!("\n{}", title(&report.rows, row));
         println!("{}", classes(row));
         if !row.by_source.is_empty() {
             println!("\n{}", sources(row));
@@ -53,7 +53,7 @@ fn rows(rows: &[Row]) -> Table {
     for r in rows {
         let rounds: Vec<String> = r.tests_by_round.iter().map(|t| format!("{t:.4}")).collect();
         table.add_row([
-            short(&r.case.bundle).to_owned(),
+            short(rows, &r.case.bundle).to_owned(),
             percent(r.case.prevalence, 2),
             r.case.plan.clone(),
             sensitivity(row_sensitivities(r)),
@@ -97,9 +97,9 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-fn title(row: &Row) -> String {
+fn title(rows: &[Row], row: &Row) -> String {
     let case = &row.case;
-    let (bundle, plan, p) = (short(&case.bundle), &case.plan, percent(case.prevalence, 2));
+    let (bundle, plan, p) = (short(rows, &case.bundle), &case.plan, percent(case.prevalence, 2));
     format!("{bundle}, {plan}, prevalence {p}, sensitivity {}:", sensitivity(row_sensitivities(row)))
 }
 
@@ -112,9 +112,15 @@ fn sensitivity((pooled, individual): (Option<f64>, f64)) -> String {
     pooled.map_or_else(|| individual.to_string(), |pooled| format!("{pooled} / {individual}"))
 }
 
-/// The last part of a bundle's path.
-pub(super) fn short(bundle: &str) -> &str {
-    bundle.trim_end_matches('/').rsplit('/').next().unwrap_or(bundle)
+/// The last part of a bundle's path, or all of it where another bundle's ends alike.
+pub(super) fn short<'a>(rows: &[Row], bundle: &'a str) -> &'a str {
+    let name = last(bundle);
+    let alike = rows.iter().any(|r| r.case.bundle != bundle && last(&r.case.bundle) == name);
+    if alike { bundle } else { name }
+}
+
+fn last(path: &str) -> &str {
+    path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
 }
 
 /// Per cent with so many decimals.
