@@ -5,6 +5,8 @@
 mod bench;
 mod check;
 pub mod demo;
+mod evaluate;
+mod interval;
 mod produce;
 mod progress;
 mod run;
@@ -37,7 +39,9 @@ Examples:
   dorfman demo                                  everything in one process: broker, stream, worker, table
   dorfman check --config dorfman.yaml           is this configuration right?
   dorfman run --config dorfman.yaml             the worker
-  dorfman scan photos/ --json > verdicts.jsonl  a folder, without Kafka";
+  dorfman scan photos/ --json > verdicts.jsonl  a folder, without Kafka
+  dorfman evaluate --bundle models/fashion-bag --data labelled/ --positive bag --prevalence 0.001,0.01
+                                                what a bundle finds and costs on labelled images";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -53,6 +57,8 @@ enum Command {
     Produce(produce::ProduceArgs),
     /// Show it at work: an embedded broker, a stream with rare positives, the worker grouped and individual, a table.
     Demo(demo::DemoArgs),
+    /// Judge a bundle on labelled images: recall, false positives and cost of a policy against individual testing.
+    Evaluate(Box<evaluate::EvaluateArgs>),
     /// Measure it: the engine alone, the whole flow with a null network, and the demo's time by part.
     Bench(bench::BenchArgs),
 }
@@ -135,6 +141,7 @@ pub fn main() -> ExitCode {
         Command::Scan(args) => scan::run(&args),
         Command::Produce(args) => produce::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match result {

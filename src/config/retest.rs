@@ -1,5 +1,6 @@
 //! `retest`: how a positive group is resolved.
 
+use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +8,7 @@ use super::{ConfigError, require};
 use crate::retest::{Individual, MAX_GROUP, MultiRound, Plan};
 
 /// How a positive group is resolved.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum PolicyKind {
     /// Every image alone; `group.size` is not used.

@@ -124,3 +124,21 @@ impl<N: Network + ?Sized> Network for Box<N> {
         (**self).confirm(images, scores)
     }
 }
+
+impl<N: Network + ?Sized> Network for &mut N {
+    fn form(&self) -> &Form {
+        (**self).form()
+    }
+
+    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
+        (**self).embed(images, first)
+    }
+
+    fn merge(&mut self, level: usize, members: &[i64], arity: usize, first: usize) -> Result<(), RunError> {
+        (**self).merge(level, members, arity, first)
+    }
+
+    fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError> {
+        (**self).score(members, arity, scores)
+    }
+}

@@ -44,7 +44,8 @@ fn walk(dir: &Path, found: &mut Vec<PathBuf>) -> Result<(), (PathBuf, std::io::E
     Ok(())
 }
 
-fn is_image(path: &Path) -> bool {
+/// Whether a file name's extension is that of an image.
+pub fn is_image(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).map(str::to_lowercase);
     extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
 }

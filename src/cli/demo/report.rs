@@ -3,6 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
+use super::super::interval::wilson;
 use super::stream::{Measured, Stream};
 
 /// Both runs side by side.
@@ -58,7 +59,7 @@ impl Run {
             plan,
             flagged: measured.flagged.len(),
             recall: share(hits, positives),
-            recall_interval: wilson(hits, positives),
+            recall_interval: wilson(hits as f64, positives as f64),
             fpr: share(measured.flagged.len() - hits, negatives),
             tests_by_round: measured.stats.tests_by_round.clone(),
             macs: measured.stats.macs(),
@@ -119,33 +120,4 @@ impl Report {
 
 fn share(part: usize, whole: usize) -> f64 {
     if whole == 0 { f64::NAN } else { part as f64 / whole as f64 }
-}
-
-/// The Wilson score interval of a share at 95 %: E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference",
-/// J. Amer. Statist. Assoc. 22 (1927).
-pub fn wilson(hits: usize, trials: usize) -> [f64; 2] {
-    if trials == 0 {
-        return [0.0, 1.0];
-    }
-    let (z, n) = (1.959_963_985, trials as f64);
-    let p = hits as f64 / n;
-    let middle = p + z * z / (2.0 * n);
-    let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + z * z / n;
-    [((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0)]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wilson_is_as_published() {
-        // 50 of 50 has a lower bound of 92.9 %.
-        let [low, high] = wilson(50, 50);
-        assert!((low - 0.9287).abs() < 5e-4 && high == 1.0, "{low} {high}");
-        let [low, high] = wilson(8, 10);
-        assert!((low - 0.4902).abs() < 5e-4 && (high - 0.9433).abs() < 5e-4, "{low} {high}");
-        assert_eq!(wilson(0, 0), [0.0, 1.0]);
-    }
 }

@@ -1,0 +1,181 @@
+//! From what happened in the strata to what a stream would show (pure). The formulas are in the module's doc comment above.
+
+use serde::Serialize;
+
+use super::super::interval::wilson;
+
+/// How often each image was in a stratum, and how often it was flagged there.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Tally {
+    uses: Vec<u32>,
+    flags: Vec<u32>,
+}
+
+impl Tally {
+    /// Of so many images.
+    pub(super) fn new(images: usize) -> Self {
+        Self { uses: vec![0; images], flags: vec![0; images] }
+    }
+
+    /// Notes a verdict.
+    pub(super) fn note(&mut self, image: usize, flagged: bool) {
+        self.uses[image] += 1;
+        self.flags[image] += u32::from(flagged);
+    }
+
+    /// The sums over some images.
+    pub(super) fn count<'a>(&self, images: impl IntoIterator<Item = &'a usize>) -> Count {
+        let mut count = Count::default();
+        for &image in images {
+            count.uses += u64::from(self.uses[image]);
+            count.flags += u64::from(self.flags[image]);
+            count.distinct += u64::from(self.uses[image] > 0);
+        }
+        count
+    }
+}
+
+/// Sums over some images of a stratum.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Count {
+    /// Verdicts.
+    pub(super) uses: u64,
+    /// Those that were *flagged*.
+    pub(super) flags: u64,
+    /// Different images among them.
+    pub(super) distinct: u64,
+}
+
+impl Count {
+    fn share(self) -> f64 {
+        self.flags as f64 / self.uses as f64
+    }
+}
+
+/// A share with its 95 % interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Rate {
+    /// The share; absent where nothing was counted.
+    pub(super) value: Option<f64>,
+    /// Lower end of the interval.
+    pub(super) low: f64,
+    /// Upper end of the interval.
+    pub(super) high: f64,
+    /// The number of independent trials that the interval supposes.
+    pub(super) n: f64,
+}
+
+impl Rate {
+    /// A share that rests on `n` independent trials.
+    pub(super) fn new(value: f64, n: f64) -> Self {
+        let [low, high] = wilson(value * n, n);
+        Self { value: Some(value), low, high, n }
+    }
+
+    /// Nothing was counted.
+    pub(super) const NONE: Self = Self { value: None, low: 0.0, high: 1.0, n: 0.0 };
+
+    /// The share in one count: repeated images don't make it surer.
+    pub(super) fn of(count: Count) -> Self {
+        match count.uses {
+            0 => Self::NONE,
+            _ => Self::new(count.share(), count.distinct as f64),
+        }
+    }
+
+    /// The weighted share over strata, (weight, count) each, of `images` images in all.
+    ///
+    /// The interval supposes the least of three numbers of trials: the images there are; Kish's effective sample size
+    /// 1 / sum(w^2 / n) (L. Kish, "Survey Sampling", 1965); and that which has the variance of a stratified estimate,
+    /// f (1 - f) / sum(w^2 f_s (1 - f_s) / n_s).
+    pub(super) fn weighted(strata: &[(f64, Count)], images: usize) -> Self {
+        let seen = || strata.iter().filter(|(w, c)| *w > 0.0 && c.uses > 0);
+        let total: f64 = seen().map(|(w, _)| w).sum();
+        if total <= 0.0 {
+            return Self::NONE;
+        }
+        let parts = || seen().map(|(w, c)| (w / total, c.share(), c.distinct as f64));
+        let value: f64 = parts().map(|(w, share, _)| w * share).sum();
+        let kish = 1.0 / parts().map(|(w, _, n)| w * w / n).sum::<f64>();
+        let variance: f64 = parts().map(|(w, share, n)| w * w * share * (1.0 - share) / n).sum();
+        let matched = if variance > 0.0 { value * (1.0 - value) / variance } else { f64::INFINITY };
+        Self::new(value, kish.min(matched).min(images as f64))
+    }
+}
+
+/// How much each stratum weighs at a prevalence.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Weights {
+    /// Share of groups without a positive.
+    pub(super) cold_groups: f64,
+    /// Share of groups with one or more: q.
+    pub(super) hot_groups: f64,
+    /// Share of the negatives that are in groups without a positive.
+    pub(super) cold_negatives: f64,
+    /// Share of the negatives that are in groups with one or more.
+    pub(super) hot_negatives: f64,
+}
+
+impl Weights {
+    /// For groups of `size` at prevalence `p`, between 0 and 1.
+    pub(super) fn new(size: usize, p: f64) -> Self {
+        // 1 - (1 - p)^M without the loss of digits at small p.
+        let hot = -f64::exp_m1(size as f64 * f64::ln_1p(-p));
+        Self {
+            cold_groups: 1.0 - hot,
+            hot_groups: hot,
+            cold_negatives: (1.0 - hot) / (1.0 - p),
+            hot_negatives: ((hot - p) / (1.0 - p)).max(0.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_rate_over_strata_is_the_weighted_mean() {
+        let count = |uses, flags, distinct| Count { uses, flags, distinct };
+        let rate = Rate::weighted(&[(0.9, count(1000, 0, 500)), (0.1, count(200, 20, 150))], 500);
+        assert!((rate.value.unwrap() - 0.01).abs() < 1e-12);
+        assert!(rate.n <= 500.0 && rate.low < 0.01 && rate.high > 0.01);
+        // A stratum that saw none of a class leaves the word to the other.
+        let rate = Rate::weighted(&[(0.9, count(100, 5, 100)), (0.1, count(0, 0, 0))], 100);
+        assert!((rate.value.unwrap() - 0.05).abs() < 1e-12 && rate.n == 100.0);
+        assert_eq!(Rate::weighted(&[], 0), Rate::NONE);
+    }
+
+    #[test]
+    fn a_stratum_that_matters_and_is_small_widens_the_interval() {
+        let sure = Count { uses: 10_000, flags: 0, distinct: 10_000 };
+        let shaky = Count { uses: 100, flags: 30, distinct: 100 };
+        let rate = Rate::weighted(&[(0.7, sure), (0.3, shaky)], 10_000);
+        assert!(rate.n < 1200.0, "{}", rate.n);
+    }
+
+    proptest! {
+        #[test]
+        fn weights_add_up(size in 1usize..=64, p in 1e-6f64..0.9) {
+            let w = Weights::new(size, p);
+            prop_assert!((w.cold_groups + w.hot_groups - 1.0).abs() < 1e-12);
+            prop_assert!((w.cold_negatives + w.hot_negatives - 1.0).abs() < 1e-9);
+            prop_assert!((w.hot_groups - (1.0 - (1.0 - p).powi(size as i32))).abs() < 1e-9);
+        }
+
+        /// Whatever was counted: the share lies within its interval, and no weighting makes more of the images than there are.
+        #[test]
+        fn rates_lie_in_their_intervals(parts in prop::collection::vec((0.0f64..1.0, 1u64..1000, 0.0f64..=1.0), 1..4)) {
+            let count = |&(w, n, share): &(f64, u64, f64)| (w, Count { uses: 2 * n, flags: (2.0 * n as f64 * share) as u64, distinct: n });
+            let strata: Vec<(f64, Count)> = parts.iter().map(count).collect();
+            let images = 500;
+            let rate = Rate::weighted(&strata, images);
+            prop_assume!(rate.value.is_some());
+            let value = rate.value.unwrap();
+            prop_assert!(rate.low <= value + 1e-9 && value <= rate.high + 1e-9);
+            prop_assert!(rate.n <= images as f64);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! A pass of images through the worker's engine, and what it cost.
+
+use std::time::{Duration, Instant};
+
+use crate::engine::{Engine, EngineError, Network, Settings, Stats, Verdict};
+use crate::retest::{Individual, Plan, Thresholds};
+
+/// Images of a slice, in batches that the device prefers: so many that filling and draining the engine hardly counts.
+const SLICE_BATCHES: usize = 64;
+/// The same for the individual slice that follows each grouped one.
+const REFERENCE_BATCHES: usize = 16;
+/// Most slices of a stratum.
+const SLICES: usize = 16;
+
+/// What a number of images took. Sums.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Cost {
+    /// Images judged.
+    pub(super) images: u64,
+    /// Seconds in the network, as the engine counts them.
+    pub(super) network: f64,
+    /// Seconds of the engine's thread, without the making of tensors.
+    pub(super) wall: f64,
+}
+
+impl Cost {
+    /// Seconds in the network for an image.
+    pub(super) fn network_an_image(&self) -> f64 {
+        self.network / self.images as f64
+    }
+
+    /// Seconds on the clock for an image.
+    pub(super) fn wall_an_image(&self) -> f64 {
+        self.wall / self.images as f64
+    }
+
+    fn add(&mut self, other: Self) {
+        self.images += other.images;
+        self.network += other.network;
+        self.wall += other.wall;
+    }
+}
+
+/// A stratum that was run: counts of one run of it, seconds of as many as were asked for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ran {
+    /// Images of one run.
+    pub(super) images: u64,
+    /// Tests of one run by round.
+    pub(super) tests_by_round: Vec<u64>,
+    /// Multiply-adds of one run.
+    pub(super) macs: u64,
+    /// The seconds of the groups.
+    pub(super) grouped: Cost,
+    /// The seconds of individual testing in between.
+    pub(super) reference: Cost,
+}
+
+/// A network, its images, and how the engine batches.
+pub(super) struct Bench<'a, N> {
+    /// The network.
+    pub(super) network: &'a mut N,
+    /// Makes the tensor of an image.
+    pub(super) tensor: &'a dyn Fn(usize) -> Vec<f32>,
+    /// How the engine batches.
+    pub(super) settings: Settings,
+    /// Thresholds under which every image passes every label, for its scores and for timing.
+    pub(super) open: Thresholds,
+    /// Images for the slices of individual testing.
+    pub(super) reference: Vec<usize>,
+    /// Least seconds of each timing.
+    pub(super) seconds: f64,
+}
+
+impl<N: Network> Bench<'_, N> {
+    /// Runs every stage at the shapes that a plan uses.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub(super) fn warm_up(&mut self, plan: Box<dyn Plan>) -> Result<(), EngineError> {
+        let length = self.reference.first().map_or(0, |&image| (self.tensor)(image).len());
+        let (network, settings) = (&mut *self.network, self.settings.clone());
+        Engine::<_, usize>::new(network, plan, self.open.clone(), settings).warm_up(length)
+    }
+
+    /// Tests images alone; `note` is told each one's verdict, which has the scores of all positive labels.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub(super) fn individual(
+        &mut self,
+        images: &[usize],
+        note: &mut dyn FnMut(usize, Verdict),
+    ) -> Result<Cost, EngineError> {
+        let open = self.open.clone();
+        Ok(self.pass(Box::new(Individual), &open, images, note)?.1)
+    }
+
+    /// Runs a stratum in slices, each followed by a slice of individual testing, and again until both have had their seconds. `note` is
+    /// told the verdicts of the first run alone, so that what is found does not depend on how fast the machine is.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub(super) fn stratum(
+        &mut self,
+        plan: &dyn Fn() -> Box<dyn Plan>,
+        thresholds: &Thresholds,
+        stratum: &[usize],
+        note: &mut dyn FnMut(usize, Verdict),
+    ) -> Result<Ran, EngineError> {
+        let size = plan().group_size();
+        let batch = self.settings.preferred_batch;
+        let groups = (stratum.len() / size).div_ceil(SLICES).max(SLICE_BATCHES * batch / size).max(1);
+        let reference = self.reference.iter().copied().cycle().take(REFERENCE_BATCHES * batch);
+        let reference: Vec<usize> = reference.collect();
+        let mut ran = Ran { images: stratum.len() as u64, ..Ran::default() };
+        for run in 0.. {
+            for slice in stratum.chunks(groups * size) {
+                let (stats, cost) = match run {
+                    0 => self.pass(plan(), thresholds, slice, note)?,
+                    _ => self.pass(plan(), thresholds, slice, &mut |_, _| {})?,
+                };
+                ran.grouped.add(cost);
+                ran.reference.add(self.individual(&reference, &mut |_, _| {})?);
+                if run == 0 {
+                    ran.count(&stats);
+                } else if self.enough(&ran) {
+                    return Ok(ran);
+                }
+            }
+            if self.enough(&ran) {
+                return Ok(ran);
+            }
+        }
+        Ok(ran)
+    }
+
+    fn enough(&self, ran: &Ran) -> bool {
+        ran.grouped.network >= self.seconds && ran.reference.network >= self.seconds
+    }
+
+    /// Offers images in order, so that the engine forms exactly the groups they stand in, and keeps it as full as the worker does.
+    fn pass(
+        &mut self,
+        plan: Box<dyn Plan>,
+        thresholds: &Thresholds,
+        images: &[usize],
+        note: &mut dyn FnMut(usize, Verdict),
+    ) -> Result<(Stats, Cost), EngineError> {
+        let (network, settings) = (&mut *self.network, self.settings.clone());
+        let mut engine = Engine::new(network, plan, thresholds.clone(), settings);
+        let start = Instant::now();
+        let mut making = Duration::ZERO;
+        let mut waiting = images.iter().copied().peekable();
+        loop {
+            while engine.has_room() {
+                let Some(image) = waiting.next() else { break };
+                let made = Instant::now();
+                let tensor = (self.tensor)(image);
+                making += made.elapsed();
+                engine.offer(tensor, image, made)?;
+            }
+            if waiting.peek().is_none() {
+                engine.flush()?;
+            }
+            let ran = engine.step()?;
+            engine.judged().for_each(|judged| note(judged.payload, judged.verdict));
+            if !ran && waiting.peek().is_none() {
+                break;
+            }
+        }
+        let stats = engine.stats().clone();
+        let wall = (start.elapsed() - making).as_secs_f64();
+        let cost = Cost { images: images.len() as u64, network: stats.network_seconds(), wall };
+        Ok((stats, cost))
+    }
+}
+
+impl Ran {
+    fn count(&mut self, stats: &Stats) {
+        self.macs += stats.macs();
+        self.tests_by_round.resize(self.tests_by_round.len().max(stats.tests_by_round.len()), 0);
+        self.tests_by_round.iter_mut().zip(&stats.tests_by_round).for_each(|(sum, tests)| *sum += tests);
+    }
+
+    /// Seconds in the network for an image, relative to individual testing in between.
+    pub(super) fn relative_network(&self) -> f64 {
+        self.grouped.network_an_image() / self.reference.network_an_image()
+    }
+
+    /// Seconds on the clock for an image, relative to individual testing in between.
+    pub(super) fn relative_wall(&self) -> f64 {
+        self.grouped.wall_an_image() / self.reference.wall_an_image()
+    }
+}

@@ -1,0 +1,137 @@
+//! The report for people.
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::Report;
+use super::estimate::Rate;
+use super::row::Row;
+
+/// The tables.
+pub(super) fn print(report: &Report, by_class: bool) {
+    let data = &report.data;
+    println!("{}: {} positives, {} negatives", data.path, data.positives, data.negatives);
+    for missing in &data.undecodable {
+        println!("not decoded: {}: {}", missing.image, missing.reason);
+    }
+    for b in &report.bundles {
+        let (network, decode) = (1e3 * b.network_seconds_per_image, b.decode_ms_per_image);
+        let (name, design, stages) = (&b.bundle, b.design, b.stages);
+        println!(
+            "{name}: {design}, {stages} stages; an image alone takes {network:.3} ms in the network, decoding {decode:.3} ms of CPU"
+        );
+    }
+    println!("\n{}", rows(&report.rows));
+    println!("\nMACs, network and wall: per cent of individual testing with the same network, decoding apart.");
+    if !by_class {
+        return;
+    }
+    for row in &report.rows {
+        println!("\n{}", title(&report.rows, row));
+        println!("{}", classes(row));
+        if !row.by_source.is_empty() {
+            println!("\n{}", sources(row));
+        }
+    }
+}
+
+fn rows(rows: &[Row]) -> Table {
+    let header = [
+        "bundle",
+        "prevalence",
+        "plan",
+        "sensitivity",
+        "recall (95 %)",
+        "FPR (95 %)",
+        "individual recall",
+        "individual FPR",
+        "tests an image by round",
+        "MACs",
+        "network",
+        "wall",
+    ];
+    let mut table = table(&header);
+    for r in rows {
+        let rounds: Vec<String> = r.tests_by_round.iter().map(|t| format!("{t:.4}")).collect();
+        table.add_row([
+            short(rows, &r.case.bundle).to_owned(),
+            percent(r.case.prevalence, 2),
+            r.case.plan.clone(),
+            sensitivity(row_sensitivities(r)),
+            interval(&r.recall),
+            interval(&r.fpr),
+            value(&r.individual_recall),
+            value(&r.individual_fpr),
+            format!("{:.4} = {}", r.tests_per_image, rounds.join(" + ")),
+            percent(r.relative_macs, 1),
+            percent(r.relative_network_seconds, 1),
+            percent(r.relative_wall_seconds, 1),
+        ]);
+    }
+    table.column_iter_mut().skip(4).for_each(|c| c.set_cell_alignment(CellAlignment::Right));
+    table
+}
+
+fn classes(row: &Row) -> Table {
+    let mut table = table(&["class", "", "images", "flagged (95 %)", "individual"]);
+    for c in &row.by_class {
+        let side = if c.positive { "positive" } else { "negative" };
+        let (flagged, alone) = (interval(&c.flagged), value(&c.individual));
+        table.add_row([c.class.clone(), side.to_owned(), c.images.to_string(), flagged, alone]);
+    }
+    table
+}
+
+fn sources(row: &Row) -> Table {
+    let mut table = table(&["source", "recall (95 %)", "individual recall", "FPR (95 %)", "individual FPR"]);
+    for s in &row.by_source {
+        let (recall, fpr) = (interval(&s.recall), interval(&s.fpr));
+        table.add_row([s.source.clone(), recall, value(&s.individual_recall), fpr, value(&s.individual_fpr)]);
+    }
+    table
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(header);
+    table
+}
+
+fn title(rows: &[Row], row: &Row) -> String {
+    let case = &row.case;
+    let (bundle, plan, p) = (short(rows, &case.bundle), &case.plan, percent(case.prevalence, 2));
+    format!("{bundle}, {plan}, prevalence {p}, sensitivity {}:", sensitivity(row_sensitivities(row)))
+}
+
+fn row_sensitivities(row: &Row) -> (Option<f64>, f64) {
+    (row.case.pooled_sensitivity, row.case.individual_sensitivity)
+}
+
+/// Pooled and individual.
+fn sensitivity((pooled, individual): (Option<f64>, f64)) -> String {
+    pooled.map_or_else(|| individual.to_string(), |pooled| format!("{pooled} / {individual}"))
+}
+
+/// The last part of a bundle's path, or all of it where another bundle's ends alike.
+pub(super) fn short<'a>(rows: &[Row], bundle: &'a str) -> &'a str {
+    let name = last(bundle);
+    let alike = rows.iter().any(|r| r.case.bundle != bundle && last(&r.case.bundle) == name);
+    if alike { bundle } else { name }
+}
+
+fn last(path: &str) -> &str {
+    path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
+}
+
+/// Per cent with so many decimals.
+pub(super) fn percent(x: f64, decimals: usize) -> String {
+    format!("{:.decimals$} %", 100.0 * x)
+}
+
+fn value(rate: &Rate) -> String {
+    rate.value.map_or_else(|| "-".into(), |v| percent(v, 2))
+}
+
+fn interval(rate: &Rate) -> String {
+    format!("{} ({:.2} to {:.2})", value(rate), 100.0 * rate.low, 100.0 * rate.high)
+}

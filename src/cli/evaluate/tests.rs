@@ -1,0 +1,102 @@
+//! The estimate as a whole, on a network whose scores are scripted: strata and a plain stream must say the same.
+
+use std::time::Duration;
+
+use super::deal::Dealer;
+use super::estimate::{Tally, Weights};
+use super::pass::Bench;
+use super::row::{Case, Part, Row, Stratum};
+use super::split::Split;
+use crate::engine::{ScriptedNetwork, Settings, Verdict, single_label_form};
+use crate::retest::{MultiRound, Plan, Thresholds};
+
+const POSITIVES: usize = 400;
+const IMAGES: usize = 3400;
+const SIZE: usize = 8;
+const PREVALENCE: f64 = 0.02;
+
+/// One positive in ten looks harmless; of the negatives some look suspicious in company only, and a few also alone.
+fn suspicion(image: usize) -> f32 {
+    match image {
+        0..POSITIVES if image.is_multiple_of(10) => 0.3,
+        0..POSITIVES => 0.9,
+        _ if image.is_multiple_of(50) => 0.7,
+        _ if image.is_multiple_of(7) => 0.5,
+        _ => 0.1,
+    }
+}
+
+fn split() -> Split {
+    Split { positives: (0..POSITIVES).collect(), negatives: (POSITIVES..IMAGES).collect(), ..Split::default() }
+}
+
+fn plan() -> Box<dyn Plan> {
+    Box::new(MultiRound::new(&[SIZE, 2, 1]).unwrap())
+}
+
+fn run(images: &[usize], seconds: f64) -> Stratum {
+    let mut network = ScriptedNetwork::new(single_label_form(64, 10, 90));
+    let settings = Settings { max_batch: 64, preferred_batch: 8, buckets: vec![], max_wait: Duration::from_secs(1) };
+    let mut bench = Bench {
+        network: &mut network,
+        tensor: &|image| vec![suspicion(image)],
+        settings,
+        open: Thresholds::constant(f32::NEG_INFINITY),
+        reference: (0..IMAGES).collect(),
+        seconds,
+    };
+    let thresholds = Thresholds::new(vec![0], |arity, _| if arity == 1 { 0.6 } else { 0.45 });
+    let mut stratum = Stratum { tally: Tally::new(IMAGES), ..Stratum::default() };
+    bench.warm_up(plan()).unwrap();
+    let tally = &mut stratum.tally;
+    let note = &mut |image, verdict| tally.note(image, matches!(verdict, Verdict::Flagged(_)));
+    stratum.ran = bench.stratum(&plan, &thresholds, images, note).unwrap();
+    stratum
+}
+
+fn row(parts: &[Part<'_>]) -> Row {
+    let case = Case {
+        bundle: "scripted".into(),
+        design: "feature",
+        stages: 2,
+        prevalence: PREVALENCE,
+        group_size: SIZE,
+        policy: "multi-round".into(),
+        plan: plan().describe(),
+        pooled_sensitivity: Some(0.9),
+        individual_sensitivity: 0.9,
+    };
+    Row::new(case, parts, &split(), 100, &Tally::new(IMAGES))
+}
+
+#[test]
+fn strata_and_a_plain_stream_agree() {
+    let split = split();
+    let dealer = |seed| Dealer::new(SIZE, &split.positives, &split.negatives, seed);
+    let (cold, hot) = (run(&dealer(1).cold(usize::MAX), 0.0), run(&dealer(2).hot(PREVALENCE, usize::MAX), 0.0));
+    let strata = row(&Part::strata(Weights::new(SIZE, PREVALENCE), &cold, &hot));
+    let stream = row(&Part::stream(&run(&dealer(3).stream(PREVALENCE, 200_000), 0.0)));
+    for (name, a, b) in [("recall", strata.recall, stream.recall), ("fpr", strata.fpr, stream.fpr)] {
+        let (a, b) = (a, b.value.unwrap());
+        assert!(a.low <= b && b <= a.high, "{name}: {a:?}, the stream has {b}");
+    }
+    assert!((strata.recall.value.unwrap() - 0.9).abs() < 0.01, "{:?}", strata.recall);
+    let close = |name: &str, a: f64, b: f64| assert!((a / b - 1.0).abs() < 0.03, "{name}: {a}, the stream has {b}");
+    close("tests", strata.tests_per_image, stream.tests_per_image);
+    close("MACs", strata.relative_macs, stream.relative_macs);
+    assert_eq!(strata.tests_by_round.len(), 3);
+    for (round, (&a, &b)) in strata.tests_by_round.iter().zip(&stream.tests_by_round).enumerate() {
+        close(&format!("round {}", round + 1), a, b);
+    }
+}
+
+#[test]
+fn repeats_lengthen_the_timing_and_change_no_count() {
+    let images = Dealer::new(SIZE, &split().positives, &split().negatives, 1).hot(PREVALENCE, usize::MAX);
+    let (once, longer) = (run(&images, 0.0), run(&images, 0.02));
+    assert_eq!(once.tally, longer.tally);
+    assert_eq!((once.ran.macs, &once.ran.tests_by_round), (longer.ran.macs, &longer.ran.tests_by_round));
+    assert!(longer.ran.grouped.network >= 0.02 && longer.ran.reference.network >= 0.02);
+    assert!(longer.ran.grouped.images > once.ran.grouped.images);
+    assert_eq!(once.ran.grouped.images, images.len() as u64);
+}
