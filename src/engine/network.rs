@@ -141,4 +141,8 @@ impl<N: Network + ?Sized> Network for &mut N {
     fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError> {
         (**self).score(members, arity, scores)
     }
+
+    fn confirm(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
+        (**self).confirm(images, scores)
+    }
 }

@@ -2,12 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::super::{CliError, environment};
 use crate::config::Config;
 use crate::config::retest::PolicyKind;
+use crate::model::Bundle;
 use crate::retest::MAX_GROUP;
+
+/// Whether the confirm network is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Confirm {
+    /// Where the bundle has one.
+    Yes,
+    /// Never.
+    No,
+    /// A row with it and one without.
+    Both,
+}
 
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
@@ -41,6 +53,12 @@ pub(in crate::cli) struct EvaluateArgs {
     /// Shares of positives that individual tests must find [default: the configured one].
     #[arg(long, value_name = "S", value_delimiter = ',')]
     individual_sensitivity: Vec<f64>,
+    /// Whether a bundle's confirm network has the last word on what is flagged. Individual testing beside it is without.
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "yes")]
+    confirm: Confirm,
+    /// Shares of positives that the confirm network must find [default: the configured one].
+    #[arg(long, value_name = "S", value_delimiter = ',')]
+    confirm_sensitivity: Vec<f64>,
     /// Instead of strata, a plain random stream of so many images at each prevalence: slow to tell of rare positives, but a check.
     #[arg(long, value_name = "N")]
     pub(super) stream: Option<usize>,
@@ -96,6 +114,8 @@ pub(super) struct Request {
     pub(super) pooled: Vec<f64>,
     /// Sensitivities of individual tests.
     pub(super) individual: Vec<f64>,
+    /// Sensitivities of the confirm network, or none to leave it out.
+    confirm: Vec<Option<f64>>,
 }
 
 impl Request {
@@ -115,6 +135,7 @@ impl Request {
         shares("--prevalence", &args.prevalence)?;
         shares("--pooled-sensitivity", &args.pooled_sensitivity)?;
         shares("--individual-sensitivity", &args.individual_sensitivity)?;
+        shares("--confirm-sensitivity", &args.confirm_sensitivity)?;
         if let Some(size) = args.group_size.iter().find(|s| !(1..=MAX_GROUP.min(config.engine.slots)).contains(s)) {
             let most = MAX_GROUP.min(config.engine.slots);
             return Err(CliError::Usage(format!("--group-size is {size}, must be 1 to {most}")));
@@ -134,13 +155,28 @@ impl Request {
                 policies.push(policy);
             }
         }
+        let mut confirm = Vec::new();
+        if args.confirm != Confirm::Yes {
+            confirm.push(None);
+        }
+        if args.confirm != Confirm::No {
+            confirm.extend(or(&args.confirm_sensitivity, config.retest.confirm_sensitivity).into_iter().map(Some));
+        }
         Ok(Self {
+            confirm,
             bundles: args.bundle.clone(),
             policies,
             pooled: or(&args.pooled_sensitivity, config.retest.pooled_sensitivity),
             individual: or(&args.individual_sensitivity, config.retest.individual_sensitivity),
             config,
         })
+    }
+}
+
+impl Request {
+    /// Sensitivities of a bundle's confirm network, or none to leave it out.
+    pub(super) fn confirm(&self, bundle: &Bundle) -> Vec<Option<f64>> {
+        if bundle.manifest.confirm.is_some() { self.confirm.clone() } else { vec![None] }
     }
 }
 

@@ -11,8 +11,8 @@ use super::args::{EvaluateArgs, Request};
 use super::data::Labelled;
 use super::deal::Dealer;
 use super::estimate::{Tally, Weights};
-use super::pass::{Bench, Cost};
-use super::row::{Case, Part, Row, Stratum};
+use super::pass::{Bench, Cost, Rules};
+use super::row::{Case, Part, Row, Sensitivities, Stratum};
 use super::split::Split;
 use super::tensors::Tensors;
 use crate::config::Config;
@@ -65,6 +65,7 @@ pub(super) fn check(request: &Request, dir: &Path) -> Result<Bundle, CliError> {
     for &pooled in &request.pooled {
         request.individual.iter().try_for_each(|&individual| thresholds(&bundle, pooled, individual).map(drop))?;
     }
+    request.confirm(&bundle).into_iter().try_for_each(|sensitivity| confirm_thresholds(&bundle, sensitivity).map(drop))?;
     Ok(bundle)
 }
 
@@ -82,6 +83,7 @@ pub(super) fn judge(
     let bundle = check(request, dir)?;
     let mut config = request.config.clone();
     config.model.bundle = dir.to_owned();
+    config.model.confirm = request.confirm(&bundle).iter().any(Option::is_some);
     (config.retest.pooled_sensitivity, config.retest.individual_sensitivity) =
         (request.pooled[0], request.individual[0]);
     let mut model = Model::open(&config)?;
@@ -120,7 +122,7 @@ impl<N: Network> Judge<'_, N> {
         let mut rows = Vec::new();
         for (sensitivity, baseline) in &baselines {
             rows.extend(self.args.prevalence.iter().map(|&prevalence| {
-                let case = self.case(prevalence, PolicyKind::Individual, &Individual, (None, *sensitivity));
+                let case = self.case(prevalence, PolicyKind::Individual, &Individual, Sensitivities::alone(*sensitivity));
                 let seconds = self.line.network_seconds_per_image;
                 Row::individual(case, self.split, &baseline.tally, baseline.failed, seconds)
             }));
@@ -128,7 +130,10 @@ impl<N: Network> Judge<'_, N> {
         for (size, policy) in self.designs()? {
             for &pooled in &self.request.pooled {
                 for (individual, baseline) in &baselines {
-                    rows.extend(self.case_rows(size, policy, (pooled, *individual), &baseline.tally)?);
+                    for confirm in self.request.confirm(self.bundle) {
+                        let sensitivities = Sensitivities { pooled: Some(pooled), individual: *individual, confirm };
+                        rows.extend(self.case_rows(size, policy, sensitivities, &baseline.tally)?);
+                    }
                 }
             }
         }
@@ -199,12 +204,19 @@ impl<N: Network> Judge<'_, N> {
         &mut self,
         size: usize,
         policy: PolicyKind,
-        (pooled, individual): (f64, f64),
+        sensitivities: Sensitivities,
         alone: &Tally,
     ) -> Result<Vec<Row>, CliError> {
-        let thresholds = thresholds(self.bundle, pooled, individual)?;
+        let rules = Rules {
+            thresholds: thresholds(
+                self.bundle,
+                sensitivities.pooled.unwrap_or(sensitivities.individual),
+                sensitivities.individual,
+            )?,
+            confirm: confirm_thresholds(self.bundle, sensitivities.confirm)?,
+        };
         let plan = self.plan(size, policy)?;
-        eprintln!("{}: {}, sensitivities {pooled} and {individual}", self.line.bundle, plan.describe());
+        eprintln!("{}: {}, sensitivity {}", self.line.bundle, plan.describe(), sensitivities.describe());
         let (cap, seed) = (self.args.cap, self.args.seed);
         let dealer = || Dealer::new(size, &self.split.positives, &self.split.negatives, seed);
         let (macs, prevalences) = (self.bench.network.form().individual_macs(), &self.args.prevalence);
@@ -216,9 +228,9 @@ impl<N: Network> Judge<'_, N> {
             .collect();
         self.bench.warm_up(self.plan(size, policy)?).map_err(failed)?;
         for images in cold.iter().chain(&others) {
-            strata.push(self.run(size, policy, &thresholds, images)?);
+            strata.push(self.run(size, policy, &rules, images)?);
         }
-        let case = |p| self.case(p, policy, &*plan, (Some(pooled), individual));
+        let case = |p| self.case(p, policy, &*plan, sensitivities);
         let row = |p, parts: &[Part<'_>]| Row::new(case(p), parts, self.split, macs, alone);
         let rows = prevalences.iter().enumerate().map(|(i, &p)| match self.args.stream {
             Some(_) => row(p, &Part::stream(&strata[i])),
@@ -231,7 +243,7 @@ impl<N: Network> Judge<'_, N> {
         &mut self,
         size: usize,
         policy: PolicyKind,
-        thresholds: &Thresholds,
+        rules: &Rules,
         images: &[usize],
     ) -> Result<Stratum, CliError> {
         // The plan was made once already, so it can be made again.
@@ -240,7 +252,7 @@ impl<N: Network> Judge<'_, N> {
         let mut stratum = self.stratum();
         let bar = progress("groups", images.len() as u64);
         let Stratum { tally, failed: lost, .. } = &mut stratum;
-        let ran = self.bench.stratum(&plan, thresholds, images, &mut |image, verdict| {
+        let ran = self.bench.stratum(&plan, rules, images, &mut |image, verdict| {
             bar.inc(1);
             tally.note(image, matches!(verdict, Verdict::Flagged(_)));
             *lost += u64::from(matches!(verdict, Verdict::Failed(_)));
@@ -254,7 +266,7 @@ impl<N: Network> Judge<'_, N> {
         Stratum { tally: Tally::new(self.images), ..Stratum::default() }
     }
 
-    fn case(&self, prevalence: f64, policy: PolicyKind, plan: &dyn Plan, sensitivities: (Option<f64>, f64)) -> Case {
+    fn case(&self, prevalence: f64, policy: PolicyKind, plan: &dyn Plan, sensitivities: Sensitivities) -> Case {
         Case {
             bundle: self.line.bundle.clone(),
             design: self.line.design,
@@ -263,8 +275,7 @@ impl<N: Network> Judge<'_, N> {
             group_size: plan.group_size(),
             policy: policy.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default(),
             plan: plan.describe(),
-            pooled_sensitivity: sensitivities.0,
-            individual_sensitivity: sensitivities.1,
+            sensitivities,
         }
     }
 }
@@ -275,6 +286,11 @@ fn failed(error: EngineError) -> CliError {
 
 fn thresholds(bundle: &Bundle, pooled: f64, individual: f64) -> Result<Thresholds, CliError> {
     bundle.thresholds(pooled, individual).map_err(|e| CliError::Usage(e.to_string()))
+}
+
+fn confirm_thresholds(bundle: &Bundle, sensitivity: Option<f64>) -> Result<Option<Thresholds>, CliError> {
+    let Some(sensitivity) = sensitivity else { return Ok(None) };
+    bundle.confirm_thresholds(sensitivity).map_err(|e| CliError::Usage(e.to_string()))
 }
 
 /// Thresholds that everything passes.

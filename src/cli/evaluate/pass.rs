@@ -48,12 +48,23 @@ pub(super) struct Ran {
     pub(super) images: u64,
     /// Tests of one run by round.
     pub(super) tests_by_round: Vec<u64>,
+    /// Tests of one run by the confirm network.
+    pub(super) confirm_tests: u64,
     /// Multiply-adds of one run.
     pub(super) macs: u64,
     /// The seconds of the groups.
     pub(super) grouped: Cost,
     /// The seconds of individual testing in between.
     pub(super) reference: Cost,
+}
+
+/// What makes a test positive.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    /// Of the network.
+    pub(super) thresholds: Thresholds,
+    /// Of its confirm network, if that is asked.
+    pub(super) confirm: Option<Thresholds>,
 }
 
 /// A network, its images, and how the engine batches.
@@ -80,7 +91,10 @@ impl<N: Network> Bench<'_, N> {
     pub(super) fn warm_up(&mut self, plan: Box<dyn Plan>) -> Result<(), EngineError> {
         let length = self.reference.first().map_or(0, |&image| (self.tensor)(image).len());
         let (network, settings) = (&mut *self.network, self.settings.clone());
-        Engine::<_, usize>::new(network, plan, self.open.clone(), settings).warm_up(length)
+        let has_confirm = network.form().confirm_macs.is_some();
+        let engine = Engine::<_, usize>::new(network, plan, self.open.clone(), settings);
+        let mut engine = if has_confirm { engine.with_confirm(self.open.clone()) } else { engine };
+        engine.warm_up(length)
     }
 
     /// Tests images alone; `note` is told each one's verdict, which has the scores of all positive labels.
@@ -92,7 +106,7 @@ impl<N: Network> Bench<'_, N> {
         images: &[usize],
         note: &mut dyn FnMut(usize, Verdict),
     ) -> Result<Cost, EngineError> {
-        let open = self.open.clone();
+        let open = Rules { thresholds: self.open.clone(), confirm: None };
         Ok(self.pass(Box::new(Individual), &open, images, note)?.1)
     }
 
@@ -104,7 +118,7 @@ impl<N: Network> Bench<'_, N> {
     pub(super) fn stratum(
         &mut self,
         plan: &dyn Fn() -> Box<dyn Plan>,
-        thresholds: &Thresholds,
+        rules: &Rules,
         stratum: &[usize],
         note: &mut dyn FnMut(usize, Verdict),
     ) -> Result<Ran, EngineError> {
@@ -117,8 +131,8 @@ impl<N: Network> Bench<'_, N> {
         for run in 0.. {
             for slice in stratum.chunks(groups * size) {
                 let (stats, cost) = match run {
-                    0 => self.pass(plan(), thresholds, slice, note)?,
-                    _ => self.pass(plan(), thresholds, slice, &mut |_, _| {})?,
+                    0 => self.pass(plan(), rules, slice, note)?,
+                    _ => self.pass(plan(), rules, slice, &mut |_, _| {})?,
                 };
                 ran.grouped.add(cost);
                 ran.reference.add(self.individual(&reference, &mut |_, _| {})?);
@@ -143,12 +157,16 @@ impl<N: Network> Bench<'_, N> {
     fn pass(
         &mut self,
         plan: Box<dyn Plan>,
-        thresholds: &Thresholds,
+        rules: &Rules,
         images: &[usize],
         note: &mut dyn FnMut(usize, Verdict),
     ) -> Result<(Stats, Cost), EngineError> {
         let (network, settings) = (&mut *self.network, self.settings.clone());
-        let mut engine = Engine::new(network, plan, thresholds.clone(), settings);
+        let engine = Engine::new(network, plan, rules.thresholds.clone(), settings);
+        let mut engine = match &rules.confirm {
+            Some(confirm) => engine.with_confirm(confirm.clone()),
+            None => engine,
+        };
         let start = Instant::now();
         let mut making = Duration::ZERO;
         let mut waiting = images.iter().copied().peekable();
@@ -179,6 +197,7 @@ impl<N: Network> Bench<'_, N> {
 impl Ran {
     fn count(&mut self, stats: &Stats) {
         self.macs += stats.macs();
+        self.confirm_tests += stats.confirm_tests;
         self.tests_by_round.resize(self.tests_by_round.len().max(stats.tests_by_round.len()), 0);
         self.tests_by_round.iter_mut().zip(&stats.tests_by_round).for_each(|(sum, tests)| *sum += tests);
     }

@@ -36,13 +36,13 @@ struct Series<'a> {
 
 /// What a curve runs along.
 fn along(row: &Row) -> (usize, Option<f64>) {
-    (row.case.group_size, row.case.pooled_sensitivity)
+    (row.case.group_size, row.case.sensitivities.pooled)
 }
 
 /// What stands at a point: what changes along the curve.
 fn label(curve: &Series<'_>, row: &Row) -> String {
     let same = curve.rows.iter().all(|r| r.case.group_size == row.case.group_size);
-    match row.case.pooled_sensitivity {
+    match row.case.sensitivities.pooled {
         Some(sensitivity) if same && curve.rows.len() > 1 => format!("{sensitivity}"),
         _ => row.case.group_size.to_string(),
     }
@@ -76,19 +76,21 @@ fn paint(report: &Report, svg: &mut String) -> Drawn {
 fn series(rows: &[Row]) -> (Vec<Series<'_>>, Vec<Series<'_>>) {
     let several = |of: &dyn Fn(&Row) -> String| rows.iter().any(|r| of(r) != of(&rows[0]));
     let prevalences = several(&|r| r.case.prevalence.to_string());
-    let individuals = several(&|r| r.case.individual_sensitivity.to_string());
-    let grouped = || rows.iter().filter(|r| r.case.pooled_sensitivity.is_some());
+    let individuals = several(&|r| r.case.sensitivities.individual.to_string());
+    let grouped = || rows.iter().filter(|r| r.case.sensitivities.pooled.is_some());
     let sizes = grouped().any(|r| Some(r.case.group_size) != grouped().next().map(|f| f.case.group_size));
     let pooled =
-        grouped().any(|r| r.case.pooled_sensitivity != grouped().next().and_then(|f| f.case.pooled_sensitivity));
+        grouped().any(|r| r.case.sensitivities.pooled != grouped().next().and_then(|f| f.case.sensitivities.pooled));
+    let confirms = grouped()
+        .any(|r| r.case.sensitivities.confirm != grouped().next().and_then(|f| f.case.sensitivities.confirm));
     let mut curves: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
     let mut lines: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
     for row in rows {
         let case = &row.case;
         let mut name = format!("{} ({}), {}", short(rows, &case.bundle), case.design, case.policy);
-        let Some(s) = case.pooled_sensitivity else {
+        let Some(s) = case.sensitivities.pooled else {
             if individuals {
-                name += &format!(" at {}", case.individual_sensitivity);
+                name += &format!(" at {}", case.sensitivities.individual);
             }
             lines.entry(name).or_default().push(row);
             continue;
@@ -100,7 +102,10 @@ fn series(rows: &[Row]) -> (Vec<Series<'_>>, Vec<Series<'_>>) {
             name += &format!(", pooled {s}");
         }
         if individuals {
-            name += &format!(" at {}", case.individual_sensitivity);
+            name += &format!(" at {}", case.sensitivities.individual);
+        }
+        if let Some(confirm) = case.sensitivities.confirm.filter(|_| confirms) {
+            name += &format!(", confirmed at {confirm}");
         }
         curves.entry(name).or_default().push(row);
     }

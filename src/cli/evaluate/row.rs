@@ -64,10 +64,36 @@ pub(super) struct Case {
     pub(super) policy: String,
     /// The plan in words, such as `16 > 4 > 1`.
     pub(super) plan: String,
-    /// Sensitivity of pooled tests on the calibration data; absent for individual testing.
-    pub(super) pooled_sensitivity: Option<f64>,
-    /// Sensitivity of individual tests on the calibration data.
-    pub(super) individual_sensitivity: f64,
+    /// What the thresholds are for.
+    #[serde(flatten)]
+    pub(super) sensitivities: Sensitivities,
+}
+
+/// Sensitivities on the calibration data.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Sensitivities {
+    /// Of pooled tests; absent for individual testing.
+    #[serde(rename = "pooled_sensitivity")]
+    pub(super) pooled: Option<f64>,
+    /// Of individual tests.
+    #[serde(rename = "individual_sensitivity")]
+    pub(super) individual: f64,
+    /// Of the confirm network; absent where it is not asked.
+    #[serde(rename = "confirm_sensitivity")]
+    pub(super) confirm: Option<f64>,
+}
+
+impl Sensitivities {
+    /// Of individual testing.
+    pub(super) fn alone(individual: f64) -> Self {
+        Self { pooled: None, individual, confirm: None }
+    }
+
+    /// Pooled, individual, confirm.
+    pub(super) fn describe(&self) -> String {
+        let all = [self.pooled, Some(self.individual), self.confirm];
+        all.iter().flatten().map(f64::to_string).collect::<Vec<_>>().join(" / ")
+    }
 }
 
 /// A row.
@@ -84,10 +110,12 @@ pub(super) struct Row {
     pub(super) individual_recall: Rate,
     /// The same for individual testing.
     pub(super) individual_fpr: Rate,
-    /// Tests an image.
+    /// Tests an image, those by the confirm network too.
     pub(super) tests_per_image: f64,
     /// Tests an image in each round.
     pub(super) tests_by_round: Vec<f64>,
+    /// Tests an image by the confirm network.
+    pub(super) confirm_tests_per_image: f64,
     /// Multiply-adds over those of individual testing.
     pub(super) relative_macs: f64,
     /// Seconds in the network over those of individual testing.
@@ -163,6 +191,7 @@ impl Row {
         let tests =
             |ran: &Ran, round: usize| ran.tests_by_round.get(round).copied().unwrap_or(0) as f64 / ran.images as f64;
         let tests_by_round: Vec<f64> = (0..rounds).map(|round| mean(&|ran| tests(ran, round))).collect();
+        let confirm_tests = mean(&|ran| ran.confirm_tests as f64 / ran.images as f64);
         let class = |c: &super::split::Class| ClassLine {
             class: c.name.clone(),
             positive: c.positive,
@@ -183,8 +212,9 @@ impl Row {
             fpr: fpr(&split.negatives),
             individual_recall: alone(&split.positives),
             individual_fpr: alone(&split.negatives),
-            tests_per_image: tests_by_round.iter().sum(),
+            tests_per_image: tests_by_round.iter().sum::<f64>() + confirm_tests,
             tests_by_round,
+            confirm_tests_per_image: confirm_tests,
             relative_macs: mean(&|ran| ran.macs as f64 / ran.images as f64) / macs as f64,
             relative_network_seconds: mean(&Ran::relative_network),
             relative_wall_seconds: mean(&Ran::relative_wall),

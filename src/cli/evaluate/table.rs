@@ -21,7 +21,8 @@ pub(super) fn print(report: &Report, by_class: bool) {
         );
     }
     println!("\n{}", rows(&report.rows));
-    println!("\nMACs, network and wall: per cent of individual testing with the same network, decoding apart.");
+    println!("\nSensitivity: of pooled tests, of individual tests, of the confirm network, by the calibration.");
+    println!("MACs, network and wall: per cent of individual testing with the same network, decoding apart.");
     if !by_class {
         return;
     }
@@ -51,12 +52,15 @@ fn rows(rows: &[Row]) -> Table {
     ];
     let mut table = table(&header);
     for r in rows {
-        let rounds: Vec<String> = r.tests_by_round.iter().map(|t| format!("{t:.4}")).collect();
+        let mut rounds: Vec<String> = r.tests_by_round.iter().map(|t| format!("{t:.4}")).collect();
+        if r.case.sensitivities.confirm.is_some() {
+            rounds.push(format!("{:.4} confirm", r.confirm_tests_per_image));
+        }
         table.add_row([
             short(rows, &r.case.bundle).to_owned(),
             percent(r.case.prevalence, 2),
             r.case.plan.clone(),
-            sensitivity(row_sensitivities(r)),
+            r.case.sensitivities.describe(),
             interval(&r.recall),
             interval(&r.fpr),
             value(&r.individual_recall),
@@ -100,16 +104,7 @@ fn table(header: &[&str]) -> Table {
 fn title(rows: &[Row], row: &Row) -> String {
     let case = &row.case;
     let (bundle, plan, p) = (short(rows, &case.bundle), &case.plan, percent(case.prevalence, 2));
-    format!("{bundle}, {plan}, prevalence {p}, sensitivity {}:", sensitivity(row_sensitivities(row)))
-}
-
-fn row_sensitivities(row: &Row) -> (Option<f64>, f64) {
-    (row.case.pooled_sensitivity, row.case.individual_sensitivity)
-}
-
-/// Pooled and individual.
-fn sensitivity((pooled, individual): (Option<f64>, f64)) -> String {
-    pooled.map_or_else(|| individual.to_string(), |pooled| format!("{pooled} / {individual}"))
+    format!("{bundle}, {plan}, prevalence {p}, sensitivity {}:", case.sensitivities.describe())
 }
 
 /// The last part of a bundle's path, or all of it where another bundle's ends alike.

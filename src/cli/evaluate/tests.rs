@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::deal::Dealer;
 use super::estimate::{Tally, Weights};
-use super::pass::Bench;
-use super::row::{Case, Part, Row, Stratum};
+use super::pass::{Bench, Rules};
+use super::row::{Case, Part, Row, Sensitivities, Stratum};
 use super::split::Split;
 use crate::engine::{ScriptedNetwork, Settings, Verdict, single_label_form};
 use crate::retest::{MultiRound, Plan, Thresholds};
@@ -46,11 +46,12 @@ fn run(images: &[usize], seconds: f64) -> Stratum {
         seconds,
     };
     let thresholds = Thresholds::new(vec![0], |arity, _| if arity == 1 { 0.6 } else { 0.45 });
+    let rules = Rules { thresholds, confirm: None };
     let mut stratum = Stratum { tally: Tally::new(IMAGES), ..Stratum::default() };
     bench.warm_up(plan()).unwrap();
     let tally = &mut stratum.tally;
     let note = &mut |image, verdict| tally.note(image, matches!(verdict, Verdict::Flagged(_)));
-    stratum.ran = bench.stratum(&plan, &thresholds, images, note).unwrap();
+    stratum.ran = bench.stratum(&plan, &rules, images, note).unwrap();
     stratum
 }
 
@@ -63,8 +64,7 @@ fn row(parts: &[Part<'_>]) -> Row {
         group_size: SIZE,
         policy: "multi-round".into(),
         plan: plan().describe(),
-        pooled_sensitivity: Some(0.9),
-        individual_sensitivity: 0.9,
+        sensitivities: Sensitivities { pooled: Some(0.9), individual: 0.9, confirm: None },
     };
     Row::new(case, parts, &split(), 100, &Tally::new(IMAGES))
 }
