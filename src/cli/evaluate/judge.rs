@@ -65,7 +65,10 @@ pub(super) fn check(request: &Request, dir: &Path) -> Result<Bundle, CliError> {
     for &pooled in &request.pooled {
         request.individual.iter().try_for_each(|&individual| thresholds(&bundle, pooled, individual).map(drop))?;
     }
-    request.confirm(&bundle).into_iter().try_for_each(|sensitivity| confirm_thresholds(&bundle, sensitivity).map(drop))?;
+    request
+        .confirm(&bundle)
+        .into_iter()
+        .try_for_each(|sensitivity| confirm_thresholds(&bundle, sensitivity).map(drop))?;
     Ok(bundle)
 }
 
@@ -122,7 +125,8 @@ impl<N: Network> Judge<'_, N> {
         let mut rows = Vec::new();
         for (sensitivity, baseline) in &baselines {
             rows.extend(self.args.prevalence.iter().map(|&prevalence| {
-                let case = self.case(prevalence, PolicyKind::Individual, &Individual, Sensitivities::alone(*sensitivity));
+                let case =
+                    self.case(prevalence, PolicyKind::Individual, &Individual, Sensitivities::alone(*sensitivity));
                 let seconds = self.line.network_seconds_per_image;
                 Row::individual(case, self.split, &baseline.tally, baseline.failed, seconds)
             }));
@@ -239,13 +243,7 @@ impl<N: Network> Judge<'_, N> {
         Ok(rows.collect())
     }
 
-    fn run(
-        &mut self,
-        size: usize,
-        policy: PolicyKind,
-        rules: &Rules,
-        images: &[usize],
-    ) -> Result<Stratum, CliError> {
+    fn run(&mut self, size: usize, policy: PolicyKind, rules: &Rules, images: &[usize]) -> Result<Stratum, CliError> {
         // The plan was made once already, so it can be made again.
         let retest = crate::config::retest::RetestConfig { policy, ..self.request.config.retest.clone() };
         let plan = move || retest.plan(size).unwrap_or_else(|_| Box::new(Individual));

@@ -81,8 +81,8 @@ fn series(rows: &[Row]) -> (Vec<Series<'_>>, Vec<Series<'_>>) {
     let sizes = grouped().any(|r| Some(r.case.group_size) != grouped().next().map(|f| f.case.group_size));
     let pooled =
         grouped().any(|r| r.case.sensitivities.pooled != grouped().next().and_then(|f| f.case.sensitivities.pooled));
-    let confirms = grouped()
-        .any(|r| r.case.sensitivities.confirm != grouped().next().and_then(|f| f.case.sensitivities.confirm));
+    let confirms =
+        grouped().any(|r| r.case.sensitivities.confirm != grouped().next().and_then(|f| f.case.sensitivities.confirm));
     let mut curves: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
     let mut lines: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
     for row in rows {
