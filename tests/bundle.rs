@@ -120,7 +120,9 @@ fn what_is_wrong_with_the_confirm_network_is_named() {
 
 #[test]
 fn the_confirm_network_has_thresholds_of_its_own() {
-    assert_eq!(Bundle::open(&shipped()).unwrap().confirm_thresholds(0.99).unwrap(), None);
+    let mut without = Bundle::open(&shipped()).unwrap();
+    without.manifest.confirm = None;
+    assert_eq!(without.confirm_thresholds(0.99).unwrap(), None);
     let dir = with_confirm(&confirm_file(), |_| {});
     let bundle = Bundle::open(dir.path()).unwrap();
     assert_eq!(bundle.confirm_thresholds(0.98).unwrap().unwrap().threshold(1, 0), 0.5);
@@ -143,7 +145,9 @@ fn the_confirm_network_scores_images_alone() {
     let error = network.confirm(&[&dark[1..]], &mut scores).unwrap_err().to_string();
     assert!(error.contains("confirm") && error.contains("783"), "{error}");
 
-    let mut without = OnnxNetwork::new(&Bundle::open(&shipped()).unwrap(), &runtime, Provider::Cpu, 0, 16).unwrap();
+    let mut plain = Bundle::open(&shipped()).unwrap();
+    plain.manifest.confirm = None;
+    let mut without = OnnxNetwork::new(&plain, &runtime, Provider::Cpu, 0, 16).unwrap();
     assert!(without.form().confirm_macs.is_none() && without.confirm(&[&dark], &mut scores).is_err());
 }
 

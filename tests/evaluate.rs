@@ -88,8 +88,11 @@ fn a_folder_gives_a_table_json_and_a_picture() {
     }
     let two_rounds_of_eight = rows.iter().find(|r| r["plan"] == "8 > 1" && r["prevalence"] == 0.05).unwrap();
     let q = 1.0 - 0.95f64.powi(8);
-    let tests = two_rounds_of_eight["tests_per_image"].as_f64().unwrap();
-    assert!((tests - (1.0 / 8.0 + q)).abs() < 1e-9, "perfect tests cost 1/M + q: {tests}");
+    let tests = |what: &str| two_rounds_of_eight[what].as_f64().unwrap();
+    let pooled = tests("tests_per_image") - tests("confirm_tests_per_image");
+    assert!((pooled - (1.0 / 8.0 + q)).abs() < 1e-9, "perfect tests cost 1/M + q: {pooled}");
+    let confirm = tests("confirm_tests_per_image");
+    assert!((0.04..0.06).contains(&confirm), "what is flagged, one in twenty, is confirmed: {confirm}");
     let picture = fs::read_to_string(&svg).unwrap();
     assert!(picture.contains("recall, %") && picture.contains("fashion-bag (feature), two-round, 5.00 %"));
 }
