@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from .config import InputConfig, NetworkConfig, StemLayer
 from .lite0 import lite0_parts
 
-# In order; the last gives logits [T,L].
-Parts = "OrderedDict[str, nn.Module]"
+# Parts in order; the last gives logits [T,L].
+Parts = OrderedDict  # of str and nn.Module
 
 LABELS = 1
 

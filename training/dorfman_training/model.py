@@ -27,7 +27,7 @@ def merge_max(features: Tensor, members: Tensor) -> Tensor:
 
 
 def merge_mean(images: Tensor, members: Tensor) -> Tensor:
-    """The mean of each line's images. A line may be one image shorter lines repeated whole only: repeats count."""
+    """The mean of each line's images [T,...]. Repeats count, so a line can't be padded with them."""
     rows, width = members.shape
     return images.index_select(0, members.reshape(-1)).view(rows, width, *images.shape[1:]).mean(dim=1)
 
