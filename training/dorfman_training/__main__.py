@@ -145,21 +145,28 @@ def image_shape(settings: Config) -> tuple[int, int, int]:
 
 
 def run_all(arguments: argparse.Namespace, settings: Config) -> None:
-    for name in (settings.network.init, settings.bundle.confirm):
-        if name:
-            make_ready(arguments, other(arguments, name))
+    if settings.bundle.confirm:
+        make_ready(arguments, other(arguments, settings.bundle.confirm))
     make_ready(arguments, settings)
     if settings.design.cuts:
         run_export(arguments, settings)
 
 
 def make_ready(arguments: argparse.Namespace, settings: Config) -> None:
-    """Trains and calibrates what is not yet."""
-    if settings.network.init:
-        make_ready(arguments, other(arguments, settings.network.init))
-    run_train(arguments, settings)
-    if not (work(arguments, settings) / "calibration.json").exists():
+    """Trains and calibrates, in a run that was cut off only what is not done yet."""
+    train_chain(arguments, settings)
+    folder = work(arguments, settings)
+    weights, measured = folder / "checkpoint.pt", folder / "calibration.json"
+    # A calibration of older weights says nothing of these.
+    if not measured.exists() or measured.stat().st_mtime < weights.stat().st_mtime:
         run_calibrate(arguments, settings)
+
+
+def train_chain(arguments: argparse.Namespace, settings: Config) -> None:
+    """The networks that this one starts from, then this one."""
+    if settings.network.init:
+        train_chain(arguments, other(arguments, settings.network.init))
+    run_train(arguments, settings)
 
 
 def run_report(arguments: argparse.Namespace, settings: Config) -> None:

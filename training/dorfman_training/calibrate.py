@@ -113,7 +113,17 @@ def quantiles(scores: np.ndarray, count: int) -> list[float]:
     return [float(f"{value:.6g}") for value in values]
 
 
-def entry(label: str, arity: int, scores: Sample, settings: CalibrationConfig) -> Entry:
+class Detail(Protocol):
+    """How finely an entry tells what was measured."""
+
+    @property
+    def quantiles(self) -> int: ...
+
+    @property
+    def sensitivities(self) -> Sequence[float]: ...
+
+
+def entry(label: str, arity: int, scores: Sample, settings: Detail) -> Entry:
     return Entry(
         label,
         arity,

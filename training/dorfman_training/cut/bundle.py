@@ -14,7 +14,7 @@ import onnx
 
 from .. import manifest
 from ..calibrate import Entry
-from . import calibration, dataset, images, macs, stages, verify, worth
+from . import calibration, images, macs, stages, verify, worth
 from .calibration import Settings, Target
 from .chain import Chain, Whole
 from .dataset import Labelled

@@ -62,18 +62,6 @@ def run(
         for target in targets:
             hot = scores(chain, features, draw(arity, settings, True, target.rows, negatives))
             column = target.column
-            entries.append(entry(target.label, arity, Sample(hot[:, column], cold[:, column]), settings))
+            entries.append(calibrate.entry(target.label, arity, Sample(hot[:, column], cold[:, column]), settings))
             say(f"{target.label}, arity {arity}: " + calibrate.line(entries[-1].operating_points))
     return sorted(entries, key=lambda entry: ([target.label for target in targets].index(entry.label), entry.arity))
-
-
-def entry(label: str, arity: int, sample: Sample, settings: Settings) -> Entry:
-    return Entry(
-        label,
-        arity,
-        len(sample.positive),
-        len(sample.negative),
-        calibrate.quantiles(sample.positive, settings.quantiles),
-        calibrate.quantiles(sample.negative, settings.quantiles),
-        [calibrate.operating_point(sample, sensitivity) for sensitivity in settings.sensitivities],
-    )
