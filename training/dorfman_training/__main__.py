@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from . import agreement, calibrate, check, config, cut, data, export, manifest, report, train
+from . import agreement, calibrate, check, config, cut, data, export, manifest, report, train, unfold
 from .config import Config
 from .manifest import ConfirmFile
 
@@ -89,13 +90,24 @@ def network(arguments: argparse.Namespace, settings: Config) -> train.StagedNet:
 
 def run_train(arguments: argparse.Namespace, settings: Config) -> None:
     started = time.monotonic()
-    start = None
-    if settings.network.init:
-        start = train.weights(network(arguments, other(arguments, settings.network.init)))
     split = data.load(settings, "train", arguments.data)
     say(f"{settings.bundle.name}: {len(split.positive)} training images, {int(split.positive.sum())} of them positive")
-    train.Trainer(settings, split, say, start).run(work(arguments, settings) / "checkpoint.pt")
+    train.Trainer(settings, split, say, start(arguments, settings, split)).run(work(arguments, settings) / "checkpoint.pt")
     say(f"trained in {time.monotonic() - started:.0f} s")
+
+
+def start(arguments: argparse.Namespace, settings: Config, split: data.Split) -> dict[str, Tensor] | None:
+    """The weights that training starts from: another configuration's, or those of a bundle."""
+    name = settings.network.init
+    if not name:
+        return None
+    if not is_bundle(arguments, name):
+        return train.weights(network(arguments, other(arguments, name)))
+    return unfold.start(settings, arguments.config.parent / name, split)
+
+
+def is_bundle(arguments: argparse.Namespace, name: str) -> bool:
+    return (arguments.config.parent / name).is_dir()
 
 
 def run_calibrate(arguments: argparse.Namespace, settings: Config) -> None:
@@ -164,7 +176,7 @@ def make_ready(arguments: argparse.Namespace, settings: Config) -> None:
 
 def train_chain(arguments: argparse.Namespace, settings: Config) -> None:
     """The networks that this one starts from, then this one."""
-    if settings.network.init:
+    if settings.network.init and not is_bundle(arguments, settings.network.init):
         train_chain(arguments, other(arguments, settings.network.init))
     run_train(arguments, settings)
 

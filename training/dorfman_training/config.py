@@ -56,7 +56,7 @@ class NetworkConfig:
     tail_blocks: int = 0  # small only
     dropout: float = 0.0
     frozen_until: str = ""  # the last part whose weights stay as they were pretrained; its features are computed once
-    init: str = ""  # another configuration, beside this one, whose trained weights this one starts from
+    init: str = ""  # whose weights training starts from: another configuration, beside this one, or a bundle's folder
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class TrainConfig:
     variants: int = 0  # frozen networks: how many augmented copies of an image have their features kept
     distil: float = 0.0  # weight of the loss that holds a replaced first stage to the features of the pretrained one
     distil_steps: int = 0  # steps of that loss alone, before the others
-    precision: str = "fp32"  # or bf16, where the processor has it
+    precision: str = "fp32"  # or bf16: fp32 all the same where the processor does not compute in it
 
 
 @dataclass(frozen=True)

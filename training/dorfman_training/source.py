@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
 from typing import Callable
 
 import torch
@@ -69,5 +71,18 @@ def divide(model: StagedNet, config: Config) -> tuple[nn.Sequential, nn.Sequenti
 
 
 def half(config: Config, device: torch.device) -> torch.autocast:
-    """bfloat16 where the configuration asks for it."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.train.precision == "bf16")
+    """bfloat16 where the configuration asks for it and the processor computes in it."""
+    wanted = config.train.precision == "bf16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted and has_bfloat16(device))
+
+
+@functools.cache
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is done in hardware; where it is emulated, a step takes ten times longer than in float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
