@@ -4,13 +4,16 @@ CARGO ?= cargo
 CARGO_FLAGS ?= --locked
 # Debian's interpreter, since Debian's torch is built for it, with ONNX Runtime beside: scripts/setup.sh makes it.
 PYTHON ?= .dorfman/python/bin/python
-# Without these, OpenMP's threads spin against each other: up to 8 times slower.
-TRAINING_ENV = PYTHONPATH=training PYTHONDONTWRITEBYTECODE=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0
+# Without the second line, OpenMP's threads spin against each other: up to 8 times slower. Without the third, glibc gives each large tensor
+# back to the system, page by page: photos pass a network up to 4 times slower.
+TRAINING_ENV = PYTHONPATH=training PYTHONDONTWRITEBYTECODE=1 \
+	OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 \
+	MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592
 
 .DEFAULT_GOAL := help
 # The setups share apt, and two cores are soon busy: one after another.
 .NOTPARALLEL:
-.PHONY: help demo test test-rust test-training bench lint doc train check-deploy build build-tests
+.PHONY: help demo test test-rust test-training bench lint doc train results check-deploy build build-tests
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,9 +45,14 @@ lint: setup-build setup-lint ## check formatting, clippy and the shell scripts
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release $(CARGO_FLAGS) --all-targets -- -D warnings
 	shellcheck scripts/*.sh .ci/run
+	scripts/results.py --check
 
 doc: setup-build ## build the API documentation; warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release $(CARGO_FLAGS) --no-deps
+
+# Photos that are not part of this repository: CLOTHING=DIR and FIREARMS=DIR, see scripts/results.py --help. RESULTS=--tables measures nothing.
+results: setup-build setup-onnxruntime setup-python setup-dataset build ## train every design and measure it: docs/results.md
+	$(TRAINING_ENV) PYTHON=$(PYTHON) scripts/results.py $(RESULTS) $(if $(CLOTHING),--clothing $(CLOTHING)) $(if $(FIREARMS),--firearms $(FIREARMS))
 
 train: setup-python setup-dataset ## train, calibrate and export the bundle that ships
 	$(TRAINING_ENV) $(PYTHON) -m dorfman_training make-bundle training/configs/fashion-bag.toml

@@ -91,11 +91,11 @@ def score(model: StagedNet, inputs: Tensor, rows: list[int]) -> float:
 
 
 def group_rows(names: list[str], photos: list[str]) -> list[list[int]]:
-    """Groups of 2, 4 and 16: with a positive and without, of one kind of file and of both."""
+    """Groups of 2, 4 and 16, and two that no tree divides evenly: with a positive and without, of one kind of file and of both."""
     hot = list(range(POSITIVES))
     cold = list(range(POSITIVES, len(names)))
     real = list(range(len(names), len(names) + len(photos)))
-    return [
+    drawn = [
         cold[:2],
         [hot[0], cold[0]],
         real[:2],
@@ -105,4 +105,7 @@ def group_rows(names: list[str], photos: list[str]) -> list[list[int]]:
         [*cold, *real][:16],
         [hot[2], *cold, *real][:16],
         [*hot, *cold, *real][:16],
+        [cold[3], cold[4], hot[3]],
+        [*cold[1:], *hot],
     ]
+    return [rows for rows in drawn if rows]  # without photos some are empty

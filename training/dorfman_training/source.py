@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from . import augment, data
 from .config import Config
 from .data import Split
+from .fold import folded
 from .model import StagedNet, place
 from .backbone import backbone
 
@@ -42,18 +43,18 @@ class Feed:
     @torch.no_grad()
     def store(self, say: Callable[[str], None]) -> list[Tensor]:
         """A tensor of features in bfloat16 for each augmented copy of the split."""
-        self.prefix.eval()
+        prefix = folded(self.prefix)
         copies = []
         for variant in range(self.config.train.variants):
             rows = torch.arange(len(self.split.positive))
-            parts = [self.features(part) for part in rows.split(CHUNK)]
+            parts = [self.features(prefix, part) for part in rows.split(CHUNK)]
             copies.append(torch.cat(parts))
             say(f"features of the frozen parts: copy {variant + 1} of {self.config.train.variants}")
         return copies
 
-    def features(self, rows: Tensor) -> Tensor:
+    def features(self, prefix: nn.Module, rows: Tensor) -> Tensor:
         with half(self.config, self.device):
-            return self.prefix(self.images(rows)).to(torch.bfloat16).cpu()
+            return prefix(self.images(rows)).to(torch.bfloat16).cpu()
 
 
 def divide(model: StagedNet, config: Config) -> tuple[nn.Sequential, nn.Sequential]:
