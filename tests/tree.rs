@@ -103,7 +103,12 @@ fn groups_score_as_in_training_also_where_pairs_do_not_come_out_even() {
         // A threshold that nothing reaches: the score is that of the whole group.
         for item in tree.judge(&members, Box::new(MultiRound::new(&[16, 1]).unwrap()), 2.0) {
             assert_eq!((item.verdict, usize::from(item.arity)), (Verdict::Cleared, members.len()));
-            assert!((item.score - score).abs() < CLOSE, "group of {}: {}, in training {score}", members.len(), item.score);
+            assert!(
+                (item.score - score).abs() < CLOSE,
+                "group of {}: {}, in training {score}",
+                members.len(),
+                item.score
+            );
         }
     }
 }
