@@ -89,10 +89,13 @@ def network(arguments: argparse.Namespace, settings: Config) -> train.StagedNet:
 
 
 def run_train(arguments: argparse.Namespace, settings: Config) -> None:
-    started = time.monotonic()
+    started, checkpoint = time.monotonic(), work(arguments, settings) / "checkpoint.pt"
+    if train.is_finished(settings, checkpoint):
+        say(f"{settings.bundle.name}: trained already")
+        return
     split = data.load(settings, "train", arguments.data)
     say(f"{settings.bundle.name}: {len(split.positive)} training images, {int(split.positive.sum())} of them positive")
-    train.Trainer(settings, split, say, start(arguments, settings, split)).run(work(arguments, settings) / "checkpoint.pt")
+    train.Trainer(settings, split, say, start(arguments, settings, split)).run(checkpoint)
     say(f"trained in {time.monotonic() - started:.0f} s")
 
 

@@ -206,12 +206,22 @@ def check(saved: dict[str, Any], config: Config) -> None:
         raise SystemExit("the checkpoint was made with another configuration: remove it, or name another --work folder")
 
 
+def is_finished(config: Config, checkpoint: Path) -> bool:
+    """Whether nothing is left to train. Asked first, since a network with frozen parts has much to compute before its first step."""
+    return checkpoint.exists() and opened(config, checkpoint)["step"] >= config.train.steps
+
+
+def opened(config: Config, checkpoint: Path) -> dict[str, Any]:
+    saved = torch.load(checkpoint, map_location="cpu")
+    check(saved, config)
+    return saved
+
+
 def trained(config: Config, checkpoint: Path) -> StagedNet:
     """The averaged network of a finished run."""
     if not checkpoint.exists():
         raise SystemExit(f"there is no {checkpoint}: run `train` first")
-    saved = torch.load(checkpoint, map_location="cpu")
-    check(saved, config)
+    saved = opened(config, checkpoint)
     if saved["step"] < config.train.steps:
         raise SystemExit(f"training stopped at step {saved['step']} of {config.train.steps}: run `train` again to finish it")
     model = build(config.network, config.design, config.input)

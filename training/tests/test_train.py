@@ -44,6 +44,7 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path: Path, setting
     said: list[str] = []
     rest = train.Trainer(tiny(settings, 4), split(), said.append).run(tmp_path / "cut.pt")
     assert said[0] == "going on from step 2" and "step 4/4" in said[-1]
+    assert train.is_finished(tiny(settings, 4), tmp_path / "cut.pt") and not train.is_finished(tiny(settings, 4), tmp_path / "none.pt")
     assert torch.allclose(weights(rest), weights(whole), atol=1e-6)
     assert torch.allclose(weights(train.trained(tiny(settings, 4), tmp_path / "cut.pt")), weights(whole), atol=1e-6)
 
