@@ -63,13 +63,16 @@ SETS = (
     Set(
         "fashion-boot", "ankle-boot", "fashion",
         (
-            Run(("fashion-boot", "fashion-boot-tree"), (16,)),
-            Run(("fashion-boot",), (16,), ("multi-round",), individual="0.995", confirm="0.995"),
+            Run(("fashion-boot",), (8, 16, 32)),
         ),
         cap=8192,
     ),
-    Set("shoes", "shoes", "clothing", (Run(("shoes-lite0",), (2, 4, 8)),), cap=2048),
-    Set("firearms", "handgun,long_gun,firearm", "firearms", (Run(("firearms-lite0",), (2, 4, 8)),), cap=4096),
+    Set("shoes", "shoes", "clothing", (Run(("shoes-lite0",), (2, 4, 8), ("two-round",)),), cap=2048),
+    Set(
+        "firearms", "handgun,long_gun,firearm", "firearms",
+        (Run(("firearms-lite0", "firearms-lite0-early"), (2, 4, 8), ("two-round",)),),
+        cap=4096,
+    ),
 )
 
 
@@ -248,7 +251,7 @@ def tables(measured: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     rows = measured["rows"]
     yield "images", [said(measured)]
     yield "bundles", list(bundle_table(measured["bundles"]))
-    yield "rows", list(row_table([row for row in rows if row["policy"] != "individual"], names))
+    yield "rows", list(row_table(rows, names))
     yield "classes", list(class_table(most_grouped(rows)))
     yield "sources", list(source_table(most_grouped(rows)))
 
@@ -269,16 +272,29 @@ def bundle_table(bundles: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def row_table(rows: list[dict[str, Any]], names: dict[str, str]) -> Iterator[str]:
+    """Individual testing first, which no prevalence changes; then the plans at each."""
     yield head("bundle", "p", "plan", "sensitivity", "recall (95 %)", "against alone", "FPR", "over alone's", "tests", "MACs", "network s", "wall s")
-    for row in sorted(rows, key=lambda row: (row["prevalence"], row["confirm_sensitivity"] is not None, list(names).index(row["bundle"]))):
-        recall, alone = row["recall"], row["individual_recall"]
-        ratio = row["fpr"]["value"] / row["individual_fpr"]["value"] if row["individual_fpr"]["value"] else float("nan")
-        yield cut(
-            names[row["bundle"]], f"{row['prevalence']:.1%}", row["plan"], sensitivities(row),
-            f"{recall['value']:.1%} ({100 * recall['low']:.1f}-{100 * recall['high']:.1f})", f"{100 * (recall['value'] - alone['value']):+.1f}",
-            f"{row['fpr']['value']:.2%}", f"{ratio:.2f}", f"{row['tests_per_image']:.3f}",
-            *(f"{row[f'relative_{cost}']:.1%}" for cost in ("macs", "network_seconds", "wall_seconds")),
-        )  # fmt: skip
+    alone = {(row["bundle"], row["individual_sensitivity"]): row for row in rows if row["policy"] == "individual"}
+    grouped = [row for row in rows if row["policy"] != "individual"]
+    order = list(names)
+    for row in sorted(alone.values(), key=lambda row: order.index(row["bundle"])):
+        yield cut(names[row["bundle"]], "any", "individual", *measured_cells(row))
+    for row in sorted(grouped, key=lambda row: (row["prevalence"], row["confirm_sensitivity"] is not None, order.index(row["bundle"]))):
+        yield cut(names[row["bundle"]], f"{row['prevalence']:.1%}", row["plan"], *measured_cells(row))
+
+
+def measured_cells(row: dict[str, Any]) -> list[str]:
+    recall, alone = row["recall"], row["individual_recall"]
+    ratio = row["fpr"]["value"] / row["individual_fpr"]["value"] if row["individual_fpr"]["value"] else float("nan")
+    return [
+        sensitivities(row),
+        f"{recall['value']:.1%} ({100 * recall['low']:.1f}-{100 * recall['high']:.1f})",
+        f"{100 * (recall['value'] - alone['value']):+.1f}",
+        f"{row['fpr']['value']:.2%}",
+        f"{ratio:.2f}",
+        f"{row['tests_per_image']:.3f}",
+        *(f"{row[f'relative_{cost}']:.1%}" for cost in ("macs", "network_seconds", "wall_seconds")),
+    ]
 
 
 def sensitivities(row: dict[str, Any]) -> str:
