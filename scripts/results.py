@@ -200,9 +200,15 @@ def calibrated(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def area(positive: list[float], negative: list[float]) -> float:
-    """The area under the curve of two lists of quantiles: a pair counts if the positive is above, half if equal."""
-    pairs = [(p > n) + 0.5 * (p == n) for p in positive for n in negative]
-    return sum(pairs) / len(pairs)
+    """The area under the curve of two lists of quantiles: a pair counts if the positive is above, half if equal. The first and the last
+    quantile stand for half as many scores as the others."""
+    hot, cold = halved_ends(len(positive)), halved_ends(len(negative))
+    pairs = ((v * w, (p > n) + 0.5 * (p == n)) for p, v in zip(positive, hot) for n, w in zip(negative, cold))
+    return sum(weight * above for weight, above in pairs) / (sum(hot) * sum(cold))
+
+
+def halved_ends(count: int) -> list[float]:
+    return [0.5, *[1.0] * (count - 2), 0.5]
 
 
 KEPT = (
@@ -252,8 +258,9 @@ def tables(measured: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     yield "images", [said(measured)]
     yield "bundles", list(bundle_table(measured["bundles"]))
     yield "rows", list(row_table(rows, names))
-    yield "classes", list(class_table(most_grouped(rows)))
-    yield "sources", list(source_table(most_grouped(rows)))
+    by_size = two_rounds(rows)
+    yield "classes", list(class_table(by_size))
+    yield "sources", list(source_table(by_size))
 
 
 def said(measured: dict[str, Any]) -> str:
@@ -302,15 +309,17 @@ def sensitivities(row: dict[str, Any]) -> str:
     return " / ".join(str(value) for value in each if value is not None)
 
 
-def most_grouped(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of the rarest prevalence with the plan of most rounds, one a size."""
+def two_rounds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first bundle's rows with two rounds at the rarest prevalence, one a size."""
     rarest = min(row["prevalence"] for row in rows)
-    several = [row for row in rows if row["prevalence"] == rarest and row["policy"] == "two-round" and not row["confirm_sensitivity"]]
-    first = several[0]["bundle"]
-    return [row for row in several if row["bundle"] == first]
+    first = rows[0]["bundle"]
+    wanted = {"prevalence": rarest, "policy": "two-round", "bundle": first, "confirm_sensitivity": None}
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
 
 
 def class_table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    if not rows:
+        return
     yield head("class", "images", "alone", *(f"M = {row['group_size']}" for row in rows))
     for index, line in enumerate(rows[0]["by_class"]):
         kind = f"{line['class']} (found)" if line["positive"] else line["class"]
@@ -318,6 +327,8 @@ def class_table(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def source_table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    if not rows:
+        return
     yield head("source", "alone: recall", "FPR", *(f"M = {row['group_size']}: {what}" for row in rows for what in ("recall", "FPR")))
     for index, line in enumerate(rows[0]["by_source"]):
         cells = [share(row["by_source"][index][what]) for row in rows for what in ("recall", "fpr")]
