@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, require};
-use crate::retest::{Individual, MAX_GROUP, MultiRound, Plan};
+use crate::retest::{Halving, Individual, MAX_GROUP, MultiRound, Plan};
 
 /// How a positive group is resolved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
@@ -18,6 +18,8 @@ pub enum PolicyKind {
     /// A positive group in ever smaller parts, by `retest.chain`.
     #[default]
     MultiRound,
+    /// A positive group in halves, one after the other: the fewest tests, the most rounds.
+    Halving,
 }
 
 /// The policy and its thresholds.
@@ -72,14 +74,18 @@ impl RetestConfig {
     /// # Errors
     /// [`ConfigError`] at `retest.chain` if the chain is no chain.
     pub fn plan(&self, size: usize) -> Result<Box<dyn Plan>, ConfigError> {
+        if size == 1 {
+            return Ok(Box::new(Individual));
+        }
         let between: &[usize] = match self.policy {
             PolicyKind::Individual => return Ok(Box::new(Individual)),
             PolicyKind::TwoRound => &[],
             PolicyKind::MultiRound => &self.chain,
+            PolicyKind::Halving => {
+                let plan = Halving::new(size).map_err(|what| ConfigError::new("group.size", what))?;
+                return Ok(Box::new(plan));
+            }
         };
-        if size == 1 {
-            return Ok(Box::new(Individual));
-        }
         let between = between.iter().copied().filter(|&s| s < size && s > 1);
         let chain: Vec<usize> = std::iter::once(size).chain(between).chain([1]).collect();
         let plan = MultiRound::new(&chain).map_err(|what| ConfigError::new("retest.chain", what))?;
@@ -100,6 +106,11 @@ mod tests {
         assert_eq!(c.plan(1).unwrap().describe(), "individual");
         c.policy = PolicyKind::TwoRound;
         assert_eq!(c.plan(16).unwrap().describe(), "16 > 1");
+        c.policy = PolicyKind::Halving;
+        assert_eq!(
+            (c.plan(16).unwrap().describe(), c.plan(1).unwrap().describe()),
+            ("halving 16".into(), "individual".into())
+        );
         c.policy = PolicyKind::Individual;
         assert_eq!(c.plan(16).unwrap().group_size(), 1);
     }

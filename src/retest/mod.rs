@@ -3,11 +3,15 @@
 //! In: a group's size and, one by one, the outcome of each test asked for. Out: the next tests and the members' verdicts.
 //! Every member gets exactly one verdict, rounds are bounded, and a flag has passed an individual test. No I/O, no clock, no ONNX.
 
+mod halving;
+#[cfg(test)]
+mod harness;
 mod individual;
 mod members;
 mod multi_round;
 mod thresholds;
 
+pub use halving::Halving;
 pub use individual::Individual;
 pub use members::Members;
 pub use multi_round::MultiRound;

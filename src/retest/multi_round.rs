@@ -86,25 +86,7 @@ mod tests {
 
     use super::*;
     use crate::retest::Individual;
-
-    /// Runs a policy to its end, each test's outcome taken from `positive`; gives flagged, cleared and the tests in order.
-    fn resolve(plan: &dyn Plan, size: usize, mut positive: impl FnMut(Ask) -> bool) -> (Members, Members, Vec<Ask>) {
-        let mut policy = plan.policy();
-        let (mut step, mut queue, mut tests) = (Step::default(), Vec::new(), Vec::new());
-        let (mut flagged, mut cleared) = (Members::NONE, Members::NONE);
-        policy.start(size, &mut step);
-        loop {
-            assert!(flagged.union(cleared).intersection(step.flagged.union(step.cleared)).is_empty(), "two verdicts");
-            flagged = flagged.union(step.flagged);
-            cleared = cleared.union(step.cleared);
-            queue.append(&mut step.tests);
-            step.reset();
-            let Some(test) = queue.pop() else { return (flagged, cleared, tests) };
-            tests.push(test);
-            let outcome = Outcome { positive: positive(test), score: 0.5 };
-            policy.observe(test, outcome, &mut step);
-        }
-    }
+    use crate::retest::harness::{noisy, resolve};
 
     fn chains() -> impl Strategy<Value = Vec<usize>> {
         prop::collection::btree_set(2usize..=64, 0..5).prop_map(|sizes| sizes.into_iter().rev().chain([1]).collect())
@@ -124,13 +106,13 @@ mod tests {
 
         /// However wrong the tests are: one verdict each, bounded rounds and cost, no flag without an individual test.
         #[test]
-        fn the_invariants_hold_whatever_the_tests_say(chain in chains(), size in 1usize..=64, mut noise: u64) {
+        fn the_invariants_hold_whatever_the_tests_say(chain in chains(), size in 1usize..=64, seed: u64) {
             let plan = MultiRound::new(&chain).unwrap();
             let size = size.min(plan.group_size());
             let mut alone = Members::NONE;
+            let mut noise = noisy(seed);
             let (flagged, cleared, tests) = resolve(&plan, size, |t| {
-                noise = noise.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                let positive = noise >> 63 == 1;
+                let positive = noise();
                 if positive && t.members.len() == 1 { alone = alone.union(t.members); }
                 positive
             });

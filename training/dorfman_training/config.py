@@ -91,6 +91,7 @@ class TrainConfig:
     hard_share: float = 0.0  # of the images of a step, those drawn by how much they still teach
     zoom: float = 1.0  # the smallest side of a crop, as a share of the image's
     colour: float = 0.0  # how far brightness and contrast are moved
+    frozen_norms: bool = False  # whether norms keep the statistics that they start with
     variants: int = 0  # frozen networks: how many augmented copies of an image have their features kept
     distil: float = 0.0  # weight of the loss that holds a replaced first stage to the features of the pretrained one
     distil_steps: int = 0  # steps of that loss alone, before the others

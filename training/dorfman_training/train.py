@@ -75,8 +75,7 @@ class Trainer:
         if checkpoint.exists():
             self.restore(torch.load(checkpoint, map_location=self.device))
             self.say(f"going on from step {self.step}")
-        self.model.train()
-        self.feed.prefix.eval()
+        self.set_modes()
         started, first, losses = time.monotonic(), self.step, []
         while self.step < settings.steps:
             losses.append(self.one_step())
@@ -89,6 +88,14 @@ class Trainer:
             if self.step % settings.checkpoint_every == 0 or self.step == settings.steps:
                 self.save(checkpoint)
         return self.average.model
+
+    def set_modes(self) -> None:
+        self.model.train()
+        self.feed.prefix.eval()
+        if self.config.train.frozen_norms:
+            for module in self.model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
 
     def one_step(self) -> float:
         settings = self.config.train

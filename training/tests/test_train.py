@@ -116,3 +116,14 @@ def test_images_that_still_teach_come_up_more_often() -> None:
     drawn = torch.cat([deal.next(20) for _ in range(50)])
     assert (drawn < 15).float().mean() > 0.2, "they are a twentieth of the rows"
     assert set(drawn.tolist()) == set(range(10, 110)), "and every other one still does"
+
+
+def test_norms_keep_their_statistics_where_that_is_wanted(tmp_path: Path, settings: Config) -> None:
+    base = tiny(settings, 3)
+    kept = dataclasses.replace(base, train=dataclasses.replace(base.train, frozen_norms=True))
+    trainer = train.Trainer(kept, split(), lambda _: None)
+    norms = [module for module in trainer.model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    before = [(norm.running_mean.clone(), norm.weight.clone()) for norm in norms]
+    trainer.run(tmp_path / "it.pt")
+    assert all(torch.equal(norm.running_mean, mean) for norm, (mean, _) in zip(norms, before))
+    assert any(not torch.equal(norm.weight, weight) for norm, (_, weight) in zip(norms, before)), "what they multiply by is trained"
