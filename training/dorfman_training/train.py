@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from . import groups
-from .config import Config, TrainConfig
+from .config import Config, NetworkConfig, TrainConfig
 from .data import Split
 from .deal import Deal
 from .distil import Teacher
@@ -205,7 +206,13 @@ def load_weights(model: StagedNet, start: dict[str, Tensor]) -> None:
 def made_with(config: Config) -> str:
     """What decides the weights: a new description or calibration needs no new training."""
     data = (config.data.kind, config.data.positive, config.data.calibration_images, config.data.split_seed)
-    return repr((data, config.input, config.network, config.design, config.train))
+    return repr((data, config.input, chosen(config.network), config.design, chosen(config.train)))
+
+
+def chosen(section: NetworkConfig | TrainConfig) -> dict[str, Any]:
+    """What a section sets, without what it leaves as it is by default: a setting that comes new makes no checkpoint another."""
+    fields = dataclasses.fields(section)
+    return {field.name: getattr(section, field.name) for field in fields if getattr(section, field.name) != field.default}
 
 
 def check(saved: dict[str, Any], config: Config) -> None:
