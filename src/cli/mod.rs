@@ -9,6 +9,7 @@ mod evaluate;
 mod interval;
 mod produce;
 mod progress;
+mod replay;
 mod run;
 mod scan;
 mod schema;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
+use crate::replay::ReplayError;
 use crate::worker::WorkerError;
 
 /// Exit code for a wrong configuration or command line.
@@ -41,7 +43,8 @@ Examples:
   dorfman run --config dorfman.yaml             the worker
   dorfman scan photos/ --json > verdicts.jsonl  a folder, without Kafka
   dorfman evaluate --bundle models/fashion-bag --data labelled/ --positive bag --prevalence 0.001,0.01
-                                                what a bundle finds and costs on labelled images";
+                                                what a bundle finds and costs on labelled images
+  dorfman replay --data recorded/ --table1      the paper's table, from recorded scores";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -59,6 +62,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Judge a bundle on labelled images: recall, false positives and cost of a policy against individual testing.
     Evaluate(Box<evaluate::EvaluateArgs>),
+    /// Run plans over recorded scores instead of a network: what each finds and costs, and Table 1 of the paper.
+    Replay(replay::ReplayArgs),
     /// Measure it: the engine alone, the whole flow with a null network, and the demo's time by part.
     Bench(bench::BenchArgs),
 }
@@ -95,6 +100,12 @@ pub enum CliError {
 
 impl From<ConfigError> for CliError {
     fn from(e: ConfigError) -> Self {
+        Self::Usage(e.to_string())
+    }
+}
+
+impl From<ReplayError> for CliError {
+    fn from(e: ReplayError) -> Self {
         Self::Usage(e.to_string())
     }
 }
@@ -142,6 +153,7 @@ pub fn main() -> ExitCode {
         Command::Produce(args) => produce::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match result {
