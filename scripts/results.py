@@ -111,10 +111,18 @@ def measure(wanted: Set, folder: Path | None, repeat: str) -> None:
         "machine": machine(),
         "images": {key: reports[0]["data"][key] for key in ("images", "positives", "negatives")},
         "bundles": [about(name, bundles[name], reports) for name in bundles],
-        "rows": [slim(row) for report in reports for row in report["rows"]],
+        "rows": slim([row for report in reports for row in report["rows"]]),
     }
     MEASURED.mkdir(exist_ok=True)
-    (MEASURED / f"{wanted.name}.json").write_text(json.dumps(table, indent=1) + "\n")
+    (MEASURED / f"{wanted.name}.json").write_text(written(table))
+
+
+def written(table: dict[str, Any]) -> str:
+    """JSON with a line a bundle and a row, so that a change shows what it changed."""
+    lists = {key: value for key, value in table.items() if isinstance(value, list)}
+    lines = [f'"{key}": {json.dumps(value)}' for key, value in table.items() if key not in lists]
+    lines += [f'"{key}": [\n' + ",\n".join(f"  {json.dumps(each)}" for each in value) + "\n]" for key, value in lists.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def training(command: str, config: str, folder: Path | None, *more: str) -> None:
@@ -149,7 +157,7 @@ def evaluate(wanted: Set, run: Run, bundles: dict[str, str], data: str, repeat: 
     out = Path("target") / "results" / f"{wanted.name}-{number}.json"
     (ROOT / out).parent.mkdir(parents=True, exist_ok=True)
     confirm = ["--confirm", "yes", "--confirm-sensitivity", run.confirm] if run.confirm else ["--confirm", "no"]
-    picture = ["--picture", str(MEASURED.relative_to(ROOT) / f"{wanted.name}.svg")] if number == 0 else []
+    picture = ["--picture", str(MEASURED.relative_to(ROOT) / f"{wanted.name}.svg")] if number == 0 and len(run.bundles) > 1 else []
     line = [
         "target/release/dorfman", "evaluate", *(word for name in run.bundles for word in ("--bundle", bundles[name])),
         "--data", data, "--positive", wanted.positive, "--prevalence", "0.001,0.01", "--by-class",
@@ -157,7 +165,7 @@ def evaluate(wanted: Set, run: Run, bundles: dict[str, str], data: str, repeat: 
         "--pooled-sensitivity", run.pooled, "--individual-sensitivity", run.individual, *confirm,
         "--cap", str(run.cap), "--repeat", repeat, "--json", str(out), *picture,
     ]  # fmt: skip
-    (ROOT / MEASURED).mkdir(exist_ok=True)
+    MEASURED.mkdir(exist_ok=True)
     print(" ".join(line), flush=True)
     subprocess.run(line, cwd=ROOT, check=True)
     return json.loads((ROOT / out).read_text())
@@ -204,12 +212,15 @@ def halved_ends(count: int) -> list[float]:
 KEPT = (
     "bundle", "design", "prevalence", "group_size", "policy", "plan", "pooled_sensitivity", "individual_sensitivity",
     "confirm_sensitivity", "recall", "fpr", "individual_recall", "individual_fpr", "tests_per_image", "relative_macs",
-    "relative_network_seconds", "relative_wall_seconds", "by_class", "by_source",
+    "relative_network_seconds", "relative_wall_seconds",
 )  # fmt: skip
+DETAILS = ("by_class", "by_source")
 
 
-def slim(row: dict[str, Any]) -> dict[str, Any]:
-    return rounded({key: row[key] for key in KEPT})
+def slim(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What tables are made from: of the rows that are told by class, the classes too."""
+    detailed = two_rounds(rows)
+    return [rounded({key: row[key] for key in (KEPT + DETAILS if row in detailed else KEPT)}) for row in rows]
 
 
 def rounded(value: Any) -> Any:
