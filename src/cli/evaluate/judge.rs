@@ -27,7 +27,8 @@ use crate::worker::{Model, WorkerError};
 pub(super) struct BundleLine {
     /// The folder, as the arguments name it.
     pub(super) bundle: String,
-    name: String,
+    /// Its name, by the manifest.
+    pub(super) name: String,
     version: String,
     /// pixel, feature or tree.
     pub(super) design: &'static str,

@@ -1,4 +1,6 @@
-//! Recall against seconds as an SVG: a curve a bundle and policy, individual testing as a line.
+//! Recall against seconds as an SVG: a curve a bundle, policy and prevalence, individual testing as a line.
+//!
+//! Where there are several bundles, each has a colour, and a mark tells its policies and prevalences apart.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -13,7 +15,7 @@ use super::row::Row;
 use super::table::{percent, short};
 
 const WIDTH: u32 = 1080;
-const HEIGHT: u32 = 620;
+const HEIGHT: u32 = 620; // at least
 const LEGEND: u32 = 370;
 const ROW: i32 = 22;
 
@@ -27,10 +29,14 @@ const COLOURS: &[RGBColor] = &[
     RGBColor(86, 180, 233),
 ];
 
+/// How many marks there are; what needs more starts again.
+const MARKS: usize = 4;
+
 /// A line of the picture.
 struct Series<'a> {
     name: String,
     colour: RGBColor,
+    mark: usize,
     rows: Vec<&'a Row>,
 }
 
@@ -62,8 +68,9 @@ type Drawn = Result<(), Box<dyn std::error::Error>>;
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 fn paint(report: &Report, svg: &mut String) -> Drawn {
-    let (curves, lines) = series(&report.rows);
-    let root = SVGBackend::with_string(svg, (WIDTH, HEIGHT)).into_drawing_area();
+    let (curves, lines) = series(report);
+    let entries = (curves.len() + lines.len() + 4) as u32;
+    let root = SVGBackend::with_string(svg, (WIDTH, HEIGHT.max(entries * ROW as u32))).into_drawing_area();
     root.fill(&WHITE)?;
     let (plot, legend) = root.split_horizontally(WIDTH - LEGEND);
     chart(&plot, &curves, &lines)?;
@@ -73,7 +80,8 @@ fn paint(report: &Report, svg: &mut String) -> Drawn {
 }
 
 /// Curves of grouped rows, and lines of individual ones. A curve runs through the sizes; through the sensitivities where there is one size.
-fn series(rows: &[Row]) -> (Vec<Series<'_>>, Vec<Series<'_>>) {
+fn series(report: &Report) -> (Vec<Series<'_>>, Vec<Series<'_>>) {
+    let rows = &report.rows;
     let several = |of: &dyn Fn(&Row) -> String| rows.iter().any(|r| of(r) != of(&rows[0]));
     let prevalences = several(&|r| r.case.prevalence.to_string());
     let individuals = several(&|r| r.case.sensitivities.individual.to_string());
@@ -87,7 +95,7 @@ fn series(rows: &[Row]) -> (Vec<Series<'_>>, Vec<Series<'_>>) {
     let mut lines: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
     for row in rows {
         let case = &row.case;
-        let mut name = format!("{} ({}), {}", short(rows, &case.bundle), case.design, case.policy);
+        let mut name = format!("{} ({}), {}", short(&report.bundles, &case.bundle), case.design, case.policy);
         let Some(s) = case.sensitivities.pooled else {
             if individuals {
                 name += &format!(" at {}", case.sensitivities.individual);
@@ -109,13 +117,49 @@ fn series(rows: &[Row]) -> (Vec<Series<'_>>, Vec<Series<'_>>) {
         }
         curves.entry(name).or_default().push(row);
     }
+    let colours = Colours::new(rows);
+    let mut marks: BTreeMap<&str, usize> = BTreeMap::new();
     let curves = curves.into_iter().enumerate().map(|(i, (name, mut rows))| {
         rows.sort_by(|a, b| along(a).partial_cmp(&along(b)).unwrap_or(Ordering::Equal));
-        Series { name, colour: COLOURS[i % COLOURS.len()], rows }
+        let next = marks.entry(&rows[0].case.bundle).or_default();
+        let mark = if colours.by_bundle() { std::mem::replace(next, *next + 1) } else { 0 };
+        Series { name, colour: colours.curve(i, rows[0]), mark, rows }
     });
-    let greys = [RGBColor(60, 60, 60), RGBColor(120, 120, 120), RGBColor(170, 170, 170)];
-    let lines = lines.into_iter().enumerate().map(|(i, (name, rows))| Series { name, colour: greys[i % 3], rows });
-    (curves.collect(), lines.collect())
+    let curves = curves.collect();
+    let lines = lines.into_iter().enumerate();
+    let lines = lines.map(|(i, (name, rows))| Series { name, colour: colours.line(i, rows[0]), mark: 0, rows });
+    (curves, lines.collect())
+}
+
+/// Which colour is whose: a bundle's, or where there is one bundle, a curve's.
+struct Colours<'a> {
+    bundles: Vec<&'a str>,
+}
+
+impl<'a> Colours<'a> {
+    fn new(rows: &'a [Row]) -> Self {
+        let mut bundles: Vec<&str> = rows.iter().map(|r| &*r.case.bundle).collect();
+        bundles.dedup();
+        Self { bundles }
+    }
+
+    fn by_bundle(&self) -> bool {
+        self.bundles.len() > 1
+    }
+
+    fn bundle(&self, row: &Row) -> RGBColor {
+        let at = self.bundles.iter().position(|&b| b == row.case.bundle);
+        COLOURS[at.unwrap_or_default() % COLOURS.len()]
+    }
+
+    fn curve(&self, index: usize, row: &Row) -> RGBColor {
+        if self.by_bundle() { self.bundle(row) } else { COLOURS[index % COLOURS.len()] }
+    }
+
+    fn line(&self, index: usize, row: &Row) -> RGBColor {
+        let greys = [RGBColor(60, 60, 60), RGBColor(120, 120, 120), RGBColor(170, 170, 170)];
+        if self.by_bundle() { self.bundle(row) } else { greys[index % greys.len()] }
+    }
 }
 
 /// The point of a row in per cent, if it has a recall.
@@ -158,7 +202,13 @@ fn chart(plot: &Canvas<'_>, curves: &[Series<'_>], lines: &[Series<'_>]) -> Draw
             chart.draw_series([PathElement::new(ends, curve.colour.mix(0.35).stroke_width(1))])?;
         }
         chart.draw_series(LineSeries::new(points.iter().copied(), curve.colour.stroke_width(2)))?;
-        chart.draw_series(points.iter().map(|&p| Circle::new(p, 4, curve.colour.filled())))?;
+        let (full, thin) = (curve.colour.filled(), curve.colour.stroke_width(2));
+        match curve.mark % MARKS {
+            0 => chart.draw_series(points.iter().map(|&p| Circle::new(p, 4, full)))?,
+            1 => chart.draw_series(points.iter().map(|&p| Circle::new(p, 4, thin)))?,
+            2 => chart.draw_series(points.iter().map(|&p| TriangleMarker::new(p, 5, full)))?,
+            _ => chart.draw_series(points.iter().map(|&p| Cross::new(p, 4, thin)))?,
+        };
         let mark = |(row, &p): (&&Row, &(f64, f64))| {
             let anchor = Pos::new(HPos::Left, VPos::Bottom);
             let style = ("sans-serif", 13).into_font().color(&curve.colour).pos(anchor);
@@ -176,7 +226,13 @@ fn key(area: &Canvas<'_>, curves: &[Series<'_>], lines: &[Series<'_>]) -> Drawn 
     let mut y = 34;
     for curve in curves {
         area.draw(&PathElement::new(vec![(4, y), (32, y)], curve.colour.stroke_width(2)))?;
-        area.draw(&Circle::new((18, y), 4, curve.colour.filled()))?;
+        let (full, thin) = (curve.colour.filled(), curve.colour.stroke_width(2));
+        match curve.mark % MARKS {
+            0 => area.draw(&Circle::new((18, y), 4, full))?,
+            1 => area.draw(&Circle::new((18, y), 4, thin))?,
+            2 => area.draw(&TriangleMarker::new((18, y), 5, full))?,
+            _ => area.draw(&Cross::new((18, y), 4, thin))?,
+        }
         area.draw(&Text::new(curve.name.clone(), (40, y), text(&BLACK)))?;
         y += ROW;
     }

@@ -4,6 +4,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::Report;
 use super::estimate::Rate;
+use super::judge::BundleLine;
 use super::row::Row;
 
 /// The tables.
@@ -20,14 +21,14 @@ pub(super) fn print(report: &Report, by_class: bool) {
             "{name}: {design}, {stages} stages; an image alone takes {network:.3} ms in the network, decoding {decode:.3} ms of CPU"
         );
     }
-    println!("\n{}", rows(&report.rows));
+    println!("\n{}", rows(report));
     println!("\nSensitivity: of pooled tests, of individual tests, of the confirm network, by the calibration.");
     println!("MACs, network and wall: per cent of individual testing with the same network, decoding apart.");
     if !by_class {
         return;
     }
     for row in &report.rows {
-        println!("\n{}", title(&report.rows, row));
+        println!("\n{}", title(&report.bundles, row));
         println!("{}", classes(row));
         if !row.by_source.is_empty() {
             println!("\n{}", sources(row));
@@ -35,7 +36,7 @@ pub(super) fn print(report: &Report, by_class: bool) {
     }
 }
 
-fn rows(rows: &[Row]) -> Table {
+fn rows(report: &Report) -> Table {
     let header = [
         "bundle",
         "prevalence",
@@ -51,13 +52,13 @@ fn rows(rows: &[Row]) -> Table {
         "wall",
     ];
     let mut table = table(&header);
-    for r in rows {
+    for r in &report.rows {
         let mut rounds: Vec<String> = r.tests_by_round.iter().map(|t| format!("{t:.4}")).collect();
         if r.case.sensitivities.confirm.is_some() {
             rounds.push(format!("{:.4} confirm", r.confirm_tests_per_image));
         }
         table.add_row([
-            short(rows, &r.case.bundle).to_owned(),
+            short(&report.bundles, &r.case.bundle).to_owned(),
             percent(r.case.prevalence, 2),
             r.case.plan.clone(),
             r.case.sensitivities.describe(),
@@ -101,21 +102,17 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-fn title(rows: &[Row], row: &Row) -> String {
+fn title(bundles: &[BundleLine], row: &Row) -> String {
     let case = &row.case;
-    let (bundle, plan, p) = (short(rows, &case.bundle), &case.plan, percent(case.prevalence, 2));
+    let (bundle, plan, p) = (short(bundles, &case.bundle), &case.plan, percent(case.prevalence, 2));
     format!("{bundle}, {plan}, prevalence {p}, sensitivity {}:", case.sensitivities.describe())
 }
 
-/// The last part of a bundle's path, or all of it where another bundle's ends alike.
-pub(super) fn short<'a>(rows: &[Row], bundle: &'a str) -> &'a str {
-    let name = last(bundle);
-    let alike = rows.iter().any(|r| r.case.bundle != bundle && last(&r.case.bundle) == name);
-    if alike { bundle } else { name }
-}
-
-fn last(path: &str) -> &str {
-    path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
+/// A bundle's own name, or its folder where another one is called the same.
+pub(super) fn short<'a>(bundles: &'a [BundleLine], folder: &'a str) -> &'a str {
+    let Some(line) = bundles.iter().find(|b| b.bundle == folder) else { return folder };
+    let alike = bundles.iter().any(|b| b.bundle != folder && b.name == line.name);
+    if alike { folder } else { &line.name }
 }
 
 /// Per cent with so many decimals.
