@@ -6,8 +6,8 @@
     scripts/results.py --check                                           fail if the tables are not those of the measurements
 
 A measurement lies in docs/results/SET.json; the text around the tables is written by hand. Sets whose images are not part of this
-repository are measured only where their folder is given. A run that was cut off goes on with what it has not measured yet if `--only`
-names that. Needs python3 alone; what trains is called as `$PYTHON -m dorfman_training`, in the environment that `make results` sets.
+repository are measured only where their folder is given. A run that was cut off trains nothing twice; `--only` names what is still to be
+measured. Needs python3 alone; what trains is called as `$PYTHON -m dorfman_training`, in the environment that `make results` sets.
 """
 
 from __future__ import annotations
@@ -134,13 +134,13 @@ def training(command: str, config: str, folder: Path | None, *more: str) -> None
 
 
 def made(name: str, folder: Path | None) -> str:
-    """The bundle's folder, relative to the repository; trains it if it is not there."""
-    shipped, own = Path("models") / name, Path("training") / "work" / name / "bundle"
+    """The bundle's folder, relative to the repository. One that does not ship is made from its configuration as it is now: a bundle of
+    an older one would be measured under its name."""
+    shipped = Path("models") / name
     if (ROOT / shipped / "bundle.json").exists():
         return str(shipped)
-    if not (ROOT / own / "bundle.json").exists():
-        training("make-bundle", name, folder)
-    return str(own)
+    training("make-bundle", name, folder)
+    return str(Path("training") / "work" / name / "bundle")
 
 
 def images(wanted: Set, folder: Path | None) -> str:

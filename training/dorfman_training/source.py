@@ -79,7 +79,7 @@ def half(config: Config, device: torch.device) -> torch.autocast:
 
 @functools.cache
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is done in hardware; where it is emulated, a step takes ten times longer than in float32."""
+    """Whether bfloat16 is done in hardware; where it is emulated, a step takes several times longer than in float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     try:
