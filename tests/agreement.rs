@@ -2,35 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod expected;
+
 use std::path::{Path, PathBuf};
 
 use dorfman::config::decode::DecodeConfig;
 use dorfman::decode::Preprocessor;
 use dorfman::engine::Network;
 use dorfman::model::{Bundle, OnnxNetwork, Provider, Runtime};
-use serde::Deserialize;
+use expected::{Expected, ExpectedFile};
 
 /// How far scores may lie apart.
 const CLOSE: f32 = 1e-4;
-
-#[derive(Deserialize)]
-struct Expected {
-    files: Vec<ExpectedFile>,
-    groups: Vec<ExpectedGroup>,
-}
-
-#[derive(Deserialize)]
-struct ExpectedFile {
-    file: String,
-    mean: f32,
-    score: f32,
-}
-
-#[derive(Deserialize)]
-struct ExpectedGroup {
-    members: Vec<String>,
-    score: f32,
-}
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
@@ -47,7 +30,7 @@ fn setup() -> Setup {
     let runtime = Runtime::load(None, 2).unwrap();
     let network = OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 64).unwrap();
     let folder = root().join("tests/data/agreement");
-    let expected: Expected = serde_json::from_slice(&std::fs::read(folder.join("scores.json")).unwrap()).unwrap();
+    let expected = Expected::read(&folder);
     let preprocessor = Preprocessor::new(&bundle.manifest.input, &DecodeConfig::default());
     let tensor = |f: &ExpectedFile| preprocessor.tensor(&std::fs::read(folder.join(&f.file)).unwrap()).unwrap();
     let images = expected.files.iter().map(tensor).collect();

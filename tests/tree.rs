@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod expected;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,37 +14,19 @@ use dorfman::decode::Preprocessor;
 use dorfman::engine::{Engine, Judged, Settings, Verdict};
 use dorfman::model::{Bundle, OnnxNetwork, Provider, Runtime};
 use dorfman::retest::{Individual, MultiRound, Plan, Thresholds};
-use serde::Deserialize;
+use expected::{Expected, ExpectedGroup};
 
 /// How far scores may lie apart.
 const CLOSE: f32 = 1e-4;
 /// A threshold that splits the images into those with a bag and those without, alone and in groups.
 const BETWEEN: f32 = 0.5;
 
-#[derive(Deserialize)]
-struct Expected {
-    files: Vec<ExpectedFile>,
-    groups: Vec<ExpectedGroup>,
-}
-
-#[derive(Deserialize)]
-struct ExpectedFile {
-    file: String,
-    score: f32,
-}
-
-#[derive(Deserialize)]
-struct ExpectedGroup {
-    members: Vec<String>,
-    score: f32,
-}
-
 fn data(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(folder)
 }
 
 fn expected() -> Expected {
-    serde_json::from_slice(&std::fs::read(data("tree").join("scores.json")).unwrap()).unwrap()
+    Expected::read(&data("tree"))
 }
 
 struct Tree {
