@@ -16,6 +16,7 @@ pub mod fetch;
 pub mod decode;
 pub mod grouping;
 pub mod retest;
+pub mod planner;
 pub mod replay;
 pub mod engine;
 pub mod model;

@@ -7,6 +7,7 @@ mod check;
 pub mod demo;
 mod evaluate;
 mod interval;
+mod plan;
 mod produce;
 mod progress;
 mod replay;
@@ -44,6 +45,7 @@ Examples:
   dorfman scan photos/ --json > verdicts.jsonl  a folder, without Kafka
   dorfman evaluate --bundle models/fashion-bag --data labelled/ --positive bag --prevalence 0.001,0.01
                                                 what a bundle finds and costs on labelled images
+  dorfman plan --bundle models/fashion-bag      which group size, at which prevalence
   dorfman replay --data recorded/ --table1      the paper's table, from recorded scores";
 
 #[derive(Debug, Subcommand)]
@@ -62,6 +64,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Judge a bundle on labelled images: recall, false positives and cost of a policy against individual testing.
     Evaluate(Box<evaluate::EvaluateArgs>),
+    /// The cheapest plan for a prevalence: group size, retests and sensitivities, what to expect of them, and the bounds.
+    Plan(plan::PlanArgs),
     /// Run plans over recorded scores instead of a network: what each finds and costs, and Table 1 of the paper.
     Replay(replay::ReplayArgs),
     /// Measure it: the engine alone, the whole flow with a null network, and the demo's time by part.
@@ -153,6 +157,7 @@ pub fn main() -> ExitCode {
         Command::Produce(args) => produce::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

@@ -6,6 +6,7 @@
 mod bundle;
 pub mod manifest;
 mod onnx;
+mod planning;
 mod runtime;
 mod validate;
 

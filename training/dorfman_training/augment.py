@@ -1,4 +1,4 @@
-"""Moves, mirrors, crops and tints training images, so that a small set teaches longer."""
+"""Moves, mirrors, crops, covers and tints training images, so that a small set teaches longer."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ def augment(images: Tensor, settings: TrainConfig, generator: torch.Generator) -
         images = shifted(images, settings.shift, generator)
     if settings.zoom < 1:
         images = zoomed(images, settings.zoom, generator)
+    if settings.erase:
+        images = erased(images, settings.erase, generator)
     if settings.colour:
         images = tinted(images.float(), settings.colour, generator)
     return images
@@ -30,6 +32,20 @@ def shifted(images: Tensor, shift: int, generator: torch.Generator) -> Tensor:
     mirror = torch.rand(count, 1, generator=generator) < 0.5
     columns = torch.where(mirror, columns.flip(1), columns)
     return padded[torch.arange(count).reshape(-1, 1, 1), rows.unsqueeze(2), columns.unsqueeze(1)]
+
+
+def erased(images: Tensor, most: float, generator: torch.Generator) -> Tensor:
+    """[N,...,H,W], half of them with a rectangle of noise, its sides up to `most` of the image's: Zhong et al., "Random Erasing", 2017."""
+    count, (height, width) = len(images), images.shape[-2:]
+    inside = torch.ones(count, height, width, dtype=torch.bool)
+    for axis, length in ((1, height), (2, width)):
+        side = most * length * torch.rand(count, 1, generator=generator)
+        first = torch.rand(count, 1, generator=generator) * (length - side)
+        place = torch.arange(length) + 0.5
+        inside &= ((place >= first) & (place < first + side)).unsqueeze(3 - axis)
+    inside &= torch.rand(count, 1, 1, generator=generator) < 0.5
+    noise = torch.randint(0, 256, images.shape, generator=generator, dtype=torch.uint8).to(images.dtype)
+    return torch.where(inside.reshape(count, *[1] * (images.dim() - 3), height, width), noise, images)
 
 
 def zoomed(images: Tensor, least: float, generator: torch.Generator) -> Tensor:

@@ -90,6 +90,7 @@ class TrainConfig:
     checkpoint_every: int
     hard_share: float = 0.0  # of the images of a step, those drawn by how much they still teach
     zoom: float = 1.0  # the smallest side of a crop, as a share of the image's
+    erase: float = 0.0  # the longest side of a rectangle that covers a part of half the images, as a share of the image's
     colour: float = 0.0  # how far brightness and contrast are moved
     frozen_norms: bool = False  # whether norms keep the statistics that they start with
     variants: int = 0  # frozen networks: how many augmented copies of an image have their features kept

@@ -70,6 +70,16 @@ def test_augmenting_moves_and_mirrors_but_never_changes_a_value() -> None:
     assert {column for _, column in places} == set(range(6, 11)) | set(range(17, 22))
 
 
+def test_erasing_covers_a_part_of_about_half_the_images() -> None:
+    for shape in ((400, 28, 28), (400, 3, 20, 30)):
+        plain = torch.full(shape, 77, dtype=torch.uint8)
+        covered = augment.erased(plain, 0.6, torch.Generator().manual_seed(0))
+        changed = (covered != 77).reshape(400, -1).float().mean(dim=1)
+        assert covered.shape == plain.shape and covered.dtype == plain.dtype
+        assert 0.4 < (changed > 0).float().mean() < 0.55 and changed.max() <= 0.6 * 0.6 + 0.07
+        assert torch.equal(covered, augment.erased(plain, 0.6, torch.Generator().manual_seed(0)))
+
+
 def test_zooming_and_tinting_keep_shape_and_range() -> None:
     images = torch.randint(0, 256, (6, 3, 20, 20), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     moved = augment.tinted(augment.zoomed(images, 0.6, torch.Generator().manual_seed(1)), 0.3, torch.Generator().manual_seed(2))

@@ -1,0 +1,55 @@
+//! `dorfman plan`: the cheapest plan for a prevalence, and what to expect of it.
+
+mod args;
+mod picture;
+mod row;
+mod table;
+
+use serde::Serialize;
+
+use super::CliError;
+use crate::model::Bundle;
+pub(super) use args::PlanArgs;
+use args::Request;
+use row::{Basis, Row, configured};
+
+/// The report.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// Name and version of the bundle.
+    bundle: String,
+    /// What is minimised: `macs`.
+    cost: &'static str,
+    /// What the plans may lose, as a share of all positives.
+    recall_loss: f64,
+    /// What individual tests are set to find.
+    individual_sensitivity: f64,
+    /// By prevalence.
+    rows: Vec<Row>,
+}
+
+pub(super) fn run(args: &PlanArgs) -> Result<(), CliError> {
+    let request = Request::new(args)?;
+    let bundle = Bundle::open(&args.bundle).map_err(|e| CliError::Usage(e.to_string()))?;
+    let wrong = |what| CliError::Usage(format!("bundle {}: calibration: {what}", args.bundle.display()));
+    let (answers, macs) = (bundle.answers().map_err(wrong)?, bundle.mac_costs());
+    let chain = configured(&answers, &request.config.retest, request.config.group.size);
+    let basis = Basis { answers, costs: macs.clone(), macs, wanted: request.wanted };
+    let rows: Result<Vec<Row>, CliError> = args.prevalence.iter().map(|&p| basis.row(p, chain.as_deref())).collect();
+    let report = Report {
+        bundle: format!("{} {}", bundle.manifest.name, bundle.manifest.version),
+        cost: "macs",
+        recall_loss: request.wanted.recall_loss,
+        individual_sensitivity: request.wanted.individual_sensitivity,
+        rows: rows?,
+    };
+    if let Some(file) = &args.picture {
+        let svg = picture::draw(&report.bundle, &basis, &args.prevalence, chain.as_deref())?;
+        std::fs::write(file, svg).map_err(|e| CliError::Failed(format!("{}: {e}", file.display())))?;
+    }
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(&report)?),
+        false => table::print(&report),
+    }
+    Ok(())
+}

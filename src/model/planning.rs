@@ -1,0 +1,92 @@
+//! What a bundle says to the planner.
+
+use super::Bundle;
+use super::manifest::Calibration;
+use crate::planner::{Answers, Costs, Point, SizeAnswers, Tier};
+
+impl Bundle {
+    /// How its tests answer at every calibrated size and sensitivity. With several positive labels, a group is negative only if it is so
+    /// for each of them, which are taken to err independently; sensitivities that some label lacks are left out.
+    ///
+    /// # Errors
+    /// Says what the calibration lacks.
+    pub fn answers(&self) -> Result<Answers, String> {
+        let entries = &self.manifest.calibration;
+        let mut arities: Vec<usize> = entries.iter().map(|c| c.arity).collect();
+        arities.sort_unstable();
+        arities.dedup();
+        let labels = self.manifest.labels.iter().filter(|l| l.positive).count();
+        let size = |&arity: &usize| {
+            let of_arity: Vec<&Calibration> = entries.iter().filter(|c| c.arity == arity).collect();
+            let known = of_arity.len() == labels;
+            known.then(|| SizeAnswers { arity, points: points(&of_arity) })
+        };
+        Answers::new(arities.iter().filter_map(size).collect())
+    }
+
+    /// What its tests cost in multiply-adds.
+    pub fn mac_costs(&self) -> Costs {
+        let stages = &self.manifest.stages;
+        let last = stages.len() - 1;
+        let mut span = 1;
+        let tiers = stages[..last].iter().skip(1).map(|stage| {
+            span *= stage.fan_in.unwrap_or(2);
+            Tier { span, row: stage.macs as f64 }
+        });
+        let tiers = tiers.collect();
+        let item = if last == 0 { 0.0 } else { stages[0].macs as f64 };
+        Costs { item, tiers, score: vec![(1, stages[last].macs as f64)] }
+    }
+}
+
+/// The sensitivities that all labels have, each with the specificity of all together.
+fn points(labels: &[&Calibration]) -> Vec<Point> {
+    let Some((first, others)) = labels.split_first() else { return Vec::new() };
+    let combined = |p: &super::manifest::OperatingPoint| {
+        let mut specificity = p.specificity;
+        for other in others {
+            specificity *= other.operating_points.iter().find(|o| o.sensitivity == p.sensitivity)?.specificity;
+        }
+        Some(Point { sensitivity: p.sensitivity, specificity })
+    };
+    first.operating_points.iter().filter_map(combined).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn shipped() -> Bundle {
+        Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/fashion-bag")).unwrap()
+    }
+
+    #[test]
+    fn the_shipped_bundle_can_be_planned_with() {
+        let bundle = shipped();
+        let answers = bundle.answers().unwrap();
+        let point = answers.at(16, 0.99).unwrap();
+        assert!(point.sensitivity == 0.99 && (0.8..1.0).contains(&point.specificity), "{point:?}");
+        let macs: u64 = bundle.manifest.stages.iter().map(|s| s.macs).sum();
+        assert_eq!(bundle.mac_costs().individual(), macs as f64);
+    }
+
+    #[test]
+    fn several_labels_must_all_be_silent() {
+        let mut bundle = shipped();
+        bundle.manifest.labels.push(super::super::manifest::Label { name: "hat".into(), positive: true });
+        let mut second = bundle.manifest.calibration.clone();
+        second.iter_mut().for_each(|c| c.label = "hat".into());
+        second.retain(|c| c.arity != 16);
+        second.iter_mut().for_each(|c| c.operating_points.retain(|p| p.sensitivity != 0.9));
+        let one = bundle.answers().unwrap_err();
+        assert!(one.contains("one image"), "{one}");
+        let alone = shipped().answers().unwrap();
+        bundle.manifest.calibration.extend(second);
+        let both = bundle.answers().unwrap();
+        assert!(both.of(16).is_none() && both.of(4).unwrap().points.len() + 1 == alone.of(4).unwrap().points.len());
+        let (a, b) = (alone.at(4, 0.99).unwrap(), both.at(4, 0.99).unwrap());
+        assert!((b.specificity - a.specificity * a.specificity).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,16 @@
+//! Which plan is cheapest (pure).
+//!
+//! In: how tests of every size answer, by the bundle's calibration, what they cost, and the prevalence. Out: a group size, a chain and a
+//! sensitivity for each size, with what they are expected to cost and find. Expectations are exact, never simulated. No I/O, no clock.
+
+mod answers;
+mod bounds;
+mod costs;
+mod expect;
+mod search;
+
+pub use answers::{Answers, Point, SizeAnswers};
+pub use bounds::{Bounds, bounds, entropy};
+pub use costs::{Costs, Tier};
+pub use expect::{Coherence, Expected, Link, expected};
+pub use search::{Choice, Wanted, best, best_of_size, cheapest_sensitivities};
