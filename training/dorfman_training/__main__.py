@@ -15,10 +15,7 @@ from torch import Tensor
 from . import agreement, calibrate, check, config, cut, data, export, manifest, report, train, unfold
 from .config import Config
 from .manifest import ConfirmFile
-
-
-def say(text: str) -> None:
-    print(text, flush=True)
+from .progress import say
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import data, groups
+from . import data, groups, progress
 from .config import CalibrationConfig, Config
 from .data import Split
 from .model import StagedNet
@@ -52,12 +52,12 @@ class Scorer:
         self.model = model.to(self.device).eval()
         with torch.no_grad():
             self.features = torch.cat(
-                [self.model.stages[0](data.normalise(part, config.input).to(self.device)) for part in images.split(CHUNK)]
+                [self.model.stages[0](data.normalise(part, config.input).to(self.device)) for part in progress.over(images.split(CHUNK), "features")]
             )
 
     @torch.no_grad()
     def scores(self, members: Tensor) -> np.ndarray:
-        return torch.cat([self.logits(part).sigmoid().squeeze(1).cpu() for part in members.split(CHUNK)]).numpy()
+        return torch.cat([self.logits(part).sigmoid().squeeze(1).cpu() for part in progress.over(members.split(CHUNK), "tests")]).numpy()
 
     def logits(self, members: Tensor) -> Tensor:
         if not self.model.cuts:

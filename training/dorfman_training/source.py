@@ -9,7 +9,7 @@ from typing import Callable
 import torch
 from torch import Tensor, nn
 
-from . import augment, data
+from . import augment, data, progress
 from .config import Config
 from .data import Split
 from .fold import folded
@@ -47,7 +47,7 @@ class Feed:
         copies = []
         for variant in range(self.config.train.variants):
             rows = torch.arange(len(self.split.positive))
-            parts = [self.features(prefix, part) for part in rows.split(CHUNK)]
+            parts = [self.features(prefix, part) for part in progress.over(rows.split(CHUNK), "features")]
             copies.append(torch.cat(parts))
             say(f"features of the frozen parts: copy {variant + 1} of {self.config.train.variants}")
         return copies

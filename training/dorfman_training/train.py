@@ -12,7 +12,7 @@ from typing import Any, Callable
 import torch
 from torch import Tensor, nn
 
-from . import groups
+from . import groups, progress
 from .config import Config, NetworkConfig, TrainConfig
 from .data import Split
 from .deal import Deal
@@ -78,9 +78,11 @@ class Trainer:
             self.say(f"going on from step {self.step}")
         self.set_modes()
         started, first, losses = time.monotonic(), self.step, []
+        bar = progress.counter(self.config.bundle.name, settings.steps, self.step)
         while self.step < settings.steps:
             losses.append(self.one_step())
             self.step += 1
+            bar.update()
             if self.step % settings.progress_every == 0 or self.step == settings.steps:
                 pace = (time.monotonic() - started) / (self.step - first)
                 left = pace * (settings.steps - self.step)
@@ -88,6 +90,7 @@ class Trainer:
                 losses.clear()
             if self.step % settings.checkpoint_every == 0 or self.step == settings.steps:
                 self.save(checkpoint)
+        bar.close()
         return self.average.model
 
     def set_modes(self) -> None:

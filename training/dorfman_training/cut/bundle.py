@@ -12,7 +12,7 @@ from typing import Any, Callable, Sequence
 import numpy as np
 import onnx
 
-from .. import manifest
+from .. import manifest, progress
 from ..calibrate import Entry
 from . import calibration, images, macs, stages, verify, worth
 from .calibration import Settings, Target
@@ -109,7 +109,7 @@ def embed(
     rows = np.lib.format.open_memmap(scratch / "rows.npy", "w+", np.float32, (len(found), *plan.cuts[0].row))
     kinds: list[str] = []
     skipped = 0
-    for start in range(0, len(found), BATCH):
+    for start in progress.over(range(0, len(found), BATCH), "stage 0"):
         part = [(entry.kind, read(entry, plan.input)) for entry in found[start : start + BATCH]]
         good = [(kind, tensor) for kind, tensor in part if tensor is not None]
         skipped += len(part) - len(good)

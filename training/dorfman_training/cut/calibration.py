@@ -8,7 +8,7 @@ from typing import Callable, Sequence
 import numpy as np
 import torch
 
-from .. import calibrate, groups
+from .. import calibrate, groups, progress
 from ..calibrate import Entry, Sample
 from .chain import Chain, batches
 from .errors import CutError
@@ -36,7 +36,8 @@ class Target:
 
 def scores(chain: Chain, features: np.ndarray, members: np.ndarray) -> np.ndarray:
     """[T,labels]"""
-    return np.concatenate([chain.scores(features, members[part]) for part in batches(len(members), TESTS_A_RUN)])
+    parts = progress.over(list(batches(len(members), TESTS_A_RUN)), "tests")
+    return np.concatenate([chain.scores(features, members[part]) for part in parts])
 
 
 def draw(arity: int, settings: Settings, positive: bool, positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Sequence
 
+from .. import progress
 from .errors import CutError
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    progress.say(text, sys.stderr)
 
 
 def opened(arguments: argparse.Namespace) -> tuple[Original, Network, str]:
