@@ -21,6 +21,12 @@ impl<I> Grouper<I> {
         Self { size, max_wait, members: Vec::with_capacity(size), opened: None }
     }
 
+    /// Groups of at most `size` items (at least 1) from now on; the open group if it is full by that.
+    pub fn resize(&mut self, size: usize) -> Option<Vec<I>> {
+        self.size = size.max(1);
+        if self.members.len() < self.size { None } else { self.flush() }
+    }
+
     /// Adds an item; the group if it is full now.
     pub fn push(&mut self, item: I, now: Instant) -> Option<Vec<I>> {
         self.opened.get_or_insert(now);
@@ -82,6 +88,16 @@ mod tests {
         assert_eq!(g.expire(start + WAIT - Duration::from_nanos(1)), None);
         assert_eq!(g.expire(start + WAIT), Some(vec!['a', 'b']));
         assert_eq!(g.expire(start + WAIT * 2), None);
+    }
+
+    #[test]
+    fn a_group_that_is_full_by_a_new_size_goes_at_once() {
+        let now = Instant::now();
+        let mut g = Grouper::new(4, WAIT);
+        assert_eq!(g.resize(2), None, "nobody is no group");
+        assert_eq!((g.push('a', now), g.resize(4), g.push('b', now), g.push('c', now)), (None, None, None, None));
+        assert_eq!(g.resize(2), Some(vec!['a', 'b', 'c']));
+        assert_eq!((g.push('d', now), g.push('e', now)), (None, Some(vec!['d', 'e'])));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod decode;
 pub mod grouping;
 pub mod retest;
 pub mod planner;
+pub mod simulation;
 pub mod replay;
 pub mod engine;
 pub mod model;

@@ -5,14 +5,20 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::broker::{Broker, Embedded, Real};
 use common::topic::{Read, committed, count, produce, read, read_until};
-use common::{Gated, PATIENCE, config, confirmed_model, model, png, png_pair, reference, references, start, topics};
+use common::{
+    Gated, PATIENCE, config, confirmed_model, model, png, png_pair, reference, references, scripted, start, topics,
+};
+use dorfman::config::group::GroupSize;
+use dorfman::config::planning::PlanningConfig;
 use dorfman::message::ReferenceMessage;
+use dorfman::model::Bundle;
 use dorfman::sink::message::{DeadLetterRecord, FlagRecord, VerdictRecord};
-use dorfman::worker::{self, Running};
+use dorfman::worker::{self, Model, Running};
 
 /// Each behaviour as a test on each broker.
 macro_rules! on_both_brokers {
@@ -38,6 +44,7 @@ on_both_brokers![
     a_failing_network_acknowledges_nothing_it_did_not_judge,
     workers_that_come_and_go_lose_nothing,
     health_and_metrics_tell_the_truth,
+    the_plan_follows_the_stream,
 ];
 
 fn ids<R>(read: &[Read<R>], id: impl Fn(&R) -> &str) -> Vec<String> {
@@ -118,6 +125,28 @@ fn a_flag_has_passed_the_confirm_network<B: Broker>(name: &str) {
     assert!(doubtful.verdict == "cleared" && doubtful.confirm_score < Some(0.1) && doubtful.score > Some(0.9));
     assert!(metrics.contains("dorfman_network_rows_total{stage=\"confirm\"} 2"), "{metrics}");
     assert!(metrics.contains("dorfman_confirmed_total 1"), "{metrics}");
+}
+
+fn the_plan_follows_the_stream<B: Broker>(name: &str) {
+    let broker = B::with_topics(&topics(name, 1));
+    let mut config = config(broker.bootstrap(), name);
+    config.group.size = GroupSize::Auto;
+    config.planning = PlanningConfig { prevalence: 0.0001, memory: 1000, ..PlanningConfig::default() };
+    config.validate().unwrap();
+    let (messages, positives) = references(0..3000, 3);
+    produce(broker.bootstrap(), &config.source.topic, &messages);
+    // Scores are the pixels, sizes and thresholds the shipped bundle's.
+    let bundle = Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/fashion-bag")).unwrap();
+    let running = worker::start(&config, Model { calibrated: Some(bundle), ..model(scripted()) }).unwrap();
+    let before = running.metrics().group_size.get();
+    let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
+    let (after, replans) = (running.metrics().group_size.get(), running.metrics().replans.get());
+    let (prevalence, cost) = (running.metrics().prevalence.get(), running.metrics().planned_cost.get());
+    stop(running);
+
+    assert_eq!(ids(&flags, |f| &f.id), positives);
+    assert!(before > 8 && after <= 4 && replans >= 1, "groups of {before}, then of {after}");
+    assert!((0.2..0.5).contains(&prevalence) && (0.7..=1.0).contains(&cost), "{prevalence} {cost}");
 }
 
 fn what_cannot_be_scored_goes_to_the_dead_letter_topic<B: Broker>(name: &str) {

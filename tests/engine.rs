@@ -32,12 +32,22 @@ fn drive_images<N: Network>(
     engine: &mut Engine<N, usize>,
     images: impl Iterator<Item = Vec<f32>>,
 ) -> BTreeMap<usize, Judged<usize>> {
+    drive_steered(engine, images, |_, _| {})
+}
+
+/// The same; `steer` is called before each image is offered.
+fn drive_steered<N: Network>(
+    engine: &mut Engine<N, usize>,
+    images: impl Iterator<Item = Vec<f32>>,
+    mut steer: impl FnMut(&mut Engine<N, usize>, usize),
+) -> BTreeMap<usize, Judged<usize>> {
     let now = Instant::now();
     let mut verdicts = BTreeMap::new();
     let mut next = images.enumerate().peekable();
     loop {
         while engine.has_room() {
             let Some((i, image)) = next.next() else { break };
+            steer(engine, i);
             engine.offer(image, i, now).unwrap();
         }
         if next.peek().is_none() {
@@ -88,13 +98,39 @@ proptest! {
         let settings = Settings { max_batch, preferred_batch: max_batch.min(4), buckets, max_wait: WAIT };
         let plan = MultiRound::new(&chain).unwrap();
         let mut engine = Engine::new(ScriptedNetwork::new(form), Box::new(plan), Thresholds::constant(0.5), settings);
-        engine.warm_up(1).unwrap();
+        engine.warm_up(1, &[]).unwrap();
         let images: Vec<f32> = positives.iter().map(|&p| if p { 0.9 } else { 0.1 }).collect();
         let verdicts = drive(&mut engine, &images);
         let expected: Vec<usize> = (0..images.len()).filter(|&i| positives[i]).collect();
         prop_assert_eq!(verdicts.len(), images.len());
         prop_assert_eq!(flagged(&verdicts), expected);
         prop_assert_eq!(engine.stats().items, images.len() as u64);
+    }
+}
+
+proptest! {
+    /// Plans that change at any time, with items in flight and groups half full, strand nobody; each group is judged by what it was
+    /// formed by.
+    #[test]
+    fn a_new_plan_strands_nobody(
+        form in forms(),
+        chains in prop::collection::vec(plans(), 1..5),
+        every in 1usize..50,
+        positives in prop::collection::vec(prop::bool::weighted(0.1), 0..300),
+    ) {
+        let mut engine = engine(form, Individual);
+        let mut next = chains.iter().cycle().enumerate();
+        let images = positives.iter().map(|&p| vec![if p { 0.9 } else { 0.1 }]);
+        let verdicts = drive_steered(&mut engine, images, |engine, i| {
+            if i % every == 0 && let Some((turn, chain)) = next.next() {
+                let threshold = if turn % 2 == 0 { 0.3 } else { 0.7 };
+                engine.replan(Box::new(MultiRound::new(chain).unwrap()), Thresholds::constant(threshold)).unwrap();
+            }
+        });
+        prop_assert_eq!(flagged(&verdicts), (0..positives.len()).filter(|&i| positives[i]).collect::<Vec<_>>());
+        let stats = engine.stats();
+        let found = positives.iter().filter(|&&p| p).count() as u64;
+        prop_assert_eq!((stats.settled, stats.flagged), (positives.len() as u64, found));
     }
 }
 
@@ -121,7 +157,7 @@ proptest! {
         let plan = MultiRound::new(&chain).unwrap();
         let engine = Engine::new(ScriptedNetwork::new(form), Box::new(plan), Thresholds::constant(0.5), settings);
         let mut engine = engine.with_confirm(Thresholds::constant(0.5));
-        engine.warm_up(2).unwrap();
+        engine.warm_up(2, &[]).unwrap();
         let verdicts = drive_images(&mut engine, images.iter().map(|i| i.to_vec()));
         prop_assert_eq!(verdicts.len(), images.len());
         for (&i, judged) in &verdicts {

@@ -29,7 +29,6 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
     if !args.quiet {
         print!("{}", config.redacted());
     }
-    let plan = config.retest.plan(config.group.size)?;
-    eprintln!("{}: ok (plan: {})", args.config.config.display(), plan.describe());
+    eprintln!("{}: ok (plan: {})", args.config.config.display(), config.plan_in_words()?);
     Ok(())
 }

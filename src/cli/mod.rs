@@ -3,6 +3,7 @@
 //! In: arguments. Out: an exit code: 0 well, 1 failed, 64 wrong configuration or usage (EX_USAGE).
 
 mod bench;
+mod chart;
 mod check;
 pub mod demo;
 mod evaluate;
@@ -14,6 +15,8 @@ mod replay;
 mod run;
 mod scan;
 mod schema;
+mod simulate;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,6 +49,7 @@ Examples:
   dorfman evaluate --bundle models/fashion-bag --data labelled/ --positive bag --prevalence 0.001,0.01
                                                 what a bundle finds and costs on labelled images
   dorfman plan --bundle models/fashion-bag      which group size, at which prevalence
+  dorfman simulate --bundle models/fashion-bag  a day with a burst of positives, planned as it goes
   dorfman replay --data recorded/ --table1      the paper's table, from recorded scores";
 
 #[derive(Debug, Subcommand)]
@@ -66,6 +70,8 @@ enum Command {
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// The cheapest plan for a prevalence: group size, retests and sensitivities, what to expect of them, and the bounds.
     Plan(plan::PlanArgs),
+    /// Simulate a stream with a burst of positives: what planning as it goes costs and finds, beside a fixed plan and the best one.
+    Simulate(simulate::SimulateArgs),
     /// Run plans over recorded scores instead of a network: what each finds and costs, and Table 1 of the paper.
     Replay(replay::ReplayArgs),
     /// Measure it: the engine alone, the whole flow with a null network, and the demo's time by part.
@@ -158,6 +164,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::CliError;
 use super::progress::progress;
 use crate::config::Config;
+use crate::config::group::GroupSize;
 use crate::engine::{Stats, Verdict};
 use crate::message::Failure;
 use crate::offsets::Tracker;
@@ -105,7 +106,7 @@ fn config(args: &ScanArgs) -> Result<Config, CliError> {
         config.model.bundle.clone_from(bundle);
     }
     if let Some(size) = args.group_size {
-        config.group.size = size;
+        config.group.size = GroupSize::Of(size);
     }
     if config.fetch.roots.is_empty() {
         // Who names a list on the command line may read what it lists.

@@ -28,9 +28,10 @@ impl Default for EngineConfig {
 }
 
 impl EngineConfig {
-    pub(super) fn validate(&self, group_size: usize) -> Result<(), ConfigError> {
-        let enough = format!("is {}, must be at least `group.size` ({group_size}), at most 65536", self.slots);
-        require((group_size..=65536).contains(&self.slots), "engine.slots", enough)?;
+    /// `key` names what the largest group, `size`, follows from.
+    pub(super) fn validate(&self, key: &str, size: usize) -> Result<(), ConfigError> {
+        let enough = format!("is {}, must be at least `{key}` ({size}), at most 65536", self.slots);
+        require((size..=65536).contains(&self.slots), "engine.slots", enough)?;
         require((1..=4096).contains(&self.max_batch), "engine.max_batch", "must be 1 to 4096")?;
         let preferred = self.preferred_batch.is_none_or(|b| (1..=self.max_batch).contains(&b));
         require(preferred, "engine.preferred_batch", "must be 1 to `engine.max_batch`")?;
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn wrong_values_name_their_key() {
-        let wrong = |c: EngineConfig| c.validate(16).unwrap_err().key;
+        let wrong = |c: EngineConfig| c.validate("group.size", 16).unwrap_err().key;
         assert_eq!(wrong(EngineConfig { slots: 8, ..Default::default() }), "engine.slots");
         assert_eq!(wrong(EngineConfig { max_batch: 0, ..Default::default() }), "engine.max_batch");
         assert_eq!(wrong(EngineConfig { preferred_batch: Some(65), ..Default::default() }), "engine.preferred_batch");

@@ -95,6 +95,7 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> ConfigError
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::group::GroupSize;
 
     fn parse(yaml: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
         read(yaml, environment.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())))
@@ -104,8 +105,16 @@ mod tests {
     fn the_environment_wins_over_the_file() {
         let c =
             parse("group: {size: 16}", &[("DORFMAN_GROUP__SIZE", "8"), ("DORFMAN_GROUP__MAX_WAIT", "50ms")]).unwrap();
-        assert_eq!(c.group.size, 8);
+        assert_eq!(c.group.size, GroupSize::Of(8));
         assert_eq!(c.group.max_wait.as_millis(), 50);
+    }
+
+    #[test]
+    fn a_size_is_a_number_or_auto() {
+        assert_eq!(parse("group: {size: auto}", &[]).unwrap().group.size, GroupSize::Auto);
+        assert_eq!(parse("", &[("DORFMAN_GROUP__SIZE", "auto")]).unwrap().group.size, GroupSize::Auto);
+        let e = parse("group: {size: many}", &[]).unwrap_err();
+        assert!(e.key == "group.size" && e.what.contains("1 to 64, or auto"), "{e}");
     }
 
     #[test]

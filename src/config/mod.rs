@@ -13,6 +13,7 @@ mod load;
 pub mod logging;
 pub mod model;
 pub mod ops;
+pub mod planning;
 mod redact;
 pub mod retest;
 pub mod shutdown;
@@ -25,8 +26,11 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use group::GroupSize;
 pub use load::ENVIRONMENT_PREFIX;
 use sink::SinkConfig;
+
+use crate::retest::Plan;
 
 /// The worker's configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +48,8 @@ pub struct Config {
     pub group: group::GroupConfig,
     /// How a positive group is resolved.
     pub retest: retest::RetestConfig,
+    /// What `group.size: auto` goes by.
+    pub planning: planning::PlanningConfig,
     /// How tests are batched.
     pub engine: engine::EngineConfig,
     /// The network.
@@ -106,8 +112,13 @@ impl Config {
         self.fetch.validate()?;
         self.decode.validate()?;
         self.group.validate()?;
-        self.retest.validate(self.group.size)?;
-        self.engine.validate(self.group.size)?;
+        let (key, size) = match self.group.size {
+            GroupSize::Auto => ("planning.largest", self.planning.largest),
+            GroupSize::Of(size) => ("group.size", size),
+        };
+        self.retest.validate(size)?;
+        self.planning.validate()?;
+        self.engine.validate(key, size)?;
         self.model.validate()?;
         self.sink.validate()?;
         self.ops.validate()?;
@@ -130,6 +141,25 @@ impl Config {
         let slowest = (self.fetch.timeout + Duration::from_secs(10)) * self.fetch.attempts;
         let what = format!("must be above {slowest:?}, the longest that a fetch may take, tries included");
         require(self.ops.stalled_after > slowest, "ops.stalled_after", what)
+    }
+
+    /// The plan by `group` and `retest`; none where it is the worker's to make.
+    ///
+    /// # Errors
+    /// [`ConfigError`] as [`retest::RetestConfig::plan`].
+    pub fn plan(&self) -> Result<Option<Box<dyn Plan>>, ConfigError> {
+        match self.group.size {
+            GroupSize::Auto => Ok(None),
+            GroupSize::Of(size) => self.retest.plan(size).map(Some),
+        }
+    }
+
+    /// That plan in words.
+    ///
+    /// # Errors
+    /// As [`Config::plan`].
+    pub fn plan_in_words(&self) -> Result<String, ConfigError> {
+        Ok(self.plan()?.map_or_else(|| "auto".into(), |plan| plan.describe()))
     }
 
     /// The configuration as YAML with every secret blotted out, for the log.

@@ -1,6 +1,7 @@
 //! The engine itself: who waits for what, and what runs next.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -53,7 +54,7 @@ pub enum EngineError {
 pub struct Engine<N, T> {
     pub(super) network: N,
     plan: Box<dyn Plan>,
-    thresholds: Thresholds,
+    thresholds: Arc<Thresholds>,
     pub(super) settings: Settings,
     grouper: Grouper<usize>,
     pub(super) items: Slab<Item<T>>,
@@ -111,7 +112,7 @@ impl<N: Network, T> Engine<N, T> {
             stats: Stats { stages: vec![StageStats::default(); stages], ..Stats::default() },
             network,
             plan,
-            thresholds,
+            thresholds: Arc::new(thresholds),
             settings,
             items: Slab::new(),
             groups: Slab::new(),
@@ -130,12 +131,17 @@ impl<N: Network, T> Engine<N, T> {
         self
     }
 
-    /// Runs every stage at every bucket and arity that the plan uses, so that no item pays for a first run.
+    /// Runs every stage at every bucket and every arity that the plan uses or `others` name, so that no item pays for a first run.
     ///
     /// # Errors
     /// [`EngineError::Network`].
-    pub fn warm_up(&mut self, image_len: usize) -> Result<(), EngineError> {
+    pub fn warm_up(&mut self, image_len: usize, others: &[usize]) -> Result<(), EngineError> {
         let blank = vec![0.0; image_len];
+        let top = self.network.form().span(self.network.form().top());
+        let arities = self.plan.arities().into_iter().chain(others.iter().copied());
+        let mut lanes: Vec<usize> = arities.map(|a| lane(self.network.form(), a.div_ceil(top))).collect();
+        lanes.sort_unstable();
+        lanes.dedup();
         let form = self.network.form().clone();
         let batches = match self.settings.buckets.is_empty() {
             true => vec![1, self.settings.preferred_batch, self.settings.max_batch],
@@ -147,10 +153,8 @@ impl<N: Network, T> Engine<N, T> {
                 let arity = form.levels[level].fan_in;
                 self.network.merge(level, &vec![0; batch.min(form.levels[level].rows) * arity], arity, 0)?;
             }
-            for arity in self.plan.arities() {
-                let rows = arity.div_ceil(form.span(form.top()));
+            for &arity in &lanes {
                 self.scores.clear();
-                let arity = lane(&form, rows);
                 self.network.score(&vec![0; batch * arity], arity, &mut self.scores)?;
             }
             if self.confirm.is_some() {
@@ -158,6 +162,21 @@ impl<N: Network, T> Engine<N, T> {
                 self.network.confirm(&vec![&blank[..]; batch], &mut self.scores)?;
             }
         }
+        Ok(())
+    }
+
+    /// Forms groups by another plan from now on; those in flight go on by theirs, and so does the open one if it is full by the new plan.
+    /// The plan's group size must be as in [`Engine::new`].
+    ///
+    /// # Errors
+    /// As [`Engine::offer`].
+    pub fn replan(&mut self, plan: Box<dyn Plan>, thresholds: Thresholds) -> Result<(), EngineError> {
+        let size = plan.group_size().min(self.network.form().levels[0].rows);
+        if let Some(items) = self.grouper.resize(size) {
+            self.form_group(items)?;
+        }
+        self.plan = plan;
+        self.thresholds = Arc::new(thresholds);
         Ok(())
     }
 
@@ -256,7 +275,9 @@ impl<N: Network, T> Engine<N, T> {
         let mut policy = self.plan.policy();
         policy.start(size, &mut step);
         let open = Members::first(size);
-        let group = Group { items, open, policy, unready, running: 0, blocked: Vec::new(), nodes: Vec::new() };
+        let thresholds = Arc::clone(&self.thresholds);
+        let (blocked, nodes) = (Vec::new(), Vec::new());
+        let group = Group { items, open, policy, thresholds, unready, running: 0, blocked, nodes };
         let id = self.groups.insert(group);
         for &item in &self.groups[id].items {
             self.items[item].group = Some(id);
@@ -357,8 +378,8 @@ impl<N: Network, T> Engine<N, T> {
     /// Tells a group's policy what a test showed.
     pub(super) fn observe(&mut self, id: usize, ask: Ask, scores: &[f32]) -> Result<(), EngineError> {
         let arity = ask.members.len();
-        let outcome = self.thresholds.outcome(arity, scores);
         let group = &mut self.groups[id];
+        let outcome = group.thresholds.outcome(arity, scores);
         group.running -= 1;
         for position in ask.members.iter() {
             let item = &mut self.items[group.items[position]];
@@ -373,7 +394,7 @@ impl<N: Network, T> Engine<N, T> {
             if arity == 1
                 && let Some(position) = ask.members.iter().next()
             {
-                self.items[group.items[position]].passed = self.thresholds.passed(scores);
+                self.items[group.items[position]].passed = group.thresholds.passed(scores);
             }
         }
         let mut step = std::mem::take(&mut self.step);

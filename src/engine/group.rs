@@ -1,7 +1,9 @@
 //! A live group: its members, its policy, and the merged rows it has so far.
 
+use std::sync::Arc;
+
 use super::network::Form;
-use crate::retest::{Ask, Members, Policy};
+use crate::retest::{Ask, Members, Policy, Thresholds};
 
 /// A group between its forming and its last verdict.
 pub(super) struct Group {
@@ -11,6 +13,8 @@ pub(super) struct Group {
     pub open: Members,
     /// The state machine.
     pub policy: Box<dyn Policy>,
+    /// What its tests are judged by: those of the plan it was formed by.
+    pub thresholds: Arc<Thresholds>,
     /// Members whose level-0 row is not computed.
     pub unready: usize,
     /// Tests asked for and not observed.

@@ -11,6 +11,10 @@ pub struct Stats {
     pub tests_by_round: Vec<u64>,
     /// Positive tests of each round.
     pub positives_by_round: Vec<u64>,
+    /// Items that the policies are done with.
+    pub settled: u64,
+    /// Items among them that the policies flagged, before any confirm network.
+    pub flagged: u64,
     /// Items that were passed on to the confirm network.
     pub confirm_tests: u64,
     /// Items that it found positive too.

@@ -35,6 +35,8 @@ impl<N: Network, T> Engine<N, T> {
         if let Some(row) = item.row.take() {
             self.rows[0].give(row);
         }
+        self.stats.settled += 1;
+        self.stats.flagged += u64::from(flagged);
         if flagged && self.confirm.is_some() && !item.score.is_nan() {
             self.stats.confirm_tests += 1;
             self.confirms.push(LAST, id);

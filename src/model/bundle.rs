@@ -90,7 +90,14 @@ impl Bundle {
     /// # Errors
     /// [`BundleError::Sensitivity`] if the calibration does not reach it.
     pub fn thresholds(&self, pooled: f64, individual: f64) -> Result<Thresholds, BundleError> {
-        let wanted = |arity| if arity == 1 { individual } else { pooled };
+        self.thresholds_by(|arity| if arity == 1 { individual } else { pooled })
+    }
+
+    /// Thresholds that keep at least `wanted(arity)` of the positive groups of each measured arity; else as [`Bundle::thresholds`].
+    ///
+    /// # Errors
+    /// [`BundleError::Sensitivity`] if the calibration does not reach it.
+    pub fn thresholds_by(&self, wanted: impl Fn(usize) -> f64) -> Result<Thresholds, BundleError> {
         self.thresholds_of("calibration", &self.manifest.calibration, wanted)
     }
 

@@ -2,8 +2,8 @@
 
 use prometheus::core::{AtomicF64, GenericCounterVec};
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::engine::{Form, StageStats, Stats};
@@ -53,6 +53,14 @@ pub struct Metrics {
     pub verdict_age: Histogram,
     /// CPU seconds of fetching local bytes and of decoding, by `part`; the network's are in its own clock.
     pub ingest_cpu: GenericCounterVec<AtomicF64>,
+    /// The estimate of the prevalence, where the worker plans by it.
+    pub prevalence: Gauge,
+    /// Images of a group by the present plan.
+    pub group_size: IntGauge,
+    /// How often the plan changed.
+    pub replans: IntCounter,
+    /// The expected cost of the present plan at the estimated prevalence, over that of individual testing.
+    pub planned_cost: Gauge,
     /// Items in the engine.
     pub in_flight: IntGauge,
     /// Batches that wait in front of a stage, by `stage`.
@@ -98,6 +106,10 @@ impl Maker {
 
     fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
         self.add(IntGauge::with_opts(opts(name, help)))
+    }
+
+    fn share(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
+        self.add(Gauge::with_opts(opts(name, help)))
     }
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
@@ -160,6 +172,12 @@ impl Metrics {
             stage_seconds: m.histograms("stage_seconds", "Seconds of one run of a stage.", SECONDS)?,
             decoded_age: m.histogram("decoded_age_seconds", "From taking an item to its tensor.", SECONDS)?,
             verdict_age: m.histogram("verdict_age_seconds", "From taking an item to its verdict.", SECONDS)?,
+            prevalence: m
+                .share("prevalence_estimate", "Estimated share of positives, where the worker plans by it.")?,
+            group_size: m.gauge("plan_group_size", "Images of a group by the present plan.")?,
+            replans: m.counter("plan_changes_total", "Times that the worker changed its plan.")?,
+            planned_cost: m
+                .share("plan_cost_ratio", "Expected cost of the plan over that of testing each image alone.")?,
             in_flight: m.gauge("engine_items", "Items in the engine.")?,
             queue: m.gauges("queue_batches", "Batches that wait in front of a stage.", &["stage"])?,
             lag: m.gauges(

@@ -20,6 +20,14 @@ pub struct Link {
     pub point: Point,
 }
 
+impl Link {
+    /// How often a member sets off a test of this size: a positive, and a negative.
+    pub(crate) fn rates(&self) -> (f64, f64) {
+        let rates = self.point.rates(self.size);
+        (rates.positive, rates.negative)
+    }
+}
+
 /// Which share of members answers at all sizes by one latent, 0 (independently) to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Coherence {

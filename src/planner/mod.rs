@@ -7,10 +7,14 @@ mod answers;
 mod bounds;
 mod costs;
 mod expect;
+mod pilot;
+mod prevalence;
 mod search;
 
 pub use answers::{Answers, Point, SizeAnswers};
 pub use bounds::{Bounds, bounds, entropy};
 pub use costs::{Costs, Tier};
 pub use expect::{Coherence, Expected, Link, expected};
+pub use pilot::{Pilot, Steering};
+pub use prevalence::Prevalence;
 pub use search::{Choice, Wanted, best, best_of_size, cheapest_sensitivities};

@@ -32,6 +32,20 @@ impl Choice {
         self.chain.iter().map(|link| link.size).collect()
     }
 
+    /// The sensitivity that tests of so many images are set for: that of the smallest size of the chain that holds them.
+    pub fn sensitivity(&self, arity: usize) -> f64 {
+        let holds = self.chain.iter().rev().find(|link| link.size >= arity);
+        holds.unwrap_or(&self.chain[0]).point.sensitivity
+    }
+
+    /// In words, such as `16 > 4 > 1`.
+    pub fn describe(&self) -> String {
+        if self.is_individual() {
+            return "individual".into();
+        }
+        self.sizes().iter().map(usize::to_string).collect::<Vec<_>>().join(" > ")
+    }
+
     /// Whether it tests every image alone.
     pub fn is_individual(&self) -> bool {
         self.chain.len() == 1

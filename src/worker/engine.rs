@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 
+use super::autopilot::Autopilot;
 use super::{Model, WorkerError};
 use crate::config::Config;
 use crate::engine::{Engine, Network, Settings, Stats};
+use crate::model::Bundle;
 use crate::ops::Signals;
 use crate::ops::metrics::Metrics;
 use crate::sink::{Ending, Subject};
@@ -33,6 +35,7 @@ pub(super) struct Lane {
     max_batch: usize,
     signals: Arc<Signals>,
     metrics: Arc<Metrics>,
+    autopilot: Option<Autopilot>,
 }
 
 impl Lane {
@@ -43,7 +46,12 @@ impl Lane {
         signals: Arc<Signals>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, WorkerError> {
-        let plan = config.retest.plan(config.group.size).map_err(|e| WorkerError::Setup(e.to_string()))?;
+        let mut autopilot = None;
+        let (plan, thresholds) = match config.plan().map_err(|e| WorkerError::Setup(e.to_string()))? {
+            Some(plan) => (plan, model.thresholds),
+            None => autopilot.insert(pilot(config, model.calibrated)?).course()?,
+        };
+        metrics.group_size.set(plan.group_size() as i64);
         let settings = Settings {
             max_batch: config.engine.max_batch,
             preferred_batch: config.engine.preferred_batch(model.provider),
@@ -51,16 +59,18 @@ impl Lane {
             max_wait: config.group.max_wait,
         };
         let plan_text = plan.describe();
-        let mut engine = Engine::new(model.network, plan, model.thresholds, settings);
+        let mut engine = Engine::new(model.network, plan, thresholds, settings);
         if let Some(thresholds) = model.confirm {
             engine = engine.with_confirm(thresholds);
         }
         let start = Instant::now();
-        engine.warm_up(model.input.len())?;
+        let others = autopilot.as_ref().map_or_else(Vec::new, |a| a.arities(config.planning.largest));
+        engine.warm_up(model.input.len(), &others)?;
+        autopilot.iter().for_each(|a| a.show(&metrics));
         tracing::info!(plan = plan_text, seconds = start.elapsed().as_secs_f32(), "engine warmed up");
         let published = Stats { stages: engine.stats().stages.clone(), ..Stats::default() };
         let max_batch = config.engine.max_batch;
-        Ok(Self { engine, waiting: VecDeque::new(), published, max_batch, signals, metrics })
+        Ok(Self { engine, waiting: VecDeque::new(), published, max_batch, signals, metrics, autopilot })
     }
 
     /// Runs until the stages before are gone and everything taken has its verdict.
@@ -79,6 +89,7 @@ impl Lane {
             if self.signals.take_flush() || (closing && self.waiting.is_empty()) {
                 self.engine.flush()?;
             }
+            self.steer()?;
             if self.engine.step()? {
                 self.metrics.queue.with_label_values(&["engine"]).set(ready.len() as i64);
                 self.publish();
@@ -96,6 +107,15 @@ impl Lane {
         // Nobody may ask for the report.
         let _ = report.try_send(self.engine.stats().clone());
         Ok(())
+    }
+
+    /// Changes the plan if that is the worker's to do and pays.
+    fn steer(&mut self) -> Result<(), WorkerError> {
+        let Some(autopilot) = &mut self.autopilot else { return Ok(()) };
+        match autopilot.steer(self.engine.stats(), &self.metrics)? {
+            Some((plan, thresholds)) => Ok(self.engine.replan(plan, thresholds)?),
+            None => Ok(()),
+        }
     }
 
     /// Takes what there is room for; true if nothing will come any more.
@@ -150,4 +170,13 @@ impl Lane {
         self.metrics.engine(&self.published, self.engine.stats(), self.engine.network().form(), self.max_batch);
         self.published.clone_from(self.engine.stats());
     }
+}
+
+fn pilot(config: &Config, bundle: Option<Bundle>) -> Result<Autopilot, WorkerError> {
+    let Some(bundle) = bundle else {
+        return Err(WorkerError::Setup(
+            "`group.size` is auto, but the network brings no calibration to plan by".into(),
+        ));
+    };
+    Autopilot::new(config, bundle)
 }

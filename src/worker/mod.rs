@@ -3,6 +3,7 @@
 //! In: a valid configuration and a model. Out: a [`Running`] worker and, when it ended, its [`Report`].
 //! A stage that fails stops the whole worker: what has no verdict then is not acknowledged.
 
+mod autopilot;
 mod crew;
 mod engine;
 mod ingest;
@@ -81,9 +82,9 @@ pub struct Running {
 /// [`WorkerError`] if anything can't be set up.
 pub fn start(config: &Config, model: Model) -> Result<Running, WorkerError> {
     let setup = |e: &dyn std::fmt::Display| WorkerError::Setup(e.to_string());
-    let plan = config.retest.plan(config.group.size).map_err(|e| setup(&e))?;
+    let plan = config.plan_in_words().map_err(|e| setup(&e))?;
     let bundle = model.bundle.clone();
-    let metrics = Metrics::new(&bundle.name, &bundle.version, &plan.describe()).map_err(|e| setup(&e))?;
+    let metrics = Metrics::new(&bundle.name, &bundle.version, &plan).map_err(|e| setup(&e))?;
     let metrics = Arc::new(metrics);
     metrics.provider_fallback.set(i64::from(model.fell_back));
     let health = Arc::new(Health::new(config.ops.stalled_after, config.sink.unready_after));

@@ -19,6 +19,8 @@ pub struct Model {
     pub thresholds: Thresholds,
     /// What judges the scores of the network's confirm, if it is to have the last word.
     pub confirm: Option<Thresholds>,
+    /// What plans are made from where the worker makes them itself; none if nothing is known of the network.
+    pub calibrated: Option<Bundle>,
     /// What an image must look like.
     pub input: InputSpec,
     /// The names of the score columns.
@@ -68,6 +70,7 @@ impl Model {
             bundle: name,
             provider,
             fell_back: provider != config.model.provider,
+            calibrated: Some(bundle),
         })
     }
 }

@@ -52,6 +52,7 @@ pub fn references(ids: std::ops::Range<usize>, nth: usize) -> (Vec<(String, Vec<
 /// A model that reads an image's suspicion from its one pixel.
 pub fn model(network: impl Network + 'static) -> Model {
     Model {
+        calibrated: None,
         network: Box::new(network),
         thresholds: Thresholds::constant(0.5),
         confirm: None,

@@ -85,6 +85,7 @@ fn produce(config: &Config, items: usize, partitions: i32) -> Result<(), CliErro
 /// A model that clears everything at no cost.
 fn null_model(slots: usize) -> Model {
     Model {
+        calibrated: None,
         network: Box::new(NullNetwork::new(single_label_form(slots, 1, 1))),
         thresholds: Thresholds::constant(0.5),
         confirm: None,

@@ -15,6 +15,7 @@ use clap::Args;
 
 use super::CliError;
 use crate::config::Config;
+use crate::config::group::GroupSize;
 use crate::config::retest::PolicyKind;
 use crate::model::Bundle;
 use crate::ops::logging;
@@ -81,7 +82,7 @@ pub fn measure(args: &DemoArgs) -> Result<Report, CliError> {
     for (name, policy) in [("grouped", PolicyKind::MultiRound), ("individual", PolicyKind::Individual)] {
         let mut config = config(args, policy)?;
         stream.point(&mut config, name);
-        let plan = config.retest.plan(config.group.size)?.describe();
+        let plan = config.plan_in_words()?;
         eprintln!("{name} ({plan}): starting the worker");
         let measured = stream.run(name, &config, Model::open(&config)?)?;
         runs.insert(name, (plan, measured));
@@ -100,7 +101,7 @@ pub fn measure(args: &DemoArgs) -> Result<Report, CliError> {
 fn config(args: &DemoArgs, policy: PolicyKind) -> Result<Config, CliError> {
     let mut config = Config::parse("", super::environment())?;
     config.model.bundle.clone_from(&args.bundle);
-    config.group.size = args.group_size;
+    config.group.size = GroupSize::Of(args.group_size);
     config.retest.policy = policy;
     config.logging.level = format!("{},ort=error,librdkafka=error", args.log);
     std::fs::create_dir_all(&args.out)?;

@@ -150,7 +150,7 @@ impl<N: Network> Judge<'_, N> {
     fn designs(&self) -> Result<Vec<(usize, PolicyKind)>, CliError> {
         let calibrated = self.bundle.manifest.calibration.iter().map(|c| c.arity).max().unwrap_or(1);
         let sizes = match &self.args.group_size[..] {
-            [] => vec![self.request.config.group.size.min(calibrated)],
+            [] => vec![self.request.config.group.size.fixed_or(calibrated).min(calibrated)],
             sizes => sizes.to_vec(),
         };
         let (mut designs, mut plans) = (Vec::new(), vec![Individual.describe()]);

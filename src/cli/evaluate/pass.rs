@@ -94,7 +94,7 @@ impl<N: Network> Bench<'_, N> {
         let has_confirm = network.form().confirm_macs.is_some();
         let engine = Engine::<_, usize>::new(network, plan, self.open.clone(), settings);
         let mut engine = if has_confirm { engine.with_confirm(self.open.clone()) } else { engine };
-        engine.warm_up(length)
+        engine.warm_up(length, &[])
     }
 
     /// Tests images alone; `note` is told each one's verdict, which has the scores of all positive labels.

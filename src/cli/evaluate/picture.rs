@@ -10,6 +10,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::super::CliError;
+use super::super::chart::COLOURS;
 use super::Report;
 use super::row::Row;
 use super::table::{percent, short};
@@ -18,16 +19,6 @@ const WIDTH: u32 = 1080;
 const HEIGHT: u32 = 620; // at least
 const LEGEND: u32 = 370;
 const ROW: i32 = 22;
-
-/// Colours that stay apart for colour-blind readers: M. Okabe and K. Ito, "Color Universal Design" (2008).
-const COLOURS: &[RGBColor] = &[
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-];
 
 /// How many marks there are; what needs more starts again.
 const MARKS: usize = 4;

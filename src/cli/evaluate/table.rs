@@ -1,7 +1,9 @@
 //! The report for people.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table};
 
+pub(super) use super::super::table::percent;
+use super::super::table::table;
 use super::Report;
 use super::estimate::Rate;
 use super::judge::BundleLine;
@@ -95,13 +97,6 @@ fn sources(row: &Row) -> Table {
     table
 }
 
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(header);
-    table
-}
-
 fn title(bundles: &[BundleLine], row: &Row) -> String {
     let case = &row.case;
     let (bundle, plan, p) = (short(bundles, &case.bundle), &case.plan, percent(case.prevalence, 2));
@@ -113,11 +108,6 @@ pub(super) fn short<'a>(bundles: &'a [BundleLine], folder: &'a str) -> &'a str {
     let Some(line) = bundles.iter().find(|b| b.bundle == folder) else { return folder };
     let alike = bundles.iter().any(|b| b.bundle != folder && b.name == line.name);
     if alike { folder } else { &line.name }
-}
-
-/// Per cent with so many decimals.
-pub(super) fn percent(x: f64, decimals: usize) -> String {
-    format!("{:.decimals$} %", 100.0 * x)
 }
 
 fn value(rate: &Rate) -> String {

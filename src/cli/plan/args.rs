@@ -19,25 +19,25 @@ pub(in crate::cli) struct PlanArgs {
     /// Shares of positives to plan for, between 0 and 1.
     #[arg(long, value_name = "P", value_delimiter = ',', default_value = "0.0001,0.001,0.01,0.05,0.2")]
     pub(super) prevalence: Vec<f64>,
-    /// Share of all positives that pooling may miss beyond what individual testing misses.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.005)]
-    recall_loss: f64,
-    /// Share of positives that individual tests must find, by the calibration [default: the configured one].
+    /// Share of all positives that pooling may miss beyond what individual testing misses [default: planning.recall_loss, 0.005].
+    #[arg(long, value_name = "SHARE")]
+    recall_loss: Option<f64>,
+    /// Share of positives that individual tests must find, by the calibration [default: retest.individual_sensitivity, 0.99].
     #[arg(long, value_name = "S")]
     individual_sensitivity: Option<f64>,
-    /// Images of a group at most.
-    #[arg(long, value_name = "M", default_value_t = MAX_GROUP)]
-    largest: usize,
-    /// Rounds at most: each waits for the one before.
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    rounds: usize,
+    /// Images of a group at most [default: planning.largest, 32].
+    #[arg(long, value_name = "M")]
+    largest: Option<usize>,
+    /// Rounds at most: each waits for the one before [default: planning.rounds, 4].
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
     /// Everything as JSON on standard output, instead of the tables.
     #[arg(long)]
     pub(super) json: bool,
     /// Cost against prevalence, and against the group size, as a picture.
     #[arg(long, value_name = "FILE.svg")]
     pub(super) picture: Option<PathBuf>,
-    /// A configuration file, to compare its group and retest sections.
+    /// A configuration file, for its planning section, and to compare its group and retest sections.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -77,23 +77,32 @@ impl Request {
         if let Some(p) = args.prevalence.iter().find(|&&p| !(p > 0.0 && p < 1.0)) {
             return usage(format!("--prevalence is {p}, must be between 0 and 1"));
         }
-        if !(0.0..1.0).contains(&args.recall_loss) {
-            return usage(format!(
-                "--recall-loss is {}, must be 0 or more and below 1, such as 0.005",
-                args.recall_loss
-            ));
+        let standard = wanted(&config);
+        let recall_loss = args.recall_loss.unwrap_or(standard.recall_loss);
+        let (largest, rounds) = (args.largest.unwrap_or(standard.largest), args.rounds.unwrap_or(standard.rounds));
+        if !(0.0..1.0).contains(&recall_loss) {
+            return usage(format!("--recall-loss is {recall_loss}, must be 0 or more and below 1, such as 0.005"));
         }
-        let individual_sensitivity = args.individual_sensitivity.unwrap_or(config.retest.individual_sensitivity);
+        let individual_sensitivity = args.individual_sensitivity.unwrap_or(standard.individual_sensitivity);
         if !(individual_sensitivity > 0.0 && individual_sensitivity < 1.0) {
             return usage(format!("--individual-sensitivity is {individual_sensitivity}, must be between 0 and 1"));
         }
-        if !(1..=MAX_GROUP).contains(&args.largest) {
-            return usage(format!("--largest is {}, must be 1 to {MAX_GROUP}", args.largest));
+        if !(1..=MAX_GROUP).contains(&largest) {
+            return usage(format!("--largest is {largest}, must be 1 to {MAX_GROUP}"));
         }
-        if !(1..=8).contains(&args.rounds) {
-            return usage(format!("--rounds is {}, must be 1 to 8", args.rounds));
+        if !(1..=8).contains(&rounds) {
+            return usage(format!("--rounds is {rounds}, must be 1 to 8"));
         }
-        let (recall_loss, largest, rounds) = (args.recall_loss, args.largest, args.rounds);
         Ok(Self { config, wanted: Wanted { individual_sensitivity, recall_loss, largest, rounds } })
+    }
+}
+
+/// What the configuration wants of plans.
+pub(in crate::cli) fn wanted(config: &Config) -> Wanted {
+    Wanted {
+        individual_sensitivity: config.retest.individual_sensitivity,
+        recall_loss: config.planning.recall_loss,
+        largest: config.planning.largest,
+        rounds: config.planning.rounds,
     }
 }

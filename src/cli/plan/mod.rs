@@ -9,9 +9,10 @@ use serde::Serialize;
 
 use super::CliError;
 use crate::model::Bundle;
-pub(super) use args::PlanArgs;
 use args::Request;
-use row::{Basis, Row, configured};
+pub(super) use args::{PlanArgs, wanted};
+pub(super) use row::configured;
+use row::{Basis, Row};
 
 /// The report.
 #[derive(Debug, Serialize)]
@@ -33,7 +34,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<(), CliError> {
     let bundle = Bundle::open(&args.bundle).map_err(|e| CliError::Usage(e.to_string()))?;
     let wrong = |what| CliError::Usage(format!("bundle {}: calibration: {what}", args.bundle.display()));
     let (answers, macs) = (bundle.answers().map_err(wrong)?, bundle.mac_costs());
-    let chain = configured(&answers, &request.config.retest, request.config.group.size);
+    let chain = request.config.plan()?.and_then(|plan| configured(&answers, &request.config.retest, &plan.arities()));
     let basis = Basis { answers, costs: macs.clone(), macs, wanted: request.wanted };
     let rows: Result<Vec<Row>, CliError> = args.prevalence.iter().map(|&p| basis.row(p, chain.as_deref())).collect();
     let report = Report {

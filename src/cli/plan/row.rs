@@ -107,7 +107,7 @@ impl Basis {
         let e = &choice.expected;
         let macs = planner::expected(&choice.chain, prevalence, Coherence::default(), &self.macs).cost;
         Line {
-            plan: words(&choice.sizes()),
+            plan: choice.describe(),
             sizes: choice.sizes(),
             sensitivities: choice.chain.iter().map(|link| link.point.sensitivity).collect(),
             tests_per_image: e.tests.iter().sum(),
@@ -133,8 +133,7 @@ impl Basis {
 }
 
 /// The configured plan as a chain, if something can be said of it.
-pub(super) fn configured(answers: &Answers, retest: &RetestConfig, group_size: usize) -> Option<Vec<Link>> {
-    let sizes = retest.plan(group_size).ok()?.arities();
+pub(in crate::cli) fn configured(answers: &Answers, retest: &RetestConfig, sizes: &[usize]) -> Option<Vec<Link>> {
     let falls = sizes.last() == Some(&1) && sizes.windows(2).all(|w| w[0] > w[1] && w[0].is_multiple_of(w[1]));
     if !falls {
         return None;
@@ -144,13 +143,6 @@ pub(super) fn configured(answers: &Answers, retest: &RetestConfig, group_size: u
         Some(Link { size, point: answers.at(size, wanted)? })
     };
     sizes.iter().map(link).collect()
-}
-
-fn words(sizes: &[usize]) -> String {
-    match sizes {
-        [1] => "individual".into(),
-        _ => sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" > "),
-    }
 }
 
 #[cfg(test)]
@@ -165,9 +157,11 @@ mod tests {
         let costs = Costs { item: 0.1, tiers: vec![], score: vec![(1, 0.9)] };
         let wanted = Wanted { individual_sensitivity: 0.99, recall_loss: 0.05, largest: 64, rounds: 5 };
         let retest = RetestConfig::default();
-        let chain = configured(&answers, &retest, 16).unwrap();
+        let chain = configured(&answers, &retest, &[16, 4, 1]).unwrap();
         assert_eq!(chain.iter().map(|l| l.size).collect::<Vec<_>>(), [16, 4, 1]);
-        assert!(configured(&answers, &retest, 6).is_none(), "6 is not calibrated");
+        assert!(
+            configured(&answers, &retest, &[6, 1]).is_none() && configured(&answers, &retest, &[16, 1, 4]).is_none()
+        );
         let basis = Basis { answers, macs: costs.clone(), costs, wanted };
         for p in [0.001, 0.01, 0.1, 0.3] {
             let row = basis.row(p, Some(&chain)).unwrap();

@@ -1,7 +1,8 @@
 //! The report for people.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table};
 
+use super::super::table::{percent, table};
 use super::Report;
 use super::row::{Line, Row};
 
@@ -66,15 +67,4 @@ fn bounds(rows: &[Row]) -> Table {
     }
     table.column_iter_mut().skip(1).for_each(|c| c.set_cell_alignment(CellAlignment::Right));
     table
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(header);
-    table
-}
-
-fn percent(x: f64, decimals: usize) -> String {
-    format!("{:.decimals$} %", 100.0 * x)
 }

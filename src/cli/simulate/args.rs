@@ -1,0 +1,98 @@
+//! What is asked for.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::super::{CliError, environment};
+use crate::config::Config;
+use crate::simulation::{Burst, Stream};
+
+/// Arguments of `simulate`.
+#[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
+pub(in crate::cli) struct SimulateArgs {
+    /// The bundle whose calibration answers the tests.
+    #[arg(long, value_name = "DIR")]
+    pub(super) bundle: PathBuf,
+    /// Share of positives, between 0 and 1.
+    #[arg(long, value_name = "P", default_value_t = 0.001)]
+    prevalence: f64,
+    /// By what the prevalence is multiplied during a burst; 1: no burst.
+    #[arg(long, value_name = "FACTOR", default_value_t = 10.0)]
+    burst: f64,
+    /// The first hour of the burst, from 0.
+    #[arg(long, value_name = "HOUR", default_value_t = 9)]
+    burst_from: usize,
+    /// How many hours the burst lasts.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    burst_hours: usize,
+    /// Probability that an image after a positive one is positive too (albums, uploaders); 0: positives come independently.
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    correlation: f64,
+    /// Images an hour.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    rate: u64,
+    /// Hours.
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    hours: usize,
+    /// Seed of every random choice.
+    #[arg(long, default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Everything as JSON on standard output, instead of the table.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Cost by the hour as a picture.
+    #[arg(long, value_name = "FILE.svg")]
+    pub(super) picture: Option<PathBuf>,
+    /// A configuration file: its planning section steers, its group and retest sections are the fixed plan beside it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+const HELP: &str = "\
+A stream of images with a burst of positives, hour by hour, through three ways to plan: as the worker does with group.size: auto, which sees \
+verdicts alone; the configured plan throughout; and, for comparison, what the best plan for each hour's true prevalence is expected to cost. \
+Tests are answered at random as the bundle's calibration says, no network is run. Costs are multiply-adds.
+
+Examples:
+  dorfman simulate --bundle models/fashion-bag
+  dorfman simulate --bundle models/fashion-bag --prevalence 0.005 --burst 20 --correlation 0.5 --picture day.svg";
+
+/// A valid request.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// How plans are made.
+    pub(super) config: Config,
+    /// What comes.
+    pub(super) stream: Stream,
+}
+
+impl Request {
+    /// Checks the arguments.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`], which names the argument.
+    pub(super) fn new(args: &SimulateArgs) -> Result<Self, CliError> {
+        let config = match &args.config {
+            Some(file) => Config::load(file, environment())?,
+            None => Config::parse("{}", environment())?,
+        };
+        let usage = |what: String| Err(CliError::Usage(what));
+        if !(args.prevalence > 0.0 && args.prevalence < 1.0) {
+            return usage(format!("--prevalence is {}, must be between 0 and 1", args.prevalence));
+        }
+        if !(args.burst >= 0.0 && args.burst * args.prevalence < 1.0) {
+            return usage(format!("--burst is {}, must not be negative, nor make all images positive", args.burst));
+        }
+        if !(0.0..1.0).contains(&args.correlation) {
+            return usage(format!("--correlation is {}, must be 0 or more and below 1", args.correlation));
+        }
+        if args.rate == 0 || !(1..=24 * 366).contains(&args.hours) {
+            return usage("--rate must be at least 1, --hours 1 to 8784".into());
+        }
+        let burst = Burst { factor: args.burst, from: args.burst_from, hours: args.burst_hours };
+        let (prevalence, correlation, rate, hours) = (args.prevalence, args.correlation, args.rate, args.hours);
+        Ok(Self { config, stream: Stream { prevalence, burst: Some(burst), correlation, rate, hours } })
+    }
+}

@@ -1,0 +1,143 @@
+//! `dorfman simulate`: a day of a stream, and what plans cost and find in it.
+
+mod args;
+mod picture;
+mod table;
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::CliError;
+use super::plan::{configured, wanted};
+use super::progress::progress;
+use crate::model::Bundle;
+use crate::planner::{self, Choice, Coherence, Pilot, Steering};
+use crate::simulation::{Hour, Steered, simulate};
+use args::Request;
+pub(super) use args::SimulateArgs;
+
+/// The report.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// Name and version of the bundle.
+    bundle: String,
+    /// The configured plan, if it could be simulated.
+    configured: Option<String>,
+    /// What individual testing is expected to find, as a share of the positives.
+    individual_recall: f64,
+    /// By hour.
+    hours: Vec<Line>,
+    /// Images simulated a second, both ways together.
+    images_per_second: f64,
+}
+
+/// An hour.
+#[derive(Debug, Serialize)]
+struct Line {
+    /// From 0.
+    hour: usize,
+    /// Share of positives that was asked for.
+    prevalence: f64,
+    /// The pilot's estimate at the end of the hour.
+    estimate: f64,
+    /// The pilot's plan at the end of the hour.
+    plan: String,
+    /// How often it changed.
+    changes: u64,
+    /// What came of it.
+    auto: Share,
+    /// The same with the configured plan.
+    configured: Option<Share>,
+    /// The best plan for this prevalence, in words.
+    best_plan: String,
+    /// What it is expected to cost over individual testing.
+    best_cost: f64,
+}
+
+/// What an hour cost and found.
+#[derive(Debug, Serialize)]
+struct Share {
+    /// Cost over individual testing's.
+    cost: f64,
+    /// Positives.
+    positives: u64,
+    /// Those that were flagged.
+    found: u64,
+    /// Negatives that were flagged.
+    false_positives: u64,
+    /// Tests.
+    tests: u64,
+}
+
+pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
+    let Request { config, stream } = Request::new(args)?;
+    let bundle = Bundle::open(&args.bundle).map_err(|e| CliError::Usage(e.to_string()))?;
+    let wrong = |what| CliError::Usage(format!("bundle {}: calibration: {what}", args.bundle.display()));
+    let (answers, costs, wanted) = (bundle.answers().map_err(wrong)?, bundle.mac_costs(), wanted(&config));
+    let coherence = Coherence::default();
+    let planning = &config.planning;
+    let (prevalence, memory, gain) = (planning.prevalence, planning.memory as f64, planning.gain);
+    let steering = Steering { prevalence, memory, gain };
+    let pilot = Pilot::new(answers.clone(), costs.clone(), wanted, steering).map_err(wrong)?;
+    let fixed = config.plan()?.and_then(|plan| configured(&answers, &config.retest, &plan.arities()));
+    let fixed = fixed.map(|chain| {
+        let expected = planner::expected(&chain, stream.prevalence, coherence, &costs);
+        Choice { chain, expected }
+    });
+
+    let bar = progress("hours", stream.hours as u64 * if fixed.is_some() { 2 } else { 1 });
+    let start = Instant::now();
+    let run = |steered| simulate(&stream, steered, coherence, &costs, args.seed, |_| bar.inc(1));
+    let plan = fixed.as_ref().map(Choice::describe);
+    let auto = run(Steered::Auto(Box::new(pilot)));
+    let fixed = fixed.map(|choice| run(Steered::Fixed(choice)));
+    let seconds = start.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+
+    let alone = costs.individual();
+    let mut hours = Vec::with_capacity(auto.len());
+    for (i, hour) in auto.iter().enumerate() {
+        let best = planner::best(&answers, hour.prevalence, coherence, &costs, wanted).map_err(wrong)?;
+        hours.push(Line {
+            hour: i,
+            prevalence: hour.prevalence,
+            estimate: hour.estimate.unwrap_or_default(),
+            plan: hour.plan.clone(),
+            changes: hour.changes,
+            auto: Share::of(hour, alone),
+            configured: fixed.as_ref().map(|fixed| Share::of(&fixed[i], alone)),
+            best_plan: best.describe(),
+            best_cost: best.expected.cost / alone,
+        });
+    }
+    let images: u64 = auto.iter().chain(fixed.iter().flatten()).map(|h| h.images).sum();
+    let report = Report {
+        bundle: format!("{} {}", bundle.manifest.name, bundle.manifest.version),
+        configured: plan,
+        individual_recall: wanted.individual_sensitivity,
+        hours,
+        images_per_second: images as f64 / seconds,
+    };
+    if let Some(file) = &args.picture {
+        let svg = picture::draw(&report)?;
+        std::fs::write(file, svg).map_err(|e| CliError::Failed(format!("{}: {e}", file.display())))?;
+    }
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(&report)?),
+        false => table::print(&report),
+    }
+    Ok(())
+}
+
+impl Share {
+    fn of(hour: &Hour, alone: f64) -> Self {
+        Self {
+            cost: hour.cost_an_image() / alone,
+            positives: hour.positives,
+            found: hour.found,
+            false_positives: hour.false_alarms,
+            tests: hour.tests,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Keeps the plan to what the stream is like now.
+
+use super::answers::Answers;
+use super::costs::Costs;
+use super::expect::{Coherence, Expected, expected};
+use super::prevalence::Prevalence;
+use super::search::{Choice, Wanted, best};
+
+/// How a pilot steers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Steering {
+    /// The first guess at the prevalence.
+    pub prevalence: f64,
+    /// How many images are remembered.
+    pub memory: f64,
+    /// How much cheaper another plan must be, as a share of the present one's cost, before it takes over.
+    pub gain: f64,
+}
+
+/// How far the estimate must be from the one that was last planned for before it is planned again.
+const MOVED: f64 = 1.2;
+
+/// Watches verdicts, estimates the prevalence, and changes the plan when that pays.
+#[derive(Debug, Clone)]
+pub struct Pilot {
+    answers: Answers,
+    costs: Costs,
+    coherence: Coherence,
+    wanted: Wanted,
+    steering: Steering,
+    prevalence: Prevalence,
+    planned_for: f64,
+    choice: Choice,
+}
+
+impl Pilot {
+    /// A pilot with the plan for the first guess.
+    ///
+    /// # Errors
+    /// As [`best`].
+    pub fn new(answers: Answers, costs: Costs, wanted: Wanted, steering: Steering) -> Result<Self, String> {
+        let coherence = Coherence::default();
+        let choice = best(&answers, steering.prevalence, coherence, &costs, wanted)?;
+        let prevalence = Prevalence::new(steering.prevalence, steering.memory);
+        let planned_for = steering.prevalence;
+        Ok(Self { answers, costs, coherence, wanted, steering, prevalence, planned_for, choice })
+    }
+
+    /// The present plan.
+    pub fn choice(&self) -> &Choice {
+        &self.choice
+    }
+
+    /// The estimate of the prevalence.
+    pub fn prevalence(&self) -> f64 {
+        self.prevalence.mean()
+    }
+
+    /// What is expected of the present plan at the estimated prevalence.
+    pub fn expected(&self) -> Expected {
+        expected(&self.choice.chain, self.prevalence(), self.coherence, &self.costs)
+    }
+
+    /// The expected cost of the present plan, over that of individual testing.
+    pub fn relative_cost(&self) -> f64 {
+        self.expected().cost / self.costs.individual()
+    }
+
+    /// Takes in that `images` images have their verdict and `flagged` of them were flagged, before any confirm network; true if there is
+    /// another plan from now on.
+    pub fn observe(&mut self, images: u64, flagged: u64) -> bool {
+        if images == 0 {
+            return false;
+        }
+        let now = self.expected();
+        self.prevalence.observe(images, flagged, now.recall, now.fpr);
+        let (estimate, planned_for) = (self.prevalence(), self.planned_for);
+        if estimate < planned_for * MOVED && estimate > planned_for / MOVED {
+            return false;
+        }
+        self.planned_for = estimate;
+        // What could be planned at first can be planned at any prevalence.
+        let Ok(choice) = best(&self.answers, estimate, self.coherence, &self.costs, self.wanted) else { return false };
+        let present = self.expected();
+        let kept = present.recall >= choice.expected.recall.min(self.recall_wanted(estimate));
+        if kept && choice.expected.cost > present.cost * (1.0 - self.steering.gain) {
+            return false;
+        }
+        let changed = choice.chain != self.choice.chain;
+        self.choice = choice;
+        changed
+    }
+
+    /// The least recall that was asked for.
+    fn recall_wanted(&self, prevalence: f64) -> f64 {
+        let alone = self.choice.chain[self.choice.chain.len() - 1];
+        expected(&[alone], prevalence, self.coherence, &self.costs).recall - self.wanted.recall_loss - 1e-6
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planner::{Point, SizeAnswers};
+
+    fn pilot(gain: f64) -> Pilot {
+        let size = |arity: usize| {
+            let point = |s: f64| Point {
+                sensitivity: s,
+                specificity: 1.0 - 0.03 * (1.0 - s).powf(-0.25) * arity as f64 / 32.0,
+            };
+            SizeAnswers { arity, points: [0.98, 0.99, 0.995].map(point).into() }
+        };
+        let answers = Answers::new([1, 2, 4, 8, 16, 32].map(size).into()).unwrap();
+        let costs = Costs { item: 0.1, tiers: vec![], score: vec![(1, 0.9)] };
+        let wanted = Wanted { individual_sensitivity: 0.99, recall_loss: 0.01, largest: 32, rounds: 4 };
+        Pilot::new(answers, costs, wanted, Steering { prevalence: 0.001, memory: 20_000.0, gain }).unwrap()
+    }
+
+    /// Shows it a stream of `images` of a prevalence, in parts of 1,000; how often the plan changed.
+    fn fly(pilot: &mut Pilot, prevalence: f64, images: u64) -> usize {
+        let mut owed = 0.0;
+        let mut part = || {
+            let e = expected(&pilot.choice().chain, prevalence, Coherence::default(), &pilot.costs);
+            owed += 1000.0 * (prevalence * e.recall + (1.0 - prevalence) * e.fpr);
+            let flagged = owed as u64;
+            owed -= flagged as f64;
+            pilot.observe(1000, flagged)
+        };
+        (0..images / 1000).filter(|_| part()).count()
+    }
+
+    #[test]
+    fn it_follows_the_stream() {
+        let mut pilot = pilot(0.02);
+        let before = pilot.choice().sizes();
+        fly(&mut pilot, 0.15, 200_000);
+        assert!((pilot.prevalence() / 0.15 - 1.0).abs() < 0.02, "{}", pilot.prevalence());
+        assert!(pilot.choice().sizes()[0] < before[0]);
+        fly(&mut pilot, 0.5, 200_000);
+        assert!(pilot.choice().is_individual());
+        fly(&mut pilot, 0.001, 400_000);
+        // Not the plan it began with, perhaps, but one that costs nearly the same.
+        let first = best(&pilot.answers, 0.001, pilot.coherence, &pilot.costs, pilot.wanted).unwrap();
+        assert!(pilot.choice().sizes()[0] > 8 && pilot.expected().cost < first.expected.cost * 1.03);
+    }
+
+    #[test]
+    fn a_steady_stream_has_a_steady_plan() {
+        let mut pilot = pilot(0.03);
+        fly(&mut pilot, 0.01, 200_000);
+        assert_eq!(fly(&mut pilot, 0.01, 1_000_000), 0);
+    }
+
+    #[test]
+    fn small_gains_change_nothing() {
+        let mut pilot = pilot(0.9);
+        let before = pilot.choice().clone();
+        assert_eq!(fly(&mut pilot, 0.02, 200_000), 0);
+        assert_eq!(pilot.choice(), &before);
+    }
+}

@@ -1,0 +1,280 @@
+//! Runs a stream through plans.
+
+use fastrand::Rng;
+
+use super::member::{Levels, Members};
+use super::stream::{Positives, Stream};
+use crate::planner::{Choice, Coherence, Costs, Pilot};
+use crate::retest::{Ask, MultiRound, Outcome, Plan, Policy, Step};
+
+/// What decides the plan.
+#[derive(Debug, Clone)]
+pub enum Steered {
+    /// The same plan throughout.
+    Fixed(Choice),
+    /// A pilot, which sees verdicts alone.
+    Auto(Box<Pilot>),
+}
+
+impl Steered {
+    fn choice(&self) -> &Choice {
+        match self {
+            Self::Fixed(choice) => choice,
+            Self::Auto(pilot) => pilot.choice(),
+        }
+    }
+
+    fn observe(&mut self, images: u64, flagged: u64) -> bool {
+        match self {
+            Self::Fixed(_) => false,
+            Self::Auto(pilot) => pilot.observe(images, flagged),
+        }
+    }
+}
+
+/// What an hour came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hour {
+    /// The share of positives that was asked for.
+    pub prevalence: f64,
+    /// The estimate at the end of the hour, if a pilot steers.
+    pub estimate: Option<f64>,
+    /// The plan at the end of the hour, in words.
+    pub plan: String,
+    /// How often the plan changed.
+    pub changes: u64,
+    /// Images.
+    pub images: u64,
+    /// Positives among them.
+    pub positives: u64,
+    /// Positives that were flagged.
+    pub found: u64,
+    /// Negatives that were flagged.
+    pub false_alarms: u64,
+    /// Tests.
+    pub tests: u64,
+    /// What they cost, in the unit of the costs.
+    pub cost: f64,
+}
+
+/// Verdicts that a pilot is shown at once.
+const LOOK: u64 = 500;
+
+/// Runs a stream, hour by hour; `each` is told of each hour as it ends. The same seed gives the same stream.
+pub fn simulate(
+    stream: &Stream,
+    mut steered: Steered,
+    coherence: Coherence,
+    costs: &Costs,
+    seed: u64,
+    mut each: impl FnMut(&Hour),
+) -> Vec<Hour> {
+    // Where positives are must not depend on what tests say, so that all plans see one stream.
+    let (mut chance, mut rng) = (Rng::with_seed(seed), Rng::with_seed(seed ^ 0x5eed));
+    let mut positives = Positives::new(stream.prevalence(0), stream.correlation, &mut chance);
+    let mut table = Resolver::new(steered.choice(), coherence, costs);
+    let mut hours = Vec::with_capacity(stream.hours);
+    let (mut settled, mut flagged) = (0, 0);
+    for hour in 0..stream.hours {
+        positives.change(stream.prevalence(hour), &mut chance);
+        let mut sums = Hour::new(stream.prevalence(hour));
+        while sums.images < stream.rate {
+            let (images, flags) = table.group(&mut positives, &mut chance, &mut rng, &mut sums);
+            settled += images;
+            flagged += flags;
+            if settled < LOOK {
+                continue;
+            }
+            if steered.observe(settled, flagged) {
+                table = Resolver::new(steered.choice(), coherence, costs);
+                sums.changes += 1;
+            }
+            (settled, flagged) = (0, 0);
+        }
+        sums.plan = steered.choice().describe();
+        if let Steered::Auto(pilot) = &steered {
+            sums.estimate = Some(pilot.prevalence());
+        }
+        each(&sums);
+        hours.push(sums);
+    }
+    hours
+}
+
+impl Hour {
+    fn new(prevalence: f64) -> Self {
+        let (plan, estimate, cost) = (String::new(), None, 0.0);
+        let (changes, images, positives, found, false_alarms, tests) = (0, 0, 0, 0, 0, 0);
+        Self { prevalence, estimate, plan, changes, images, positives, found, false_alarms, tests, cost }
+    }
+
+    /// Share of the positives that were flagged; none where there were none.
+    pub fn recall(&self) -> Option<f64> {
+        (self.positives > 0).then(|| self.found as f64 / self.positives as f64)
+    }
+
+    /// Cost an image.
+    pub fn cost_an_image(&self) -> f64 {
+        self.cost / self.images.max(1) as f64
+    }
+}
+
+/// Resolves groups by one plan, through the worker's own policy.
+struct Resolver {
+    sizes: Vec<usize>,
+    members: Members,
+    policy: Box<dyn Policy>,
+    first: f64,
+    retest: Vec<f64>,
+    places: Vec<usize>,
+    levels: Vec<Levels>,
+    step: Step,
+    open: Vec<Ask>,
+}
+
+impl Resolver {
+    fn new(choice: &Choice, coherence: Coherence, costs: &Costs) -> Self {
+        let sizes = choice.sizes();
+        // A choice is a chain by its making; individual testing is what is left if it were none.
+        let plan = MultiRound::new(&sizes).map_or_else(|_| crate::retest::Individual.policy(), |plan| plan.policy());
+        Self {
+            members: Members::new(&choice.chain, coherence),
+            policy: plan,
+            first: costs.first(sizes[0]),
+            retest: sizes.iter().map(|&size| costs.retest(size)).collect(),
+            sizes,
+            places: Vec::new(),
+            levels: Vec::new(),
+            step: Step::default(),
+            open: Vec::new(),
+        }
+    }
+
+    /// Draws a group and resolves it; how many images it had and how many were flagged.
+    fn group(&mut self, positives: &mut Positives, chance: &mut Rng, rng: &mut Rng, sums: &mut Hour) -> (u64, u64) {
+        let size = self.sizes[0];
+        positives.next(size, chance, &mut self.places);
+        sums.images += size as u64;
+        sums.positives += self.places.len() as u64;
+        sums.tests += 1;
+        sums.cost += self.first;
+        if !self.members.draw(size, &self.places, rng, &mut self.levels) {
+            return (size as u64, 0);
+        }
+        (size as u64, self.resolve(size, sums))
+    }
+
+    /// The tests that follow a first one that is perhaps positive.
+    fn resolve(&mut self, size: usize, sums: &mut Hour) -> u64 {
+        let mut flagged = 0;
+        self.step.reset();
+        self.policy.start(size, &mut self.step);
+        loop {
+            for place in self.step.flagged.iter() {
+                flagged += 1;
+                let positive = self.places.contains(&place);
+                sums.found += u64::from(positive);
+                sums.false_alarms += u64::from(!positive);
+            }
+            self.open.append(&mut self.step.tests);
+            let Some(ask) = self.open.pop() else { return flagged };
+            // The chain's sizes divide each other, so a test is of exactly one of them.
+            let level = self.sizes.iter().rposition(|&s| s >= ask.members.len()).unwrap_or(0);
+            if ask.round > 1 {
+                sums.tests += 1;
+                sums.cost += self.retest[level];
+            }
+            let positive = ask.members.iter().any(|place| self.levels[place] >> level & 1 == 1);
+            self.step.reset();
+            let score = if positive { 1.0 } else { 0.0 };
+            self.policy.observe(ask, Outcome { positive, score }, &mut self.step);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planner::{Answers, Link, Point, SizeAnswers, Steering, Wanted, best, expected};
+    use crate::simulation::Burst;
+
+    fn answers() -> Answers {
+        let size = |arity: usize| {
+            let point = |s: f64| Point {
+                sensitivity: s,
+                specificity: 1.0 - 0.02 * (1.0 - s).powf(-0.25) * arity as f64 / 32.0,
+            };
+            SizeAnswers { arity, points: [0.98, 0.99, 0.995, 0.998].map(point).into() }
+        };
+        Answers::new([1, 2, 4, 8, 16, 32].map(size).into()).unwrap()
+    }
+
+    fn costs() -> Costs {
+        Costs { item: 0.1, tiers: vec![], score: vec![(1, 0.9)] }
+    }
+
+    const WANTED: Wanted = Wanted { individual_sensitivity: 0.99, recall_loss: 0.005, largest: 32, rounds: 4 };
+
+    fn steady(prevalence: f64, rate: u64) -> Stream {
+        Stream { prevalence, burst: None, correlation: 0.0, rate, hours: 1 }
+    }
+
+    #[test]
+    fn what_is_simulated_is_what_was_expected() {
+        let link = |size, s, f| Link { size, point: Point { sensitivity: s, specificity: f } };
+        let chain = vec![link(16, 0.95, 0.9), link(4, 0.96, 0.95), link(1, 0.97, 0.98)];
+        let (coherence, costs) = (Coherence { positive: 0.7, negative: 0.8 }, costs());
+        for p in [0.001, 0.05] {
+            let e = expected(&chain, p, coherence, &costs);
+            let fixed = Steered::Fixed(Choice { chain: chain.clone(), expected: e.clone() });
+            let hours = simulate(&steady(p, 4_000_000), fixed, coherence, &costs, 1, |_| {});
+            let h = &hours[0];
+            assert!((h.cost_an_image() / e.cost - 1.0).abs() < 0.01, "{p}: {} {}", h.cost_an_image(), e.cost);
+            let tests: f64 = e.tests.iter().sum();
+            assert!((h.tests as f64 / h.images as f64 / tests - 1.0).abs() < 0.01);
+            let error = 4.0 * (0.05 / h.positives as f64).sqrt();
+            assert!((h.recall().unwrap() - e.recall).abs() < error, "{p}: {:?} {}", h.recall(), e.recall);
+            let fpr = h.false_alarms as f64 / (h.images - h.positives) as f64;
+            assert!((fpr / e.fpr - 1.0).abs() < 0.05, "{p}: {fpr} {}", e.fpr);
+        }
+    }
+
+    #[test]
+    fn one_seed_is_one_stream_whatever_the_plan() {
+        let (answers, costs) = (answers(), costs());
+        let run = |p: f64, seed| {
+            let choice = best(&answers, p, Coherence::default(), &costs, WANTED).unwrap();
+            let stream = Stream { hours: 2, ..steady(0.01, 32 * 10_000) };
+            simulate(&stream, Steered::Fixed(choice), Coherence::default(), &costs, seed, |_| {})
+        };
+        let count = |hours: &[Hour]| hours.iter().map(|h| h.positives).collect::<Vec<_>>();
+        assert_eq!(run(0.01, 7), run(0.01, 7));
+        assert_eq!(count(&run(0.01, 7)), count(&run(0.3, 7)), "plans of 2 and of 32 see the same positives");
+        assert_ne!(count(&run(0.01, 7)), count(&run(0.01, 8)));
+    }
+
+    /// A day with a burst of ten times the positives: in each hour the pilot costs at most a tenth more than the best plan for it that never
+    /// changes, and finds what was asked for.
+    #[test]
+    fn over_a_day_with_a_burst_the_pilot_keeps_up() {
+        let (answers, costs, coherence) = (answers(), costs(), Coherence::default());
+        let burst = Some(Burst { factor: 10.0, from: 9, hours: 4 });
+        let stream = Stream { prevalence: 0.01, burst, correlation: 0.0, rate: 400_000, hours: 24 };
+        let steering = Steering { prevalence: 0.01, memory: 20_000.0, gain: 0.02 };
+        let pilot = Pilot::new(answers.clone(), costs.clone(), WANTED, steering).unwrap();
+        let hours = simulate(&stream, Steered::Auto(Box::new(pilot)), coherence, &costs, 5, |_| {});
+        let (mut found, mut positives) = (0, 0);
+        for (i, hour) in hours.iter().enumerate() {
+            let fixed = best(&answers, stream.prevalence(i), coherence, &costs, WANTED).unwrap().expected.cost;
+            assert!(
+                hour.cost_an_image() <= fixed * 1.1,
+                "hour {i}: {} against {fixed}: {hour:?}",
+                hour.cost_an_image()
+            );
+            (found, positives) = (found + hour.found, positives + hour.positives);
+        }
+        let error = 3.0 * (0.02 / positives as f64).sqrt();
+        assert!(found as f64 / positives as f64 > 0.985 - error, "{found} of {positives}");
+        assert!(hours.iter().map(|h| h.changes).sum::<u64>() >= 2);
+    }
+}

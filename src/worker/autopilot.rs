@@ -1,0 +1,92 @@
+//! `group.size: auto`: keeps the engine's plan to what the stream is like now.
+
+use tracing::info;
+
+use super::WorkerError;
+use crate::config::Config;
+use crate::engine::Stats;
+use crate::model::Bundle;
+use crate::ops::metrics::Metrics;
+use crate::planner::{Pilot, Steering, Wanted};
+use crate::retest::{MultiRound, Plan, Thresholds};
+
+/// A plan for the engine.
+pub(super) type Course = (Box<dyn Plan>, Thresholds);
+
+/// Verdicts that are taken in at once: fewer tell nothing, and each look costs a little.
+const LOOK: u64 = 500;
+
+/// The pilot, and what turns its choices into thresholds.
+pub(super) struct Autopilot {
+    pilot: Pilot,
+    bundle: Bundle,
+    settled: u64,
+    flagged: u64,
+}
+
+impl Autopilot {
+    /// A pilot for a bundle.
+    ///
+    /// # Errors
+    /// [`WorkerError::Setup`] if the bundle's calibration does not do for planning.
+    pub(super) fn new(config: &Config, bundle: Bundle) -> Result<Self, WorkerError> {
+        let wrong =
+            |what: String| WorkerError::Setup(format!("`group.size` is auto: the bundle's calibration: {what}"));
+        let planning = &config.planning;
+        let wanted = Wanted {
+            individual_sensitivity: config.retest.individual_sensitivity,
+            recall_loss: planning.recall_loss,
+            largest: planning.largest,
+            rounds: planning.rounds,
+        };
+        let (prevalence, memory, gain) = (planning.prevalence, planning.memory as f64, planning.gain);
+        let answers = bundle.answers().map_err(wrong)?;
+        let pilot = Pilot::new(answers, bundle.mac_costs(), wanted, Steering { prevalence, memory, gain });
+        Ok(Self { pilot: pilot.map_err(wrong)?, bundle, settled: 0, flagged: 0 })
+    }
+
+    /// The present plan.
+    ///
+    /// # Errors
+    /// [`WorkerError::Setup`]: a bug, since plans are made of what is calibrated.
+    pub(super) fn course(&self) -> Result<Course, WorkerError> {
+        let choice = self.pilot.choice();
+        let plan = MultiRound::new(&choice.sizes()).map_err(WorkerError::Setup)?;
+        let thresholds = self.bundle.thresholds_by(|arity| choice.sensitivity(arity));
+        Ok((Box::new(plan), thresholds.map_err(|e| WorkerError::Setup(e.to_string()))?))
+    }
+
+    /// The sizes of tests that any plan may ask for.
+    pub(super) fn arities(&self, largest: usize) -> Vec<usize> {
+        let calibrated = self.bundle.manifest.calibration.iter().map(|c| c.arity);
+        calibrated.filter(|&arity| arity <= largest).collect()
+    }
+
+    /// Looks at what the engine did; another plan, if one pays.
+    ///
+    /// # Errors
+    /// As [`Autopilot::course`].
+    pub(super) fn steer(&mut self, stats: &Stats, metrics: &Metrics) -> Result<Option<Course>, WorkerError> {
+        let (settled, flagged) = (stats.settled - self.settled, stats.flagged - self.flagged);
+        if settled < LOOK {
+            return Ok(None);
+        }
+        (self.settled, self.flagged) = (stats.settled, stats.flagged);
+        let changed = self.pilot.observe(settled, flagged);
+        self.show(metrics);
+        if !changed {
+            return Ok(None);
+        }
+        metrics.replans.inc();
+        let (plan, prevalence) = (self.pilot.choice().describe(), self.pilot.prevalence());
+        info!(plan, prevalence, expected_cost = self.pilot.relative_cost(), "plan changed");
+        self.course().map(Some)
+    }
+
+    /// Sets the metrics.
+    pub(super) fn show(&self, metrics: &Metrics) {
+        metrics.prevalence.set(self.pilot.prevalence());
+        metrics.planned_cost.set(self.pilot.relative_cost());
+        metrics.group_size.set(self.pilot.choice().sizes()[0] as i64);
+    }
+}
