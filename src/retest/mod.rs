@@ -3,6 +3,8 @@
 //! In: a group's size and, one by one, the outcome of each test asked for. Out: the next tests and the members' verdicts.
 //! Every member gets exactly one verdict, rounds are bounded, and a flag has passed an individual test. No I/O, no clock, no ONNX.
 
+mod costs;
+mod evidence;
 mod halving;
 #[cfg(test)]
 mod harness;
@@ -11,6 +13,8 @@ mod members;
 mod multi_round;
 mod thresholds;
 
+pub use costs::{Cost, Costs};
+pub use evidence::{Evidence, Ratio, log_odds};
 pub use halving::Halving;
 pub use individual::Individual;
 pub use members::Members;
