@@ -11,6 +11,7 @@ mod harness;
 mod individual;
 mod members;
 mod multi_round;
+mod planned;
 mod thresholds;
 
 pub use costs::{Cost, Costs};
@@ -19,6 +20,7 @@ pub use halving::Halving;
 pub use individual::Individual;
 pub use members::Members;
 pub use multi_round::MultiRound;
+pub use planned::Planned;
 pub use thresholds::Thresholds;
 
 /// Most members a group can have: [`Members`] is a 64-bit set.
