@@ -47,11 +47,11 @@ impl Belief {
             let ([none, some], [apart, beside]) = (self.inside[at], self.outside[at]);
             self.posterior[at] = shares([none * apart, some * beside])[1];
             let children = tree.nodes[at].children.clone();
-            // By logarithms, since the product over all parts but one can be too small to divide.
-            let all: f64 = self.inside[children.clone()].iter().map(|part| part[0].ln()).sum();
             let beside = beside * ratio(at);
-            for child in children {
-                let others_none = (all - self.inside[child][0].ln()).exp();
+            for child in children.clone() {
+                // Multiplied anew for each child: the product over all can be too small to divide.
+                let others = children.clone().filter(|&other| other != child);
+                let others_none: f64 = others.map(|other| self.inside[other][0]).product();
                 self.outside[child] = shares([others_none * apart + (1.0 - others_none) * beside, beside]);
             }
         }
