@@ -37,7 +37,7 @@ pub struct Halved {
     pub row: Row,
     /// Different positives in the recording, each of which about half of the halvings judge.
     pub positives: u64,
-    /// What the same groups would cost if all tests were right, over individual testing ([`floor`]).
+    /// What the same groups would cost if all tests were right, over individual testing.
     pub floor: f64,
 }
 

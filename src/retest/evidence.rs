@@ -137,7 +137,7 @@ impl Evidence {
     }
 }
 
-/// ln(s / (1 - s)), cut at [`MOST_LOG_ODDS`] on both sides.
+/// ln(s / (1 - s)), cut at 12 on both sides.
 pub fn log_odds(score: f32) -> f64 {
     let score = f64::from(score);
     (score.ln() - (-score).ln_1p()).clamp(-MOST_LOG_ODDS, MOST_LOG_ODDS)
