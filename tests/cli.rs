@@ -79,7 +79,9 @@ fn usage_errors_exit_64_and_help_exits_0() {
     assert_eq!(dorfman(&["check", "--config", "/nowhere/dorfman.yaml"]).status.code(), Some(64));
     let help = dorfman(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for command in ["run", "check", "schema", "scan", "produce", "demo", "evaluate", "plan", "simulate", "replay", "bench"] {
+    for command in
+        ["run", "check", "schema", "scan", "produce", "demo", "evaluate", "plan", "simulate", "replay", "bench"]
+    {
         assert!(out(&help).contains(command));
         assert_eq!(dorfman(&[command, "--help"]).status.code(), Some(0));
     }

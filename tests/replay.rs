@@ -127,6 +127,27 @@ fn a_chain_within_one_checkpoint_costs_a_quarter() {
     }
 }
 
+/// Fitted on half of the groups and judged on the other: what docs/retesting.md says of the planned policy.
+#[test]
+fn planned_finds_99_in_100_near_the_floor() {
+    let Some(data) = data() else { return };
+    let rows = rows(&data, &["--policy", "planned", "--worth", "500", "--margin", "1"]);
+    assert_eq!(rows.len(), 8);
+    let share = |row: &Value, name: &str| row[name].as_f64().unwrap();
+    for (i, (folder, design, floor, most)) in
+        [("p0.10_seed42", "D3", "20.77", 0.228), ("p0.10_seed42", "D2", "27.44", 0.285)].into_iter().enumerate()
+    {
+        let (chain, planned) = (&rows[2 * i], &rows[2 * i + 1]);
+        assert_eq!((&planned["folder"], &planned["design"]), (&folder.into(), &design.into()));
+        assert_eq!((&chain["policy"], &planned["policy"]), (&"multi-round".into(), &"planned".into()));
+        assert_eq!(percent(&planned["floor"]), floor);
+        assert!(share(planned, "recall") >= 0.99 && share(planned, "relative") <= most, "{planned}");
+        assert!(share(planned, "recall") > share(chain, "recall"), "{chain}\n{planned}");
+        // 50 positives can't show more than this, however often they are halved.
+        assert!(planned["recall_interval"][0].as_f64().unwrap() < 0.93);
+    }
+}
+
 /// A folder of the same form, of four items.
 fn small() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -166,6 +187,14 @@ fn wrong_arguments_and_wrong_data_exit_64_and_say_why() {
         (&[], "--table1|--folder"),
         (&["--table1", "--chain", "1"], "'--table1' cannot be used with"),
         (&["--table1", "--folder", "all"], "--folder"),
+        (&["--table1", "--policy", "planned"], "cannot be used with"),
+        (&["--policy", "halving"], "invalid value 'halving'"),
+        (&["--folder", "all", "--chain", "1", "--worth", "5"], "--policy"),
+        (
+            &["--policy", "planned", "--folder", "all", "--design", "d2", "--chain", "2,1"],
+            "groups of 2: none is positive",
+        ),
+        (&["--policy", "planned", "--margin", "nan"], "--margin is NaN"),
         (&["--folder", "all"], "--chain"),
         (&["--folder", "none", "--chain", "1"], "no folder `none`, only all"),
         (&["--folder", "all", "--chain", "2,1"], "tests of 2"),

@@ -8,6 +8,7 @@
 mod accounting;
 mod archive;
 mod error;
+mod halvings;
 mod index;
 mod one_round;
 mod plan;
@@ -21,6 +22,7 @@ mod tests;
 pub use accounting::{Accounting, Spent, TestCost};
 pub use archive::Archive;
 pub use error::ReplayError;
+pub use halvings::{Fitted, HALVED, Halved, halve};
 pub use index::Entry;
 pub use one_round::{OneRound, one_round};
 pub use plan::{RecordedPlan, Replayed, TestKind};

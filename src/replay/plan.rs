@@ -69,6 +69,12 @@ impl<'a> RecordedPlan<'a> {
         Ok(Self { recording, scores, plan, thresholds })
     }
 
+    /// The same recorded scores with another plan, which asks for tests of these sizes only; a test of one image is positive from the
+    /// threshold of size 1 on, as before.
+    pub fn with_plan(&self, plan: Box<dyn Plan>) -> Self {
+        Self { recording: self.recording, scores: self.scores.clone(), plan, thresholds: self.thresholds.clone() }
+    }
+
     /// The recording that answers.
     pub fn recording(&self) -> &'a Recording {
         self.recording
@@ -84,10 +90,18 @@ impl<'a> RecordedPlan<'a> {
     /// # Errors
     /// [`ReplayError::Plan`]: a test was asked for that is no recorded group, or an item got no verdict.
     pub fn replay(&self) -> Result<Replayed, ReplayError> {
+        self.replay_groups(0..self.recording.items().len().div_ceil(self.plan.group_size()))
+    }
+
+    /// Resolves some groups, given by their numbers; the items of others are not flagged.
+    ///
+    /// # Errors
+    /// As [`RecordedPlan::replay`].
+    pub fn replay_groups(&self, groups: impl IntoIterator<Item = usize>) -> Result<Replayed, ReplayError> {
         let (items, size) = (self.recording.items().len(), self.plan.group_size());
         let spent = self.scores.iter().map(|s| Spent::none(s.cost)).collect();
         let mut replayed = Replayed { flagged: vec![false; items], spent };
-        for start in (0..items).step_by(size) {
+        for start in groups.into_iter().map(|group| group * size) {
             self.resolve(start, size.min(items - start), &mut replayed)?;
         }
         Ok(replayed)

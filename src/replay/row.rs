@@ -13,6 +13,8 @@ pub enum Algorithm {
     MultiRound,
     /// Algorithm 3: each image in two groups, no retests.
     OneRound,
+    /// No algorithm of the paper: scores are evidence ([`crate::retest::Planned`]).
+    Planned,
 }
 
 /// Counts and costs.
@@ -103,6 +105,11 @@ impl Row {
         let (recording, replayed) = (plan.recording(), plan.replay()?);
         let individual = recording.individual_gmac()?;
         let summary = Summary::new(recording.items(), &replayed.flagged, &replayed.spent, accounting, individual);
+        Ok(Self::of(plan, summary))
+    }
+
+    /// The row of a chain of which the counts are known.
+    pub(super) fn of(plan: &RecordedPlan, summary: Summary) -> Self {
         let first = plan.scores()[0];
         let algorithm = match plan.scores().len() {
             1 => Algorithm::Individual,
@@ -110,6 +117,6 @@ impl Row {
             _ => Algorithm::MultiRound,
         };
         let design = (first.design != INDIVIDUAL).then(|| first.design.clone());
-        Ok(Self { algorithm, design, size: first.size, plan: plan.to_string(), summary })
+        Self { algorithm, design, size: first.size, plan: plan.to_string(), summary }
     }
 }

@@ -8,6 +8,15 @@ pub(super) fn resolve(
     size: usize,
     mut positive: impl FnMut(Ask) -> bool,
 ) -> (Members, Members, Vec<Ask>) {
+    resolve_scored(plan, size, |test| Outcome { positive: positive(test), score: 0.5 })
+}
+
+/// The same for policies that look at scores.
+pub(super) fn resolve_scored(
+    plan: &dyn Plan,
+    size: usize,
+    mut outcome: impl FnMut(Ask) -> Outcome,
+) -> (Members, Members, Vec<Ask>) {
     let mut policy = plan.policy();
     let (mut step, mut queue, mut tests) = (Step::default(), Vec::new(), Vec::new());
     let (mut flagged, mut cleared) = (Members::NONE, Members::NONE);
@@ -20,8 +29,7 @@ pub(super) fn resolve(
         step.reset();
         let Some(test) = queue.pop() else { return (flagged, cleared, tests) };
         tests.push(test);
-        let outcome = Outcome { positive: positive(test), score: 0.5 };
-        policy.observe(test, outcome, &mut step);
+        policy.observe(test, outcome(test), &mut step);
     }
 }
 

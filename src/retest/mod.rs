@@ -3,18 +3,24 @@
 //! In: a group's size and, one by one, the outcome of each test asked for. Out: the next tests and the members' verdicts.
 //! Every member gets exactly one verdict, rounds are bounded, and a flag has passed an individual test. No I/O, no clock, no ONNX.
 
+mod costs;
+mod evidence;
 mod halving;
 #[cfg(test)]
 mod harness;
 mod individual;
 mod members;
 mod multi_round;
+mod planned;
 mod thresholds;
 
+pub use costs::{Cost, Costs};
+pub use evidence::{Evidence, Ratio, log_odds};
 pub use halving::Halving;
 pub use individual::Individual;
 pub use members::Members;
 pub use multi_round::MultiRound;
+pub use planned::Planned;
 pub use thresholds::Thresholds;
 
 /// Most members a group can have: [`Members`] is a 64-bit set.

@@ -1,6 +1,7 @@
 //! `dorfman replay`: the worker's policies over recorded scores, and what they find and cost.
 
 mod args;
+mod halvings;
 mod table;
 
 use super::CliError;
@@ -9,6 +10,9 @@ pub(super) use args::ReplayArgs;
 use table::Line;
 
 pub(super) fn run(args: &ReplayArgs) -> Result<(), CliError> {
+    if args.policy.is_some() {
+        return halvings::run(args);
+    }
     let rows = rows(args)?;
     if args.json {
         let lines: Vec<Line> = rows.iter().map(Line::from).collect();
@@ -19,13 +23,13 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), CliError> {
     println!(
         "\nRecall and, in brackets, its 95 % interval (Wilson). Relative: TMAC over those of testing every image alone."
     );
-    println!("{}", args.accounting.describe());
+    println!("{}", args.accounting().describe());
     Ok(())
 }
 
 fn rows(args: &ReplayArgs) -> Result<Vec<Row>, CliError> {
     let archive = Archive::open(&args.data)?;
-    let accounting = args.accounting.into();
+    let accounting = args.accounting().into();
     let Some(folder) = &args.folder else {
         let [first, second] = SEEDS.map(|seed| archive.recording(archive.folder_of(PREVALENCE_PERCENT, seed)?));
         return Ok(table1(&first?, &second?, accounting)?);

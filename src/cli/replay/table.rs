@@ -60,28 +60,34 @@ pub(super) fn rows(rows: &[Row]) -> Table {
             percent(s.relative()),
         ]);
     }
-    for column in [2, 4, 5, 6, 7, 8] {
+    align_right(&mut table, [2, 4, 5, 6, 7, 8]);
+    table
+}
+
+/// Numbers are read from the right.
+pub(super) fn align_right<const N: usize>(table: &mut Table, columns: [usize; N]) {
+    for column in columns {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table
 }
 
 /// The worker's word.
-fn word(algorithm: Algorithm) -> &'static str {
+pub(super) fn word(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::Individual => "individual",
         Algorithm::TwoRound => "two-round",
         Algorithm::MultiRound => "multi-round",
         Algorithm::OneRound => "one-round",
+        Algorithm::Planned => "planned",
     }
 }
 
 /// The word with the paper's number.
 fn numbered(algorithm: Algorithm) -> String {
     let number = match algorithm {
-        Algorithm::Individual => "",
+        Algorithm::Individual | Algorithm::Planned => "",
         Algorithm::TwoRound => "1 ",
         Algorithm::MultiRound => "2 ",
         Algorithm::OneRound => "3 ",
@@ -94,12 +100,13 @@ fn recall(s: &Summary) -> String {
     format!("{}/{} ({:.1} to {:.1} %)", s.found, s.positives, 100.0 * low, 100.0 * high)
 }
 
-fn percent(share: f64) -> String {
+/// In per cent; a dash for a share of nothing.
+pub(super) fn percent(share: f64) -> String {
     if share.is_nan() { "-".into() } else { format!("{:.2} %", 100.0 * share) }
 }
 
 /// With a comma every three digits, as the paper prints counts.
-fn thousands(n: u64) -> String {
+pub(super) fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut grouped = String::new();
     for (i, digit) in digits.chars().enumerate() {
