@@ -30,7 +30,7 @@ use group::GroupSize;
 pub use load::ENVIRONMENT_PREFIX;
 use sink::SinkConfig;
 
-use crate::retest::Plan;
+use crate::retest::{Knowledge, Plan};
 
 /// The worker's configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -143,14 +143,14 @@ impl Config {
         require(self.ops.stalled_after > slowest, "ops.stalled_after", what)
     }
 
-    /// The plan by `group` and `retest`; none where it is the worker's to make.
+    /// The plan by `group` and `retest`; none where it is the worker's to make. `known` as in [`retest::RetestConfig::plan`].
     ///
     /// # Errors
     /// [`ConfigError`] as [`retest::RetestConfig::plan`].
-    pub fn plan(&self) -> Result<Option<Box<dyn Plan>>, ConfigError> {
+    pub fn plan(&self, known: Option<&Knowledge>) -> Result<Option<Box<dyn Plan>>, ConfigError> {
         match self.group.size {
             GroupSize::Auto => Ok(None),
-            GroupSize::Of(size) => self.retest.plan(size).map(Some),
+            GroupSize::Of(size) => self.retest.plan(size, known).map(Some),
         }
     }
 
@@ -159,7 +159,10 @@ impl Config {
     /// # Errors
     /// As [`Config::plan`].
     pub fn plan_in_words(&self) -> Result<String, ConfigError> {
-        Ok(self.plan()?.map_or_else(|| "auto".into(), |plan| plan.describe()))
+        match self.group.size {
+            GroupSize::Auto => Ok("auto".into()),
+            GroupSize::Of(size) => self.retest.describe(size),
+        }
     }
 
     /// The configuration as YAML with every secret blotted out, for the log.

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, require};
-use crate::retest::{Halving, Individual, MAX_GROUP, MultiRound, Plan};
+use crate::retest::{Halving, Individual, Knowledge, MAX_GROUP, MultiRound, Plan, Planned};
 
 /// How a positive group is resolved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
@@ -20,6 +20,9 @@ pub enum PolicyKind {
     MultiRound,
     /// A positive group in halves, one after the other: the fewest tests, the most rounds.
     Halving,
+    /// A score is evidence, not a yes or no: the test that finds most positives for its cost comes next, until none repays itself, by
+    /// `retest.chain`, `retest.worth` and `planning.prevalence`. One test of a group at a time; for bundles of one positive label.
+    Planned,
 }
 
 /// The policy and its thresholds.
@@ -34,6 +37,9 @@ pub struct RetestConfig {
     /// Share of positive groups that a test of several images must find, by the bundle's calibration; 0 to 1. Higher finds more and
     /// retests more.
     pub pooled_sensitivity: f64,
+    /// What finding a positive is worth, in individual tests, for `planned`; without groups one costs 1 / prevalence of them. More finds more
+    /// and retests more.
+    pub worth: f64,
     /// Share of positives that a test of one image must find; it decides the flags.
     pub individual_sensitivity: f64,
     /// Share of positives that the bundle's confirm network must find (see `model.confirm`), by its own calibration. What it misses of what
@@ -47,6 +53,7 @@ impl Default for RetestConfig {
             policy: PolicyKind::MultiRound,
             chain: vec![4],
             pooled_sensitivity: 0.99,
+            worth: 500.0,
             individual_sensitivity: 0.99,
             confirm_sensitivity: 0.99,
         }
@@ -66,31 +73,56 @@ impl RetestConfig {
         ] {
             require(share > 0.0 && share < 1.0, key, format!("is {share}, must be between 0 and 1, such as 0.99"))?;
         }
-        self.plan(group_size).map(|_| ())
+        let worth = self.worth > 0.0 && self.worth.is_finite();
+        require(worth, "retest.worth", format!("is {}, must be more than 0, such as 500", self.worth))?;
+        self.describe(group_size).map(|_| ())
     }
 
-    /// The plan for groups of `size`.
+    /// The plan for groups of `size`, in words.
     ///
     /// # Errors
-    /// [`ConfigError`] at `retest.chain` if the chain is no chain.
-    pub fn plan(&self, size: usize) -> Result<Box<dyn Plan>, ConfigError> {
+    /// As [`RetestConfig::plan`], but for what the network lacks.
+    pub fn describe(&self, size: usize) -> Result<String, ConfigError> {
+        if self.policy != PolicyKind::Planned || size == 1 {
+            return Ok(self.plan(size, None)?.describe());
+        }
+        Ok(format!("planned {}", multi_round(&self.sizes(size))?.describe()))
+    }
+
+    /// `size`, the smaller sizes of the chain, and 1.
+    fn sizes(&self, size: usize) -> Vec<usize> {
+        let between = self.chain.iter().copied().filter(|&s| s < size && s > 1);
+        std::iter::once(size).chain(between).chain([1]).collect()
+    }
+
+    /// The plan for groups of `size`. `known` is what the planned policy must know of the network.
+    ///
+    /// # Errors
+    /// [`ConfigError`] at `retest.chain` if the chain is no chain, at `retest.policy` if it is planned and nothing is known.
+    pub fn plan(&self, size: usize, known: Option<&Knowledge>) -> Result<Box<dyn Plan>, ConfigError> {
         if size == 1 {
             return Ok(Box::new(Individual));
         }
-        let between: &[usize] = match self.policy {
-            PolicyKind::Individual => return Ok(Box::new(Individual)),
-            PolicyKind::TwoRound => &[],
-            PolicyKind::MultiRound => &self.chain,
+        match self.policy {
+            PolicyKind::Individual => Ok(Box::new(Individual)),
+            PolicyKind::TwoRound => Ok(Box::new(multi_round(&[size, 1])?)),
+            PolicyKind::MultiRound => Ok(Box::new(multi_round(&self.sizes(size))?)),
             PolicyKind::Halving => {
                 let plan = Halving::new(size).map_err(|what| ConfigError::new("group.size", what))?;
-                return Ok(Box::new(plan));
+                Ok(Box::new(plan))
             }
-        };
-        let between = between.iter().copied().filter(|&s| s < size && s > 1);
-        let chain: Vec<usize> = std::iter::once(size).chain(between).chain([1]).collect();
-        let plan = MultiRound::new(&chain).map_err(|what| ConfigError::new("retest.chain", what))?;
-        Ok(Box::new(plan))
+            PolicyKind::Planned => {
+                let nothing = "is planned, which needs a network whose scores are known";
+                let known = known.ok_or_else(|| ConfigError::new("retest.policy", nothing))?;
+                let plan = Planned::knowing(&self.sizes(size), known, self.worth);
+                Ok(Box::new(plan.map_err(|what| ConfigError::new("retest.chain", what))?))
+            }
+        }
     }
+}
+
+fn multi_round(chain: &[usize]) -> Result<MultiRound, ConfigError> {
+    MultiRound::new(chain).map_err(|what| ConfigError::new("retest.chain", what))
 }
 
 #[cfg(test)]
@@ -100,25 +132,31 @@ mod tests {
     #[test]
     fn the_plan_follows_the_group_size() {
         let mut c = RetestConfig { chain: vec![16, 4, 1], ..RetestConfig::default() };
-        assert_eq!(c.plan(16).unwrap().describe(), "16 > 4 > 1");
-        assert_eq!(c.plan(8).unwrap().describe(), "8 > 4 > 1");
-        assert_eq!(c.plan(3).unwrap().describe(), "3 > 1");
-        assert_eq!(c.plan(1).unwrap().describe(), "individual");
+        assert_eq!(c.describe(16).unwrap(), "16 > 4 > 1");
+        assert_eq!(c.describe(8).unwrap(), "8 > 4 > 1");
+        assert_eq!(c.describe(3).unwrap(), "3 > 1");
+        assert_eq!(c.describe(1).unwrap(), "individual");
         c.policy = PolicyKind::TwoRound;
-        assert_eq!(c.plan(16).unwrap().describe(), "16 > 1");
+        assert_eq!(c.describe(16).unwrap(), "16 > 1");
         c.policy = PolicyKind::Halving;
+        assert_eq!((c.describe(16).unwrap(), c.describe(1).unwrap()), ("halving 16".into(), "individual".into()));
+        c.policy = PolicyKind::Planned;
         assert_eq!(
-            (c.plan(16).unwrap().describe(), c.plan(1).unwrap().describe()),
-            ("halving 16".into(), "individual".into())
+            (c.describe(16).unwrap(), c.describe(1).unwrap()),
+            ("planned 16 > 4 > 1".into(), "individual".into())
         );
+        assert_eq!(c.plan(16, None).err().unwrap().key, "retest.policy");
         c.policy = PolicyKind::Individual;
-        assert_eq!(c.plan(16).unwrap().group_size(), 1);
+        assert_eq!(c.plan(16, None).unwrap().group_size(), 1);
     }
 
     #[test]
     fn wrong_values_name_their_key() {
         let wrong = |c: RetestConfig| c.validate(16).unwrap_err().key;
         assert_eq!(wrong(RetestConfig { chain: vec![4, 8], ..Default::default() }), "retest.chain");
+        assert_eq!(wrong(RetestConfig { worth: 0.0, ..Default::default() }), "retest.worth");
+        let policy = PolicyKind::Planned;
+        assert_eq!(wrong(RetestConfig { policy, chain: vec![4, 8], ..Default::default() }), "retest.chain");
         assert_eq!(wrong(RetestConfig { chain: vec![0], ..Default::default() }), "retest.chain");
         assert_eq!(wrong(RetestConfig { pooled_sensitivity: 1.0, ..Default::default() }), "retest.pooled_sensitivity");
         assert_eq!(

@@ -2,7 +2,8 @@
 
 use super::Bundle;
 use super::manifest::Calibration;
-use crate::planner::{Answers, Costs, Point, SizeAnswers, Tier};
+use crate::planner::{Answers, Point, SizeAnswers, StageCosts, Tier};
+use crate::retest::{Cost, Costs, Evidence, Knowledge, Ratio};
 
 impl Bundle {
     /// How its tests answer at every calibrated size and sensitivity. With several positive labels, a group is negative only if it is so
@@ -24,8 +25,28 @@ impl Bundle {
         Answers::new(arities.iter().filter_map(size).collect())
     }
 
+    /// What the planned policy must know of it, for a stream with a share `prior` of positives.
+    ///
+    /// # Errors
+    /// Says what its calibration lacks, or that it has several positive labels: a test's score does not say whose it is.
+    pub fn knowledge(&self, prior: f64) -> Result<Knowledge, String> {
+        if self.manifest.labels.iter().filter(|l| l.positive).count() > 1 {
+            return Err(
+                "the planned policy takes scores of one positive label as evidence, the bundle has several".into()
+            );
+        }
+        let ratio = |c: &Calibration| {
+            let ratio = Ratio::from_quantiles(&c.positive_scores, c.positives, &c.negative_scores, c.negatives);
+            ratio.map(|ratio| (c.arity, ratio)).map_err(|what| format!("calibration at arity {}: {what}", c.arity))
+        };
+        let ratios: Result<Vec<(usize, Ratio)>, String> = self.manifest.calibration.iter().map(ratio).collect();
+        let stages = self.mac_costs();
+        let costs = Costs::new(|arity| Cost { full: stages.first(arity), cached: stages.retest(arity) })?;
+        Ok(Knowledge { evidence: Evidence::new(ratios?)?, costs, prior })
+    }
+
     /// What its tests cost in multiply-adds.
-    pub fn mac_costs(&self) -> Costs {
+    pub fn mac_costs(&self) -> StageCosts {
         let stages = &self.manifest.stages;
         let last = stages.len() - 1;
         let mut span = 1;
@@ -35,7 +56,7 @@ impl Bundle {
         });
         let tiers = tiers.collect();
         let item = if last == 0 { 0.0 } else { stages[0].macs as f64 };
-        Costs { item, tiers, score: vec![(1, stages[last].macs as f64)] }
+        StageCosts { item, tiers, score: vec![(1, stages[last].macs as f64)] }
     }
 }
 
@@ -70,6 +91,16 @@ mod tests {
         assert!(point.sensitivity == 0.99 && (0.8..1.0).contains(&point.specificity), "{point:?}");
         let macs: u64 = bundle.manifest.stages.iter().map(|s| s.macs).sum();
         assert_eq!(bundle.mac_costs().individual(), macs as f64);
+    }
+
+    #[test]
+    fn its_scores_are_evidence() {
+        let mut bundle = shipped();
+        let known = bundle.knowledge(0.001).unwrap();
+        assert!(known.evidence.log(16, 0.999) > 2.0 && known.evidence.log(16, 0.001) < -2.0);
+        assert_eq!(known.costs.full(1), bundle.mac_costs().individual());
+        bundle.manifest.labels.push(super::super::manifest::Label { name: "hat".into(), positive: true });
+        assert!(bundle.knowledge(0.001).unwrap_err().contains("several"));
     }
 
     #[test]

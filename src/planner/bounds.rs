@@ -1,8 +1,8 @@
 //! What no plan can beat, for comparison.
 
-use super::costs::Costs;
+use super::stage_costs::StageCosts;
 
-/// Costs an image that tests without error would come to.
+/// StageCosts an image that tests without error would come to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bounds {
     /// The binary entropy of the prevalence, in tests an image: no procedure of yes-or-no tests needs fewer on average (C. E. Shannon, "A
@@ -28,7 +28,7 @@ pub fn entropy(p: f64) -> f64 {
 }
 
 /// The bounds at a prevalence for groups of at most `largest` images.
-pub fn bounds(prevalence: f64, largest: usize, costs: &Costs) -> Bounds {
+pub fn bounds(prevalence: f64, largest: usize, costs: &StageCosts) -> Bounds {
     let entropy = entropy(prevalence);
     let sizes = 2..=largest.max(2);
     let dorfman = sizes.clone().map(|size| (dorfman(prevalence, size, costs), size));
@@ -39,18 +39,18 @@ pub fn bounds(prevalence: f64, largest: usize, costs: &Costs) -> Bounds {
 }
 
 /// The first of the cheapest, individual testing being one of them.
-fn cheapest(plans: impl Iterator<Item = (f64, usize)>, costs: &Costs) -> (f64, usize) {
+fn cheapest(plans: impl Iterator<Item = (f64, usize)>, costs: &StageCosts) -> (f64, usize) {
     plans.fold((costs.individual(), 1), |best, next| if next.0 < best.0 { next } else { best })
 }
 
-fn dorfman(p: f64, size: usize, costs: &Costs) -> f64 {
+fn dorfman(p: f64, size: usize, costs: &StageCosts) -> f64 {
     let positive = 1.0 - (1.0 - p).powi(size as i32);
     costs.first(size) / size as f64 + positive * costs.retest(1)
 }
 
 /// The cost an image of the best nested procedure for a group of `size`: after a positive test of some, the next test is of some of these;
 /// what is known to be positive is not tested again.
-fn nested(p: f64, size: usize, costs: &Costs) -> f64 {
+fn nested(p: f64, size: usize, costs: &StageCosts) -> f64 {
     let q = 1.0 - p;
     let test: Vec<f64> = (0..=size).map(|x| if x == 0 { 0.0 } else { costs.retest(x) }).collect();
     // `cost[n][j]`: n images are open, and the first j of them hold a positive (j = 0: nothing is known).
@@ -79,10 +79,10 @@ fn nested(p: f64, size: usize, costs: &Costs) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::planner::costs::Tier;
+    use crate::planner::stage_costs::Tier;
 
-    fn tests_only() -> Costs {
-        Costs { item: 0.0, tiers: vec![], score: vec![(1, 1.0)] }
+    fn tests_only() -> StageCosts {
+        StageCosts { item: 0.0, tiers: vec![], score: vec![(1, 1.0)] }
     }
 
     #[test]
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_dear_first_stage_leaves_little_to_save() {
-        let costs = Costs { item: 9.0, tiers: vec![Tier { span: 2, row: 1.0 }], score: vec![(1, 1.0)] };
+        let costs = StageCosts { item: 9.0, tiers: vec![Tier { span: 2, row: 1.0 }], score: vec![(1, 1.0)] };
         let b = bounds(0.001, 16, &costs);
         assert!(b.nested_cost > 9.0 + 0.5 && b.nested_cost < costs.individual());
     }

@@ -9,7 +9,7 @@
 //! are positive follows by inclusion and exclusion over the tests (at most 2^5 terms).
 
 use super::answers::{Point, Rates};
-use super::costs::Costs;
+use super::stage_costs::StageCosts;
 
 /// A size of a chain and how its tests answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,7 +60,7 @@ pub struct Expected {
 /// What is expected of `chain` where a share `prevalence` of the images is positive, each independently.
 ///
 /// The sizes must fall, each dividing the one before, and end in 1; that is the caller's to see to. Groups are full.
-pub fn expected(chain: &[Link], prevalence: f64, coherence: Coherence, costs: &Costs) -> Expected {
+pub fn expected(chain: &[Link], prevalence: f64, coherence: Coherence, costs: &StageCosts) -> Expected {
     let model = Model::new(chain, prevalence, coherence);
     let size = chain[0].size;
     let mut tests = Vec::with_capacity(chain.len());
@@ -154,9 +154,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::planner::costs::Tier;
+    use crate::planner::stage_costs::Tier;
 
-    const FEATURE: Costs = Costs { item: 1.0, tiers: vec![], score: vec![] };
+    const FEATURE: StageCosts = StageCosts { item: 1.0, tiers: vec![], score: vec![] };
 
     fn link(size: usize, sensitivity: f64, specificity: f64) -> Link {
         Link { size, point: Point { sensitivity, specificity } }
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn perfect_tests_cost_what_dorfman_says() {
-        let costs = Costs { score: vec![(1, 1.0)], item: 0.0, ..FEATURE };
+        let costs = StageCosts { score: vec![(1, 1.0)], item: 0.0, ..FEATURE };
         let chain = [link(11, 1.0, 1.0), link(1, 1.0, 1.0)];
         let e = expected(&chain, 0.01, Coherence::default(), &costs);
         // The table of Dorfman (1943): groups of 11 at 1 % cost 20 % of the tests.
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn individual_testing_is_a_chain_of_one() {
-        let costs = Costs { item: 2.0, tiers: vec![Tier { span: 2, row: 3.0 }], score: vec![(1, 5.0)] };
+        let costs = StageCosts { item: 2.0, tiers: vec![Tier { span: 2, row: 3.0 }], score: vec![(1, 5.0)] };
         let e = expected(&[link(1, 0.98, 0.99)], 0.3, Coherence::default(), &costs);
         assert_eq!((e.tests, e.cost), (vec![1.0], 10.0));
         assert!((e.recall - 0.98).abs() < 1e-12 && (e.fpr - 0.01).abs() < 1e-12);
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_expectation_is_that_of_drawing_member_by_member() {
-        let costs = Costs { score: vec![(1, 1.0)], ..FEATURE };
+        let costs = StageCosts { score: vec![(1, 1.0)], ..FEATURE };
         let chain = [link(8, 0.9, 0.8), link(4, 0.95, 0.85), link(2, 0.9, 0.9), link(1, 0.93, 0.95)];
         for coherence in [0.0, 0.6, 1.0].map(|c| Coherence { positive: c, negative: 1.0 - c / 2.0 }) {
             let e = expected(&chain, 0.05, coherence, &costs);
@@ -242,7 +242,7 @@ mod tests {
             points in prop::collection::vec((0.5f64..1.0, 0.0f64..1.0), 6), p in 0.0f64..1.0, a in 0.0f64..1.0, b in 0.0f64..1.0,
         ) {
             let chain: Vec<Link> = points.iter().zip([32, 16, 8, 4, 2, 1]).map(|(&(se, sp), m)| link(m, se, sp)).collect();
-            let costs = Costs { score: vec![(1, 1.0)], ..FEATURE };
+            let costs = StageCosts { score: vec![(1, 1.0)], ..FEATURE };
             let e = expected(&chain, p, Coherence { positive: a, negative: b }, &costs);
             prop_assert!((0.0..=1.0).contains(&e.recall) && (0.0..=1.0).contains(&e.fpr));
             prop_assert!(e.tests.iter().zip(&chain).all(|(t, l)| (0.0..=1.0 + 1e-9).contains(&(t * l.size as f64))));

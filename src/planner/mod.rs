@@ -5,7 +5,7 @@
 
 mod answers;
 mod bounds;
-mod costs;
+mod stage_costs;
 mod expect;
 mod pilot;
 mod prevalence;
@@ -13,8 +13,8 @@ mod search;
 
 pub use answers::{Answers, Point, SizeAnswers};
 pub use bounds::{Bounds, bounds, entropy};
-pub use costs::{Costs, Tier};
 pub use expect::{Coherence, Expected, Link, expected};
 pub use pilot::{Pilot, Steering};
 pub use prevalence::Prevalence;
 pub use search::{Choice, Wanted, best, best_of_size, cheapest_sensitivities};
+pub use stage_costs::{StageCosts, Tier};

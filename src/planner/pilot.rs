@@ -1,10 +1,10 @@
 //! Keeps the plan to what the stream is like now.
 
 use super::answers::Answers;
-use super::costs::Costs;
 use super::expect::{Coherence, Expected, expected};
 use super::prevalence::Prevalence;
 use super::search::{Choice, Wanted, best};
+use super::stage_costs::StageCosts;
 
 /// How a pilot steers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,7 +24,7 @@ const MOVED: f64 = 1.2;
 #[derive(Debug, Clone)]
 pub struct Pilot {
     answers: Answers,
-    costs: Costs,
+    costs: StageCosts,
     coherence: Coherence,
     wanted: Wanted,
     steering: Steering,
@@ -38,7 +38,7 @@ impl Pilot {
     ///
     /// # Errors
     /// As [`best`].
-    pub fn new(answers: Answers, costs: Costs, wanted: Wanted, steering: Steering) -> Result<Self, String> {
+    pub fn new(answers: Answers, costs: StageCosts, wanted: Wanted, steering: Steering) -> Result<Self, String> {
         let coherence = Coherence::default();
         let choice = best(&answers, steering.prevalence, coherence, &costs, wanted)?;
         let prevalence = Prevalence::new(steering.prevalence, steering.memory);
@@ -112,7 +112,7 @@ mod tests {
             SizeAnswers { arity, points: [0.98, 0.99, 0.995].map(point).into() }
         };
         let answers = Answers::new([1, 2, 4, 8, 16, 32].map(size).into()).unwrap();
-        let costs = Costs { item: 0.1, tiers: vec![], score: vec![(1, 0.9)] };
+        let costs = StageCosts { item: 0.1, tiers: vec![], score: vec![(1, 0.9)] };
         let wanted = Wanted { individual_sensitivity: 0.99, recall_loss: 0.01, largest: 32, rounds: 4 };
         Pilot::new(answers, costs, wanted, Steering { prevalence: 0.001, memory: 20_000.0, gain }).unwrap()
     }

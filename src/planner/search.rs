@@ -1,8 +1,8 @@
 //! The cheapest plan that keeps the wanted recall.
 
 use super::answers::{Answers, Point};
-use super::costs::Costs;
 use super::expect::{Coherence, Expected, Link, expected};
+use super::stage_costs::StageCosts;
 
 /// What a plan must keep to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,7 +60,7 @@ pub fn best(
     answers: &Answers,
     prevalence: f64,
     coherence: Coherence,
-    costs: &Costs,
+    costs: &StageCosts,
     wanted: Wanted,
 ) -> Result<Choice, String> {
     let sizes = answers.sizes().iter().map(|s| s.arity).filter(|&size| size <= wanted.largest);
@@ -86,7 +86,7 @@ pub fn best_of_size(
     answers: &Answers,
     prevalence: f64,
     coherence: Coherence,
-    costs: &Costs,
+    costs: &StageCosts,
     wanted: Wanted,
 ) -> Result<Option<Choice>, String> {
     let sizes: Vec<usize> = answers.sizes().iter().map(|s| s.arity).collect();
@@ -135,7 +135,7 @@ pub fn cheapest_sensitivities(
     answers: &Answers,
     prevalence: f64,
     coherence: Coherence,
-    costs: &Costs,
+    costs: &StageCosts,
     wanted: Wanted,
 ) -> Result<Option<Choice>, String> {
     let sensitivity = wanted.individual_sensitivity;
@@ -193,8 +193,8 @@ mod tests {
         Answers::new([1, 2, 3, 4, 6, 8, 12, 16, 32].map(size).into()).unwrap()
     }
 
-    fn costs(share: f64) -> Costs {
-        Costs { item: share, tiers: vec![], score: vec![(1, 1.0 - share)] }
+    fn costs(share: f64) -> StageCosts {
+        StageCosts { item: share, tiers: vec![], score: vec![(1, 1.0 - share)] }
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use halving::Halving;
 pub use individual::Individual;
 pub use members::Members;
 pub use multi_round::MultiRound;
-pub use planned::Planned;
+pub use planned::{Knowledge, Planned};
 pub use thresholds::Thresholds;
 
 /// Most members a group can have: [`Members`] is a 64-bit set.

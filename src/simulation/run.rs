@@ -4,7 +4,7 @@ use fastrand::Rng;
 
 use super::member::{Levels, Members};
 use super::stream::{Positives, Stream};
-use crate::planner::{Choice, Coherence, Costs, Pilot};
+use crate::planner::{Choice, Coherence, Pilot, StageCosts};
 use crate::retest::{Ask, MultiRound, Outcome, Plan, Policy, Step};
 
 /// What decides the plan.
@@ -65,7 +65,7 @@ pub fn simulate(
     stream: &Stream,
     mut steered: Steered,
     coherence: Coherence,
-    costs: &Costs,
+    costs: &StageCosts,
     seed: u64,
     mut each: impl FnMut(&Hour),
 ) -> Vec<Hour> {
@@ -133,7 +133,7 @@ struct Resolver {
 }
 
 impl Resolver {
-    fn new(choice: &Choice, coherence: Coherence, costs: &Costs) -> Self {
+    fn new(choice: &Choice, coherence: Coherence, costs: &StageCosts) -> Self {
         let sizes = choice.sizes();
         // A choice is a chain by its making; individual testing is what is left if it were none.
         let plan = MultiRound::new(&sizes).map_or_else(|_| crate::retest::Individual.policy(), |plan| plan.policy());
@@ -209,8 +209,8 @@ mod tests {
         Answers::new([1, 2, 4, 8, 16, 32].map(size).into()).unwrap()
     }
 
-    fn costs() -> Costs {
-        Costs { item: 0.1, tiers: vec![], score: vec![(1, 0.9)] }
+    fn costs() -> StageCosts {
+        StageCosts { item: 0.1, tiers: vec![], score: vec![(1, 0.9)] }
     }
 
     const WANTED: Wanted = Wanted { individual_sensitivity: 0.99, recall_loss: 0.005, largest: 32, rounds: 4 };

@@ -8,11 +8,13 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 
 use super::autopilot::Autopilot;
 use super::{Model, WorkerError};
-use crate::config::Config;
+use crate::config::retest::PolicyKind;
+use crate::config::{Config, ConfigError};
 use crate::engine::{Engine, Network, Settings, Stats};
 use crate::model::Bundle;
 use crate::ops::Signals;
 use crate::ops::metrics::Metrics;
+use crate::retest::Knowledge;
 use crate::sink::{Ending, Subject};
 
 /// How long to wait for items while there is nothing to do; wishes to flush are looked at in between.
@@ -47,7 +49,7 @@ impl Lane {
         metrics: Arc<Metrics>,
     ) -> Result<Self, WorkerError> {
         let mut autopilot = None;
-        let (plan, thresholds) = match config.plan().map_err(|e| WorkerError::Setup(e.to_string()))? {
+        let (plan, thresholds) = match config.plan(known(config, model.calibrated.as_ref())?.as_ref()).map_err(setup)? {
             Some(plan) => (plan, model.thresholds),
             None => autopilot.insert(pilot(config, model.calibrated)?).course()?,
         };
@@ -179,4 +181,16 @@ fn pilot(config: &Config, bundle: Option<Bundle>) -> Result<Autopilot, WorkerErr
         ));
     };
     Autopilot::new(config, bundle)
+}
+
+/// What the planned policy must know, if it is configured.
+fn known(config: &Config, bundle: Option<&Bundle>) -> Result<Option<Knowledge>, WorkerError> {
+    let planned = config.retest.policy == PolicyKind::Planned;
+    let Some(bundle) = bundle.filter(|_| planned) else { return Ok(None) };
+    let wrong = |what| WorkerError::Setup(format!("`retest.policy` is planned: {what}"));
+    bundle.knowledge(config.planning.prevalence).map(Some).map_err(wrong)
+}
+
+fn setup(error: ConfigError) -> WorkerError {
+    WorkerError::Setup(error.to_string())
 }

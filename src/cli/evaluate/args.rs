@@ -44,6 +44,9 @@ pub(in crate::cli) struct EvaluateArgs {
     /// Sizes of the tests after the first for multi-round, falling [default: the configured retest.chain].
     #[arg(long, value_name = "SIZES", value_delimiter = ',')]
     chain: Option<Vec<usize>>,
+    /// What finding a positive is worth in individual tests, for planned [default: the configured retest.worth].
+    #[arg(long, value_name = "TESTS")]
+    worth: Option<f64>,
     /// Group sizes [default: the configured one, or the largest below it that the bundle is calibrated for].
     #[arg(long, value_name = "M", value_delimiter = ',')]
     pub(super) group_size: Vec<usize>,
@@ -130,6 +133,9 @@ impl Request {
         };
         if let Some(chain) = &args.chain {
             config.retest.chain.clone_from(chain);
+        }
+        if let Some(worth) = args.worth {
+            config.retest.worth = worth;
         }
         config.validate()?;
         shares("--prevalence", &args.prevalence)?;

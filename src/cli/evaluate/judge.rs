@@ -16,10 +16,10 @@ use super::row::{Case, Part, Row, Sensitivities, Stratum};
 use super::split::Split;
 use super::tensors::Tensors;
 use crate::config::Config;
-use crate::config::retest::PolicyKind;
+use crate::config::retest::{PolicyKind, RetestConfig};
 use crate::engine::{EngineError, Network, Settings, Verdict};
 use crate::model::Bundle;
-use crate::retest::{Individual, Plan, Thresholds};
+use crate::retest::{Individual, Knowledge, Plan, Thresholds};
 use crate::worker::{Model, WorkerError};
 
 /// A bundle in the report.
@@ -55,6 +55,8 @@ struct Judge<'a, N> {
     split: &'a Split,
     images: usize,
     bench: Bench<'a, N>,
+    /// What the planned policy must know, if it is among the policies.
+    known: Option<Knowledge>,
 }
 
 /// Opens a bundle and looks whether it was calibrated for the sensitivities that were asked for.
@@ -115,7 +117,9 @@ pub(super) fn judge(
         seconds: args.repeat,
     };
     let images = set.images.len();
-    let mut judge = Judge { args, request, bundle: &bundle, line, split: &split, images, bench };
+    let planned = request.policies.contains(&PolicyKind::Planned);
+    let known = planned.then(|| bundle.knowledge(config.planning.prevalence)).transpose().map_err(CliError::Usage)?;
+    let mut judge = Judge { args, request, bundle: &bundle, line, split: &split, images, bench, known };
     let rows = judge.rows()?;
     Ok((judge.line, rows))
 }
@@ -172,9 +176,12 @@ impl<N: Network> Judge<'_, N> {
         Ok(designs)
     }
 
+    fn retest(&self, policy: PolicyKind) -> RetestConfig {
+        RetestConfig { policy, ..self.request.config.retest.clone() }
+    }
+
     fn plan(&self, size: usize, policy: PolicyKind) -> Result<Box<dyn Plan>, CliError> {
-        let retest = crate::config::retest::RetestConfig { policy, ..self.request.config.retest.clone() };
-        Ok(retest.plan(size)?)
+        Ok(self.retest(policy).plan(size, self.known.as_ref())?)
     }
 
     /// Every image alone once, and what each individual sensitivity makes of the scores.
@@ -246,8 +253,8 @@ impl<N: Network> Judge<'_, N> {
 
     fn run(&mut self, size: usize, policy: PolicyKind, rules: &Rules, images: &[usize]) -> Result<Stratum, CliError> {
         // The plan was made once already, so it can be made again.
-        let retest = crate::config::retest::RetestConfig { policy, ..self.request.config.retest.clone() };
-        let plan = move || retest.plan(size).unwrap_or_else(|_| Box::new(Individual));
+        let (retest, known) = (self.retest(policy), self.known.clone());
+        let plan = move || retest.plan(size, known.as_ref()).unwrap_or_else(|_| Box::new(Individual));
         let mut stratum = self.stratum();
         let bar = progress("groups", images.len() as u64);
         let Stratum { tally, failed: lost, .. } = &mut stratum;

@@ -34,7 +34,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<(), CliError> {
     let bundle = Bundle::open(&args.bundle).map_err(|e| CliError::Usage(e.to_string()))?;
     let wrong = |what| CliError::Usage(format!("bundle {}: calibration: {what}", args.bundle.display()));
     let (answers, macs) = (bundle.answers().map_err(wrong)?, bundle.mac_costs());
-    let chain = request.config.plan()?.and_then(|plan| configured(&answers, &request.config.retest, &plan.arities()));
+    let chain = configured(&answers, &request.config);
     let basis = Basis { answers, costs: macs.clone(), macs, wanted: request.wanted };
     let rows: Result<Vec<Row>, CliError> = args.prevalence.iter().map(|&p| basis.row(p, chain.as_deref())).collect();
     let report = Report {

@@ -3,17 +3,17 @@
 use serde::Serialize;
 
 use super::super::CliError;
-use crate::config::retest::RetestConfig;
-use crate::planner::{self, Answers, Bounds, Choice, Coherence, Costs, Link, Wanted};
+use crate::config::Config;
+use crate::planner::{self, Answers, Bounds, Choice, Coherence, Link, StageCosts, Wanted};
 
 /// What plans are made from.
 pub(super) struct Basis {
     /// How tests answer.
     pub(super) answers: Answers,
     /// What is minimised.
-    pub(super) costs: Costs,
+    pub(super) costs: StageCosts,
     /// Multiply-adds, for comparison.
-    pub(super) macs: Costs,
+    pub(super) macs: StageCosts,
     /// What plans must keep to.
     pub(super) wanted: Wanted,
 }
@@ -41,7 +41,7 @@ pub(super) struct Line {
     pub(super) fpr: f64,
 }
 
-/// Costs that no plan beats, over individual testing's.
+/// StageCosts that no plan beats, over individual testing's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct BoundLine {
     /// Tests an image that the entropy of the prevalence asks for.
@@ -133,7 +133,9 @@ impl Basis {
 }
 
 /// The configured plan as a chain, if something can be said of it.
-pub(in crate::cli) fn configured(answers: &Answers, retest: &RetestConfig, sizes: &[usize]) -> Option<Vec<Link>> {
+pub(in crate::cli) fn configured(answers: &Answers, config: &Config) -> Option<Vec<Link>> {
+    let plan = config.plan(None).ok().flatten()?;
+    let (retest, sizes) = (&config.retest, plan.arities());
     let falls = sizes.last() == Some(&1) && sizes.windows(2).all(|w| w[0] > w[1] && w[0].is_multiple_of(w[1]));
     if !falls {
         return None;
@@ -148,20 +150,22 @@ pub(in crate::cli) fn configured(answers: &Answers, retest: &RetestConfig, sizes
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::group::GroupSize;
     use crate::planner::{Point, SizeAnswers};
 
     #[test]
     fn the_configured_plan_is_one_of_many() {
         let size = |arity| SizeAnswers { arity, points: vec![Point { sensitivity: 0.99, specificity: 0.98 }] };
         let answers = Answers::new([1, 4, 16].map(size).into()).unwrap();
-        let costs = Costs { item: 0.1, tiers: vec![], score: vec![(1, 0.9)] };
+        let costs = StageCosts { item: 0.1, tiers: vec![], score: vec![(1, 0.9)] };
         let wanted = Wanted { individual_sensitivity: 0.99, recall_loss: 0.05, largest: 64, rounds: 5 };
-        let retest = RetestConfig::default();
-        let chain = configured(&answers, &retest, &[16, 4, 1]).unwrap();
+        let mut config = Config::default();
+        let chain = configured(&answers, &config).unwrap();
         assert_eq!(chain.iter().map(|l| l.size).collect::<Vec<_>>(), [16, 4, 1]);
-        assert!(
-            configured(&answers, &retest, &[6, 1]).is_none() && configured(&answers, &retest, &[16, 1, 4]).is_none()
-        );
+        config.group.size = GroupSize::Of(6);
+        assert!(configured(&answers, &config).is_none(), "6 is not calibrated");
+        config.group.size = GroupSize::Auto;
+        assert!(configured(&answers, &config).is_none(), "there is no fixed plan");
         let basis = Basis { answers, macs: costs.clone(), costs, wanted };
         for p in [0.001, 0.01, 0.1, 0.3] {
             let row = basis.row(p, Some(&chain)).unwrap();

@@ -53,7 +53,7 @@ pub(in crate::cli) struct SimulateArgs {
 const HELP: &str = "\
 A stream of images with a burst of positives, hour by hour, through three ways to plan: as the worker does with group.size: auto, which sees \
 verdicts alone; the configured plan throughout; and, for comparison, what the best plan for each hour's true prevalence is expected to cost. \
-Tests are answered at random as the bundle's calibration says, no network is run. Costs are multiply-adds.
+Tests are answered at random as the bundle's calibration says, no network is run. StageCosts are multiply-adds.
 
 Examples:
   dorfman simulate --bundle models/fashion-bag

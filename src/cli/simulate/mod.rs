@@ -80,7 +80,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     let (prevalence, memory, gain) = (planning.prevalence, planning.memory as f64, planning.gain);
     let steering = Steering { prevalence, memory, gain };
     let pilot = Pilot::new(answers.clone(), costs.clone(), wanted, steering).map_err(wrong)?;
-    let fixed = config.plan()?.and_then(|plan| configured(&answers, &config.retest, &plan.arities()));
+    let fixed = configured(&answers, &config);
     let fixed = fixed.map(|chain| {
         let expected = planner::expected(&chain, stream.prevalence, coherence, &costs);
         Choice { chain, expected }

@@ -36,6 +36,17 @@ pub struct Planned {
     rule: Arc<Rule>,
 }
 
+/// What there is to know of a network and its stream.
+#[derive(Debug, Clone)]
+pub struct Knowledge {
+    /// What scores say.
+    pub evidence: Evidence,
+    /// What tests cost.
+    pub costs: Costs,
+    /// Share of positives among the items.
+    pub prior: f64,
+}
+
 #[derive(Debug)]
 struct Rule {
     evidence: Evidence,
@@ -63,6 +74,14 @@ impl Planned {
         let worth = worth * costs.retest(1);
         let tree = Arc::new(Tree::new(chain, chain[0]));
         Ok(Self { chain: chain.into(), tree, rule: Arc::new(Rule { evidence, costs, prior, worth }) })
+    }
+
+    /// The same for a network of which this is known.
+    ///
+    /// # Errors
+    /// As [`Planned::new`].
+    pub fn knowing(chain: &[usize], known: &Knowledge, worth: f64) -> Result<Self, String> {
+        Self::new(chain, known.evidence.clone(), known.costs.clone(), known.prior, worth)
     }
 
     /// A state machine for a group whose members have priors of their own, by position; members without one have the plan's.

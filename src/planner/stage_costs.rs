@@ -11,7 +11,7 @@ pub struct Tier {
 
 /// What the parts of a test cost. Each image passes the first stage once; its rows are kept, so that retests pay for what is new.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Costs {
+pub struct StageCosts {
     /// The first stage, for an image.
     pub item: f64,
     /// The stages between, by rising span; none but for trees.
@@ -20,7 +20,7 @@ pub struct Costs {
     pub score: Vec<(usize, f64)>,
 }
 
-impl Costs {
+impl StageCosts {
     /// The last stage for a test of `size` images.
     fn score(&self, size: usize) -> f64 {
         let rows = size.div_ceil(self.tiers.last().map_or(1, |tier| tier.span));
@@ -65,16 +65,16 @@ mod tests {
 
     #[test]
     fn a_retest_pays_for_what_is_new() {
-        let feature = Costs { item: 1.0, tiers: vec![], score: vec![(1, 10.0)] };
+        let feature = StageCosts { item: 1.0, tiers: vec![], score: vec![(1, 10.0)] };
         assert_eq!((feature.first(16), feature.retest(4), feature.individual()), (26.0, 10.0, 11.0));
-        let tree = Costs { item: 1.0, tiers: vec![Tier { span: 2, row: 3.0 }], score: vec![(1, 10.0)] };
+        let tree = StageCosts { item: 1.0, tiers: vec![Tier { span: 2, row: 3.0 }], score: vec![(1, 10.0)] };
         // 16 = 8 pairs; fours re-use them, a single needs a row of its own.
         assert_eq!((tree.first(16), tree.retest(4), tree.retest(1), tree.individual()), (50.0, 10.0, 13.0, 14.0));
     }
 
     #[test]
     fn wider_merges_cost_what_was_measured() {
-        let costs = Costs { item: 0.0, tiers: vec![], score: vec![(1, 10.0), (4, 16.0), (16, 28.0)] };
+        let costs = StageCosts { item: 0.0, tiers: vec![], score: vec![(1, 10.0), (4, 16.0), (16, 28.0)] };
         assert_eq!([1, 2, 4, 10, 16, 64].map(|m| costs.retest(m)), [10.0, 12.0, 16.0, 22.0, 28.0, 28.0]);
         assert_eq!(costs.least_test(), 10.0);
     }
