@@ -10,6 +10,7 @@
 
 pub mod config;
 pub mod cpu;
+pub mod interval;
 pub mod message;
 pub mod source;
 pub mod fetch;

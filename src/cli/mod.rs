@@ -7,7 +7,6 @@ mod chart;
 mod check;
 pub mod demo;
 mod evaluate;
-mod interval;
 mod plan;
 mod produce;
 mod progress;

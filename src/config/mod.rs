@@ -3,6 +3,7 @@
 //! In: a file and the environment. Out: a [`Config`] that is whole and valid, or an error that names the key and what would be right.
 //! Unknown keys are refused; nothing here opens a connection or another file.
 
+pub mod audit;
 pub mod decode;
 pub mod engine;
 mod example;
@@ -50,6 +51,8 @@ pub struct Config {
     pub retest: retest::RetestConfig,
     /// What `group.size: auto` goes by.
     pub planning: planning::PlanningConfig,
+    /// A second look at some of what pooling clears.
+    pub audit: audit::AuditConfig,
     /// How tests are batched.
     pub engine: engine::EngineConfig,
     /// The network.
@@ -118,6 +121,7 @@ impl Config {
         };
         self.retest.validate(size)?;
         self.planning.validate()?;
+        self.audit.validate()?;
         self.engine.validate(key, size)?;
         self.model.validate()?;
         self.sink.validate()?;

@@ -13,7 +13,7 @@ use super::network::{Form, Network, RunError};
 use super::rows::Rows;
 use super::stats::{StageStats, Stats};
 use crate::grouping::Grouper;
-use crate::retest::{Ask, MAX_GROUP, Members, Plan, Step, Thresholds};
+use crate::retest::{AUDIT, Ask, MAX_GROUP, Members, Plan, Step, Thresholds};
 
 /// How an engine batches.
 #[derive(Debug, Clone)]
@@ -94,6 +94,8 @@ pub(super) struct Item<T> {
     pub(super) score: f32,
     pub(super) arity: u8,
     pub(super) passed: Vec<(usize, f32)>,
+    /// Whether it had an audit.
+    pub(super) audited: bool,
 }
 
 impl<N: Network, T> Engine<N, T> {
@@ -206,6 +208,7 @@ impl<N: Network, T> Engine<N, T> {
             score: f32::NAN,
             arity: 0,
             passed: Vec::new(),
+            audited: false,
         };
         let id = self.items.insert(item);
         self.stats.items += 1;
@@ -301,7 +304,10 @@ impl<N: Network, T> Engine<N, T> {
             if ask.members.is_empty() {
                 return Err(self.broken("it asked for a test of nobody"));
             }
-            Stats::count(&mut self.stats.tests_by_round, ask.round);
+            match ask.round {
+                AUDIT => self.stats.audits += 1,
+                round => Stats::count(&mut self.stats.tests_by_round, round),
+            }
             for position in ask.members.iter() {
                 self.items[self.groups[id].items[position]].pending += 1;
             }
@@ -385,12 +391,17 @@ impl<N: Network, T> Engine<N, T> {
             let item = &mut self.items[group.items[position]];
             item.pending -= 1;
             item.tests += 1;
-            item.rounds = ask.round;
+            match ask.round {
+                AUDIT => item.audited = true,
+                round => item.rounds = round,
+            }
             item.score = outcome.score;
             item.arity = arity as u8;
         }
         if outcome.positive {
-            Stats::count(&mut self.stats.positives_by_round, ask.round);
+            if ask.round != AUDIT {
+                Stats::count(&mut self.stats.positives_by_round, ask.round);
+            }
             if arity == 1
                 && let Some(position) = ask.members.iter().next()
             {

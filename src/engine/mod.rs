@@ -38,6 +38,8 @@ pub struct Judged<T> {
     pub score: f32,
     /// How many images shared that test.
     pub arity: u8,
+    /// Whether pooling would have cleared it and its last test was an audit.
+    pub audited: bool,
     /// The confirm network's score, if it was asked and gave a number: of the flag's most suspicious label or, if the item was cleared, of
     /// the most suspicious one that passed the individual test.
     pub confirm_score: Option<f32>,

@@ -1,5 +1,7 @@
 //! What the engine did, in sums that only grow.
 
+use crate::retest::Audits;
+
 /// Sums over one engine's life.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stats {
@@ -13,8 +15,16 @@ pub struct Stats {
     pub positives_by_round: Vec<u64>,
     /// Items that the policies are done with.
     pub settled: u64,
-    /// Items among them that the policies flagged, before any confirm network.
+    /// Items among them that the policies flagged, before any confirm network and without audits.
     pub flagged: u64,
+    /// Items that pooling would clear without an individual test, whether they were audited or not.
+    pub pool_cleared: u64,
+    /// Items among them that were audited.
+    pub audits: u64,
+    /// Audits whose item was flagged in the end.
+    pub audits_flagged: u64,
+    /// Items that were flagged in the end without an audit.
+    pub flags: u64,
     /// Items that were passed on to the confirm network.
     pub confirm_tests: u64,
     /// Items that it found positive too.
@@ -58,9 +68,14 @@ impl Stats {
         self.parts().map(|s| s.macs).sum()
     }
 
-    /// Tests, all rounds and the confirm network's.
+    /// Tests, all rounds, the audits' and the confirm network's.
     pub fn tests(&self) -> u64 {
-        self.tests_by_round.iter().sum::<u64>() + self.confirm_tests
+        self.tests_by_round.iter().sum::<u64>() + self.audits + self.confirm_tests
+    }
+
+    /// What the audits were of and what they found.
+    pub fn audited(&self) -> Audits {
+        Audits { flagged: self.flags, cleared: self.pool_cleared, audited: self.audits, found: self.audits_flagged }
     }
 
     fn parts(&self) -> impl Iterator<Item = &StageStats> {

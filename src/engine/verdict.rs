@@ -36,7 +36,8 @@ impl<N: Network, T> Engine<N, T> {
             self.rows[0].give(row);
         }
         self.stats.settled += 1;
-        self.stats.flagged += u64::from(flagged);
+        self.stats.flagged += u64::from(flagged && !item.audited);
+        self.stats.pool_cleared += u64::from(item.audited || (!flagged && item.arity > 1));
         if flagged && self.confirm.is_some() && !item.score.is_nan() {
             self.stats.confirm_tests += 1;
             self.confirms.push(LAST, id);
@@ -94,8 +95,12 @@ impl<N: Network, T> Engine<N, T> {
     }
 
     fn judge(&mut self, item: Item<T>, verdict: Verdict, confirm_score: Option<f32>) {
-        let Item { payload, tests, rounds, score, arity, .. } = item;
-        self.judged.push(Judged { payload, verdict, tests, rounds, score, arity, confirm_score });
+        let Item { payload, tests, rounds, score, arity, audited, .. } = item;
+        if matches!(verdict, Verdict::Flagged(_)) {
+            let flags = if audited { &mut self.stats.audits_flagged } else { &mut self.stats.flags };
+            *flags += 1;
+        }
+        self.judged.push(Judged { payload, verdict, tests, rounds, score, arity, audited, confirm_score });
     }
 }
 

@@ -2,8 +2,8 @@
 
 use prometheus::core::{AtomicF64, GenericCounterVec};
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 use crate::engine::{Form, StageStats, Stats};
@@ -53,6 +53,14 @@ pub struct Metrics {
     pub verdict_age: Histogram,
     /// CPU seconds of fetching local bytes and of decoding, by `part`; the network's are in its own clock.
     pub ingest_cpu: GenericCounterVec<AtomicF64>,
+    /// Items cleared by pooling alone, audited or not.
+    pub pool_cleared: IntCounter,
+    /// Items among them that were audited.
+    pub audits: IntCounter,
+    /// Audits whose item was flagged.
+    pub audits_flagged: IntCounter,
+    /// What pooling misses of what individual testing would flag, by the audits: `bound` is estimate, low or high (95 %).
+    pub miss_rate: GaugeVec,
     /// The estimate of the prevalence, where the worker plans by it.
     pub prevalence: Gauge,
     /// Images of a group by the present plan.
@@ -146,6 +154,8 @@ impl Metrics {
             opts("ingest_cpu_seconds_total", "CPU seconds of fetch (local) and decode."),
             &["part"],
         );
+        let missed = "Share of what testing alone would flag that pooling misses, by the audits.";
+        let miss_rate = GaugeVec::new(opts("audit_miss_rate", missed), &["bound"]);
         let metrics = Self {
             ingest_cpu: m.add(ingest_cpu)?,
             received: m.counter("messages_received_total", "Messages taken from the topic.")?,
@@ -172,6 +182,10 @@ impl Metrics {
             stage_seconds: m.histograms("stage_seconds", "Seconds of one run of a stage.", SECONDS)?,
             decoded_age: m.histogram("decoded_age_seconds", "From taking an item to its tensor.", SECONDS)?,
             verdict_age: m.histogram("verdict_age_seconds", "From taking an item to its verdict.", SECONDS)?,
+            pool_cleared: m.counter("pool_cleared_total", "Items that pooling clears without an individual test.")?,
+            audits: m.counter("audits_total", "Items among them that were tested alone all the same.")?,
+            audits_flagged: m.counter("audits_flagged_total", "Audits whose item was flagged.")?,
+            miss_rate: m.add(miss_rate)?,
             prevalence: m
                 .share("prevalence_estimate", "Estimated share of positives, where the worker plans by it.")?,
             group_size: m.gauge("plan_group_size", "Images of a group by the present plan.")?,
@@ -213,6 +227,16 @@ impl Metrics {
                 if added > 0 {
                     counters.with_label_values(&[(i + 1).to_string()]).inc_by(added);
                 }
+            }
+        }
+        self.pool_cleared.inc_by(now.pool_cleared - before.pool_cleared);
+        self.audits.inc_by(now.audits - before.audits);
+        self.audits_flagged.inc_by(now.audits_flagged - before.audits_flagged);
+        if now.audits > before.audits
+            && let Some(rate) = now.audited().miss_rate()
+        {
+            for (bound, value) in [("estimate", rate.value), ("low", rate.low), ("high", rate.high)] {
+                self.miss_rate.with_label_values(&[bound]).set(value);
             }
         }
         self.confirm_tests.inc_by(now.confirm_tests - before.confirm_tests);

@@ -3,6 +3,7 @@
 //! In: a group's size and, one by one, the outcome of each test asked for. Out: the next tests and the members' verdicts.
 //! Every member gets exactly one verdict, rounds are bounded, and a flag has passed an individual test. No I/O, no clock, no ONNX.
 
+mod audited;
 mod costs;
 mod evidence;
 mod halving;
@@ -10,21 +11,27 @@ mod halving;
 mod harness;
 mod individual;
 mod members;
+mod miss_rate;
 mod multi_round;
 mod planned;
 mod thresholds;
 
+pub use audited::Audited;
 pub use costs::{Cost, Costs};
 pub use evidence::{Evidence, Ratio, log_odds};
 pub use halving::Halving;
 pub use individual::Individual;
 pub use members::Members;
+pub use miss_rate::{Audits, MissRate};
 pub use multi_round::MultiRound;
 pub use planned::{Knowledge, Planned};
 pub use thresholds::Thresholds;
 
 /// Most members a group can have: [`Members`] is a 64-bit set.
 pub const MAX_GROUP: usize = 64;
+
+/// The round that an audit counts as: later than any of a policy.
+pub const AUDIT: u8 = u8::MAX - 1;
 
 /// A test that a policy asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -64,6 +64,9 @@ pub struct FlagRecord {
     pub confirm_score: Option<f32>,
     /// Every label that passed, the most suspicious first.
     pub labels: Vec<LabelScore>,
+    /// True if pooling would have cleared it and an audit found it; absent otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub audit: bool,
     /// What flagged it.
     pub bundle: BundleName,
     /// How many tests the image took part in, the confirm network's among them.
@@ -99,6 +102,9 @@ pub struct VerdictRecord {
     pub tests: u16,
     /// How many rounds it took.
     pub rounds: u8,
+    /// True if pooling would have cleared it and it was audited; absent otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub audit: bool,
     /// What judged it.
     pub bundle: BundleName,
     /// Where the reference was read.
@@ -156,6 +162,7 @@ impl Records {
             score: first.score,
             confirm_score: judged.confirm_score,
             labels,
+            audit: judged.audited,
             bundle: self.bundle.clone(),
             tests: judged.tests,
             source: position(&origin.ticket),
@@ -175,6 +182,7 @@ impl Records {
             arity: judged.arity,
             tests: judged.tests,
             rounds: judged.rounds,
+            audit: judged.audited,
             bundle: self.bundle.clone(),
             source: position(&judged.payload.origin.ticket),
             time: time.to_owned(),
@@ -191,6 +199,7 @@ impl Records {
             arity: 0,
             tests: 0,
             rounds: 0,
+            audit: false,
             bundle: self.bundle.clone(),
             source: position(&origin.ticket),
             time: time.to_owned(),
@@ -279,7 +288,7 @@ mod tests {
         let reference = Reference::from_json(br#"{"id":"a","uri":"/a.png","metadata":{"album":7}}"#).unwrap();
         let payload = Subject { reference, origin };
         let (verdict, confirm_score) = (Verdict::Cleared, Some(0.4));
-        Judged { payload, verdict, tests: 4, rounds: 3, score: 0.9, arity: 1, confirm_score }
+        Judged { payload, verdict, tests: 4, rounds: 3, score: 0.9, arity: 1, audited: false, confirm_score }
     }
 
     fn records(version: &str) -> Records {

@@ -14,7 +14,7 @@ use crate::engine::{Engine, Network, Settings, Stats};
 use crate::model::Bundle;
 use crate::ops::Signals;
 use crate::ops::metrics::Metrics;
-use crate::retest::Knowledge;
+use crate::retest::{Audited, Knowledge, Plan};
 use crate::sink::{Ending, Subject};
 
 /// How long to wait for items while there is nothing to do; wishes to flush are looked at in between.
@@ -38,6 +38,7 @@ pub(super) struct Lane {
     signals: Arc<Signals>,
     metrics: Arc<Metrics>,
     autopilot: Option<Autopilot>,
+    audits: f64,
 }
 
 impl Lane {
@@ -54,6 +55,7 @@ impl Lane {
             None => autopilot.insert(pilot(config, model.calibrated)?).course()?,
         };
         metrics.group_size.set(plan.group_size() as i64);
+        let plan = audited(plan, config.audit.fraction);
         let settings = Settings {
             max_batch: config.engine.max_batch,
             preferred_batch: config.engine.preferred_batch(model.provider),
@@ -72,7 +74,16 @@ impl Lane {
         tracing::info!(plan = plan_text, seconds = start.elapsed().as_secs_f32(), "engine warmed up");
         let published = Stats { stages: engine.stats().stages.clone(), ..Stats::default() };
         let max_batch = config.engine.max_batch;
-        Ok(Self { engine, waiting: VecDeque::new(), published, max_batch, signals, metrics, autopilot })
+        Ok(Self {
+            engine,
+            waiting: VecDeque::new(),
+            published,
+            max_batch,
+            signals,
+            metrics,
+            autopilot,
+            audits: config.audit.fraction,
+        })
     }
 
     /// Runs until the stages before are gone and everything taken has its verdict.
@@ -115,7 +126,7 @@ impl Lane {
     fn steer(&mut self) -> Result<(), WorkerError> {
         let Some(autopilot) = &mut self.autopilot else { return Ok(()) };
         match autopilot.steer(self.engine.stats(), &self.metrics)? {
-            Some((plan, thresholds)) => Ok(self.engine.replan(plan, thresholds)?),
+            Some((plan, thresholds)) => Ok(self.engine.replan(audited(plan, self.audits), thresholds)?),
             None => Ok(()),
         }
     }
@@ -193,4 +204,12 @@ fn known(config: &Config, bundle: Option<&Bundle>) -> Result<Option<Knowledge>, 
 
 fn setup(error: ConfigError) -> WorkerError {
     WorkerError::Setup(error.to_string())
+}
+
+/// The plan with audits, if there are to be any.
+fn audited(plan: Box<dyn Plan>, fraction: f64) -> Box<dyn Plan> {
+    match fraction > 0.0 && plan.group_size() > 1 {
+        true => Box::new(Audited::new(plan, fraction, fastrand::u64(..))),
+        false => plan,
+    }
 }

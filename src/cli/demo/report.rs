@@ -3,8 +3,8 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use super::super::interval::wilson;
 use super::stream::{Measured, Stream};
+use crate::interval::wilson;
 
 /// Both runs side by side.
 #[derive(Debug, Clone, Serialize)]

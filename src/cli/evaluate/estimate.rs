@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::interval::wilson;
+use crate::interval::wilson;
 
 /// How often each image was in a stratum, and how often it was flagged there.
 #[derive(Debug, Clone, Default, PartialEq)]

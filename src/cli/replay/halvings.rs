@@ -4,9 +4,9 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use super::super::CliError;
-use super::super::interval::wilson;
 use super::args::ReplayArgs;
 use super::table::{align_right, percent, thousands, word};
+use crate::interval::wilson;
 use crate::replay::{Archive, Fitted, HALVED, Halved, SEEDS, TestKind, halve};
 
 /// A row of `--json`.

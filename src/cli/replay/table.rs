@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use super::super::interval::wilson;
+use crate::interval::wilson;
 use crate::replay::{Algorithm, Row, Summary};
 
 /// A row of `--json`.
