@@ -8,9 +8,9 @@ use slab::Slab;
 use super::Judged;
 use super::group::Group;
 use super::lanes::Lane;
-use super::network::{Form, Network, RunError};
+use super::network::{Network, Part, RunError};
 use super::rows::Rows;
-use super::stats::{StageStats, Stats};
+use super::stats::{Expected, StageStats, Stats};
 use crate::grouping::Grouper;
 use crate::retest::{Ask, MAX_GROUP, Members, Plan, Step, Thresholds};
 
@@ -72,6 +72,7 @@ pub struct Engine<N, T> {
     pub(super) confirms: Lane<usize>,
     pub(super) judged: Vec<Judged<T>>,
     pub(super) stats: Stats,
+    pub(super) expected: Option<Expected>,
     step: Step,
     pub(super) members: Vec<i64>,
     pub(super) scores: Vec<f32>,
@@ -109,6 +110,7 @@ impl<N: Network, T> Engine<N, T> {
             confirm: None,
             confirms: Lane::default(),
             stats: Stats { stages: vec![StageStats::default(); stages], ..Stats::default() },
+            expected: None,
             network,
             plan,
             thresholds,
@@ -127,6 +129,12 @@ impl<N: Network, T> Engine<N, T> {
     /// Images are then held until their item's verdict.
     pub fn with_confirm(mut self, thresholds: Thresholds) -> Self {
         self.confirm = Some(thresholds);
+        self
+    }
+
+    /// Adds to the stats what each run should have taken: seconds by its part, arity and batch.
+    pub fn with_expected(mut self, seconds: impl Fn(Part, usize, usize) -> Option<f64> + Send + 'static) -> Self {
+        self.expected = Some(Box::new(seconds));
         self
     }
 
@@ -150,7 +158,7 @@ impl<N: Network, T> Engine<N, T> {
             for arity in self.plan.arities() {
                 let rows = arity.div_ceil(form.span(form.top()));
                 self.scores.clear();
-                let arity = lane(&form, rows);
+                let arity = form.padded(rows);
                 self.network.score(&vec![0; batch * arity], arity, &mut self.scores)?;
             }
             if self.confirm.is_some() {
@@ -312,7 +320,7 @@ impl<N: Network, T> Engine<N, T> {
         let group = &mut self.groups[id];
         group.want(form, ask.members);
         if group.has_rows(form, form.top(), ask.members) {
-            let lane = lane(form, Group::arity(form, form.top(), ask.members));
+            let lane = form.padded(Group::arity(form, form.top(), ask.members));
             self.tests[lane].push(ask.round, (id, ask));
             return;
         }
@@ -333,7 +341,7 @@ impl<N: Network, T> Engine<N, T> {
             let node = &mut group.nodes[n];
             node.queued = true;
             let (level, members) = (node.level, node.members);
-            let lane = lane(form, Group::arity(form, level - 1, members));
+            let lane = form.padded(Group::arity(form, level - 1, members));
             self.merges[level][lane].push(round, (id, members));
         }
     }
@@ -348,7 +356,7 @@ impl<N: Network, T> Engine<N, T> {
             blocked.into_iter().partition(|ask| group.has_rows(form, form.top(), ask.members));
         group.blocked = blocked;
         for ask in ready {
-            let lane = lane(form, Group::arity(form, form.top(), ask.members));
+            let lane = form.padded(Group::arity(form, form.top(), ask.members));
             self.tests[lane].push(ask.round, (id, ask));
         }
         self.queue_merges(id, round);
@@ -385,9 +393,4 @@ impl<N: Network, T> Engine<N, T> {
     pub(super) fn broken(&self, what: &'static str) -> EngineError {
         EngineError::Policy { policy: self.plan.describe(), what }
     }
-}
-
-/// The arity that a row of `arity` members is padded to: few lanes, where repeats change nothing.
-fn lane(form: &Form, arity: usize) -> usize {
-    if form.repeats { arity.next_power_of_two().min(MAX_GROUP) } else { arity }
 }

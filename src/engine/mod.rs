@@ -17,7 +17,7 @@ mod stats;
 mod verdict;
 
 pub use self::core::{Engine, EngineError, Settings};
-pub use network::{Form, Level, Network, RunError};
+pub use network::{Form, Level, Network, Part, RunError};
 pub use scripted::{NullNetwork, ScriptedNetwork, single_label_form};
 pub use stats::{StageStats, Stats};
 
