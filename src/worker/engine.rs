@@ -55,6 +55,9 @@ impl Lane {
         if let Some(thresholds) = model.confirm {
             engine = engine.with_confirm(thresholds);
         }
+        if let Some(profile) = model.profile {
+            engine = engine.with_expected(move |part, arity, batch| profile.part(part)?.seconds(arity, batch));
+        }
         let start = Instant::now();
         engine.warm_up(model.input.len())?;
         tracing::info!(plan = plan_text, seconds = start.elapsed().as_secs_f32(), "engine warmed up");
