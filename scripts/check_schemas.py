@@ -22,7 +22,7 @@ def schema(name: str) -> jsonschema.protocols.Validator:
 
 def main() -> int:
     config, bundle = schema("dorfman"), schema("bundle")
-    for name in ["reference", "flag", "verdict", "dead-letter"]:
+    for name in ["profile", "reference", "flag", "verdict", "dead-letter"]:
         schema(name)
     checked = [
         (config, path, yaml.safe_load(path.read_text()))

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 dorfman=${1:-target/release/dorfman}
 "$dorfman" schema example >config/dorfman.example.yaml
 "$dorfman" schema config >config/dorfman.schema.json
-for subject in bundle reference flag verdict dead-letter; do
+for subject in bundle profile reference flag verdict dead-letter; do
     "$dorfman" schema "$subject" >"config/$subject.schema.json"
 done
 echo "written: config/dorfman.example.yaml, config/*.schema.json"

@@ -79,9 +79,10 @@ fn usage_errors_exit_64_and_help_exits_0() {
     assert_eq!(dorfman(&["check", "--config", "/nowhere/dorfman.yaml"]).status.code(), Some(64));
     let help = dorfman(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for command in
-        ["run", "check", "schema", "scan", "produce", "demo", "evaluate", "plan", "simulate", "replay", "bench"]
-    {
+    for command in [
+        "run", "check", "schema", "scan", "produce", "demo", "evaluate", "plan", "simulate", "replay", "profile",
+        "bench",
+    ] {
         assert!(out(&help).contains(command));
         assert_eq!(dorfman(&[command, "--help"]).status.code(), Some(0));
     }
@@ -131,6 +132,7 @@ fn generated_files_are_as_the_code_makes_them() {
         ("example", "dorfman.example.yaml"),
         ("config", "dorfman.schema.json"),
         ("bundle", "bundle.schema.json"),
+        ("profile", "profile.schema.json"),
         ("reference", "reference.schema.json"),
         ("flag", "flag.schema.json"),
         ("verdict", "verdict.schema.json"),

@@ -9,6 +9,7 @@ pub mod demo;
 mod evaluate;
 mod plan;
 mod produce;
+mod profile;
 mod progress;
 mod replay;
 mod run;
@@ -17,7 +18,7 @@ mod schema;
 mod simulate;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -49,6 +50,7 @@ Examples:
                                                 what a bundle finds and costs on labelled images
   dorfman plan --bundle models/fashion-bag      which group size, at which prevalence
   dorfman simulate --bundle models/fashion-bag  a day with a burst of positives, planned as it goes
+  dorfman profile --bundle models/fashion-bag   what each stage costs on this device
   dorfman replay --data recorded/ --table1      the paper's table, from recorded scores";
 
 #[derive(Debug, Subcommand)]
@@ -57,7 +59,7 @@ enum Command {
     Run(run::RunArgs),
     /// Validate a configuration and print it as the worker would see it, secrets blotted out.
     Check(check::CheckArgs),
-    /// Print a JSON Schema: of the configuration, the bundle's manifest, or a message.
+    /// Print a JSON Schema: of the configuration, the bundle's manifest, a profile, or a message.
     Schema(schema::SchemaArgs),
     /// Score the images of a folder, or of a list of paths and URLs, without a broker.
     Scan(scan::ScanArgs),
@@ -73,6 +75,8 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Run plans over recorded scores instead of a network: what each finds and costs, and Table 1 of the paper.
     Replay(replay::ReplayArgs),
+    /// Measure the seconds of every stage of a bundle at every batch on this device, and keep them beside the bundle.
+    Profile(profile::ProfileArgs),
     /// Measure it: the engine alone, the whole flow with a null network, and the demo's time by part.
     Bench(bench::BenchArgs),
 }
@@ -94,6 +98,15 @@ impl ConfigArgs {
 /// The environment; what is not UTF-8 in it is none of ours.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// A folder that is not there is better found before the work than after.
+fn writable(argument: &str, file: Option<&Path>) -> Result<(), CliError> {
+    let Some(folder) = file.and_then(Path::parent) else { return Ok(()) };
+    match folder.as_os_str().is_empty() || folder.is_dir() {
+        true => Ok(()),
+        false => Err(CliError::Usage(format!("{argument}: there is no folder {}", folder.display()))),
+    }
 }
 
 /// Why a subcommand failed.
@@ -165,6 +178,7 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Profile(args) => profile::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match result {

@@ -6,6 +6,7 @@ use schemars::schema_for;
 use super::CliError;
 use crate::config::Config;
 use crate::message::ReferenceMessage;
+use crate::model::Profile;
 use crate::model::manifest::Manifest;
 use crate::sink::message::{DeadLetterRecord, FlagRecord, VerdictRecord};
 
@@ -25,6 +26,8 @@ enum Subject {
     Example,
     /// A bundle's bundle.json.
     Bundle,
+    /// What `dorfman profile` writes.
+    Profile,
     /// A message in the source topic (JSON format).
     Reference,
     /// A record in the flagged topic.
@@ -43,6 +46,7 @@ pub(super) fn run(args: &SchemaArgs) -> Result<(), CliError> {
             return Ok(());
         }
         Subject::Bundle => schema_for!(Manifest).to_value(),
+        Subject::Profile => schema_for!(Profile).to_value(),
         Subject::Reference => schema_for!(ReferenceMessage).to_value(),
         Subject::Flag => schema_for!(FlagRecord).to_value(),
         Subject::Verdict => schema_for!(VerdictRecord).to_value(),

@@ -54,11 +54,23 @@ impl EngineConfig {
         match (&self.buckets, provider) {
             (Some(buckets), _) => buckets.clone(),
             (None, Provider::Cpu) => Vec::new(),
-            (None, _) => {
-                let powers = (0..).map(|i| 1 << i).take_while(|&b| b < self.max_batch);
-                powers.chain([self.max_batch]).collect()
-            }
+            (None, _) => self.powers(),
         }
+    }
+
+    /// Batch sizes to measure: those to warm up or, where any size is run, enough of them.
+    pub fn batches(&self, provider: Provider) -> Vec<usize> {
+        let buckets = self.buckets(provider);
+        let mut batches = if buckets.is_empty() { self.powers() } else { buckets };
+        batches.push(self.preferred_batch(provider));
+        batches.sort_unstable();
+        batches.dedup();
+        batches
+    }
+
+    fn powers(&self) -> Vec<usize> {
+        let powers = (0..).map(|i| 1 << i).take_while(|&b| b < self.max_batch);
+        powers.chain([self.max_batch]).collect()
     }
 }
 
@@ -71,6 +83,10 @@ mod tests {
         let c = EngineConfig { max_batch: 48, ..Default::default() };
         assert_eq!(c.buckets(Provider::Cpu), [0usize; 0]);
         assert_eq!(c.buckets(Provider::Cuda), [1, 2, 4, 8, 16, 32, 48]);
+        assert_eq!(c.batches(Provider::Cpu), c.buckets(Provider::Cuda));
+        let c = EngineConfig { preferred_batch: Some(12), ..c };
+        assert_eq!(c.batches(Provider::Cpu), [1, 2, 4, 8, 12, 16, 32, 48]);
+        let c = EngineConfig { preferred_batch: None, ..c };
         assert_eq!((c.preferred_batch(Provider::Cpu), c.preferred_batch(Provider::Cuda)), (8, 48));
     }
 

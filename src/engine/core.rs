@@ -9,9 +9,9 @@ use slab::Slab;
 use super::Judged;
 use super::group::Group;
 use super::lanes::Lane;
-use super::network::{Form, Network, RunError};
+use super::network::{Network, Part, RunError};
 use super::rows::Rows;
-use super::stats::{StageStats, Stats};
+use super::stats::{Expected, StageStats, Stats};
 use crate::grouping::Grouper;
 use crate::retest::{AUDIT, Ask, MAX_GROUP, Members, Plan, Step, Thresholds};
 
@@ -53,7 +53,7 @@ pub enum EngineError {
 /// Pools items into groups and resolves them on a network. One thread owns it.
 pub struct Engine<N, T> {
     pub(super) network: N,
-    plan: Box<dyn Plan>,
+    pub(super) plan: Box<dyn Plan>,
     thresholds: Arc<Thresholds>,
     pub(super) settings: Settings,
     grouper: Grouper<usize>,
@@ -73,6 +73,7 @@ pub struct Engine<N, T> {
     pub(super) confirms: Lane<usize>,
     pub(super) judged: Vec<Judged<T>>,
     pub(super) stats: Stats,
+    pub(super) expected: Option<Expected>,
     step: Step,
     pub(super) members: Vec<i64>,
     pub(super) scores: Vec<f32>,
@@ -112,6 +113,7 @@ impl<N: Network, T> Engine<N, T> {
             confirm: None,
             confirms: Lane::default(),
             stats: Stats { stages: vec![StageStats::default(); stages], ..Stats::default() },
+            expected: None,
             network,
             plan,
             thresholds: Arc::new(thresholds),
@@ -133,38 +135,10 @@ impl<N: Network, T> Engine<N, T> {
         self
     }
 
-    /// Runs every stage at every bucket and every arity that the plan uses or `others` name, so that no item pays for a first run.
-    ///
-    /// # Errors
-    /// [`EngineError::Network`].
-    pub fn warm_up(&mut self, image_len: usize, others: &[usize]) -> Result<(), EngineError> {
-        let blank = vec![0.0; image_len];
-        let top = self.network.form().span(self.network.form().top());
-        let arities = self.plan.arities().into_iter().chain(others.iter().copied());
-        let mut lanes: Vec<usize> = arities.map(|a| lane(self.network.form(), a.div_ceil(top))).collect();
-        lanes.sort_unstable();
-        lanes.dedup();
-        let form = self.network.form().clone();
-        let batches = match self.settings.buckets.is_empty() {
-            true => vec![1, self.settings.preferred_batch, self.settings.max_batch],
-            false => self.settings.buckets.clone(),
-        };
-        for batch in batches {
-            self.network.embed(&vec![&blank[..]; batch.min(form.levels[0].rows)], 0)?;
-            for level in 1..form.levels.len() {
-                let arity = form.levels[level].fan_in;
-                self.network.merge(level, &vec![0; batch.min(form.levels[level].rows) * arity], arity, 0)?;
-            }
-            for &arity in &lanes {
-                self.scores.clear();
-                self.network.score(&vec![0; batch * arity], arity, &mut self.scores)?;
-            }
-            if self.confirm.is_some() {
-                self.scores.clear();
-                self.network.confirm(&vec![&blank[..]; batch], &mut self.scores)?;
-            }
-        }
-        Ok(())
+    /// Adds to the stats what each run should have taken: seconds by its part, arity and batch.
+    pub fn with_expected(mut self, seconds: impl Fn(Part, usize, usize) -> Option<f64> + Send + 'static) -> Self {
+        self.expected = Some(Box::new(seconds));
+        self
     }
 
     /// Forms groups by another plan from now on; those in flight go on by theirs, and so does the open one if it is full by the new plan.
@@ -339,7 +313,7 @@ impl<N: Network, T> Engine<N, T> {
         let group = &mut self.groups[id];
         group.want(form, ask.members);
         if group.has_rows(form, form.top(), ask.members) {
-            let lane = lane(form, Group::arity(form, form.top(), ask.members));
+            let lane = form.padded(Group::arity(form, form.top(), ask.members));
             self.tests[lane].push(ask.round, (id, ask));
             return;
         }
@@ -360,7 +334,7 @@ impl<N: Network, T> Engine<N, T> {
             let node = &mut group.nodes[n];
             node.queued = true;
             let (level, members) = (node.level, node.members);
-            let lane = lane(form, Group::arity(form, level - 1, members));
+            let lane = form.padded(Group::arity(form, level - 1, members));
             self.merges[level][lane].push(round, (id, members));
         }
     }
@@ -375,7 +349,7 @@ impl<N: Network, T> Engine<N, T> {
             blocked.into_iter().partition(|ask| group.has_rows(form, form.top(), ask.members));
         group.blocked = blocked;
         for ask in ready {
-            let lane = lane(form, Group::arity(form, form.top(), ask.members));
+            let lane = form.padded(Group::arity(form, form.top(), ask.members));
             self.tests[lane].push(ask.round, (id, ask));
         }
         self.queue_merges(id, round);
@@ -417,9 +391,4 @@ impl<N: Network, T> Engine<N, T> {
     pub(super) fn broken(&self, what: &'static str) -> EngineError {
         EngineError::Policy { policy: self.plan.describe(), what }
     }
-}
-
-/// The arity that a row of `arity` members is padded to: few lanes, where repeats change nothing.
-fn lane(form: &Form, arity: usize) -> usize {
-    if form.repeats { arity.next_power_of_two().min(MAX_GROUP) } else { arity }
 }

@@ -15,9 +15,10 @@ mod run;
 mod scripted;
 mod stats;
 mod verdict;
+mod warm_up;
 
 pub use self::core::{Engine, EngineError, Settings};
-pub use network::{Form, Level, Network, RunError};
+pub use network::{Form, Level, Network, Part, RunError};
 pub use scripted::{NullNetwork, ScriptedNetwork, single_label_form};
 pub use stats::{StageStats, Stats};
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::retest::MAX_GROUP;
+
 /// A network cut into stages, whose features stay where it likes.
 ///
 /// It holds numbered *rows*: at level 0 a row an item, at level k > 0 a row a merged node of the tree. The engine decides which row is
@@ -77,6 +79,11 @@ impl Form {
         self.levels[..=level].iter().map(|l| l.fan_in.max(1)).product()
     }
 
+    /// How many members a row of `members` is padded to: few different ones, where repeats change nothing.
+    pub fn padded(&self, members: usize) -> usize {
+        if self.repeats { members.next_power_of_two().min(MAX_GROUP) } else { members }
+    }
+
     /// The last level, whose rows the tests merge.
     pub fn top(&self) -> usize {
         self.levels.len() - 1
@@ -85,6 +92,24 @@ impl Form {
     /// What the confirm network is called in a [`RunError`]: the stage after the last.
     pub fn confirm_stage(&self) -> usize {
         self.levels.len() + 1
+    }
+}
+
+/// A part of a network that is run by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The stage of a level or, after those, the one that scores. A pixel network's stage 0 only keeps the images.
+    Stage(usize),
+    /// The confirm network.
+    Confirm,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Part::Stage(stage) => write!(f, "{stage}"),
+            Part::Confirm => f.write_str("confirm"),
+        }
     }
 }
 

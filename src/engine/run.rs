@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::core::{Engine, EngineError};
 use super::group::Node;
-use super::network::Network;
-use super::stats::StageStats;
+use super::network::{Network, Part};
 use crate::cpu::thread_time;
 
 /// A run that could be made now.
@@ -75,8 +74,7 @@ impl<N: Network, T> Engine<N, T> {
         images.resize(batch, images[count - 1]);
         let clocks = Clocks::start();
         self.network.embed(&images, run.start)?;
-        let macs = self.network.form().levels[0].macs;
-        account(&mut self.stats.stages[0], clocks, count, batch, macs);
+        self.account(Part::Stage(0), 1, clocks, count, batch);
         for row in run.clone().skip(count) {
             self.rows[0].give(row);
         }
@@ -112,8 +110,7 @@ impl<N: Network, T> Engine<N, T> {
         pad_batch(&mut members, lane, batch);
         let clocks = Clocks::start();
         self.network.merge(level, &members, lane, run.start)?;
-        let macs = self.network.form().levels[level].macs;
-        account(&mut self.stats.stages[level], clocks, jobs.len(), batch, macs);
+        self.account(Part::Stage(level), lane, clocks, jobs.len(), batch);
         self.members = members;
         for row in run.clone().skip(jobs.len()) {
             self.rows[level].give(row);
@@ -142,18 +139,38 @@ impl<N: Network, T> Engine<N, T> {
             jobs.push((id, ask));
         }
         pad_batch(&mut members, lane, batch);
-        let (labels, macs, stage) = (form.labels, form.score_macs, form.levels.len());
+        let (labels, stage) = (form.labels, form.levels.len());
         let mut scores = std::mem::take(&mut self.scores);
         scores.clear();
         let clocks = Clocks::start();
         self.network.score(&members, lane, &mut scores)?;
-        account(&mut self.stats.stages[stage], clocks, jobs.len(), batch, macs);
+        self.account(Part::Stage(stage), lane, clocks, jobs.len(), batch);
         self.members = members;
         for (&(id, ask), scores) in jobs.iter().zip(scores.chunks(labels)) {
             self.observe(id, ask, scores)?;
         }
         self.scores = scores;
         Ok(())
+    }
+
+    /// Enters a run that just ended into the stats: `rows` that were wanted of a batch.
+    pub(super) fn account(&mut self, part: Part, arity: usize, clocks: Clocks, rows: usize, batch: usize) {
+        let (seconds, cpu) = (clocks.wall.elapsed(), thread_time() - clocks.cpu);
+        let form = self.network.form();
+        let (stats, macs) = match part {
+            Part::Stage(stage) => {
+                (&mut self.stats.stages[stage], form.levels.get(stage).map_or(form.score_macs, |level| level.macs))
+            }
+            Part::Confirm => (&mut self.stats.confirm, form.confirm_macs.unwrap_or_default()),
+        };
+        stats.runs += 1;
+        stats.rows += rows as u64;
+        stats.padding += (batch - rows) as u64;
+        stats.seconds += seconds.as_secs_f64();
+        stats.cpu_seconds += cpu.as_secs_f64();
+        stats.macs += rows as u64 * macs;
+        let expected = self.expected.as_ref().and_then(|seconds| seconds(part, arity, batch));
+        stats.expected_seconds += expected.unwrap_or_default();
     }
 }
 
@@ -169,15 +186,6 @@ impl Clocks {
     }
 }
 
-pub(super) fn account(stage: &mut StageStats, clocks: Clocks, rows: usize, batch: usize, macs: u64) {
-    stage.runs += 1;
-    stage.rows += rows as u64;
-    stage.padding += (batch - rows) as u64;
-    stage.seconds += clocks.wall.elapsed().as_secs_f64();
-    stage.cpu_seconds += (thread_time() - clocks.cpu).as_secs_f64();
-    stage.macs += rows as u64 * macs;
-}
-
 /// Repeats the last member until there are `len`.
 fn pad(members: &mut Vec<i64>, len: usize) {
     if let Some(&last) = members.last() {
@@ -189,5 +197,36 @@ fn pad(members: &mut Vec<i64>, len: usize) {
 fn pad_batch(members: &mut Vec<i64>, arity: usize, batch: usize) {
     while !members.is_empty() && members.len() < batch * arity {
         members.extend_from_within(members.len() - arity..);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Form, ScriptedNetwork, Settings, single_label_form};
+    use crate::retest::{MultiRound, Thresholds};
+
+    #[test]
+    fn a_run_is_expected_to_take_what_was_measured_of_its_part_arity_and_batch() {
+        let form = Form { confirm_macs: Some(1), ..single_label_form(8, 10, 100) };
+        let buckets = vec![1, 8];
+        let settings = Settings { max_batch: 8, preferred_batch: 8, buckets, max_wait: Duration::from_millis(1) };
+        let plan = Box::new(MultiRound::new(&[3, 1]).unwrap());
+        let thresholds = Thresholds::constant(0.5);
+        let mut engine = Engine::new(ScriptedNetwork::new(form), plan, thresholds.clone(), settings)
+            .with_confirm(thresholds)
+            .with_expected(|part, arity, batch| match part {
+                Part::Stage(stage) => Some((1000 * stage + 100 * arity + batch) as f64),
+                Part::Confirm => None,
+            });
+        for score in [0.9, 0.1, 0.1] {
+            engine.offer(vec![score], (), Instant::now()).unwrap();
+        }
+        while engine.step().unwrap() {}
+        let stats = engine.stats();
+        assert_eq!(stats.stages[0].expected_seconds, 108.0, "three images, rounded up to eight");
+        // One test of three, padded to four; then three alone, rounded up to eight.
+        assert_eq!(stats.stages[1].expected_seconds, 1401.0 + 1108.0);
+        assert_eq!((stats.confirm.runs, stats.confirm.expected_seconds), (1, 0.0), "it was not measured");
     }
 }

@@ -1,6 +1,10 @@
 //! What the engine did, in sums that only grow.
 
+use super::network::Part;
 use crate::retest::Audits;
+
+/// Seconds that a run should take, by its part, arity and batch; none where that was not measured before.
+pub(super) type Expected = Box<dyn Fn(Part, usize, usize) -> Option<f64> + Send>;
 
 /// Sums over one engine's life.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -46,7 +50,9 @@ pub struct StageStats {
     pub padding: u64,
     /// Seconds spent in it.
     pub seconds: f64,
-    /// CPU seconds of the engine's own thread among them; a runtime's thread pool comes on top.
+    /// Seconds that the same runs should have taken, by what was measured before; 0 where nothing was.
+    pub expected_seconds: f64,
+    /// CPU seconds of the engine's own thread among those spent; a runtime's thread pool comes on top.
     pub cpu_seconds: f64,
     /// Multiply-adds of the wanted rows.
     pub macs: u64,

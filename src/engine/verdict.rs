@@ -1,8 +1,8 @@
 //! The end of an item: the verdict of its group's policy and, where there is a confirm network, its word on what would be flagged.
 
 use super::core::{Engine, EngineError, Item};
-use super::network::Network;
-use super::run::{Clocks, account};
+use super::network::{Network, Part};
+use super::run::Clocks;
 use super::{Judged, Verdict};
 use crate::message::{Failure, Reason};
 use crate::retest::Members;
@@ -63,9 +63,8 @@ impl<N: Network, T> Engine<N, T> {
         scores.clear();
         let clocks = Clocks::start();
         self.network.confirm(&images, &mut scores)?;
-        let form = self.network.form();
-        account(&mut self.stats.confirm, clocks, ids.len(), batch, form.confirm_macs.unwrap_or_default());
-        let labels = form.labels;
+        self.account(Part::Confirm, 1, clocks, ids.len(), batch);
+        let labels = self.network.form().labels;
         for (&id, scores) in ids.iter().zip(scores.chunks(labels)) {
             self.conclude(id, scores);
         }

@@ -1,9 +1,10 @@
 //! What a bundle says to the planner.
 
-use super::Bundle;
-use super::manifest::Calibration;
+use super::manifest::{Calibration, Stage};
+use super::{Bundle, Profile};
+use crate::engine::Part;
 use crate::planner::{Answers, Point, SizeAnswers, StageCosts, Tier};
-use crate::retest::{Cost, Costs, Evidence, Knowledge, Ratio};
+use crate::retest::{Cost, Costs, Evidence, Knowledge, MAX_GROUP, Ratio};
 
 impl Bundle {
     /// How its tests answer at every calibrated size and sensitivity. With several positive labels, a group is negative only if it is so
@@ -43,6 +44,25 @@ impl Bundle {
         let stages = self.mac_costs();
         let costs = Costs::new(|arity| Cost { full: stages.first(arity), cached: stages.retest(arity) })?;
         Ok(Knowledge { evidence: Evidence::new(ratios?)?, costs, prior })
+    }
+
+    /// What its tests cost in seconds, at the preferred batch on the device of a profile; none if the profile lacks a stage.
+    pub fn second_costs(&self, profile: &Profile) -> Option<StageCosts> {
+        let stages = &self.manifest.stages;
+        let last = stages.len() - 1;
+        let mut span = 1;
+        let tier = |(i, stage): (usize, &Stage)| {
+            let fan_in = stage.fan_in.unwrap_or(2);
+            span *= fan_in;
+            Some(Tier { span, row: profile.seconds_per_row(Part::Stage(i), fan_in)? })
+        };
+        let tiers: Option<Vec<Tier>> = stages[..last].iter().enumerate().skip(1).map(tier).collect();
+        // What keeps pixels for a merge has no stage of its own, but a part.
+        let item = profile.seconds_per_row(Part::Stage(0), 1)?;
+        let score = Part::Stage(last.max(1));
+        let cost = |arity: usize| Some((arity, profile.seconds_per_row(score, arity)?));
+        let score: Option<Vec<(usize, f64)>> = [1, 2, 4, 8, 16, 32, MAX_GROUP].into_iter().map(cost).collect();
+        Some(StageCosts { item, tiers: tiers?, score: score? })
     }
 
     /// What its tests cost in multiply-adds.

@@ -1,5 +1,8 @@
 //! ONNX Runtime: where its library is, one environment a process, and which provider a session runs on.
 
+use std::fmt;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -28,6 +31,16 @@ pub enum Provider {
     Cuda,
     /// NVIDIA GPUs by TensorRT, with CUDA for what it can't run.
     TensorRt,
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Provider::Cpu => "cpu",
+            Provider::Cuda => "cuda",
+            Provider::TensorRt => "tensorrt",
+        })
+    }
 }
 
 /// Why the runtime can't be had.
@@ -120,6 +133,15 @@ impl Runtime {
         &self.library
     }
 
+    /// Its version, such as 1.31.1, or `commit` and a hash where the library's file doesn't tell. Reads through the file to find it.
+    pub fn version(&self) -> String {
+        let version = File::open(&self.library).ok().and_then(|file| symbol_version(BufReader::new(file)));
+        version.unwrap_or_else(|| {
+            let commit = ort::info().split("git-commit-id=").nth(1).and_then(|rest| rest.split(',').next());
+            format!("commit {}", commit.unwrap_or("unknown"))
+        })
+    }
+
     /// A session for one stage.
     ///
     /// # Errors
@@ -144,6 +166,20 @@ impl Runtime {
             _ => unavailable(e.to_string()),
         })
     }
+}
+
+/// The version that a library's symbols bear. ONNX Runtime is linked with one; its own call for it is not to be had without `unsafe`.
+fn symbol_version(mut library: impl BufRead) -> Option<String> {
+    let mut text = Vec::new();
+    while library.read_until(0, &mut text).ok()? > 0 {
+        let version = text.strip_prefix(b"VERS_").and_then(|v| v.strip_suffix(b"\0"));
+        let version = version.and_then(|v| std::str::from_utf8(v).ok());
+        if let Some(version) = version.filter(|v| v.starts_with(|c: char| c.is_ascii_digit())) {
+            return Some(version.to_owned());
+        }
+        text.clear();
+    }
+    None
 }
 
 fn find(library: Option<&Path>) -> Result<PathBuf, RuntimeError> {
@@ -171,4 +207,16 @@ fn exists(path: &Path) -> Result<PathBuf, RuntimeError> {
 
 fn listed(places: &[PathBuf]) -> String {
     places.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_that_of_the_symbols() {
+        let library = b"\x7fELF\0\0OrtGetApiBase\0VERS_\0VERS_1.31.1\0libc.so.6\0";
+        assert_eq!(symbol_version(&library[..]).as_deref(), Some("1.31.1"));
+        assert_eq!(symbol_version(&b"VERS_1.31.1"[..]), None);
+    }
 }

@@ -37,6 +37,8 @@ pub struct Metrics {
     pub macs_saved: IntCounter,
     /// Seconds in the network, by `stage`.
     pub network_seconds: GenericCounterVec<AtomicF64>,
+    /// Seconds that the profile expects of the same runs, by `stage`; no samples without a profile.
+    pub expected_seconds: GenericCounterVec<AtomicF64>,
     /// Runs of a stage, by `stage`.
     pub runs: IntCounterVec,
     /// Rows computed, by `stage`.
@@ -150,6 +152,10 @@ impl Metrics {
         info.with_label_values(&[env!("CARGO_PKG_VERSION"), bundle, bundle_version, plan]).set(1);
         let network_seconds =
             GenericCounterVec::new(opts("network_seconds_total", "Seconds in the network."), &["stage"]);
+        let expected_seconds = GenericCounterVec::new(
+            opts("network_expected_seconds_total", "Seconds that the profile expects of the same runs."),
+            &["stage"],
+        );
         let ingest_cpu = GenericCounterVec::new(
             opts("ingest_cpu_seconds_total", "CPU seconds of fetch (local) and decode."),
             &["part"],
@@ -171,6 +177,7 @@ impl Metrics {
             macs_saved: m
                 .counter("network_macs_saved_total", "Multiply-adds saved against testing each image alone.")?,
             network_seconds: m.add(network_seconds)?,
+            expected_seconds: m.add(expected_seconds)?,
             runs: m.counters("network_runs_total", "Runs of a stage.", &["stage"])?,
             rows: m.counters("network_rows_total", "Rows computed by a stage.", &["stage"])?,
             padding_rows: m.counters(
@@ -262,6 +269,10 @@ impl Metrics {
         self.rows.with_label_values(&label).inc_by(rows);
         self.padding_rows.with_label_values(&label).inc_by(now.padding - was.padding);
         self.network_seconds.with_label_values(&label).inc_by(seconds);
+        let expected = now.expected_seconds - was.expected_seconds;
+        if expected > 0.0 {
+            self.expected_seconds.with_label_values(&label).inc_by(expected);
+        }
         self.stage_seconds.with_label_values(&label).observe(seconds / runs as f64);
         self.batch_fill.with_label_values(&label).observe(rows as f64 / (runs as usize * max_batch) as f64);
     }
@@ -285,6 +296,7 @@ mod tests {
         let m = Metrics::new("b", "1", "16 > 1").unwrap();
         let stage = StageStats { runs: 1, rows: 16, seconds: 0.5, macs: 160, ..StageStats::default() };
         let test = StageStats { runs: 1, rows: 1, padding: 3, seconds: 0.25, macs: 100, ..StageStats::default() };
+        let test = StageStats { expected_seconds: 0.5, ..test };
         let zero = Stats { stages: vec![StageStats::default(); 2], ..Stats::default() };
         let now =
             Stats { stages: vec![stage, test], tests_by_round: vec![1], items: 16, groups: 1, ..Stats::default() };
@@ -299,6 +311,8 @@ mod tests {
         assert!(text.contains("dorfman_tests_total{round=\"1\"} 1"), "{text}");
         assert!(text.contains("dorfman_network_padding_rows_total{stage=\"1\"} 3"));
         assert!(text.contains("dorfman_network_rows_total{stage=\"confirm\"} 2"));
+        assert!(text.contains("dorfman_network_expected_seconds_total{stage=\"1\"} 0.5"));
+        assert!(!text.contains("dorfman_network_expected_seconds_total{stage=\"0\"}"), "no profile");
         assert_eq!((m.confirm_tests.get(), m.confirmed.get()), (2, 1));
         assert!(text.contains("dorfman_dead_letters_total{reason=\"malformed\"} 0"));
     }

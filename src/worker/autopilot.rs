@@ -5,7 +5,7 @@ use tracing::info;
 use super::WorkerError;
 use crate::config::Config;
 use crate::engine::Stats;
-use crate::model::Bundle;
+use crate::model::{Bundle, Profile};
 use crate::ops::metrics::Metrics;
 use crate::planner::{Pilot, Steering, Wanted};
 use crate::retest::{MultiRound, Plan, Thresholds};
@@ -25,11 +25,11 @@ pub(super) struct Autopilot {
 }
 
 impl Autopilot {
-    /// A pilot for a bundle.
+    /// A pilot for a bundle. Costs are seconds if there is a profile.
     ///
     /// # Errors
     /// [`WorkerError::Setup`] if the bundle's calibration does not do for planning.
-    pub(super) fn new(config: &Config, bundle: Bundle) -> Result<Self, WorkerError> {
+    pub(super) fn new(config: &Config, bundle: Bundle, profile: Option<&Profile>) -> Result<Self, WorkerError> {
         let wrong =
             |what: String| WorkerError::Setup(format!("`group.size` is auto: the bundle's calibration: {what}"));
         let planning = &config.planning;
@@ -41,7 +41,10 @@ impl Autopilot {
         };
         let (prevalence, memory, gain) = (planning.prevalence, planning.memory as f64, planning.gain);
         let answers = bundle.answers().map_err(wrong)?;
-        let pilot = Pilot::new(answers, bundle.mac_costs(), wanted, Steering { prevalence, memory, gain });
+        let seconds = profile.and_then(|profile| bundle.second_costs(profile));
+        info!(seconds = seconds.is_some(), "plans by measured seconds, or else by multiply-adds");
+        let costs = seconds.unwrap_or_else(|| bundle.mac_costs());
+        let pilot = Pilot::new(answers, costs, wanted, Steering { prevalence, memory, gain });
         Ok(Self { pilot: pilot.map_err(wrong)?, bundle, settled: 0, flagged: 0 })
     }
 

@@ -11,7 +11,7 @@ use super::{Model, WorkerError};
 use crate::config::retest::PolicyKind;
 use crate::config::{Config, ConfigError};
 use crate::engine::{Engine, Network, Settings, Stats};
-use crate::model::Bundle;
+use crate::model::{Bundle, Profile};
 use crate::ops::Signals;
 use crate::ops::metrics::Metrics;
 use crate::retest::{Audited, Knowledge, Plan};
@@ -52,7 +52,7 @@ impl Lane {
         let mut autopilot = None;
         let (plan, thresholds) = match config.plan(known(config, model.calibrated.as_ref())?.as_ref()).map_err(setup)? {
             Some(plan) => (plan, model.thresholds),
-            None => autopilot.insert(pilot(config, model.calibrated)?).course()?,
+            None => autopilot.insert(pilot(config, model.calibrated, model.profile.as_ref())?).course()?,
         };
         metrics.group_size.set(plan.group_size() as i64);
         let plan = audited(plan, config.audit.fraction);
@@ -66,6 +66,9 @@ impl Lane {
         let mut engine = Engine::new(model.network, plan, thresholds, settings);
         if let Some(thresholds) = model.confirm {
             engine = engine.with_confirm(thresholds);
+        }
+        if let Some(profile) = model.profile {
+            engine = engine.with_expected(move |part, arity, batch| profile.part(part)?.seconds(arity, batch));
         }
         let start = Instant::now();
         let others = autopilot.as_ref().map_or_else(Vec::new, |a| a.arities(config.planning.largest));
@@ -185,13 +188,13 @@ impl Lane {
     }
 }
 
-fn pilot(config: &Config, bundle: Option<Bundle>) -> Result<Autopilot, WorkerError> {
+fn pilot(config: &Config, bundle: Option<Bundle>, profile: Option<&Profile>) -> Result<Autopilot, WorkerError> {
     let Some(bundle) = bundle else {
         return Err(WorkerError::Setup(
             "`group.size` is auto, but the network brings no calibration to plan by".into(),
         ));
     };
-    Autopilot::new(config, bundle)
+    Autopilot::new(config, bundle, profile)
 }
 
 /// What the planned policy must know, if it is configured.

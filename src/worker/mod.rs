@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 use tracing::info;
 
 use crew::Crew;
+pub(crate) use model::Loaded;
 pub use model::Model;
 
 use crate::config::Config;

@@ -5,7 +5,8 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::engine::Network;
 use crate::model::manifest::InputSpec;
-use crate::model::{Bundle, OnnxNetwork, Provider, Runtime, RuntimeError};
+use crate::model::profile::Machine;
+use crate::model::{Bundle, OnnxNetwork, Profile, Provider, Runtime, RuntimeError};
 use crate::retest::Thresholds;
 use crate::sink::message::BundleName;
 
@@ -31,6 +32,32 @@ pub struct Model {
     pub provider: Provider,
     /// Whether a GPU was asked for and the CPU is used.
     pub fell_back: bool,
+    /// What its runs should take here, if that was measured.
+    pub profile: Option<Profile>,
+}
+
+/// A bundle's network where the configuration wants it.
+pub(crate) struct Loaded {
+    pub network: OnnxNetwork,
+    pub runtime: Runtime,
+    pub provider: Provider,
+}
+
+impl Loaded {
+    /// Loads a bundle on the configured provider or, if that is allowed, on the CPU.
+    ///
+    /// # Errors
+    /// [`RuntimeError`] with what is missing and how to get it.
+    pub fn open(config: &Config, bundle: &Bundle) -> Result<Self, RuntimeError> {
+        let runtime = Runtime::load(config.model.onnxruntime.as_deref(), config.model.threads)?;
+        let (network, provider) = network(config, bundle, &runtime)?;
+        Ok(Self { network, runtime, provider })
+    }
+
+    /// The machine it runs on.
+    pub fn machine(&self, config: &Config) -> Machine {
+        Machine::detect(&self.runtime, self.provider, config.model.device, config.model.threads)
+    }
 }
 
 impl Model {
@@ -48,9 +75,9 @@ impl Model {
         let thresholds =
             bundle.thresholds(retest.pooled_sensitivity, retest.individual_sensitivity).map_err(|e| failed(&e))?;
         let confirm = bundle.confirm_thresholds(retest.confirm_sensitivity).map_err(|e| failed(&e))?;
-        let runtime =
-            Runtime::load(config.model.onnxruntime.as_deref(), config.model.threads).map_err(|e| failed(&e))?;
-        let (network, provider) = network(config, &bundle, &runtime).map_err(|e| failed(&e))?;
+        let loaded = Loaded::open(config, &bundle).map_err(|e| failed(&e))?;
+        let machine = loaded.machine(config);
+        let Loaded { network, runtime, provider } = loaded;
         let name = BundleName { name: bundle.manifest.name.clone(), version: bundle.manifest.version.clone() };
         info!(
             bundle = name.name,
@@ -61,6 +88,7 @@ impl Model {
             slots_bytes = network.bytes(),
             "model loaded"
         );
+        let profile = find_profile(&bundle, &machine);
         Ok(Self {
             network: Box::new(network),
             thresholds,
@@ -71,6 +99,7 @@ impl Model {
             provider,
             fell_back: provider != config.model.provider,
             calibrated: Some(bundle),
+            profile,
         })
     }
 }
@@ -84,5 +113,23 @@ fn network(config: &Config, bundle: &Bundle, runtime: &Runtime) -> Result<(OnnxN
             Ok((open(Provider::Cpu)?, Provider::Cpu))
         }
         opened => Ok((opened?, wanted)),
+    }
+}
+
+/// The profile of a bundle here. Plans go by multiply-adds without it, so one that can't be used is only warned of.
+fn find_profile(bundle: &Bundle, machine: &Machine) -> Option<Profile> {
+    match Profile::find(bundle, machine) {
+        Ok(Some(profile)) => {
+            info!(profile = machine.key(), date = profile.date, "profile found");
+            Some(profile)
+        }
+        Ok(None) => {
+            info!(profile = machine.key(), "no profile of this bundle on this device; `dorfman profile` makes one");
+            None
+        }
+        Err(error) => {
+            warn!(%error, "the profile can't be used");
+            None
+        }
     }
 }

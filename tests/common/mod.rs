@@ -69,6 +69,7 @@ pub fn model(network: impl Network + 'static) -> Model {
         bundle: BundleName { name: "scripted".into(), version: "1".into() },
         provider: Provider::Cpu,
         fell_back: false,
+        profile: None,
     }
 }
 

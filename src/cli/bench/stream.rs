@@ -102,6 +102,7 @@ fn null_model(slots: usize) -> Model {
         bundle: BundleName { name: "null".into(), version: "1".into() },
         provider: Provider::Cpu,
         fell_back: false,
+        profile: None,
     }
 }
 

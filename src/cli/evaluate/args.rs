@@ -1,10 +1,10 @@
 //! What is asked for: arguments over a configuration, checked before anything is opened.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::super::{CliError, environment};
+use super::super::{CliError, environment, writable};
 use crate::config::Config;
 use crate::config::retest::PolicyKind;
 use crate::model::Bundle;
@@ -183,15 +183,6 @@ impl Request {
     /// Sensitivities of a bundle's confirm network, or none to leave it out.
     pub(super) fn confirm(&self, bundle: &Bundle) -> Vec<Option<f64>> {
         if bundle.manifest.confirm.is_some() { self.confirm.clone() } else { vec![None] }
-    }
-}
-
-/// A folder that is not there is better found before the work than after.
-fn writable(argument: &str, file: Option<&Path>) -> Result<(), CliError> {
-    let Some(folder) = file.and_then(Path::parent) else { return Ok(()) };
-    match folder.as_os_str().is_empty() || folder.is_dir() {
-        true => Ok(()),
-        false => Err(CliError::Usage(format!("{argument}: there is no folder {}", folder.display()))),
     }
 }
 

@@ -31,6 +31,9 @@ pub(in crate::cli) struct PlanArgs {
     /// Rounds at most: each waits for the one before [default: planning.rounds, 4].
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
+    /// Plan by the seconds of a profile, as `dorfman profile` writes it, instead of multiply-adds.
+    #[arg(long, value_name = "FILE")]
+    pub(super) profile: Option<PathBuf>,
     /// Everything as JSON on standard output, instead of the tables.
     #[arg(long)]
     pub(super) json: bool,

@@ -5,10 +5,13 @@ mod picture;
 mod row;
 mod table;
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::CliError;
-use crate::model::Bundle;
+use crate::model::{Bundle, Profile};
+use crate::planner::StageCosts;
 use args::Request;
 pub(super) use args::{PlanArgs, wanted};
 pub(super) use row::configured;
@@ -19,7 +22,7 @@ use row::{Basis, Row};
 struct Report {
     /// Name and version of the bundle.
     bundle: String,
-    /// What is minimised: `macs`.
+    /// What is minimised: `macs`, or `seconds` of the profile.
     cost: &'static str,
     /// What the plans may lose, as a share of all positives.
     recall_loss: f64,
@@ -35,11 +38,15 @@ pub(super) fn run(args: &PlanArgs) -> Result<(), CliError> {
     let wrong = |what| CliError::Usage(format!("bundle {}: calibration: {what}", args.bundle.display()));
     let (answers, macs) = (bundle.answers().map_err(wrong)?, bundle.mac_costs());
     let chain = configured(&answers, &request.config);
-    let basis = Basis { answers, costs: macs.clone(), macs, wanted: request.wanted };
+    let costs = match &args.profile {
+        Some(file) => seconds(&bundle, file)?,
+        None => macs.clone(),
+    };
+    let basis = Basis { answers, costs, macs, wanted: request.wanted };
     let rows: Result<Vec<Row>, CliError> = args.prevalence.iter().map(|&p| basis.row(p, chain.as_deref())).collect();
     let report = Report {
         bundle: format!("{} {}", bundle.manifest.name, bundle.manifest.version),
-        cost: "macs",
+        cost: if args.profile.is_some() { "seconds" } else { "macs" },
         recall_loss: request.wanted.recall_loss,
         individual_sensitivity: request.wanted.individual_sensitivity,
         rows: rows?,
@@ -53,4 +60,11 @@ pub(super) fn run(args: &PlanArgs) -> Result<(), CliError> {
         false => table::print(&report),
     }
     Ok(())
+}
+
+/// The costs by a profile.
+fn seconds(bundle: &Bundle, file: &Path) -> Result<StageCosts, CliError> {
+    let profile = Profile::of(bundle, file).map_err(|e| CliError::Usage(e.to_string()))?;
+    let lacks = || CliError::Usage(format!("{}: lacks a stage of the bundle", file.display()));
+    bundle.second_costs(&profile).ok_or_else(lacks)
 }
