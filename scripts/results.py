@@ -38,6 +38,7 @@ class Run:
     pooled: str = "0.99"
     individual: str = "0.99"
     confirm: str | None = None  # the confirm network's sensitivity; none: it is not asked
+    worth: str = "500"  # of a positive, for the planned policy
     cap: int = 16384  # images of a stratum
 
 
@@ -50,17 +51,28 @@ class Set:
 
 
 FASHION = ("fashion-bag", "fashion-bag-early", "fashion-bag-tree", "fashion-bag-tree3", "fashion-bag-pixel")
-# Sensitivities of the runs with a confirm network were chosen on the calibration images.
 SETS = (
     Set(
         "fashion-bag", "bag", "fashion",
         (
             Run(FASHION, (4, 16)),
             Run(("fashion-bag",), (8, 32), cap=32768),
-            Run(("fashion-bag",), (16,), ("multi-round",), pooled="0.995", individual="0.995", confirm="0.995"),
+        ),
+    ),
+    # Sensitivities and worth were chosen on the calibration images.
+    Set(
+        "fashion-bag-plans", "bag", "fashion",
+        (
+            Run(("fashion-bag",), (16,), ("multi-round", "planned"), chain="8,4,2", worth="60000"),
+            Run(("fashion-bag",), (16,), ("multi-round",), chain="8,4,2", individual="0.995", confirm="0.995"),
+            Run(("fashion-bag",), (32,), ("multi-round",), chain="16,8,4,2", individual="0.995", confirm="0.995", cap=32768),
         ),
     ),
     Set("fashion-boot", "ankle-boot", "fashion", (Run(("fashion-boot",), (4, 16)),)),
+    Set(
+        "shoes-tree", "shoes", "clothing",
+        (Run(("shoes-lite0-tree",), (4, 8), chain="2", cap=2048), Run(("shoes-lite0-tree",), (2,), ("two-round",), cap=2048)),
+    ),
     Set("shoes", "shoes", "clothing", (Run(("shoes-lite0",), (2, 4), ("two-round",), cap=2048),)),
     Set("firearms", "handgun,long_gun,firearm", "firearms", (Run(("firearms-lite0",), (2, 4), ("two-round",), cap=4096),)),
 )  # fmt: skip
@@ -161,7 +173,7 @@ def evaluate(wanted: Set, run: Run, bundles: dict[str, str], data: str, repeat: 
     line = [
         "target/release/dorfman", "evaluate", *(word for name in run.bundles for word in ("--bundle", bundles[name])),
         "--data", data, "--positive", wanted.positive, "--prevalence", "0.001,0.01", "--by-class",
-        "--policy", ",".join(run.policies), "--chain", run.chain, "--group-size", ",".join(map(str, run.sizes)),
+        "--policy", ",".join(run.policies), "--chain", run.chain, "--worth", run.worth, "--group-size", ",".join(map(str, run.sizes)),
         "--pooled-sensitivity", run.pooled, "--individual-sensitivity", run.individual, *confirm,
         "--cap", str(run.cap), "--repeat", repeat, "--json", str(out), *picture,
     ]  # fmt: skip

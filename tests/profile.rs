@@ -84,7 +84,7 @@ fn a_confirm_network_has_its_rows_in_the_table() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let table = text(&output.stdout);
     for word in
-        ["fashion-bag 2.0.0 on", "MACs a row", "| 1       |    32 |    4 |", "| confirm |     1 |    4 |", "76.9 M"]
+        ["fashion-bag 2.1.0 on", "MACs a row", "| 1       |    32 |    4 |", "| confirm |     1 |    4 |", "54.4 M"]
     {
         assert!(table.contains(word), "no {word} in {table}");
     }
