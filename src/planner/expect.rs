@@ -146,7 +146,7 @@ impl Model {
 }
 
 fn sign(set: Set) -> f64 {
-    if set.count_ones() % 2 == 0 { 1.0 } else { -1.0 }
+    if set.count_ones().is_multiple_of(2) { 1.0 } else { -1.0 }
 }
 
 #[cfg(test)]
