@@ -88,8 +88,19 @@ fn where_pooling_does_not_pay_every_image_is_tested_alone() {
     );
 }
 
+/// Images of the clean groups that `scripts/results.py` has a plan judge.
+const JUDGED: f64 = 16384.0;
+
+/// The standard error of a measured cost, as a share of it: n clean groups have n q false alarms and so much more or less by chance, and all
+/// that is spent on retests goes with them.
+fn chance(chain: &[Link], cost: f64, costs: &StageCosts) -> f64 {
+    let size = chain[0].size as f64;
+    let (retests, alarms) = (cost - costs.first(chain[0].size) / size, 1.0 - chain[0].point.specificity);
+    if chain.len() == 1 { 0.0 } else { retests / cost * ((1.0 - alarms) / alarms * size / JUDGED).sqrt() }
+}
+
 /// `dorfman evaluate` on the images that the shipped bundle was calibrated on (docs/results/planning.json, made by `make results`): what its
-/// engine spent on each plan is what was expected of it. A few hundred positive groups of each size leave 3 % to chance.
+/// engine spent on each plan is what was expected of it but for chance. Most of that is how many of its clean groups were false alarms.
 #[test]
 fn what_was_measured_is_what_was_expected() {
     let shipped = bundle("models/fashion-bag");
@@ -109,7 +120,11 @@ fn what_was_measured_is_what_was_expected() {
         let chain: Vec<Link> = sizes.iter().map(link).collect();
         let e = expected(&chain, row["prevalence"].as_f64().unwrap(), Coherence::default(), &costs);
         let (cost, macs) = (e.cost / costs.individual(), row["relative_macs"].as_f64().unwrap());
-        assert!((cost / macs - 1.0).abs() < 0.03, "{row}: {cost} expected");
+        assert!(
+            (cost / macs - 1.0).abs() < 3.0 * chance(&chain, e.cost, &costs) + 0.002,
+            "{}: {cost} expected, {macs} measured",
+            row["plan"]
+        );
         let recall = &row["recall"];
         assert!(
             recall["low"].as_f64().unwrap() <= e.recall && e.recall <= recall["high"].as_f64().unwrap(),
