@@ -143,7 +143,8 @@ fn the_plan_follows_the_stream<B: Broker>(name: &str) {
     let before = running.metrics().group_size.get();
     let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
     let (after, replans) = (running.metrics().group_size.get(), running.metrics().replans.get());
-    let (prevalence, cost) = (running.metrics().prevalence.get(), running.metrics().planned_cost.get());
+    let set = |gauge: &prometheus::GaugeVec| gauge.with_label_values::<&str>(&[]).get();
+    let (prevalence, cost) = (set(&running.metrics().prevalence), set(&running.metrics().planned_cost));
     stop(running);
 
     assert_eq!(ids(&flags, |f| &f.id), positives);

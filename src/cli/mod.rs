@@ -69,7 +69,7 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Judge a bundle on labelled images: recall, false positives and cost of a policy against individual testing.
     Evaluate(Box<evaluate::EvaluateArgs>),
-    /// The cheapest plan for a prevalence: group size, retests and sensitivities, what to expect of them, and the bounds.
+    /// The cheapest plan for a prevalence: group size, retests and sensitivities, and what to expect of them.
     Plan(plan::PlanArgs),
     /// Simulate a stream with a burst of positives: what planning as it goes costs and finds, beside a fixed plan and the best one.
     Simulate(simulate::SimulateArgs),

@@ -41,7 +41,7 @@ fn describe(schema: &Value, property: &Value) -> String {
     let mut all = text(property).to_owned();
     let Some(values) = resolve(schema, property)["oneOf"].as_array() else { return all };
     for value in values {
-        if let Some(name) = value["const"].as_str() {
+        if let Some(name) = value["const"].as_str().filter(|_| !text(value).is_empty()) {
             all.push_str(&format!("\n  {name}: {}", text(value)));
         }
     }

@@ -29,8 +29,10 @@ use serde::{Deserialize, Serialize};
 
 use group::GroupSize;
 pub use load::ENVIRONMENT_PREFIX;
+use retest::PolicyKind;
 use sink::SinkConfig;
 
+use crate::planner::{Steering, Wanted};
 use crate::retest::{Knowledge, Plan};
 
 /// The worker's configuration.
@@ -49,7 +51,7 @@ pub struct Config {
     pub group: group::GroupConfig,
     /// How a positive group is resolved.
     pub retest: retest::RetestConfig,
-    /// What `group.size: auto` goes by.
+    /// What `group.size: auto` goes by, and the planned policy's prevalence.
     pub planning: planning::PlanningConfig,
     /// A second look at some of what pooling clears.
     pub audit: audit::AuditConfig,
@@ -119,8 +121,8 @@ impl Config {
             GroupSize::Auto => ("planning.largest", self.planning.largest),
             GroupSize::Of(size) => ("group.size", size),
         };
-        self.retest.validate(size)?;
         self.planning.validate()?;
+        self.retest.validate(size)?;
         self.audit.validate()?;
         self.engine.validate(key, size)?;
         self.model.validate()?;
@@ -142,6 +144,10 @@ impl Config {
             let loops = topic == Some(&self.source.topic);
             require(!loops, key, "is the source's own topic; what is published would be read again, without end")?;
         }
+        let unplanned = self.group.size != GroupSize::Auto || self.retest.policy != PolicyKind::Planned;
+        let chains =
+            "is planned, but with `group.size: auto` the worker plans chains of thresholds; give `group.size` a number";
+        require(unplanned, "retest.policy", chains)?;
         let slowest = (self.fetch.timeout + Duration::from_secs(10)) * self.fetch.attempts;
         let what = format!("must be above {slowest:?}, the longest that a fetch may take, tries included");
         require(self.ops.stalled_after > slowest, "ops.stalled_after", what)
@@ -152,9 +158,9 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] as [`retest::RetestConfig::plan`].
     pub fn plan(&self, known: Option<&Knowledge>) -> Result<Option<Box<dyn Plan>>, ConfigError> {
-        match self.group.size {
-            GroupSize::Auto => Ok(None),
-            GroupSize::Of(size) => self.retest.plan(size, known).map(Some),
+        match self.fixed_size() {
+            None => Ok(None),
+            Some(size) => self.retest.plan(size, known).map(Some),
         }
     }
 
@@ -163,10 +169,35 @@ impl Config {
     /// # Errors
     /// As [`Config::plan`].
     pub fn plan_in_words(&self) -> Result<String, ConfigError> {
-        match self.group.size {
-            GroupSize::Auto => Ok("auto".into()),
-            GroupSize::Of(size) => self.retest.describe(size),
+        match self.fixed_size() {
+            None => Ok("auto".into()),
+            Some(size) => self.retest.describe(size),
         }
+    }
+
+    /// The group size; none if the worker chooses it. With `retest.policy: individual` there are no groups.
+    pub fn fixed_size(&self) -> Option<usize> {
+        match self.group.size {
+            _ if self.retest.policy == PolicyKind::Individual => Some(1),
+            GroupSize::Auto => None,
+            GroupSize::Of(size) => Some(size),
+        }
+    }
+
+    /// What plans that the worker makes must keep to.
+    pub fn wanted(&self) -> Wanted {
+        Wanted {
+            individual_sensitivity: self.retest.individual_sensitivity,
+            recall_loss: self.planning.recall_loss,
+            largest: self.planning.largest,
+            rounds: self.planning.rounds,
+        }
+    }
+
+    /// How the worker changes plans.
+    pub fn steering(&self) -> Steering {
+        let planning = &self.planning;
+        Steering { prevalence: planning.prevalence, memory: planning.memory as f64, gain: planning.gain }
     }
 
     /// The configuration as YAML with every secret blotted out, for the log.

@@ -31,14 +31,14 @@ pub enum PolicyKind {
 pub struct RetestConfig {
     /// The policy.
     pub policy: PolicyKind,
-    /// Sizes of the tests after the first, falling, for `multi-round`. Sizes at or above `group.size` are skipped, and 1 always comes
+    /// Sizes of the tests after the first, falling, for `multi-round` and `planned`. Sizes at or above `group.size` are skipped, and 1 always comes
     /// last: with `group.size: 16`, `[4]` means 16 > 4 > 1.
     pub chain: Vec<usize>,
     /// Share of positive groups that a test of several images must find, by the bundle's calibration; 0 to 1. Higher finds more and
     /// retests more.
     pub pooled_sensitivity: f64,
-    /// What finding a positive is worth, in individual tests, for `planned`; without groups one costs 1 / prevalence of them. More finds more
-    /// and retests more.
+    /// What finding a positive is worth, for `planned`, in individual tests of an image that passed the first stage; without groups one costs
+    /// about 1 / prevalence. More finds more and retests more.
     pub worth: f64,
     /// Share of positives that a test of one image must find; it decides the flags.
     pub individual_sensitivity: f64,

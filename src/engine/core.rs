@@ -278,9 +278,8 @@ impl<N: Network, T> Engine<N, T> {
             if ask.members.is_empty() {
                 return Err(self.broken("it asked for a test of nobody"));
             }
-            match ask.round {
-                AUDIT => self.stats.audits += 1,
-                round => Stats::count(&mut self.stats.tests_by_round, round),
+            if ask.round != AUDIT {
+                Stats::count(&mut self.stats.tests_by_round, ask.round);
             }
             for position in ask.members.iter() {
                 self.items[self.groups[id].items[position]].pending += 1;

@@ -23,7 +23,7 @@ pub struct Stats {
     pub flagged: u64,
     /// Items that pooling would clear without an individual test, whether they were audited or not.
     pub pool_cleared: u64,
-    /// Items among them that were audited.
+    /// Items among them that have their verdict after an audit.
     pub audits: u64,
     /// Audits whose item was flagged in the end.
     pub audits_flagged: u64,

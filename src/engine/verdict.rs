@@ -95,6 +95,7 @@ impl<N: Network, T> Engine<N, T> {
 
     fn judge(&mut self, item: Item<T>, verdict: Verdict, confirm_score: Option<f32>) {
         let Item { payload, tests, rounds, score, arity, audited, .. } = item;
+        self.stats.audits += u64::from(audited);
         if matches!(verdict, Verdict::Flagged(_)) {
             let flags = if audited { &mut self.stats.audits_flagged } else { &mut self.stats.flags };
             *flags += 1;

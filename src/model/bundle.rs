@@ -101,6 +101,13 @@ impl Bundle {
         self.thresholds_of("calibration", &self.manifest.calibration, wanted)
     }
 
+    /// The highest sensitivity that every positive label was measured at, for tests of so many images; 0 for an arity that was not.
+    pub fn most_sensitive(&self, arity: usize) -> f64 {
+        let entries = self.manifest.calibration.iter().filter(|c| c.arity == arity);
+        let most = |c: &Calibration| c.operating_points.iter().map(|p| p.sensitivity).fold(0.0, f64::max);
+        entries.map(most).reduce(f64::min).unwrap_or(0.0)
+    }
+
     /// Thresholds of the confirm network, if the bundle has one, that keep at least `sensitivity` of the positives. They don't vary with
     /// the arity, which is always 1.
     ///

@@ -1,6 +1,6 @@
 //! What a bundle says to the planner.
 
-use super::manifest::{Calibration, Stage};
+use super::manifest::{Calibration, Merge, Stage};
 use super::{Bundle, Profile};
 use crate::engine::Part;
 use crate::planner::{Answers, Point, SizeAnswers, StageCosts, Tier};
@@ -60,8 +60,10 @@ impl Bundle {
         // What keeps pixels for a merge has no stage of its own, but a part.
         let item = profile.seconds_per_row(Part::Stage(0), 1)?;
         let score = Part::Stage(last.max(1));
-        let cost = |arity: usize| Some((arity, profile.seconds_per_row(score, arity)?));
-        let score: Option<Vec<(usize, f64)>> = [1, 2, 4, 8, 16, 32, MAX_GROUP].into_iter().map(cost).collect();
+        // A row that may repeat its members is padded to the next power of two.
+        let padded = |rows: usize| if self.manifest.merge == Merge::Max { rows.next_power_of_two() } else { rows };
+        let cost = |rows: usize| Some((rows, profile.seconds_per_row(score, padded(rows))?));
+        let score: Option<Vec<(usize, f64)>> = (1..=MAX_GROUP).map(cost).collect();
         Some(StageCosts { item, tiers: tiers?, score: score? })
     }
 

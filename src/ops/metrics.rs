@@ -2,8 +2,8 @@
 
 use prometheus::core::{AtomicF64, GenericCounterVec};
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::engine::{Form, StageStats, Stats};
@@ -64,13 +64,13 @@ pub struct Metrics {
     /// What pooling misses of what individual testing would flag, by the audits: `bound` is estimate, low or high (95 %).
     pub miss_rate: GaugeVec,
     /// The estimate of the prevalence, where the worker plans by it.
-    pub prevalence: Gauge,
+    pub prevalence: GaugeVec,
     /// Images of a group by the present plan.
     pub group_size: IntGauge,
     /// How often the plan changed.
     pub replans: IntCounter,
     /// The expected cost of the present plan at the estimated prevalence, over that of individual testing.
-    pub planned_cost: Gauge,
+    pub planned_cost: GaugeVec,
     /// Items in the engine.
     pub in_flight: IntGauge,
     /// Batches that wait in front of a stage, by `stage`.
@@ -118,8 +118,9 @@ impl Maker {
         self.add(IntGauge::with_opts(opts(name, help)))
     }
 
-    fn share(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
-        self.add(Gauge::with_opts(opts(name, help)))
+    /// A gauge that is exported only once it is set.
+    fn share(&self, name: &str, help: &str) -> prometheus::Result<GaugeVec> {
+        self.add(GaugeVec::new(opts(name, help), &[]))
     }
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
@@ -222,6 +223,13 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// Sets what a worker that plans goes by.
+    pub fn plan(&self, prevalence: f64, cost: f64, group_size: usize) {
+        self.prevalence.with_label_values::<&str>(&[]).set(prevalence);
+        self.planned_cost.with_label_values::<&str>(&[]).set(cost);
+        self.group_size.set(group_size as i64);
+    }
+
     /// Adds what an engine did between two looks at its sums. The confirm network is the stage `confirm`.
     pub fn engine(&self, before: &Stats, now: &Stats, form: &Form, max_batch: usize) {
         self.groups.inc_by(now.groups - before.groups);
@@ -239,7 +247,7 @@ impl Metrics {
         self.pool_cleared.inc_by(now.pool_cleared - before.pool_cleared);
         self.audits.inc_by(now.audits - before.audits);
         self.audits_flagged.inc_by(now.audits_flagged - before.audits_flagged);
-        if now.audits > before.audits
+        if now.audited() != before.audited()
             && let Some(rate) = now.audited().miss_rate()
         {
             for (bound, value) in [("estimate", rate.value), ("low", rate.low), ("high", rate.high)] {

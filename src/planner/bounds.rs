@@ -1,8 +1,8 @@
-//! What no plan can beat, for comparison.
+//! What tests without error would cost, for comparison.
 
 use super::stage_costs::StageCosts;
 
-/// StageCosts an image that tests without error would come to.
+/// Costs an image that tests without error would come to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bounds {
     /// The binary entropy of the prevalence, in tests an image: no procedure of yes-or-no tests needs fewer on average (C. E. Shannon, "A

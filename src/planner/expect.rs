@@ -6,7 +6,7 @@
 //! rate), the rest independently at every size.
 //!
 //! With that, the probability that all of a nested set of tests are negative is a product over members, and the probability that all
-//! are positive follows by inclusion and exclusion over the tests (at most 2^5 terms).
+//! are positive follows by inclusion and exclusion over the tests (2^n terms for n sizes).
 
 use super::answers::{Point, Rates};
 use super::stage_costs::StageCosts;
@@ -38,7 +38,7 @@ pub struct Coherence {
 }
 
 impl Default for Coherence {
-    /// What the shipped bundle's tests on images that it was not calibrated on come to: `dorfman evaluate` in docs/results.md.
+    /// With this, the shipped bundle's tests come out as they were measured: the table in docs/planning.md.
     fn default() -> Self {
         Self { positive: 0.9, negative: 0.9 }
     }

@@ -14,7 +14,7 @@ mod search;
 pub use answers::{Answers, Point, SizeAnswers};
 pub use bounds::{Bounds, bounds, entropy};
 pub use expect::{Coherence, Expected, Link, expected};
-pub use pilot::{Pilot, Steering};
+pub use pilot::{LOOK, Pilot, Steering};
 pub use prevalence::Prevalence;
 pub use search::{Choice, Wanted, best, best_of_size, cheapest_sensitivities};
 pub use stage_costs::{StageCosts, Tier};

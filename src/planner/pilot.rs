@@ -17,6 +17,9 @@ pub struct Steering {
     pub gain: f64,
 }
 
+/// Verdicts that are taken in at once: fewer tell nothing, and each look costs a little.
+pub const LOOK: u64 = 500;
+
 /// How far the estimate must be from the one that was last planned for before it is planned again.
 const MOVED: f64 = 1.2;
 
@@ -31,6 +34,8 @@ pub struct Pilot {
     prevalence: Prevalence,
     planned_for: f64,
     choice: Choice,
+    /// Whether the plan is new: the next verdicts are still by the one before.
+    new: bool,
 }
 
 impl Pilot {
@@ -43,7 +48,7 @@ impl Pilot {
         let choice = best(&answers, steering.prevalence, coherence, &costs, wanted)?;
         let prevalence = Prevalence::new(steering.prevalence, steering.memory);
         let planned_for = steering.prevalence;
-        Ok(Self { answers, costs, coherence, wanted, steering, prevalence, planned_for, choice })
+        Ok(Self { answers, costs, coherence, wanted, steering, prevalence, planned_for, choice, new: false })
     }
 
     /// The present plan.
@@ -69,7 +74,7 @@ impl Pilot {
     /// Takes in that `images` images have their verdict and `flagged` of them were flagged, before any confirm network; true if there is
     /// another plan from now on.
     pub fn observe(&mut self, images: u64, flagged: u64) -> bool {
-        if images == 0 {
+        if images == 0 || std::mem::take(&mut self.new) {
             return false;
         }
         let now = self.expected();
@@ -88,6 +93,7 @@ impl Pilot {
         }
         let changed = choice.chain != self.choice.chain;
         self.choice = choice;
+        self.new = changed;
         changed
     }
 

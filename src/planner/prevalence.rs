@@ -32,8 +32,10 @@ impl Prevalence {
         let images = images as f64;
         let kept = (-images / self.memory).exp();
         let positives = (flagged as f64 - images * fpr) / (recall - fpr);
-        self.positives = self.positives * kept + positives;
         self.images = self.images * kept + images;
+        // Cleaner negatives than the calibration's would pile up a debt that the next burst had to pay first: chance alone goes no lower.
+        let least = -3.0 * (self.images * fpr).sqrt() / (recall - fpr);
+        self.positives = (self.positives * kept + positives).max(least);
     }
 
     /// The posterior's mean.
@@ -72,6 +74,16 @@ mod tests {
             p.observe(1000, 0, 1.0, 0.0);
         }
         assert!(p.mean() < 1e-4);
+    }
+
+    #[test]
+    fn negatives_that_are_cleaner_than_calibrated_pile_up_no_debt() {
+        let mut p = Prevalence::new(0.001, 100_000.0);
+        (0..1000).for_each(|_| p.observe(1000, 0, 0.99, 0.003));
+        assert!(p.mean() < 1e-5);
+        // A hundredth of positives shows within a tenth of the memory.
+        (0..10).for_each(|_| p.observe(1000, 13, 0.99, 0.003));
+        assert!(p.mean() > 2e-4, "{}", p.mean());
     }
 
     #[test]

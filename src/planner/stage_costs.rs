@@ -41,7 +41,8 @@ impl StageCosts {
         self.item * size as f64 + between + self.score(size)
     }
 
-    /// A test of `size` images that were in a larger test before, lying in it as a part that starts at a multiple of `size`.
+    /// A test of `size` images that were in a larger test before, lying in it as a part that starts at a multiple of `size`. Where `size` is no
+    /// multiple of a span, all rows of that stage are charged, a little more than what is new.
     pub fn retest(&self, size: usize) -> f64 {
         let new = self.tiers.iter().filter(|tier| !size.is_multiple_of(tier.span));
         let between: f64 = new.map(|tier| tier.row * size.div_ceil(tier.span) as f64).sum();

@@ -56,14 +56,15 @@ impl Ratio {
     }
 
     fn new(positive: &[f32], positives: u64, negative: &[f32], negatives: u64) -> Result<Self, String> {
-        if positives < 2 || positive.len() < 2 {
-            return Err(format!("{positives} positive groups are no evidence, at least 2 are"));
+        let (hot, cold) = (positives.min(positive.len() as u64), negatives.min(negative.len() as u64));
+        if hot < 2 {
+            return Err(format!("{hot} scores of positive groups are no evidence, at least 2 are"));
         }
-        if negatives < 20 || negative.len() < 20 {
-            return Err(format!("{negatives} negative groups are no evidence, at least 20 are"));
+        if cold < 20 {
+            return Err(format!("{cold} scores of negative groups are no evidence, at least 20 are"));
         }
-        if positive.iter().chain(negative).any(|score| score.is_nan()) {
-            return Err("a score is not a number".into());
+        if let Some(score) = positive.iter().chain(negative).find(|score| !(0.0..=1.0).contains(*score)) {
+            return Err(format!("a score is {score}, must be 0 to 1"));
         }
         let (positive, negative) = (sorted_log_odds(positive), sorted_log_odds(negative));
         let edge = quantile(&negative, TAIL);
@@ -240,9 +241,9 @@ mod tests {
         let ratio = Ratio::from_samples(&positive, &negative).unwrap();
         assert_eq!(ratio.log(f32::NAN), 51f64.ln());
         assert_eq!((ratio.log(1.0), ratio.log(0.0)), (51f64.ln().min(ratio.log(1.0)), -11f64.ln()));
-        assert!(Ratio::from_samples(&positive[..1], &negative).unwrap_err().contains("1 positive"));
-        assert!(Ratio::from_samples(&positive, &negative[..5]).unwrap_err().contains("5 negative"));
-        assert!(Ratio::from_samples(&[f32::NAN, 0.5], &negative).unwrap_err().contains("not a number"));
+        assert!(Ratio::from_samples(&positive[..1], &negative).unwrap_err().contains("1 scores of positive"));
+        assert!(Ratio::from_samples(&positive, &negative[..5]).unwrap_err().contains("5 scores of negative"));
+        assert!(Ratio::from_samples(&[f32::NAN, 0.5], &negative).unwrap_err().contains("is NaN"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use fastrand::Rng;
 
 use super::member::{Levels, Members};
 use super::stream::{Positives, Stream};
-use crate::planner::{Choice, Coherence, Pilot, StageCosts};
+use crate::planner::{Choice, Coherence, LOOK, Pilot, StageCosts};
 use crate::retest::{Ask, MultiRound, Outcome, Plan, Policy, Step};
 
 /// What decides the plan.
@@ -56,9 +56,6 @@ pub struct Hour {
     /// What they cost, in the unit of the costs.
     pub cost: f64,
 }
-
-/// Verdicts that a pilot is shown at once.
-const LOOK: u64 = 500;
 
 /// Runs a stream, hour by hour; `each` is told of each hour as it ends. The same seed gives the same stream.
 pub fn simulate(

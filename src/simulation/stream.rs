@@ -43,7 +43,8 @@ impl Stream {
 #[derive(Debug)]
 pub(super) struct Positives {
     correlation: f64,
-    /// The probability that a positive follows a negative.
+    prevalence: f64,
+    /// The probability that a positive follows a negative, if they are correlated.
     start: f64,
     /// Negatives before the next positive.
     ahead: u64,
@@ -52,7 +53,7 @@ pub(super) struct Positives {
 
 impl Positives {
     pub(super) fn new(prevalence: f64, correlation: f64, rng: &mut Rng) -> Self {
-        let mut new = Self { correlation, start: 0.0, ahead: 0, after_positive: false };
+        let mut new = Self { correlation, prevalence, start: 0.0, ahead: 0, after_positive: false };
         new.change(prevalence, rng);
         new
     }
@@ -60,14 +61,11 @@ impl Positives {
     /// Another prevalence from here on. Runs of positives last 1 / (1 - correlation) on average, so the runs must start more rarely.
     pub(super) fn change(&mut self, prevalence: f64, rng: &mut Rng) {
         let p = prevalence;
+        self.prevalence = p;
         self.start = (p * (1.0 - self.correlation) / (1.0 - p).max(1e-12)).min(1.0);
         if !self.after_positive || self.correlation == 0.0 {
-            self.ahead = geometric(self.independent(p), rng);
+            self.ahead = geometric(if self.correlation == 0.0 { p } else { self.start }, rng);
         }
-    }
-
-    fn independent(&self, p: f64) -> f64 {
-        if self.correlation == 0.0 { p } else { self.start }
     }
 
     /// The positions of the positives among the next `size` images.
@@ -89,8 +87,7 @@ impl Positives {
         if self.correlation > 0.0 {
             return if rng.f64() < self.correlation { 0 } else { 1 + geometric(self.start, rng) };
         }
-        // `start` is p / (1 - p) then.
-        geometric(self.start / (1.0 + self.start), rng)
+        geometric(self.prevalence, rng)
     }
 }
 
@@ -126,7 +123,7 @@ mod tests {
 
     #[test]
     fn positives_are_as_frequent_and_as_close_as_asked() {
-        for (p, correlation, size) in [(0.01, 0.0, 16), (0.3, 0.0, 7), (0.01, 0.6, 16), (0.05, 0.3, 1)] {
+        for (p, correlation, size) in [(0.01, 0.0, 16), (0.3, 0.0, 7), (0.7, 0.0, 8), (0.01, 0.6, 16), (0.05, 0.3, 1)] {
             let (share, followed) = drawn(p, correlation, size);
             assert!((share / p - 1.0).abs() < 0.05, "{p} {correlation}: {share}");
             let wanted = if correlation > 0.0 { correlation } else { p };

@@ -7,14 +7,11 @@ use crate::config::Config;
 use crate::engine::Stats;
 use crate::model::{Bundle, Profile};
 use crate::ops::metrics::Metrics;
-use crate::planner::{Pilot, Steering, Wanted};
+use crate::planner::{LOOK, Pilot};
 use crate::retest::{MultiRound, Plan, Thresholds};
 
 /// A plan for the engine.
 pub(super) type Course = (Box<dyn Plan>, Thresholds);
-
-/// Verdicts that are taken in at once: fewer tell nothing, and each look costs a little.
-const LOOK: u64 = 500;
 
 /// The pilot, and what turns its choices into thresholds.
 pub(super) struct Autopilot {
@@ -32,30 +29,23 @@ impl Autopilot {
     pub(super) fn new(config: &Config, bundle: Bundle, profile: Option<&Profile>) -> Result<Self, WorkerError> {
         let wrong =
             |what: String| WorkerError::Setup(format!("`group.size` is auto: the bundle's calibration: {what}"));
-        let planning = &config.planning;
-        let wanted = Wanted {
-            individual_sensitivity: config.retest.individual_sensitivity,
-            recall_loss: planning.recall_loss,
-            largest: planning.largest,
-            rounds: planning.rounds,
-        };
-        let (prevalence, memory, gain) = (planning.prevalence, planning.memory as f64, planning.gain);
         let answers = bundle.answers().map_err(wrong)?;
         let seconds = profile.and_then(|profile| bundle.second_costs(profile));
         info!(seconds = seconds.is_some(), "plans by measured seconds, or else by multiply-adds");
         let costs = seconds.unwrap_or_else(|| bundle.mac_costs());
-        let pilot = Pilot::new(answers, costs, wanted, Steering { prevalence, memory, gain });
+        let pilot = Pilot::new(answers, costs, config.wanted(), config.steering());
         Ok(Self { pilot: pilot.map_err(wrong)?, bundle, settled: 0, flagged: 0 })
     }
 
     /// The present plan.
     ///
     /// # Errors
-    /// [`WorkerError::Setup`]: a bug, since plans are made of what is calibrated.
+    /// [`WorkerError::Setup`]: a bug, since plans are made of what is calibrated, and other sizes take the most that they have.
     pub(super) fn course(&self) -> Result<Course, WorkerError> {
         let choice = self.pilot.choice();
         let plan = MultiRound::new(&choice.sizes()).map_err(WorkerError::Setup)?;
-        let thresholds = self.bundle.thresholds_by(|arity| choice.sensitivity(arity));
+        let thresholds =
+            self.bundle.thresholds_by(|arity| choice.sensitivity(arity).min(self.bundle.most_sensitive(arity)));
         Ok((Box::new(plan), thresholds.map_err(|e| WorkerError::Setup(e.to_string()))?))
     }
 
@@ -88,8 +78,6 @@ impl Autopilot {
 
     /// Sets the metrics.
     pub(super) fn show(&self, metrics: &Metrics) {
-        metrics.prevalence.set(self.pilot.prevalence());
-        metrics.planned_cost.set(self.pilot.relative_cost());
-        metrics.group_size.set(self.pilot.choice().sizes()[0] as i64);
+        metrics.plan(self.pilot.prevalence(), self.pilot.relative_cost(), self.pilot.choice().sizes()[0]);
     }
 }

@@ -72,8 +72,9 @@ impl Model {
             bundle.manifest.confirm = None;
         }
         let retest = &config.retest;
-        let thresholds =
-            bundle.thresholds(retest.pooled_sensitivity, retest.individual_sensitivity).map_err(|e| failed(&e))?;
+        // Where the worker plans, it makes the thresholds of pooled tests itself.
+        let pooled = config.fixed_size().map_or(0.0, |_| retest.pooled_sensitivity);
+        let thresholds = bundle.thresholds(pooled, retest.individual_sensitivity).map_err(|e| failed(&e))?;
         let confirm = bundle.confirm_thresholds(retest.confirm_sensitivity).map_err(|e| failed(&e))?;
         let loaded = Loaded::open(config, &bundle).map_err(|e| failed(&e))?;
         let machine = loaded.machine(config);

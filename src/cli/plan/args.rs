@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::super::{CliError, environment};
+use super::super::{CliError, environment, writable};
 use crate::config::Config;
 use crate::planner::Wanted;
 use crate::retest::MAX_GROUP;
@@ -76,11 +76,12 @@ impl Request {
             Some(file) => Config::load(file, environment())?,
             None => Config::parse("{}", environment())?,
         };
+        writable("--picture", args.picture.as_deref())?;
         let usage = |what: String| Err(CliError::Usage(what));
         if let Some(p) = args.prevalence.iter().find(|&&p| !(p > 0.0 && p < 1.0)) {
             return usage(format!("--prevalence is {p}, must be between 0 and 1"));
         }
-        let standard = wanted(&config);
+        let standard = config.wanted();
         let recall_loss = args.recall_loss.unwrap_or(standard.recall_loss);
         let (largest, rounds) = (args.largest.unwrap_or(standard.largest), args.rounds.unwrap_or(standard.rounds));
         if !(0.0..1.0).contains(&recall_loss) {
@@ -97,15 +98,5 @@ impl Request {
             return usage(format!("--rounds is {rounds}, must be 1 to 8"));
         }
         Ok(Self { config, wanted: Wanted { individual_sensitivity, recall_loss, largest, rounds } })
-    }
-}
-
-/// What the configuration wants of plans.
-pub(in crate::cli) fn wanted(config: &Config) -> Wanted {
-    Wanted {
-        individual_sensitivity: config.retest.individual_sensitivity,
-        recall_loss: config.planning.recall_loss,
-        largest: config.planning.largest,
-        rounds: config.planning.rounds,
     }
 }

@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::CliError;
 use crate::model::{Bundle, Profile};
 use crate::planner::StageCosts;
+pub(super) use args::PlanArgs;
 use args::Request;
-pub(super) use args::{PlanArgs, wanted};
 pub(super) use row::configured;
 use row::{Basis, Row};
 

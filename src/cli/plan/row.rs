@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::super::CliError;
 use crate::config::Config;
+use crate::config::retest::PolicyKind;
 use crate::planner::{self, Answers, Bounds, Choice, Coherence, Link, StageCosts, Wanted};
 
 /// What plans are made from.
@@ -41,7 +42,7 @@ pub(super) struct Line {
     pub(super) fpr: f64,
 }
 
-/// StageCosts that no plan beats, over individual testing's.
+/// What tests without error would cost, over individual testing.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct BoundLine {
     /// Tests an image that the entropy of the prevalence asks for.
@@ -67,7 +68,7 @@ pub(super) struct Row {
     pub(super) planned: Line,
     /// The configured one, if the bundle is calibrated for its sizes and they divide each other.
     pub(super) configured: Option<Line>,
-    /// What no plan beats.
+    /// What tests without error would cost.
     pub(super) bounds: BoundLine,
 }
 
@@ -132,8 +133,11 @@ impl Basis {
     }
 }
 
-/// The configured plan as a chain, if something can be said of it.
+/// The configured plan as a chain, if it is one that is calibrated; halves are inferred from each other, and planned tests have no chain.
 pub(in crate::cli) fn configured(answers: &Answers, config: &Config) -> Option<Vec<Link>> {
+    if matches!(config.retest.policy, PolicyKind::Halving | PolicyKind::Planned) {
+        return None;
+    }
     let plan = config.plan(None).ok().flatten()?;
     let (retest, sizes) = (&config.retest, plan.arities());
     let falls = sizes.last() == Some(&1) && sizes.windows(2).all(|w| w[0] > w[1] && w[0].is_multiple_of(w[1]));

@@ -10,7 +10,9 @@ use super::row::{Line, Row};
 pub(super) fn print(report: &Report) {
     let (sensitivity, loss) = (report.individual_sensitivity, 100.0 * report.recall_loss);
     println!("{}: plans of the least {}", report.bundle, unit(report.cost));
-    println!("Individual tests find {sensitivity} of the positives, and pooling may lose {loss} points of that.\n");
+    println!(
+        "Individual tests are set to find {sensitivity} of the positives, and pooling may lose {loss} points of that.\n"
+    );
     println!("{}\n", plans(&report.rows, report.cost));
     println!("What tests without error would cost, in groups of the sizes given:\n\n{}\n", bounds(&report.rows));
     println!("All in per cent of individual testing. Sensitivity: of each size, by the calibration.");
@@ -25,9 +27,9 @@ fn plans(rows: &[Row], cost: &str) -> Table {
         ["prevalence", "", "plan", "sensitivity", "tests an image", "MACs", "network seconds", "recall", "FPR"];
     let mut table = table(&header);
     for row in rows {
-        table.add_row(line(&percent(row.prevalence, 2), "planned", &row.planned, cost));
+        table.add_row(line(&percent(row.prevalence, 2), "planned", &row.planned));
         if let Some(configured) = &row.configured {
-            table.add_row(line("", "configured", configured, cost));
+            table.add_row(line("", "configured", configured));
         }
     }
     if cost != "seconds" {
@@ -37,7 +39,7 @@ fn plans(rows: &[Row], cost: &str) -> Table {
     table
 }
 
-fn line(prevalence: &str, which: &str, line: &Line, _cost: &str) -> [String; 9] {
+fn line(prevalence: &str, which: &str, line: &Line) -> [String; 9] {
     let sensitivities: Vec<String> = line.sensitivities.iter().map(f64::to_string).collect();
     [
         prevalence.into(),

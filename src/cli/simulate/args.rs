@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::super::{CliError, environment};
+use super::super::{CliError, environment, writable};
 use crate::config::Config;
 use crate::simulation::{Burst, Stream};
 
@@ -53,7 +53,7 @@ pub(in crate::cli) struct SimulateArgs {
 const HELP: &str = "\
 A stream of images with a burst of positives, hour by hour, through three ways to plan: as the worker does with group.size: auto, which sees \
 verdicts alone; the configured plan throughout; and, for comparison, what the best plan for each hour's true prevalence is expected to cost. \
-Tests are answered at random as the bundle's calibration says, no network is run. StageCosts are multiply-adds.
+Tests are answered at random as the bundle's calibration says, no network is run. Costs are multiply-adds.
 
 Examples:
   dorfman simulate --bundle models/fashion-bag
@@ -78,15 +78,24 @@ impl Request {
             Some(file) => Config::load(file, environment())?,
             None => Config::parse("{}", environment())?,
         };
+        writable("--picture", args.picture.as_deref())?;
         let usage = |what: String| Err(CliError::Usage(what));
         if !(args.prevalence > 0.0 && args.prevalence < 1.0) {
             return usage(format!("--prevalence is {}, must be between 0 and 1", args.prevalence));
         }
         if !(args.burst >= 0.0 && args.burst * args.prevalence < 1.0) {
-            return usage(format!("--burst is {}, must not be negative, nor make all images positive", args.burst));
+            let (burst, p) = (args.burst, args.prevalence);
+            return usage(format!(
+                "--burst is {burst}, must not be negative, nor make all images positive at --prevalence {p}"
+            ));
         }
         if !(0.0..1.0).contains(&args.correlation) {
             return usage(format!("--correlation is {}, must be 0 or more and below 1", args.correlation));
+        }
+        let most = args.prevalence * args.burst.max(1.0);
+        if args.correlation > 0.0 && most * (1.0 - args.correlation) > 1.0 - most {
+            let c = args.correlation;
+            return usage(format!("--correlation is {c}, too low for a share of {most} positives"));
         }
         if args.rate == 0 || !(1..=24 * 366).contains(&args.hours) {
             return usage("--rate must be at least 1, --hours 1 to 8784".into());

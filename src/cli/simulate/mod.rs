@@ -9,10 +9,10 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::CliError;
-use super::plan::{configured, wanted};
+use super::plan::configured;
 use super::progress::progress;
 use crate::model::Bundle;
-use crate::planner::{self, Choice, Coherence, Pilot, Steering};
+use crate::planner::{self, Choice, Coherence, Pilot};
 use crate::simulation::{Hour, Steered, simulate};
 use args::Request;
 pub(super) use args::SimulateArgs;
@@ -24,7 +24,7 @@ struct Report {
     bundle: String,
     /// The configured plan, if it could be simulated.
     configured: Option<String>,
-    /// What individual testing is expected to find, as a share of the positives.
+    /// What individual tests are set to find, as a share of the positives.
     individual_recall: f64,
     /// By hour.
     hours: Vec<Line>,
@@ -74,12 +74,9 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     let Request { config, stream } = Request::new(args)?;
     let bundle = Bundle::open(&args.bundle).map_err(|e| CliError::Usage(e.to_string()))?;
     let wrong = |what| CliError::Usage(format!("bundle {}: calibration: {what}", args.bundle.display()));
-    let (answers, costs, wanted) = (bundle.answers().map_err(wrong)?, bundle.mac_costs(), wanted(&config));
+    let (answers, costs, wanted) = (bundle.answers().map_err(wrong)?, bundle.mac_costs(), config.wanted());
     let coherence = Coherence::default();
-    let planning = &config.planning;
-    let (prevalence, memory, gain) = (planning.prevalence, planning.memory as f64, planning.gain);
-    let steering = Steering { prevalence, memory, gain };
-    let pilot = Pilot::new(answers.clone(), costs.clone(), wanted, steering).map_err(wrong)?;
+    let pilot = Pilot::new(answers.clone(), costs.clone(), wanted, config.steering()).map_err(wrong)?;
     let fixed = configured(&answers, &config);
     let fixed = fixed.map(|chain| {
         let expected = planner::expected(&chain, stream.prevalence, coherence, &costs);
