@@ -296,7 +296,7 @@ mod tests {
             ..scores.clone()
         };
         let none = Recording::new("none", items, vec![of(8, "A"), of(4, "A"), of(1, INDIVIDUAL)]).unwrap();
-        assert!(run(&none, Fitted::Worth(1.0)).contains("groups of 8: 0 positive groups"));
+        assert!(run(&none, Fitted::Worth(1.0)).contains("groups of 8: 0 scores of positive groups"));
         assert!(run(&none, Fitted::Margin(1.0)).contains("groups of 8: none is positive"));
     }
 }
