@@ -77,6 +77,7 @@ SETS = (
         (Run(("shoes-lite0-tree",), (4, 8), chain="2", cap=2048), Run(("shoes-lite0-tree",), (2,), ("two-round",), cap=2048)),
     ),
     Set("shoes", "shoes", "clothing", (Run(("shoes-lite0",), (2, 4), ("two-round",), cap=2048),)),
+    Set("hats", "hat", "clothing", (Run(("hats-lite0",), (2, 4), ("two-round",), cap=2048),)),
     Set("firearms", "handgun,long_gun,firearm", "firearms", (Run(("firearms-lite0",), (2, 4), ("two-round",), cap=4096),)),
 )  # fmt: skip
 
