@@ -2,36 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[macro_use]
 mod common;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::broker::{Broker, Embedded, Real};
 use common::topic::{Read, committed, count, produce, read, read_until};
 use common::{
-    Gated, PATIENCE, config, confirmed_model, model, png, png_pair, reference, references, scripted, start, topics,
+    Gated, PATIENCE, config, confirmed_model, ids, model, png, png_pair, reference, references, start, stop, topics,
 };
-use dorfman::config::group::GroupSize;
-use dorfman::config::planning::PlanningConfig;
-use dorfman::engine::{Form, Network, RunError, ScriptedNetwork};
 use dorfman::message::ReferenceMessage;
-use dorfman::model::Bundle;
 use dorfman::sink::message::{DeadLetterRecord, FlagRecord, VerdictRecord};
-use dorfman::worker::{self, Model, Running};
-
-/// Each behaviour as a test on each broker.
-macro_rules! on_both_brokers {
-    ($($name:ident),+ $(,)?) => {
-        mod embedded {
-            $(#[test] fn $name() { super::$name::<super::Embedded>(concat!("e-", stringify!($name))) })+
-        }
-        mod kafka {
-            $(#[test] fn $name() { super::$name::<super::Real>(concat!("k-", stringify!($name))) })+
-        }
-    };
-}
+use dorfman::worker;
 
 on_both_brokers![
     positives_are_flagged_and_everything_is_committed,
@@ -45,24 +29,10 @@ on_both_brokers![
     a_failing_network_acknowledges_nothing_it_did_not_judge,
     workers_that_come_and_go_lose_nothing,
     health_and_metrics_tell_the_truth,
-    the_plan_follows_the_stream,
-    an_audit_finds_what_pooling_misses_and_says_so,
 ];
-
-fn ids<R>(read: &[Read<R>], id: impl Fn(&R) -> &str) -> Vec<String> {
-    let mut ids: Vec<String> = read.iter().map(|r| id(&r.record).to_owned()).collect();
-    ids.sort();
-    ids
-}
 
 fn distinct(read: &[Read<VerdictRecord>]) -> usize {
     read.iter().map(|r| r.record.id.as_str()).collect::<BTreeSet<_>>().len()
-}
-
-/// Stops a worker and waits for its end.
-fn stop(running: Running) {
-    running.stop();
-    running.wait().unwrap();
 }
 
 /// Looks until something is true; what is looked at changes on other threads, and each look gives way to them.
@@ -127,80 +97,6 @@ fn a_flag_has_passed_the_confirm_network<B: Broker>(name: &str) {
     assert!(doubtful.verdict == "cleared" && doubtful.confirm_score < Some(0.1) && doubtful.score > Some(0.9));
     assert!(metrics.contains("dorfman_network_rows_total{stage=\"confirm\"} 2"), "{metrics}");
     assert!(metrics.contains("dorfman_confirmed_total 1"), "{metrics}");
-}
-
-fn the_plan_follows_the_stream<B: Broker>(name: &str) {
-    let broker = B::with_topics(&topics(name, 1));
-    let mut config = config(broker.bootstrap(), name);
-    config.group.size = GroupSize::Auto;
-    config.planning = PlanningConfig { prevalence: 0.0001, memory: 1000, ..PlanningConfig::default() };
-    config.validate().unwrap();
-    let (messages, positives) = references(0..3000, 3);
-    produce(broker.bootstrap(), &config.source.topic, &messages);
-    // Scores are the pixels, sizes and thresholds the shipped bundle's.
-    let bundle = Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/fashion-bag")).unwrap();
-    let running = worker::start(&config, Model { calibrated: Some(bundle), ..model(scripted()) }).unwrap();
-    let before = running.metrics().group_size.get();
-    let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
-    let (after, replans) = (running.metrics().group_size.get(), running.metrics().replans.get());
-    let set = |gauge: &prometheus::GaugeVec| gauge.with_label_values::<&str>(&[]).get();
-    let (prevalence, cost) = (set(&running.metrics().prevalence), set(&running.metrics().planned_cost));
-    stop(running);
-
-    assert_eq!(ids(&flags, |f| &f.id), positives);
-    assert!(before > 8 && after <= 4 && replans >= 1, "groups of {before}, then of {after}");
-    assert!((0.2..0.5).contains(&prevalence) && (0.7..=1.0).contains(&cost), "{prevalence} {cost}");
-}
-
-/// Finds nothing in a pool: positives show only alone.
-struct Blind(ScriptedNetwork);
-
-impl Network for Blind {
-    fn form(&self) -> &Form {
-        self.0.form()
-    }
-
-    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
-        self.0.embed(images, first)
-    }
-
-    fn merge(&mut self, level: usize, members: &[i64], arity: usize, first: usize) -> Result<(), RunError> {
-        self.0.merge(level, members, arity, first)
-    }
-
-    fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError> {
-        self.0.score(members, arity, scores)?;
-        if arity > 1 {
-            scores.fill(0.0);
-        }
-        Ok(())
-    }
-}
-
-fn an_audit_finds_what_pooling_misses_and_says_so<B: Broker>(name: &str) {
-    let broker = B::with_topics(&topics(name, 1));
-    let mut config = config(broker.bootstrap(), name);
-    config.audit.fraction = 1.0;
-    let (messages, positives) = references(0..320, 20);
-    produce(broker.bootstrap(), &config.source.topic, &messages);
-    let running = worker::start(&config, model(Blind(scripted()))).unwrap();
-    let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
-    let verdicts_topic = config.sink.verdicts_topic.as_ref().unwrap();
-    let verdicts: Vec<Read<VerdictRecord>> = read(broker.bootstrap(), verdicts_topic, 320);
-    let metrics = running.metrics().text();
-    stop(running);
-
-    assert_eq!(ids(&flags, |f| &f.id), positives);
-    assert!(flags.iter().all(|f| f.record.audit && f.record.tests == 2), "a group of 16, and its audit");
-    assert!(verdicts.iter().all(|v| v.record.audit && v.record.rounds == 1));
-    for line in [
-        "dorfman_audits_total 320",
-        "dorfman_audits_flagged_total 16",
-        "dorfman_pool_cleared_total 320",
-        "dorfman_audit_miss_rate{bound=\"estimate\"} 1",
-    ] {
-        assert!(metrics.contains(line), "{line} is not in {metrics}");
-    }
 }
 
 fn what_cannot_be_scored_goes_to_the_dead_letter_topic<B: Broker>(name: &str) {

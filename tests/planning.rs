@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use dorfman::model::Bundle;
-use dorfman::planner::{Answers, Coherence, Link, StageCosts, Wanted, best, best_of_size, expected};
+use dorfman::planner::{Answers, Coherence, Link, Planner, StageCosts, Wanted, expected};
 use serde_json::Value;
 
 const PREVALENCES: [f64; 9] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2];
@@ -62,11 +62,12 @@ fn no_fixed_plan_is_cheaper_by_more_than_a_hundredth() {
     for (number, (answers, costs)) in bundles().iter().enumerate() {
         let wanted = Wanted { individual_sensitivity: 0.95, recall_loss: 0.005, largest: 64, rounds: 5 };
         let fixed = fixed(answers, wanted.individual_sensitivity);
+        let planner = Planner::new(answers.clone(), costs.clone(), wanted).unwrap();
         assert!(fixed.len() > 20, "{} fixed plans", fixed.len());
         for p in PREVALENCES {
             let alone = [*fixed.iter().find(|chain| chain.len() == 1).unwrap().first().unwrap()];
             let least = expected(&alone, p, coherence, costs).recall - wanted.recall_loss;
-            let planned = best(answers, p, coherence, costs, wanted).unwrap().expected;
+            let planned = planner.best(p).expected;
             assert!(planned.recall >= least - 1e-6 && planned.cost <= costs.individual() * (1.0 + 1e-12));
             for chain in &fixed {
                 let e = expected(chain, p, coherence, costs);
@@ -81,11 +82,9 @@ fn no_fixed_plan_is_cheaper_by_more_than_a_hundredth() {
 fn where_pooling_does_not_pay_every_image_is_tested_alone() {
     let (answers, costs) = &bundles()[0];
     let wanted = Wanted { individual_sensitivity: 0.99, recall_loss: 0.005, largest: 64, rounds: 5 };
-    assert!(best(answers, 0.45, Coherence::default(), costs, wanted).unwrap().is_individual());
-    assert!(
-        best_of_size(3, answers, 0.45, Coherence::default(), costs, wanted).unwrap().unwrap().expected.cost
-            > costs.individual()
-    );
+    let planner = Planner::new(answers.clone(), costs.clone(), wanted).unwrap();
+    assert!(planner.best(0.45).is_individual());
+    assert!(planner.best_of_size(3, 0.45).unwrap().expected.cost > costs.individual());
 }
 
 /// Images of the clean groups that `scripts/results.py` has a plan judge.

@@ -95,6 +95,14 @@ impl ConfigArgs {
     }
 }
 
+/// The configuration of a command that can do without a file: the file's, or else that of `yaml`, the environment laid over either.
+fn configuration(file: Option<&Path>, yaml: &str) -> Result<Config, ConfigError> {
+    match file {
+        Some(file) => Config::load(file, environment()),
+        None => Config::parse(yaml, environment()),
+    }
+}
+
 /// The environment; what is not UTF-8 in it is none of ours.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -98,10 +98,7 @@ pub(super) fn run(args: &ScanArgs) -> Result<(), CliError> {
 
 /// The configuration with the arguments laid over; without a file, the folder itself is the root.
 fn config(args: &ScanArgs) -> Result<Config, CliError> {
-    let mut config = match &args.config {
-        Some(file) => Config::load(file, super::environment())?,
-        None => Config::parse("logging: {level: warn}", super::environment())?,
-    };
+    let mut config = super::configuration(args.config.as_deref(), "logging: {level: warn}")?;
     if let Some(bundle) = &args.bundle {
         config.model.bundle.clone_from(bundle);
     }

@@ -22,7 +22,7 @@ pub struct Bounds {
 }
 
 /// The binary entropy of a share, in bits.
-pub fn entropy(p: f64) -> f64 {
+fn entropy(p: f64) -> f64 {
     let term = |p: f64| if p > 0.0 { -p * p.log2() } else { 0.0 };
     term(p) + term(1.0 - p)
 }

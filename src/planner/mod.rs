@@ -12,9 +12,9 @@ mod prevalence;
 mod search;
 
 pub use answers::{Answers, Point, SizeAnswers};
-pub use bounds::{Bounds, bounds, entropy};
+pub use bounds::{Bounds, bounds};
 pub use expect::{Coherence, Expected, Link, expected};
 pub use pilot::{LOOK, Pilot, Steering};
 pub use prevalence::Prevalence;
-pub use search::{Choice, Wanted, best, best_of_size, cheapest_sensitivities};
+pub use search::{Choice, Planner, Wanted};
 pub use stage_costs::{StageCosts, Tier};

@@ -1,10 +1,8 @@
 //! Keeps the plan to what the stream is like now.
 
-use super::answers::Answers;
-use super::expect::{Coherence, Expected, expected};
+use super::expect::Expected;
 use super::prevalence::Prevalence;
-use super::search::{Choice, Wanted, best};
-use super::stage_costs::StageCosts;
+use super::search::{Choice, Planner};
 
 /// How a pilot steers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,10 +24,7 @@ const MOVED: f64 = 1.2;
 /// Watches verdicts, estimates the prevalence, and changes the plan when that pays.
 #[derive(Debug, Clone)]
 pub struct Pilot {
-    answers: Answers,
-    costs: StageCosts,
-    coherence: Coherence,
-    wanted: Wanted,
+    planner: Planner,
     steering: Steering,
     prevalence: Prevalence,
     planned_for: f64,
@@ -40,15 +35,10 @@ pub struct Pilot {
 
 impl Pilot {
     /// A pilot with the plan for the first guess.
-    ///
-    /// # Errors
-    /// As [`best`].
-    pub fn new(answers: Answers, costs: StageCosts, wanted: Wanted, steering: Steering) -> Result<Self, String> {
-        let coherence = Coherence::default();
-        let choice = best(&answers, steering.prevalence, coherence, &costs, wanted)?;
+    pub fn new(planner: Planner, steering: Steering) -> Self {
+        let choice = planner.best(steering.prevalence);
         let prevalence = Prevalence::new(steering.prevalence, steering.memory);
-        let planned_for = steering.prevalence;
-        Ok(Self { answers, costs, coherence, wanted, steering, prevalence, planned_for, choice, new: false })
+        Self { planner, steering, prevalence, planned_for: steering.prevalence, choice, new: false }
     }
 
     /// The present plan.
@@ -63,12 +53,12 @@ impl Pilot {
 
     /// What is expected of the present plan at the estimated prevalence.
     pub fn expected(&self) -> Expected {
-        expected(&self.choice.chain, self.prevalence(), self.coherence, &self.costs)
+        self.planner.expected(&self.choice.chain, self.prevalence())
     }
 
     /// The expected cost of the present plan, over that of individual testing.
     pub fn relative_cost(&self) -> f64 {
-        self.expected().cost / self.costs.individual()
+        self.expected().cost / self.planner.costs().individual()
     }
 
     /// Takes in that `images` images have their verdict and `flagged` of them were flagged, before any confirm network; true if there is
@@ -84,10 +74,8 @@ impl Pilot {
             return false;
         }
         self.planned_for = estimate;
-        // What could be planned at first can be planned at any prevalence.
-        let Ok(choice) = best(&self.answers, estimate, self.coherence, &self.costs, self.wanted) else { return false };
-        let present = self.expected();
-        let kept = present.recall >= choice.expected.recall.min(self.recall_wanted(estimate));
+        let (choice, present) = (self.planner.best(estimate), self.expected());
+        let kept = present.recall >= self.planner.least_recall(estimate);
         if kept && choice.expected.cost > present.cost * (1.0 - self.steering.gain) {
             return false;
         }
@@ -96,18 +84,12 @@ impl Pilot {
         self.new = changed;
         changed
     }
-
-    /// The least recall that was asked for.
-    fn recall_wanted(&self, prevalence: f64) -> f64 {
-        let alone = self.choice.chain[self.choice.chain.len() - 1];
-        expected(&[alone], prevalence, self.coherence, &self.costs).recall - self.wanted.recall_loss - 1e-6
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::planner::{Point, SizeAnswers};
+    use crate::planner::{Answers, Point, SizeAnswers, StageCosts, Wanted};
 
     fn pilot(gain: f64) -> Pilot {
         let size = |arity: usize| {
@@ -120,14 +102,15 @@ mod tests {
         let answers = Answers::new([1, 2, 4, 8, 16, 32].map(size).into()).unwrap();
         let costs = StageCosts { item: 0.1, tiers: vec![], score: vec![(1, 0.9)] };
         let wanted = Wanted { individual_sensitivity: 0.99, recall_loss: 0.01, largest: 32, rounds: 4 };
-        Pilot::new(answers, costs, wanted, Steering { prevalence: 0.001, memory: 20_000.0, gain }).unwrap()
+        let planner = Planner::new(answers, costs, wanted).unwrap();
+        Pilot::new(planner, Steering { prevalence: 0.001, memory: 20_000.0, gain })
     }
 
     /// Shows it a stream of `images` of a prevalence, in parts of 1,000; how often the plan changed.
     fn fly(pilot: &mut Pilot, prevalence: f64, images: u64) -> usize {
         let mut owed = 0.0;
         let mut part = || {
-            let e = expected(&pilot.choice().chain, prevalence, Coherence::default(), &pilot.costs);
+            let e = pilot.planner.expected(&pilot.choice().chain, prevalence);
             owed += 1000.0 * (prevalence * e.recall + (1.0 - prevalence) * e.fpr);
             let flagged = owed as u64;
             owed -= flagged as f64;
@@ -147,7 +130,7 @@ mod tests {
         assert!(pilot.choice().is_individual());
         fly(&mut pilot, 0.001, 400_000);
         // Not the plan it began with, perhaps, but one that costs nearly the same.
-        let first = best(&pilot.answers, 0.001, pilot.coherence, &pilot.costs, pilot.wanted).unwrap();
+        let first = pilot.planner.best(0.001);
         assert!(pilot.choice().sizes()[0] > 8 && pilot.expected().cost < first.expected.cost * 1.03);
     }
 

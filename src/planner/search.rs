@@ -52,59 +52,116 @@ impl Choice {
     }
 }
 
-/// The cheapest of all chains over the calibrated sizes, individual testing among them.
-///
-/// # Errors
-/// Says so where individual tests are not calibrated for the wanted sensitivity.
-pub fn best(
-    answers: &Answers,
-    prevalence: f64,
+/// What plans are made from.
+#[derive(Debug, Clone)]
+pub struct Planner {
+    answers: Answers,
+    costs: StageCosts,
     coherence: Coherence,
-    costs: &StageCosts,
     wanted: Wanted,
-) -> Result<Choice, String> {
-    let sizes = answers.sizes().iter().map(|s| s.arity).filter(|&size| size <= wanted.largest);
-    let mut best: Option<Choice> = None;
-    for size in sizes {
-        // What its first round costs is a bound that spares most of the work.
-        let least = costs.first(size) / size as f64;
-        if best.as_ref().is_some_and(|b| least >= b.expected.cost) {
-            continue;
+    /// The individual test, as wanted.
+    alone: Link,
+}
+
+impl Planner {
+    /// A planner for tests that answer so and cost so.
+    ///
+    /// # Errors
+    /// Says so where individual tests are not calibrated for the wanted sensitivity.
+    pub fn new(answers: Answers, costs: StageCosts, wanted: Wanted) -> Result<Self, String> {
+        let sensitivity = wanted.individual_sensitivity;
+        let Some(point) = answers.at(1, sensitivity) else {
+            return Err(format!("tests of one image are not calibrated for a sensitivity of {sensitivity}"));
+        };
+        let alone = Link { size: 1, point };
+        Ok(Self { answers, costs, coherence: Coherence::default(), wanted, alone })
+    }
+
+    /// How tests answer.
+    pub fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
+    /// What tests cost.
+    pub fn costs(&self) -> &StageCosts {
+        &self.costs
+    }
+
+    /// Images of a group at most: as wanted, and as calibrated.
+    pub fn largest(&self) -> usize {
+        let calibrated = self.answers.sizes().last().map_or(1, |size| size.arity);
+        self.wanted.largest.min(calibrated)
+    }
+
+    /// What is expected of a chain.
+    pub fn expected(&self, chain: &[Link], prevalence: f64) -> Expected {
+        expected(chain, prevalence, self.coherence, &self.costs)
+    }
+
+    /// The least recall that a plan may have: individual testing's, less what may be lost.
+    pub fn least_recall(&self, prevalence: f64) -> f64 {
+        // What rounding takes off must not rule a plan out.
+        self.expected(&[self.alone], prevalence).recall - self.wanted.recall_loss - 1e-9
+    }
+
+    /// The cheapest of all chains over the calibrated sizes, individual testing among them.
+    pub fn best(&self, prevalence: f64) -> Choice {
+        let mut best = self.judge(vec![self.alone], prevalence);
+        for size in self.answers.sizes().iter().map(|s| s.arity).filter(|&size| size <= self.wanted.largest) {
+            // What its first round costs is a bound that spares most of the work.
+            if self.costs.first(size) / size as f64 >= best.expected.cost {
+                continue;
+            }
+            if let Some(choice) = self.best_of_size(size, prevalence).filter(|c| c.expected.cost < best.expected.cost) {
+                best = choice;
+            }
         }
-        let choice = best_of_size(size, answers, prevalence, coherence, costs, wanted)?;
-        best = cheaper(best, choice);
+        best
     }
-    best.ok_or_else(|| "no size of at most the largest allowed is calibrated".into())
-}
 
-/// The cheapest of the chains that begin with `size`; none if no chain keeps the wanted recall, or the size is not calibrated.
-///
-/// # Errors
-/// Says so where individual tests are not calibrated for the wanted sensitivity.
-pub fn best_of_size(
-    size: usize,
-    answers: &Answers,
-    prevalence: f64,
-    coherence: Coherence,
-    costs: &StageCosts,
-    wanted: Wanted,
-) -> Result<Option<Choice>, String> {
-    let sizes: Vec<usize> = answers.sizes().iter().map(|s| s.arity).collect();
-    let mut chains = Vec::new();
-    extend(&mut vec![size], &sizes, wanted.rounds.max(1), &mut chains);
-    let mut best = None;
-    for chain in chains {
-        best = cheaper(best, cheapest_sensitivities(&chain, answers, prevalence, coherence, costs, wanted)?);
+    /// The cheapest of the chains that begin with `size`; none if no chain keeps the wanted recall, or the size is not calibrated.
+    pub fn best_of_size(&self, size: usize, prevalence: f64) -> Option<Choice> {
+        let sizes: Vec<usize> = self.answers.sizes().iter().map(|s| s.arity).collect();
+        let mut chains = Vec::new();
+        extend(&mut vec![size], &sizes, self.wanted.rounds.max(1), &mut chains);
+        let choices = chains.iter().filter_map(|chain| self.cheapest_sensitivities(chain, prevalence));
+        choices.min_by(|a, b| a.expected.cost.total_cmp(&b.expected.cost))
     }
-    Ok(best)
-}
 
-/// The cheaper of two, the first of equals.
-fn cheaper(a: Option<Choice>, b: Option<Choice>) -> Option<Choice> {
-    match (a, b) {
-        (Some(a), Some(b)) if b.expected.cost < a.expected.cost => Some(b),
-        (Some(a), _) => Some(a),
-        (None, b) => b,
+    /// For one chain, the sensitivities with the least cost that keep the wanted recall: all begin as high as the calibration goes, and the
+    /// one that saves most for the recall it loses is lowered, until none can be; none if even the highest lose too much.
+    fn cheapest_sensitivities(&self, sizes: &[usize], prevalence: f64) -> Option<Choice> {
+        let least = self.least_recall(prevalence);
+        let pools = &sizes[..sizes.len() - 1];
+        let points: Option<Vec<&[Point]>> = pools.iter().map(|&m| Some(&self.answers.of(m)?.points[..])).collect();
+        let points = points?;
+        let build = |picked: &[usize]| {
+            let pool = |level: usize| Link { size: pools[level], point: points[level][picked[level]] };
+            self.judge((0..pools.len()).map(pool).chain([self.alone]).collect(), prevalence)
+        };
+        let mut picked: Vec<usize> = points.iter().map(|p| p.len() - 1).collect();
+        let mut best = build(&picked);
+        if best.expected.recall < least {
+            return None;
+        }
+        loop {
+            let lower = (0..pools.len()).filter(|&level| picked[level] > 0).filter_map(|level| {
+                let mut tried = picked.clone();
+                tried[level] -= 1;
+                let choice = build(&tried);
+                let saved = best.expected.cost - choice.expected.cost;
+                let lost = (best.expected.recall - choice.expected.recall).max(1e-12);
+                (choice.expected.recall >= least && saved > 0.0).then_some((saved / lost, tried, choice))
+            });
+            match lower.max_by(|a, b| a.0.total_cmp(&b.0)) {
+                Some((_, tried, choice)) => (picked, best) = (tried, choice),
+                None => return Some(best),
+            }
+        }
+    }
+
+    fn judge(&self, chain: Vec<Link>, prevalence: f64) -> Choice {
+        Choice { expected: self.expected(&chain, prevalence), chain }
     }
 }
 
@@ -122,55 +179,6 @@ fn extend(chain: &mut Vec<usize>, sizes: &[usize], rounds: usize, found: &mut Ve
         chain.push(size);
         extend(chain, sizes, rounds, found);
         chain.pop();
-    }
-}
-
-/// For one chain, the sensitivities with the least cost that keep the wanted recall: all begin as high as the calibration goes, and the
-/// one that saves most for the recall it loses is lowered, until none can be; none if even the highest lose too much.
-///
-/// # Errors
-/// Says so where individual tests are not calibrated for the wanted sensitivity.
-pub fn cheapest_sensitivities(
-    sizes: &[usize],
-    answers: &Answers,
-    prevalence: f64,
-    coherence: Coherence,
-    costs: &StageCosts,
-    wanted: Wanted,
-) -> Result<Option<Choice>, String> {
-    let sensitivity = wanted.individual_sensitivity;
-    let Some(alone) = answers.at(1, sensitivity) else {
-        return Err(format!("tests of one image are not calibrated for a sensitivity of {sensitivity}"));
-    };
-    let judge = |chain: Vec<Link>| Choice { expected: expected(&chain, prevalence, coherence, costs), chain };
-    let least = judge(vec![Link { size: 1, point: alone }]).expected.recall - wanted.recall_loss - 1e-9;
-    let points: Vec<&[Point]> = sizes.iter().filter_map(|&m| answers.of(m)).map(|s| &s.points[..]).collect();
-    let pooled = sizes.len() - 1;
-    if points.len() != sizes.len() {
-        return Ok(None);
-    }
-    let build = |picked: &[usize]| {
-        let pool = |level: usize| Link { size: sizes[level], point: points[level][picked[level]] };
-        judge((0..pooled).map(pool).chain([Link { size: 1, point: alone }]).collect())
-    };
-    let mut picked: Vec<usize> = points[..pooled].iter().map(|p| p.len() - 1).collect();
-    let mut best = build(&picked);
-    if best.expected.recall < least {
-        return Ok(None);
-    }
-    loop {
-        let lower = (0..pooled).filter(|&level| picked[level] > 0).filter_map(|level| {
-            let mut tried = picked.clone();
-            tried[level] -= 1;
-            let choice = build(&tried);
-            let saved = best.expected.cost - choice.expected.cost;
-            let lost = (best.expected.recall - choice.expected.recall).max(1e-12);
-            (choice.expected.recall >= least && saved > 0.0).then_some((saved / lost, tried, choice))
-        });
-        match lower.max_by(|a, b| a.0.total_cmp(&b.0)) {
-            Some((_, tried, choice)) => (picked, best) = (tried, choice),
-            None => return Ok(Some(best)),
-        }
     }
 }
 
@@ -197,6 +205,10 @@ mod tests {
         StageCosts { item: share, tiers: vec![], score: vec![(1, 1.0 - share)] }
     }
 
+    fn planner(worse: f64, wanted: Wanted) -> Planner {
+        Planner::new(answers(worse), costs(0.1), wanted).unwrap()
+    }
+
     #[test]
     fn chains_divide_and_end_in_one() {
         let mut found = Vec::new();
@@ -210,7 +222,7 @@ mod tests {
 
     #[test]
     fn rare_positives_are_pooled_and_frequent_ones_are_not() {
-        let plan = |p| best(&answers(1.0), p, Coherence::default(), &costs(0.1), WANTED).unwrap();
+        let plan = |p| planner(1.0, WANTED).best(p);
         assert!(plan(0.0001).chain[0].size >= 16 && plan(0.0001).expected.cost < 0.25);
         assert!(plan(0.4).is_individual());
         assert!((plan(0.4).expected.cost - 1.0).abs() < 1e-12);
@@ -220,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_network_that_pools_badly_is_not_pooled() {
-        let plan = |worse| best(&answers(worse), 0.001, Coherence::default(), &costs(0.1), WANTED).unwrap();
+        let plan = |worse| planner(worse, WANTED).best(0.001);
         assert!(!plan(1.0).is_individual() && plan(200.0).is_individual());
     }
 
@@ -229,7 +241,7 @@ mod tests {
         for p in [0.0001, 0.001, 0.01, 0.1] {
             for loss in [0.0005, 0.002, 0.01, 0.05] {
                 let wanted = Wanted { recall_loss: loss, ..WANTED };
-                let plan = best(&answers(1.0), p, Coherence::default(), &costs(0.1), wanted).unwrap();
+                let plan = planner(1.0, wanted).best(p);
                 assert!(plan.expected.recall >= 0.99 - loss - 1e-8, "{p} {loss}: {plan:?}");
             }
         }
@@ -238,7 +250,7 @@ mod tests {
     #[test]
     fn what_is_not_calibrated_is_an_error() {
         let wanted = Wanted { individual_sensitivity: 0.9999, ..WANTED };
-        let error = best(&answers(1.0), 0.01, Coherence::default(), &costs(0.1), wanted).unwrap_err();
+        let error = Planner::new(answers(1.0), costs(0.1), wanted).unwrap_err();
         assert!(error.contains("0.9999"), "{error}");
     }
 }

@@ -192,7 +192,7 @@ impl Resolver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::planner::{Answers, Link, Point, SizeAnswers, Steering, Wanted, best, expected};
+    use crate::planner::{Answers, Link, Planner, Point, SizeAnswers, Steering, Wanted, expected};
     use crate::simulation::Burst;
 
     fn answers() -> Answers {
@@ -211,6 +211,10 @@ mod tests {
     }
 
     const WANTED: Wanted = Wanted { individual_sensitivity: 0.99, recall_loss: 0.005, largest: 32, rounds: 4 };
+
+    fn planner() -> Planner {
+        Planner::new(answers(), costs(), WANTED).unwrap()
+    }
 
     fn steady(prevalence: f64, rate: u64) -> Stream {
         Stream { prevalence, burst: None, correlation: 0.0, rate, hours: 1 }
@@ -238,9 +242,9 @@ mod tests {
 
     #[test]
     fn one_seed_is_one_stream_whatever_the_plan() {
-        let (answers, costs) = (answers(), costs());
+        let costs = costs();
         let run = |p: f64, seed| {
-            let choice = best(&answers, p, Coherence::default(), &costs, WANTED).unwrap();
+            let choice = planner().best(p);
             let stream = Stream { hours: 2, ..steady(0.01, 32 * 10_000) };
             simulate(&stream, Steered::Fixed(choice), Coherence::default(), &costs, seed, |_| {})
         };
@@ -254,15 +258,15 @@ mod tests {
     /// changes, and finds what was asked for.
     #[test]
     fn over_a_day_with_a_burst_the_pilot_keeps_up() {
-        let (answers, costs, coherence) = (answers(), costs(), Coherence::default());
+        let (costs, coherence) = (costs(), Coherence::default());
         let burst = Some(Burst { factor: 10.0, from: 9, hours: 4 });
         let stream = Stream { prevalence: 0.01, burst, correlation: 0.0, rate: 400_000, hours: 24 };
         let steering = Steering { prevalence: 0.01, memory: 20_000.0, gain: 0.02 };
-        let pilot = Pilot::new(answers.clone(), costs.clone(), WANTED, steering).unwrap();
+        let pilot = Pilot::new(planner(), steering);
         let hours = simulate(&stream, Steered::Auto(Box::new(pilot)), coherence, &costs, 5, |_| {});
         let (mut found, mut positives) = (0, 0);
         for (i, hour) in hours.iter().enumerate() {
-            let fixed = best(&answers, stream.prevalence(i), coherence, &costs, WANTED).unwrap().expected.cost;
+            let fixed = planner().best(stream.prevalence(i)).expected.cost;
             assert!(
                 hour.cost_an_image() <= fixed * 1.1,
                 "hour {i}: {} against {fixed}: {hour:?}",

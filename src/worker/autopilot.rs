@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::engine::Stats;
 use crate::model::{Bundle, Profile};
 use crate::ops::metrics::Metrics;
-use crate::planner::{LOOK, Pilot};
+use crate::planner::{LOOK, Pilot, Planner};
 use crate::retest::{MultiRound, Plan, Thresholds};
 
 /// A plan for the engine.
@@ -31,10 +31,10 @@ impl Autopilot {
             |what: String| WorkerError::Setup(format!("`group.size` is auto: the bundle's calibration: {what}"));
         let answers = bundle.answers().map_err(wrong)?;
         let seconds = profile.and_then(|profile| bundle.second_costs(profile));
-        info!(seconds = seconds.is_some(), "plans by measured seconds, or else by multiply-adds");
+        info!(costs = if seconds.is_some() { "seconds" } else { "multiply-adds" }, "planning as it goes");
         let costs = seconds.unwrap_or_else(|| bundle.mac_costs());
-        let pilot = Pilot::new(answers, costs, config.wanted(), config.steering());
-        Ok(Self { pilot: pilot.map_err(wrong)?, bundle, settled: 0, flagged: 0 })
+        let planner = Planner::new(answers, costs, config.wanted()).map_err(wrong)?;
+        Ok(Self { pilot: Pilot::new(planner, config.steering()), bundle, settled: 0, flagged: 0 })
     }
 
     /// The present plan.

@@ -2,6 +2,19 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+/// Each behaviour as a test on each broker.
+#[allow(unused_macros, reason = "each test binary uses a part of this")]
+macro_rules! on_both_brokers {
+    ($($name:ident),+ $(,)?) => {
+        mod embedded {
+            $(#[test] fn $name() { super::$name::<super::Embedded>(concat!("e-", stringify!($name))) })+
+        }
+        mod kafka {
+            $(#[test] fn $name() { super::$name::<super::Real>(concat!("k-", stringify!($name))) })+
+        }
+    };
+}
+
 pub mod broker;
 pub mod topic;
 
@@ -18,6 +31,7 @@ use dorfman::retest::Thresholds;
 use dorfman::sink::message::BundleName;
 use dorfman::worker::{self, Model, Running};
 use image::{GrayImage, ImageFormat, Luma};
+use topic::Read;
 
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -157,4 +171,17 @@ impl Network for Gated {
         }
         self.network.score(members, arity, scores)
     }
+}
+
+/// The ids of what was read, sorted.
+pub fn ids<R>(read: &[Read<R>], id: impl Fn(&R) -> &str) -> Vec<String> {
+    let mut ids: Vec<String> = read.iter().map(|r| id(&r.record).to_owned()).collect();
+    ids.sort();
+    ids
+}
+
+/// Stops a worker and waits for its end.
+pub fn stop(running: Running) {
+    running.stop();
+    running.wait().unwrap();
 }

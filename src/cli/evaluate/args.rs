@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::super::{CliError, environment, writable};
+use super::super::{CliError, configuration, writable};
 use crate::config::Config;
 use crate::config::retest::PolicyKind;
 use crate::model::Bundle;
@@ -127,10 +127,7 @@ impl Request {
     /// # Errors
     /// [`CliError::Usage`], which names the argument.
     pub(super) fn new(args: &EvaluateArgs) -> Result<Self, CliError> {
-        let mut config = match &args.config {
-            Some(file) => Config::load(file, environment())?,
-            None => Config::parse("logging: {level: 'warn,ort=error'}", environment())?,
-        };
+        let mut config = configuration(args.config.as_deref(), "logging: {level: 'warn,ort=error'}")?;
         if let Some(chain) = &args.chain {
             config.retest.chain.clone_from(chain);
         }

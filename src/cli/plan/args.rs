@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::super::{CliError, environment, writable};
+use super::super::{CliError, configuration, writable};
 use crate::config::Config;
 use crate::planner::Wanted;
 use crate::retest::MAX_GROUP;
@@ -72,10 +72,7 @@ impl Request {
     /// # Errors
     /// [`CliError::Usage`], which names the argument.
     pub(super) fn new(args: &PlanArgs) -> Result<Self, CliError> {
-        let config = match &args.config {
-            Some(file) => Config::load(file, environment())?,
-            None => Config::parse("{}", environment())?,
-        };
+        let config = configuration(args.config.as_deref(), "{}")?;
         writable("--picture", args.picture.as_deref())?;
         let usage = |what: String| Err(CliError::Usage(what));
         if let Some(p) = args.prevalence.iter().find(|&&p| !(p > 0.0 && p < 1.0)) {

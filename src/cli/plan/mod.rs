@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::CliError;
 use crate::model::{Bundle, Profile};
-use crate::planner::StageCosts;
+use crate::planner::{Planner, StageCosts};
 pub(super) use args::PlanArgs;
 use args::Request;
 pub(super) use row::configured;
@@ -22,14 +22,24 @@ use row::{Basis, Row};
 struct Report {
     /// Name and version of the bundle.
     bundle: String,
-    /// What is minimised: `macs`, or `seconds` of the profile.
-    cost: &'static str,
+    /// What is minimised.
+    cost: Unit,
     /// What the plans may lose, as a share of all positives.
     recall_loss: f64,
     /// What individual tests are set to find.
     individual_sensitivity: f64,
     /// By prevalence.
     rows: Vec<Row>,
+}
+
+/// What plans are the least of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Unit {
+    /// Multiply-adds.
+    Macs,
+    /// Seconds of the profile.
+    Seconds,
 }
 
 pub(super) fn run(args: &PlanArgs) -> Result<(), CliError> {
@@ -42,14 +52,15 @@ pub(super) fn run(args: &PlanArgs) -> Result<(), CliError> {
         Some(file) => seconds(&bundle, file)?,
         None => macs.clone(),
     };
-    let basis = Basis { answers, costs, macs, wanted: request.wanted };
-    let rows: Result<Vec<Row>, CliError> = args.prevalence.iter().map(|&p| basis.row(p, chain.as_deref())).collect();
+    let planner = Planner::new(answers, costs, request.wanted).map_err(wrong)?;
+    let basis = Basis { planner, macs };
+    let rows = args.prevalence.iter().map(|&p| basis.row(p, chain.as_deref())).collect();
     let report = Report {
         bundle: format!("{} {}", bundle.manifest.name, bundle.manifest.version),
-        cost: if args.profile.is_some() { "seconds" } else { "macs" },
+        cost: if args.profile.is_some() { Unit::Seconds } else { Unit::Macs },
         recall_loss: request.wanted.recall_loss,
         individual_sensitivity: request.wanted.individual_sensitivity,
-        rows: rows?,
+        rows,
     };
     if let Some(file) = &args.picture {
         let svg = picture::draw(&report.bundle, &basis, &args.prevalence, chain.as_deref())?;

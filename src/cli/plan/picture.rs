@@ -11,7 +11,7 @@ const PREVALENCES: (f64, f64) = (0.0001, 0.3);
 /// Draws both pictures side by side.
 ///
 /// # Errors
-/// [`CliError`] where a plan can't be made, or with what the drawing library says.
+/// [`CliError::Failed`] with what the drawing library says.
 pub(super) fn draw(
     bundle: &str,
     basis: &Basis,
@@ -19,20 +19,18 @@ pub(super) fn draw(
     configured: Option<&[Link]>,
 ) -> Result<String, CliError> {
     let cost = "expected cost, % of individual testing";
-    let along = along_prevalence(basis, configured)?;
-    let sizes: Result<Vec<Curve>, CliError> = prevalences.iter().map(|&p| along_size(basis, p)).collect();
-    let sizes = sizes?;
+    let along = along_prevalence(basis, configured);
+    let sizes: Vec<Curve> = prevalences.iter().map(|&p| along_size(basis, p)).collect();
     let largest = sizes.iter().flat_map(|c| &c.points).map(|p| p.0).fold(2.0, f64::max);
     let left = Scale::logarithmic("prevalence, %", cost, 100.0 * PREVALENCES.0..100.0 * PREVALENCES.1);
     let right = Scale::logarithmic("images of a group, the rest of the plan the best for it", cost, 1.0..largest);
     draw_side_by_side(bundle, [(along, left), (sizes, right)])
 }
 
-fn along_prevalence(basis: &Basis, configured: Option<&[Link]>) -> Result<Vec<Curve>, CliError> {
+fn along_prevalence(basis: &Basis, configured: Option<&[Link]>) -> Vec<Curve> {
     let step = (PREVALENCES.1 / PREVALENCES.0).powf(1.0 / (POINTS - 1) as f64);
     let prevalences = (0..POINTS).map(|i| PREVALENCES.0 * step.powi(i as i32));
-    let rows: Result<Vec<Row>, CliError> = prevalences.map(|p| basis.row(p, configured)).collect();
-    let rows = rows?;
+    let rows: Vec<Row> = prevalences.map(|p| basis.row(p, configured)).collect();
     let curve = |name: String, of: &dyn Fn(&Row) -> Option<f64>| Curve {
         name,
         points: rows.iter().filter_map(|r| Some((100.0 * r.prevalence, 100.0 * of(r)?))).collect(),
@@ -46,10 +44,10 @@ fn along_prevalence(basis: &Basis, configured: Option<&[Link]>) -> Result<Vec<Cu
     curves.push(curve("two rounds without error".into(), &|r| Some(r.bounds.dorfman)));
     curves.push(curve("best nested without error".into(), &|r| Some(r.bounds.nested)));
     curves.push(curve("entropy".into(), &|r| Some(r.bounds.entropy)));
-    Ok(curves)
+    curves
 }
 
-fn along_size(basis: &Basis, prevalence: f64) -> Result<Curve, CliError> {
-    let points = basis.by_size(prevalence)?.into_iter().map(|(size, cost)| (size as f64, 100.0 * cost)).collect();
-    Ok(Curve { name: format!("prevalence {} %", 100.0 * prevalence), points, marks: true })
+fn along_size(basis: &Basis, prevalence: f64) -> Curve {
+    let points = basis.by_size(prevalence).into_iter().map(|(size, cost)| (size as f64, 100.0 * cost)).collect();
+    Curve { name: format!("prevalence {} %", 100.0 * prevalence), points, marks: true }
 }

@@ -2,21 +2,16 @@
 
 use serde::Serialize;
 
-use super::super::CliError;
 use crate::config::Config;
 use crate::config::retest::PolicyKind;
-use crate::planner::{self, Answers, Bounds, Choice, Coherence, Link, StageCosts, Wanted};
+use crate::planner::{self, Answers, Bounds, Choice, Coherence, Link, Planner, StageCosts};
 
 /// What plans are made from.
 pub(super) struct Basis {
-    /// How tests answer.
-    pub(super) answers: Answers,
-    /// What is minimised.
-    pub(super) costs: StageCosts,
+    /// Plans by what is minimised.
+    pub(super) planner: Planner,
     /// Multiply-adds, for comparison.
     pub(super) macs: StageCosts,
-    /// What plans must keep to.
-    pub(super) wanted: Wanted,
 }
 
 /// A plan and what to expect of it.
@@ -74,34 +69,25 @@ pub(super) struct Row {
 
 impl Basis {
     /// The plans at a prevalence.
-    ///
-    /// # Errors
-    /// [`CliError::Usage`] where the calibration lacks what is wanted.
-    pub(super) fn row(&self, prevalence: f64, configured: Option<&[Link]>) -> Result<Row, CliError> {
-        let best = planner::best(&self.answers, prevalence, Coherence::default(), &self.costs, self.wanted);
-        let planned = self.line(&best.map_err(CliError::Usage)?, prevalence);
+    pub(super) fn row(&self, prevalence: f64, configured: Option<&[Link]>) -> Row {
+        let planned = self.line(&self.planner.best(prevalence), prevalence);
         let configured = configured.map(|chain| {
-            let expected = planner::expected(chain, prevalence, Coherence::default(), &self.costs);
+            let expected = self.planner.expected(chain, prevalence);
             self.line(&Choice { chain: chain.to_vec(), expected }, prevalence)
         });
-        let bounds = planner::bounds(prevalence, self.largest(), &self.costs);
-        Ok(Row { prevalence, planned, configured, bounds: self.bound(bounds) })
+        let bounds = planner::bounds(prevalence, self.planner.largest(), self.planner.costs());
+        Row { prevalence, planned, configured, bounds: self.bound(bounds) }
     }
 
     /// The cheapest plan that begins with groups of each calibrated size, as (size, cost over individual testing's).
-    pub(super) fn by_size(&self, prevalence: f64) -> Result<Vec<(usize, f64)>, CliError> {
-        let mut found = Vec::new();
-        for size in self.answers.sizes().iter().map(|s| s.arity).filter(|&size| size <= self.wanted.largest) {
-            let best =
-                planner::best_of_size(size, &self.answers, prevalence, Coherence::default(), &self.costs, self.wanted);
-            found.extend(best.map_err(CliError::Usage)?.map(|b| (size, b.expected.cost / self.costs.individual())));
-        }
-        Ok(found)
+    pub(super) fn by_size(&self, prevalence: f64) -> Vec<(usize, f64)> {
+        let sizes = self.planner.answers().sizes().iter().map(|s| s.arity);
+        let best = |size| self.planner.best_of_size(size, prevalence).map(|b| (size, b.expected.cost / self.alone()));
+        sizes.filter(|&size| size <= self.planner.largest()).filter_map(best).collect()
     }
 
-    fn largest(&self) -> usize {
-        let calibrated = self.answers.sizes().last().map_or(1, |s| s.arity);
-        self.wanted.largest.min(calibrated)
+    fn alone(&self) -> f64 {
+        self.planner.costs().individual()
     }
 
     fn line(&self, choice: &Choice, prevalence: f64) -> Line {
@@ -113,7 +99,7 @@ impl Basis {
             sensitivities: choice.chain.iter().map(|link| link.point.sensitivity).collect(),
             tests_per_image: e.tests.iter().sum(),
             tests_by_size: e.tests.clone(),
-            relative_cost: e.cost / self.costs.individual(),
+            relative_cost: e.cost / self.alone(),
             relative_macs: macs / self.macs.individual(),
             recall: e.recall,
             fpr: e.fpr,
@@ -121,7 +107,7 @@ impl Basis {
     }
 
     fn bound(&self, b: Bounds) -> BoundLine {
-        let alone = self.costs.individual();
+        let alone = self.alone();
         BoundLine {
             entropy_tests_per_image: b.entropy,
             entropy: (b.entropy_cost / alone).min(1.0),
@@ -155,7 +141,7 @@ pub(in crate::cli) fn configured(answers: &Answers, config: &Config) -> Option<V
 mod tests {
     use super::*;
     use crate::config::group::GroupSize;
-    use crate::planner::{Point, SizeAnswers};
+    use crate::planner::{Point, SizeAnswers, Wanted};
 
     #[test]
     fn the_configured_plan_is_one_of_many() {
@@ -170,10 +156,10 @@ mod tests {
         assert!(configured(&answers, &config).is_none(), "6 is not calibrated");
         config.group.size = GroupSize::Auto;
         assert!(configured(&answers, &config).is_none(), "there is no fixed plan");
-        let basis = Basis { answers, macs: costs.clone(), costs, wanted };
+        let basis = Basis { macs: costs.clone(), planner: Planner::new(answers, costs, wanted).unwrap() };
         for p in [0.001, 0.01, 0.1, 0.3] {
-            let row = basis.row(p, Some(&chain)).unwrap();
-            let least = basis.by_size(p).unwrap().iter().map(|s| s.1).fold(f64::INFINITY, f64::min);
+            let row = basis.row(p, Some(&chain));
+            let least = basis.by_size(p).iter().map(|s| s.1).fold(f64::INFINITY, f64::min);
             assert!(row.planned.relative_cost <= row.configured.unwrap().relative_cost + 1e-12);
             assert!((row.planned.relative_cost - least).abs() < 1e-12 && row.planned.relative_cost <= 1.0 + 1e-12);
         }

@@ -3,13 +3,14 @@
 use comfy_table::{CellAlignment, Table};
 
 use super::super::table::{percent, table};
-use super::Report;
 use super::row::{Line, Row};
+use super::{Report, Unit};
 
 /// The tables.
 pub(super) fn print(report: &Report) {
     let (sensitivity, loss) = (report.individual_sensitivity, 100.0 * report.recall_loss);
-    println!("{}: plans of the least {}", report.bundle, unit(report.cost));
+    let unit = if report.cost == Unit::Seconds { "network seconds" } else { "multiply-adds" };
+    println!("{}: plans of the least {unit}", report.bundle);
     println!(
         "Individual tests are set to find {sensitivity} of the positives, and pooling may lose {loss} points of that.\n"
     );
@@ -18,11 +19,7 @@ pub(super) fn print(report: &Report) {
     println!("All in per cent of individual testing. Sensitivity: of each size, by the calibration.");
 }
 
-fn unit(cost: &str) -> &'static str {
-    if cost == "seconds" { "network seconds" } else { "multiply-adds" }
-}
-
-fn plans(rows: &[Row], cost: &str) -> Table {
+fn plans(rows: &[Row], cost: Unit) -> Table {
     let header =
         ["prevalence", "", "plan", "sensitivity", "tests an image", "MACs", "network seconds", "recall", "FPR"];
     let mut table = table(&header);
@@ -32,7 +29,7 @@ fn plans(rows: &[Row], cost: &str) -> Table {
             table.add_row(line("", "configured", configured));
         }
     }
-    if cost != "seconds" {
+    if cost != Unit::Seconds {
         table.column_mut(6).map(|c| c.set_constraint(comfy_table::ColumnConstraint::Hidden));
     }
     table.column_iter_mut().skip(4).for_each(|c| c.set_cell_alignment(CellAlignment::Right));

@@ -12,7 +12,7 @@ use super::CliError;
 use super::plan::configured;
 use super::progress::progress;
 use crate::model::Bundle;
-use crate::planner::{self, Choice, Coherence, Pilot};
+use crate::planner::{Choice, Coherence, Pilot, Planner};
 use crate::simulation::{Hour, Steered, simulate};
 use args::Request;
 pub(super) use args::SimulateArgs;
@@ -74,12 +74,11 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     let Request { config, stream } = Request::new(args)?;
     let bundle = Bundle::open(&args.bundle).map_err(|e| CliError::Usage(e.to_string()))?;
     let wrong = |what| CliError::Usage(format!("bundle {}: calibration: {what}", args.bundle.display()));
-    let (answers, costs, wanted) = (bundle.answers().map_err(wrong)?, bundle.mac_costs(), config.wanted());
-    let coherence = Coherence::default();
-    let pilot = Pilot::new(answers.clone(), costs.clone(), wanted, config.steering()).map_err(wrong)?;
-    let fixed = configured(&answers, &config);
-    let fixed = fixed.map(|chain| {
-        let expected = planner::expected(&chain, stream.prevalence, coherence, &costs);
+    let (costs, coherence) = (bundle.mac_costs(), Coherence::default());
+    let planner = Planner::new(bundle.answers().map_err(wrong)?, costs.clone(), config.wanted()).map_err(wrong)?;
+    let pilot = Pilot::new(planner.clone(), config.steering());
+    let fixed = configured(planner.answers(), &config).map(|chain| {
+        let expected = planner.expected(&chain, stream.prevalence);
         Choice { chain, expected }
     });
 
@@ -95,7 +94,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     let alone = costs.individual();
     let mut hours = Vec::with_capacity(auto.len());
     for (i, hour) in auto.iter().enumerate() {
-        let best = planner::best(&answers, hour.prevalence, coherence, &costs, wanted).map_err(wrong)?;
+        let best = planner.best(hour.prevalence);
         hours.push(Line {
             hour: i,
             prevalence: hour.prevalence,
@@ -112,7 +111,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     let report = Report {
         bundle: format!("{} {}", bundle.manifest.name, bundle.manifest.version),
         configured: plan,
-        individual_recall: wanted.individual_sensitivity,
+        individual_recall: config.wanted().individual_sensitivity,
         hours,
         images_per_second: images as f64 / seconds,
     };

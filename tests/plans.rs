@@ -1,0 +1,94 @@
+//! What the worker does about its plan, on librdkafka's mock cluster and on a real Apache Kafka.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[macro_use]
+mod common;
+
+use std::path::Path;
+
+use common::broker::{Broker, Embedded, Real};
+use common::topic::{Read, produce, read};
+use common::{config, ids, model, references, scripted, stop, topics};
+use dorfman::config::group::GroupSize;
+use dorfman::config::planning::PlanningConfig;
+use dorfman::engine::{Form, Network, RunError, ScriptedNetwork};
+use dorfman::model::Bundle;
+use dorfman::sink::message::{FlagRecord, VerdictRecord};
+use dorfman::worker::{self, Model};
+
+on_both_brokers![the_plan_follows_the_stream, an_audit_finds_what_pooling_misses_and_says_so];
+
+fn the_plan_follows_the_stream<B: Broker>(name: &str) {
+    let broker = B::with_topics(&topics(name, 1));
+    let mut config = config(broker.bootstrap(), name);
+    config.group.size = GroupSize::Auto;
+    config.planning = PlanningConfig { prevalence: 0.0001, memory: 1000, ..PlanningConfig::default() };
+    config.validate().unwrap();
+    let (messages, positives) = references(0..3000, 3);
+    produce(broker.bootstrap(), &config.source.topic, &messages);
+    // Scores are the pixels, sizes and thresholds the shipped bundle's.
+    let bundle = Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/fashion-bag")).unwrap();
+    let running = worker::start(&config, Model { calibrated: Some(bundle), ..model(scripted()) }).unwrap();
+    let before = running.metrics().group_size.get();
+    let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
+    let (after, replans) = (running.metrics().group_size.get(), running.metrics().replans.get());
+    let set = |gauge: &prometheus::GaugeVec| gauge.with_label_values::<&str>(&[]).get();
+    let (prevalence, cost) = (set(&running.metrics().prevalence), set(&running.metrics().planned_cost));
+    stop(running);
+
+    assert_eq!(ids(&flags, |f| &f.id), positives);
+    assert!(before > 8 && after <= 4 && replans >= 1, "groups of {before}, then of {after}");
+    assert!((0.2..0.5).contains(&prevalence) && (0.7..=1.0).contains(&cost), "{prevalence} {cost}");
+}
+
+/// Finds nothing in a pool: positives show only alone.
+struct Blind(ScriptedNetwork);
+
+impl Network for Blind {
+    fn form(&self) -> &Form {
+        self.0.form()
+    }
+
+    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
+        self.0.embed(images, first)
+    }
+
+    fn merge(&mut self, level: usize, members: &[i64], arity: usize, first: usize) -> Result<(), RunError> {
+        self.0.merge(level, members, arity, first)
+    }
+
+    fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError> {
+        self.0.score(members, arity, scores)?;
+        if arity > 1 {
+            scores.fill(0.0);
+        }
+        Ok(())
+    }
+}
+
+fn an_audit_finds_what_pooling_misses_and_says_so<B: Broker>(name: &str) {
+    let broker = B::with_topics(&topics(name, 1));
+    let mut config = config(broker.bootstrap(), name);
+    config.audit.fraction = 1.0;
+    let (messages, positives) = references(0..320, 20);
+    produce(broker.bootstrap(), &config.source.topic, &messages);
+    let running = worker::start(&config, model(Blind(scripted()))).unwrap();
+    let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
+    let verdicts_topic = config.sink.verdicts_topic.as_ref().unwrap();
+    let verdicts: Vec<Read<VerdictRecord>> = read(broker.bootstrap(), verdicts_topic, 320);
+    let metrics = running.metrics().text();
+    stop(running);
+
+    assert_eq!(ids(&flags, |f| &f.id), positives);
+    assert!(flags.iter().all(|f| f.record.audit && f.record.tests == 2), "a group of 16, and its audit");
+    assert!(verdicts.iter().all(|v| v.record.audit && v.record.rounds == 1));
+    for line in [
+        "dorfman_audits_total 320",
+        "dorfman_audits_flagged_total 16",
+        "dorfman_pool_cleared_total 320",
+        "dorfman_audit_miss_rate{bound=\"estimate\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+}
