@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import InputConfig, NetworkConfig, StemLayer
-from .lite0 import lite0_parts
+from .lite0 import lite0_parts, outputs
 
 # Parts in order; the last gives logits [T,L].
 Parts = OrderedDict  # of str and nn.Module
@@ -90,7 +90,7 @@ def lite0(config: NetworkConfig) -> "OrderedDict[str, nn.Module]":
     replaced: OrderedDict[str, nn.Module] = OrderedDict()
     channels = stem(config.stem, 3, replaced)
     kept = list(parts)[list(parts).index(replaced_until(config)) + 1 :]
-    wanted = parts[replaced_until(config)].outputs
+    wanted = outputs(int(replaced_until(config).removeprefix("block")))
     replaced["project"] = nn.Sequential(nn.ReLU(), conv_norm(channels, wanted, 1))
     replaced.update((name, parts[name]) for name in kept)
     return replaced

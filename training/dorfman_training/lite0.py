@@ -72,22 +72,36 @@ class Depthwise(nn.Module):
             return self.layers(x.float())
 
 
-class Block(nn.Module):
-    """An inverted residual: expand, depthwise, project."""
+class Wide(nn.Module):
+    """The first half of an inverted residual: expand, depthwise. What it gives has many channels and is clipped at nought, so
+    that the maximum over a group's members loses less of each than the maximum of a block's few signed channels."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+    def __init__(self, inputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
-        wide = inputs * expansion
-        self.expand = conv_norm(inputs, wide, 1) if expansion > 1 else None
-        self.depthwise = Depthwise(wide, kernel, stride)
-        self.project = conv_norm(wide, outputs, 1)
-        self.shortcut = stride == 1 and inputs == outputs
-        self.outputs = outputs
+        self.channels = inputs * expansion
+        self.expand = conv_norm(inputs, self.channels, 1) if expansion > 1 else None
+        self.depthwise = Depthwise(self.channels, kernel, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         wide = x if self.expand is None else functional.relu6(self.expand(x))
-        out = self.project(functional.relu6(self.depthwise(wide)))
-        return x + out if self.shortcut else out
+        return functional.relu6(self.depthwise(wide))
+
+
+class Residual(nn.Module):
+    """An inverted residual with its shortcut: expand, depthwise, project."""
+
+    def __init__(self, channels: int, kernel: int, expansion: int) -> None:
+        super().__init__()
+        self.wide = Wide(channels, kernel, 1, expansion)
+        self.project = conv_norm(self.wide.channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.project(self.wide(x))
+
+
+def outputs(block: int) -> int:
+    """The channels that a block gives."""
+    return [stage[3] for stage in STAGES for _ in range(stage[4])][block]
 
 
 class Head(nn.Module):
@@ -108,10 +122,15 @@ def lite0_parts(dropout: float, labels: int) -> "OrderedDict[str, nn.Module]":
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     parts["stem"] = nn.Sequential(conv_norm(3, STEM, 3, 2), nn.ReLU6())
     channels = STEM
-    for kernel, stride, expansion, outputs, repeats in STAGES:
-        for repeat in range(repeats):
-            parts[f"block{len(parts) - 1}"] = Block(channels, outputs, kernel, 1 if repeat else stride, expansion)
-            channels = outputs
+    blocks = [(stage, repeat) for stage in STAGES for repeat in range(stage[4])]
+    for index, ((kernel, stride, expansion, outputs, _), repeat) in enumerate(blocks):
+        if repeat:
+            parts[f"block{index}"] = Residual(channels, kernel, expansion)
+            continue
+        # Without a shortcut around them, the two halves can be cut apart.
+        wide = Wide(channels, kernel, stride, expansion)
+        parts[f"block{index}.wide"], parts[f"block{index}"] = wide, conv_norm(wide.channels, outputs, 1)
+        channels = outputs
     parts["head"] = Head(channels, dropout, labels)
     load_pretrained(parts)
     return parts
