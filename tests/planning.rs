@@ -5,7 +5,8 @@
 use std::path::Path;
 
 use dorfman::model::Bundle;
-use dorfman::planner::{Answers, Coherence, Link, Planner, StageCosts, Wanted, expected};
+use dorfman::planner::{Coherence, Link, Planner, StageCosts, Wanted, expected};
+use dorfman::retest::Answers;
 use serde_json::Value;
 
 const PREVALENCES: [f64; 9] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2];

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, require};
-use crate::retest::{Halving, Individual, Knowledge, MAX_GROUP, MultiRound, Plan, Planned};
+use crate::retest::{Halving, Individual, Knowledge, MAX_GROUP, MultiRound, Nested, OneRound, Plan, Planned};
 
 /// How a positive group is resolved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
@@ -20,9 +20,22 @@ pub enum PolicyKind {
     MultiRound,
     /// A positive group in halves, one after the other: the fewest tests, the most rounds.
     Halving,
+    /// One set of a group after another, each of the size that costs least in expectation, by `planning.prevalence` and the bundle's
+    /// calibration. One test of a group at a time.
+    Nested,
+    /// The images of a group laid out as a square, its rows and its columns tested all at once: positive where both are. No retests, and no
+    /// individual test before a flag; `group.size` must be a square from 9 to 64.
+    OneRound,
     /// A score is evidence, not a yes or no: the test that finds most positives for its cost comes next, until none repays itself, by
     /// `retest.chain`, `retest.worth` and `planning.prevalence`. One test of a group at a time; for bundles of one positive label.
     Planned,
+}
+
+impl PolicyKind {
+    /// Whether it must know the network and the stream before it sees any of them.
+    pub fn looks_ahead(self) -> bool {
+        matches!(self, Self::Nested | Self::Planned)
+    }
 }
 
 /// The policy and its thresholds.
@@ -83,10 +96,16 @@ impl RetestConfig {
     /// # Errors
     /// As [`RetestConfig::plan`], but for what the network lacks.
     pub fn describe(&self, size: usize) -> Result<String, ConfigError> {
-        if self.policy != PolicyKind::Planned || size == 1 {
-            return Ok(self.plan(size, None)?.describe());
+        match self.policy {
+            PolicyKind::Planned if size > 1 => Ok(format!("planned {}", multi_round(&self.sizes(size))?.describe())),
+            PolicyKind::Nested if size > 1 => Ok(format!("nested {size}")),
+            _ => Ok(self.plan(size, None)?.describe()),
         }
-        Ok(format!("planned {}", multi_round(&self.sizes(size))?.describe()))
+    }
+
+    fn known<'a>(&self, known: Option<&'a Knowledge>) -> Result<&'a Knowledge, ConfigError> {
+        let nothing = "looks ahead, which needs a network with a calibration; multi-round and halving do without";
+        known.ok_or_else(|| cannot(nothing.into()))
     }
 
     /// `size`, the smaller sizes of the chain, and 1.
@@ -95,10 +114,11 @@ impl RetestConfig {
         std::iter::once(size).chain(between).chain([1]).collect()
     }
 
-    /// The plan for groups of `size`. `known` is what the planned policy must know of the network.
+    /// The plan for groups of `size`. `known` is what policies that look ahead must know of the network.
     ///
     /// # Errors
-    /// [`ConfigError`] at `retest.chain` if the chain is no chain, at `retest.policy` if it is planned and nothing is known.
+    /// [`ConfigError`] at `retest.chain` if the chain is no chain, at `group.size` if the policy can't have such groups, at `retest.policy` if
+    /// it looks ahead and what it must know isn't known.
     pub fn plan(&self, size: usize, known: Option<&Knowledge>) -> Result<Box<dyn Plan>, ConfigError> {
         if size == 1 {
             return Ok(Box::new(Individual));
@@ -111,14 +131,25 @@ impl RetestConfig {
                 let plan = Halving::new(size).map_err(|what| ConfigError::new("group.size", what))?;
                 Ok(Box::new(plan))
             }
+            PolicyKind::OneRound => {
+                let plan = OneRound::new(size).map_err(|what| ConfigError::new("group.size", what))?;
+                Ok(Box::new(plan))
+            }
+            PolicyKind::Nested => {
+                let (pooled, individual) = (self.pooled_sensitivity, self.individual_sensitivity);
+                Ok(Box::new(Nested::new(size, self.known(known)?, pooled, individual).map_err(cannot)?))
+            }
             PolicyKind::Planned => {
-                let nothing = "is planned, which needs a network whose scores are known";
-                let known = known.ok_or_else(|| ConfigError::new("retest.policy", nothing))?;
-                let plan = Planned::knowing(&self.sizes(size), known, self.worth);
-                Ok(Box::new(plan.map_err(|what| ConfigError::new("retest.chain", what))?))
+                let (known, sizes) = (self.known(known)?, self.sizes(size));
+                multi_round(&sizes)?;
+                Ok(Box::new(Planned::knowing(&sizes, known, self.worth).map_err(cannot)?))
             }
         }
     }
+}
+
+fn cannot(what: String) -> ConfigError {
+    ConfigError::new("retest.policy", what)
 }
 
 fn multi_round(chain: &[usize]) -> Result<MultiRound, ConfigError> {

@@ -253,8 +253,8 @@ impl<N: Network, T> Engine<N, T> {
         policy.start(size, &mut step);
         let open = Members::first(size);
         let thresholds = Arc::clone(&self.thresholds);
-        let (blocked, nodes) = (Vec::new(), Vec::new());
-        let group = Group { items, open, policy, thresholds, unready, running: 0, blocked, nodes };
+        let (blocked, positive, nodes) = (Vec::new(), Vec::new(), Vec::new());
+        let group = Group { items, open, policy, thresholds, unready, running: 0, blocked, positive, nodes };
         let id = self.groups.insert(group);
         for &item in &self.groups[id].items {
             self.items[item].group = Some(id);
@@ -375,10 +375,10 @@ impl<N: Network, T> Engine<N, T> {
             if ask.round != AUDIT {
                 Stats::count(&mut self.stats.positives_by_round, ask.round);
             }
-            if arity == 1
-                && let Some(position) = ask.members.iter().next()
-            {
-                self.items[group.items[position]].passed = group.thresholds.passed(scores);
+            let passed = group.thresholds.passed(arity, scores);
+            match (arity, ask.members.iter().next()) {
+                (1, Some(position)) => self.items[group.items[position]].passed = passed,
+                _ => group.positive.push((ask.members, passed)),
             }
         }
         let mut step = std::mem::take(&mut self.step);

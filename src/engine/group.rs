@@ -21,6 +21,8 @@ pub(super) struct Group {
     pub running: usize,
     /// Tests that wait for rows.
     pub blocked: Vec<Ask>,
+    /// Tests of several members that were positive, with the labels that passed and their scores.
+    pub positive: Vec<(Members, Vec<(usize, f32)>)>,
     /// Merged rows of levels above 0.
     pub nodes: Vec<Node>,
 }

@@ -28,12 +28,17 @@ impl<N: Network, T> Engine<N, T> {
             !settled || node.row.is_none()
         });
         let id = group.items[position];
+        let pools = &group.positive;
         let item = &mut self.items[id];
         if item.pending > 0 {
             return Err(self.broken("it gave a verdict while a test of the member was outstanding"));
         }
         if let Some(row) = item.row.take() {
             self.rows[0].give(row);
+        }
+        if flagged && item.passed.is_empty() && item.arity > 1 {
+            (item.passed, item.score) =
+                of_pools(pools.iter().filter(|(who, _)| who.contains(position)).map(|(_, passed)| &passed[..]));
         }
         self.stats.settled += 1;
         self.stats.flagged += u64::from(flagged && !item.audited);
@@ -76,7 +81,7 @@ impl<N: Network, T> Engine<N, T> {
     fn conclude(&mut self, id: usize, scores: &[f32]) {
         let Some(thresholds) = &self.confirm else { return };
         let score = thresholds.outcome(1, scores).score;
-        let passed = thresholds.passed(scores);
+        let passed = thresholds.passed(1, scores);
         let mut item = self.items.remove(id);
         item.tests += 1;
         if score.is_nan() {
@@ -108,12 +113,30 @@ fn not_finite(detail: &str) -> Verdict {
     Verdict::Failed(Failure::new(Reason::ScoreNotFinite, detail))
 }
 
-/// The labels that passed both looks, with the first one's scores. A policy that flags without an individual test has no first look:
-/// then the second decides alone.
-fn both(first: &[Scored], second: &[Scored]) -> Vec<Scored> {
-    if first.is_empty() {
-        return second.to_vec();
+/// What the positive tests of an item say of it that had no test of its own: the labels that all of them have, each with its least score,
+/// or where they have none in common all that any of them has; and the score of the most suspicious of these. The score is not a number
+/// if that of a test was none.
+fn of_pools<'a>(tests: impl Iterator<Item = &'a [Scored]> + Clone) -> (Vec<Scored>, f32) {
+    if tests.clone().any(<[Scored]>::is_empty) {
+        return (Vec::new(), f32::NAN);
     }
+    let least = |a: Scored, b: Scored| if b.1 < a.1 { b } else { a };
+    let common = tests.clone().map(<[Scored]>::to_vec).reduce(|all, next| {
+        let in_next = |&first: &Scored| Some(least(first, *next.iter().find(|label| label.0 == first.0)?));
+        all.iter().filter_map(in_next).collect()
+    });
+    let labels = common.filter(|common| !common.is_empty()).unwrap_or_else(|| {
+        let mut any: Vec<Scored> = tests.flatten().copied().collect();
+        any.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        any.dedup_by_key(|label| label.0);
+        any
+    });
+    let score = most_suspicious(&labels).map_or(f32::NAN, |(_, score)| score);
+    (labels, score)
+}
+
+/// The labels that passed both looks, with the first one's scores.
+fn both(first: &[Scored], second: &[Scored]) -> Vec<Scored> {
     first.iter().copied().filter(|&(column, _)| second.iter().any(|&(c, _)| c == column)).collect()
 }
 
@@ -135,8 +158,15 @@ mod tests {
         let first = [(0, 0.7), (2, 0.9)];
         assert_eq!(both(&first, &[(0, 0.6), (1, 0.9)]), [(0, 0.7)]);
         assert_eq!(both(&first, &[(1, 0.9)]), []);
-        assert_eq!(both(&[], &[(1, 0.9)]), [(1, 0.9)]);
         assert_eq!(most_suspicious(&[(0, 0.7), (2, 0.9), (3, 0.9)]), Some((2, 0.9)));
+    }
+
+    #[test]
+    fn a_flag_without_a_test_of_its_own_is_of_what_its_tests_have_in_common() {
+        let of = |tests: &[&[Scored]]| of_pools(tests.iter().copied());
+        assert_eq!(of(&[&[(0, 0.7), (1, 0.9)], &[(1, 0.8), (2, 0.95)]]), (vec![(1, 0.8)], 0.8));
+        assert_eq!(of(&[&[(2, 0.7)], &[(1, 0.8)]]), (vec![(1, 0.8), (2, 0.7)], 0.8));
+        assert!(of(&[&[(2, 0.7)], &[]]).1.is_nan());
     }
 
     fn engine() -> Engine<ScriptedNetwork, usize> {

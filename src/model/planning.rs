@@ -3,8 +3,8 @@
 use super::manifest::{Calibration, Merge, Stage};
 use super::{Bundle, Profile};
 use crate::engine::Part;
-use crate::planner::{Answers, Point, SizeAnswers, StageCosts, Tier};
-use crate::retest::{Cost, Costs, Evidence, Knowledge, MAX_GROUP, Ratio};
+use crate::planner::{StageCosts, Tier};
+use crate::retest::{Answers, Cost, Costs, Evidence, Knowledge, MAX_GROUP, Point, Ratio, SizeAnswers};
 
 impl Bundle {
     /// How its tests answer at every calibrated size and sensitivity. With several positive labels, a group is negative only if it is so
@@ -26,11 +26,19 @@ impl Bundle {
         Answers::new(arities.iter().filter_map(size).collect())
     }
 
-    /// What the planned policy must know of it, for a stream with a share `prior` of positives.
+    /// What policies that look ahead must know of it, for a stream with a share `prior` of positives.
     ///
     /// # Errors
-    /// Says what its calibration lacks, or that it has several positive labels: a test's score does not say whose it is.
+    /// Says what its calibration lacks.
     pub fn knowledge(&self, prior: f64) -> Result<Knowledge, String> {
+        let stages = self.mac_costs();
+        let costs = Costs::new(|arity| Cost { full: stages.first(arity), cached: stages.retest(arity) })?;
+        Ok(Knowledge { evidence: self.evidence(), answers: self.answers()?, costs, prior })
+    }
+
+    /// What its scores say; an error if its calibration lacks something, or if it has several positive labels: a test's score does not say
+    /// whose it is.
+    fn evidence(&self) -> Result<Evidence, String> {
         if self.manifest.labels.iter().filter(|l| l.positive).count() > 1 {
             return Err(
                 "the planned policy takes scores of one positive label as evidence, the bundle has several".into()
@@ -41,9 +49,7 @@ impl Bundle {
             ratio.map(|ratio| (c.arity, ratio)).map_err(|what| format!("calibration at arity {}: {what}", c.arity))
         };
         let ratios: Result<Vec<(usize, Ratio)>, String> = self.manifest.calibration.iter().map(ratio).collect();
-        let stages = self.mac_costs();
-        let costs = Costs::new(|arity| Cost { full: stages.first(arity), cached: stages.retest(arity) })?;
-        Ok(Knowledge { evidence: Evidence::new(ratios?)?, costs, prior })
+        Evidence::new(ratios?)
     }
 
     /// What its tests cost in seconds, at the preferred batch on the device of a profile; none if the profile lacks a stage.
@@ -119,10 +125,11 @@ mod tests {
     fn its_scores_are_evidence() {
         let mut bundle = shipped();
         let known = bundle.knowledge(0.001).unwrap();
-        assert!(known.evidence.log(16, 0.999) > 2.0 && known.evidence.log(16, 0.001) < -2.0);
+        let evidence = known.evidence.unwrap();
+        assert!(evidence.log(16, 0.999) > 2.0 && evidence.log(16, 0.001) < -2.0);
         assert_eq!(known.costs.full(1), bundle.mac_costs().individual());
         bundle.manifest.labels.push(super::super::manifest::Label { name: "hat".into(), positive: true });
-        assert!(bundle.knowledge(0.001).unwrap_err().contains("several"));
+        assert!(bundle.evidence().unwrap_err().contains("several"));
     }
 
     #[test]

@@ -8,8 +8,8 @@
 //! With that, the probability that all of a nested set of tests are negative is a product over members, and the probability that all
 //! are positive follows by inclusion and exclusion over the tests (2^n terms for n sizes).
 
-use super::answers::{Point, Rates};
 use super::stage_costs::StageCosts;
+use crate::retest::{Point, Rates};
 
 /// A size of a chain and how its tests answer.
 #[derive(Debug, Clone, Copy, PartialEq)]

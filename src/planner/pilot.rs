@@ -89,7 +89,8 @@ impl Pilot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::planner::{Answers, Point, SizeAnswers, StageCosts, Wanted};
+    use crate::planner::{StageCosts, Wanted};
+    use crate::retest::{Answers, Point, SizeAnswers};
 
     fn pilot(gain: f64) -> Pilot {
         let size = |arity: usize| {

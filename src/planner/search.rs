@@ -1,8 +1,8 @@
 //! The cheapest plan that keeps the wanted recall.
 
-use super::answers::{Answers, Point};
 use super::expect::{Coherence, Expected, Link, expected};
 use super::stage_costs::StageCosts;
+use crate::retest::{Answers, Point};
 
 /// What a plan must keep to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -185,7 +185,7 @@ fn extend(chain: &mut Vec<usize>, sizes: &[usize], rounds: usize, found: &mut Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::planner::SizeAnswers;
+    use crate::retest::SizeAnswers;
 
     const WANTED: Wanted = Wanted { individual_sensitivity: 0.99, recall_loss: 0.005, largest: 64, rounds: 6 };
 

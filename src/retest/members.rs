@@ -35,6 +35,11 @@ impl Members {
         self.0 == 0
     }
 
+    /// Whether the member at a position is in it.
+    pub fn contains(self, position: usize) -> bool {
+        self.0 >> position & 1 == 1
+    }
+
     /// Both sets together.
     pub fn union(self, other: Members) -> Members {
         Members(self.0 | other.0)

@@ -1,8 +1,9 @@
 //! How a positive group is resolved (pure).
 //!
 //! In: a group's size and, one by one, the outcome of each test asked for. Out: the next tests and the members' verdicts.
-//! Every member gets exactly one verdict, rounds are bounded, and a flag has passed an individual test. No I/O, no clock, no ONNX.
+//! Every member gets exactly one verdict, rounds are bounded, and a flag has passed an individual test, unless the policy is one-round. No I/O, no clock, no ONNX.
 
+mod answers;
 mod audited;
 mod costs;
 mod evidence;
@@ -10,21 +11,29 @@ mod halving;
 #[cfg(test)]
 mod harness;
 mod individual;
+mod knowledge;
 mod members;
 mod miss_rate;
 mod multi_round;
+mod nested;
+mod one_round;
 mod planned;
 mod thresholds;
 
+pub(crate) use answers::Rates;
+pub use answers::{Answers, Point, SizeAnswers};
 pub use audited::Audited;
 pub use costs::{Cost, Costs};
 pub use evidence::{Evidence, Ratio, log_odds};
 pub use halving::Halving;
 pub use individual::Individual;
+pub use knowledge::Knowledge;
 pub use members::Members;
 pub use miss_rate::{Audits, MissRate};
 pub use multi_round::MultiRound;
-pub use planned::{Knowledge, Planned};
+pub use nested::Nested;
+pub use one_round::OneRound;
+pub use planned::Planned;
 pub use thresholds::Thresholds;
 
 /// Most members a group can have: [`Members`] is a 64-bit set.

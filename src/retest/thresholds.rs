@@ -46,9 +46,9 @@ impl Thresholds {
         best
     }
 
-    /// The columns whose label passes an individual test, with their scores.
-    pub fn passed(&self, scores: &[f32]) -> Vec<(usize, f32)> {
-        let passed = self.columns.iter().zip(&self.by_arity[0]);
+    /// The columns whose label passes a test of `arity` images, with their scores.
+    pub fn passed(&self, arity: usize, scores: &[f32]) -> Vec<(usize, f32)> {
+        let passed = self.columns.iter().zip(&self.by_arity[arity.clamp(1, MAX_GROUP) - 1]);
         passed.filter(|&(&c, &t)| scores[c] >= t).map(|(&c, _)| (c, scores[c])).collect()
     }
 }
@@ -63,7 +63,8 @@ mod tests {
         assert!(!t.outcome(1, &[1.0, 0.8, 0.4]).positive);
         assert_eq!(t.outcome(1, &[1.0, 0.8, 0.6]), Outcome { positive: true, score: 0.6 });
         assert!(t.outcome(2, &[1.0, 0.8, 0.4]).positive);
-        assert_eq!(t.passed(&[1.0, 0.95, 0.6]), vec![(1, 0.95), (2, 0.6)]);
+        assert_eq!(t.passed(1, &[1.0, 0.95, 0.6]), vec![(1, 0.95), (2, 0.6)]);
+        assert_eq!(t.passed(2, &[1.0, 0.8, 0.3]), vec![(2, 0.3)]);
     }
 
     #[test]

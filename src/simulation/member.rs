@@ -94,7 +94,7 @@ impl Members {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::planner::Point;
+    use crate::retest::Point;
 
     fn chain() -> Vec<Link> {
         let link = |size, sensitivity, specificity| Link { size, point: Point { sensitivity, specificity } };

@@ -192,7 +192,8 @@ impl Resolver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::planner::{Answers, Link, Planner, Point, SizeAnswers, Steering, Wanted, expected};
+    use crate::planner::{Link, Planner, Steering, Wanted, expected};
+    use crate::retest::{Answers, Point, SizeAnswers};
     use crate::simulation::Burst;
 
     fn answers() -> Answers {

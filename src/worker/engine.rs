@@ -8,7 +8,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 
 use super::autopilot::Autopilot;
 use super::{Model, WorkerError};
-use crate::config::retest::PolicyKind;
 use crate::config::{Config, ConfigError};
 use crate::engine::{Engine, Network, Settings, Stats};
 use crate::model::{Bundle, Profile};
@@ -197,11 +196,10 @@ fn pilot(config: &Config, bundle: Option<Bundle>, profile: Option<&Profile>) -> 
     Autopilot::new(config, bundle, profile)
 }
 
-/// What the planned policy must know, if it is configured.
+/// What a policy that looks ahead must know, if one is configured.
 fn known(config: &Config, bundle: Option<&Bundle>) -> Result<Option<Knowledge>, WorkerError> {
-    let planned = config.retest.policy == PolicyKind::Planned;
-    let Some(bundle) = bundle.filter(|_| planned) else { return Ok(None) };
-    let wrong = |what| WorkerError::Setup(format!("`retest.policy` is planned: {what}"));
+    let Some(bundle) = bundle.filter(|_| config.retest.policy.looks_ahead()) else { return Ok(None) };
+    let wrong = |what| WorkerError::Setup(format!("`retest.policy` looks ahead: {what}"));
     bundle.knowledge(config.planning.prevalence).map(Some).map_err(wrong)
 }
 

@@ -117,8 +117,9 @@ pub(super) fn judge(
         seconds: args.repeat,
     };
     let images = set.images.len();
-    let planned = request.policies.contains(&PolicyKind::Planned);
-    let known = planned.then(|| bundle.knowledge(config.planning.prevalence)).transpose().map_err(CliError::Usage)?;
+    let looks_ahead = request.policies.iter().any(|policy| policy.looks_ahead());
+    let known =
+        looks_ahead.then(|| bundle.knowledge(config.planning.prevalence)).transpose().map_err(CliError::Usage)?;
     let mut judge = Judge { args, request, bundle: &bundle, line, split: &split, images, bench, known };
     let rows = judge.rows()?;
     Ok((judge.line, rows))

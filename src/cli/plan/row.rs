@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::config::retest::PolicyKind;
-use crate::planner::{self, Answers, Bounds, Choice, Coherence, Link, Planner, StageCosts};
+use crate::planner::{self, Bounds, Choice, Coherence, Link, Planner, StageCosts};
+use crate::retest::Answers;
 
 /// What plans are made from.
 pub(super) struct Basis {
@@ -141,7 +142,8 @@ pub(in crate::cli) fn configured(answers: &Answers, config: &Config) -> Option<V
 mod tests {
     use super::*;
     use crate::config::group::GroupSize;
-    use crate::planner::{Point, SizeAnswers, Wanted};
+    use crate::planner::Wanted;
+    use crate::retest::{Point, SizeAnswers};
 
     #[test]
     fn the_configured_plan_is_one_of_many() {

@@ -13,7 +13,7 @@ mod tree;
 
 use std::sync::Arc;
 
-use super::{Ask, Costs, Evidence, Members, MultiRound, Outcome, Plan, Policy, Step};
+use super::{Ask, Costs, Evidence, Knowledge, Members, MultiRound, Outcome, Plan, Policy, Step};
 use belief::Belief;
 use tree::Tree;
 
@@ -34,17 +34,6 @@ pub struct Planned {
     chain: Arc<[usize]>,
     tree: Arc<Tree>,
     rule: Arc<Rule>,
-}
-
-/// What there is to know of a network and its stream.
-#[derive(Debug, Clone)]
-pub struct Knowledge {
-    /// What scores say.
-    pub evidence: Evidence,
-    /// What tests cost.
-    pub costs: Costs,
-    /// Share of positives among the items.
-    pub prior: f64,
 }
 
 #[derive(Debug)]
@@ -79,9 +68,10 @@ impl Planned {
     /// The same for a network of which this is known.
     ///
     /// # Errors
-    /// As [`Planned::new`].
+    /// As [`Planned::new`], and says so where scores are no evidence.
     pub fn knowing(chain: &[usize], known: &Knowledge, worth: f64) -> Result<Self, String> {
-        Self::new(chain, known.evidence.clone(), known.costs.clone(), known.prior, worth)
+        let evidence = known.evidence.clone()?;
+        Self::new(chain, evidence, known.costs.clone(), known.prior, worth)
     }
 
     /// A state machine for a group whose members have priors of their own, by position; members without one have the plan's.

@@ -61,17 +61,17 @@ impl Answers {
 
 /// How often one member makes a test positive, whatever the others do.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Rates {
+pub(crate) struct Rates {
     /// A positive member.
-    pub(super) positive: f64,
+    pub(crate) positive: f64,
     /// A negative member.
-    pub(super) negative: f64,
+    pub(crate) negative: f64,
 }
 
 impl Point {
     /// Splits a group's answer among its members: it is positive if any member sets it off, and they do so independently. So a clean
     /// group of m is negative with (1-f)^m, and one with a positive with (1-s)(1-f)^(m-1).
-    pub(super) fn rates(self, arity: usize) -> Rates {
+    pub(crate) fn rates(self, arity: usize) -> Rates {
         let quiet = self.specificity.max(0.0).powf(1.0 / arity as f64);
         let others = quiet.powi(arity as i32 - 1);
         let missed = if others > 0.0 { ((1.0 - self.sensitivity) / others).clamp(0.0, 1.0) } else { 0.0 };
