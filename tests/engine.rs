@@ -124,7 +124,7 @@ proptest! {
         let verdicts = drive_steered(&mut engine, images, |engine, i| {
             if i % every == 0 && let Some((turn, chain)) = next.next() {
                 let threshold = if turn % 2 == 0 { 0.3 } else { 0.7 };
-                engine.replan(Box::new(MultiRound::new(chain).unwrap()), Thresholds::constant(threshold)).unwrap();
+                engine.replan(0, Box::new(MultiRound::new(chain).unwrap()), Thresholds::constant(threshold)).unwrap();
             }
         });
         prop_assert_eq!(flagged(&verdicts), (0..positives.len()).filter(|&i| positives[i]).collect::<Vec<_>>());

@@ -30,10 +30,11 @@ fn the_plan_follows_the_stream<B: Broker>(name: &str) {
     // Scores are the pixels, sizes and thresholds the shipped bundle's.
     let bundle = Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/fashion-bag")).unwrap();
     let running = worker::start(&config, Model { calibrated: Some(bundle), ..model(scripted()) }).unwrap();
-    let before = running.metrics().group_size.get();
+    let size = || running.metrics().group_size.with_label_values(&["0"]).get();
+    let before = size();
     let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
-    let (after, replans) = (running.metrics().group_size.get(), running.metrics().replans.get());
-    let set = |gauge: &prometheus::GaugeVec| gauge.with_label_values::<&str>(&[]).get();
+    let (after, replans) = (size(), running.metrics().replans.get());
+    let set = |gauge: &prometheus::GaugeVec| gauge.with_label_values(&["0"]).get();
     let (prevalence, cost) = (set(&running.metrics().prevalence), set(&running.metrics().planned_cost));
     stop(running);
 

@@ -29,9 +29,11 @@ impl Default for EngineConfig {
 
 impl EngineConfig {
     /// `key` names what the largest group, `size`, follows from.
-    pub(super) fn validate(&self, key: &str, size: usize) -> Result<(), ConfigError> {
-        let enough = format!("is {}, must be at least `{key}` ({size}), at most 65536", self.slots);
-        require((size..=65536).contains(&self.slots), "engine.slots", enough)?;
+    /// `size` images of `key` share a group, and so many in all may wait for company.
+    pub(super) fn validate(&self, key: &str, size: usize, waiting: usize) -> Result<(), ConfigError> {
+        let pools = if waiting > size { " times the pools of `group`" } else { "" };
+        let enough = format!("is {}, must be at least `{key}`{pools} ({waiting}), at most 65536", self.slots);
+        require((waiting..=65536).contains(&self.slots), "engine.slots", enough)?;
         require((1..=4096).contains(&self.max_batch), "engine.max_batch", "must be 1 to 4096")?;
         let preferred = self.preferred_batch.is_none_or(|b| (1..=self.max_batch).contains(&b));
         require(preferred, "engine.preferred_batch", "must be 1 to `engine.max_batch`")?;
@@ -92,7 +94,7 @@ mod tests {
 
     #[test]
     fn wrong_values_name_their_key() {
-        let wrong = |c: EngineConfig| c.validate("group.size", 16).unwrap_err().key;
+        let wrong = |c: EngineConfig| c.validate("group.size", 16, 16).unwrap_err().key;
         assert_eq!(wrong(EngineConfig { slots: 8, ..Default::default() }), "engine.slots");
         assert_eq!(wrong(EngineConfig { max_batch: 0, ..Default::default() }), "engine.max_batch");
         assert_eq!(wrong(EngineConfig { preferred_batch: Some(65), ..Default::default() }), "engine.preferred_batch");

@@ -122,9 +122,13 @@ impl Config {
             GroupSize::Of(size) => ("group.size", size),
         };
         self.planning.validate()?;
+        let chains = "is nothing that `group.size: auto` plans by; give `group.size` a number, or take multi-round";
+        let planned = self.group.size == GroupSize::Auto;
+        let plannable = !self.retest.policy.looks_ahead() && self.retest.policy != PolicyKind::OneRound;
+        require(!planned || plannable, "retest.policy", chains)?;
         self.retest.validate(size)?;
         self.audit.validate()?;
-        self.engine.validate(key, size)?;
+        self.engine.validate(key, size, self.group.waiting(size))?;
         self.model.validate()?;
         self.sink.validate()?;
         self.ops.validate()?;
@@ -144,10 +148,6 @@ impl Config {
             let loops = topic == Some(&self.source.topic);
             require(!loops, key, "is the source's own topic; what is published would be read again, without end")?;
         }
-        let unplanned = self.group.size != GroupSize::Auto || self.retest.policy != PolicyKind::Planned;
-        let chains =
-            "is planned, but with `group.size: auto` the worker plans chains of thresholds; give `group.size` a number";
-        require(unplanned, "retest.policy", chains)?;
         let slowest = (self.fetch.timeout + Duration::from_secs(10)) * self.fetch.attempts;
         let what = format!("must be above {slowest:?}, the longest that a fetch may take, tries included");
         require(self.ops.stalled_after > slowest, "ops.stalled_after", what)

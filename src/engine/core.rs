@@ -11,8 +11,8 @@ use super::group::Group;
 use super::lanes::Lane;
 use super::network::{Network, Part, RunError};
 use super::rows::Rows;
-use super::stats::{Expected, StageStats, Stats};
-use crate::grouping::Grouper;
+use super::stats::{BandStats, Expected, StageStats, Stats};
+use crate::grouping::Pools;
 use crate::retest::{AUDIT, Ask, MAX_GROUP, Members, Plan, Step, Thresholds};
 
 /// How an engine batches.
@@ -53,10 +53,12 @@ pub enum EngineError {
 /// Pools items into groups and resolves them on a network. One thread owns it.
 pub struct Engine<N, T> {
     pub(super) network: N,
-    pub(super) plan: Box<dyn Plan>,
-    thresholds: Arc<Thresholds>,
+    /// By band of risk.
+    pub(super) courses: Vec<Course>,
     pub(super) settings: Settings,
-    grouper: Grouper<usize>,
+    /// So many `lanes` for each band.
+    pools: Pools<usize>,
+    lanes: usize,
     pub(super) items: Slab<Item<T>>,
     pub(super) groups: Slab<Group>,
     /// Which rows of each level are free.
@@ -79,9 +81,31 @@ pub struct Engine<N, T> {
     pub(super) scores: Vec<f32>,
 }
 
+/// How the groups of a band are tested.
+pub(super) struct Course {
+    pub(super) plan: Box<dyn Plan>,
+    thresholds: Arc<Thresholds>,
+}
+
+impl Course {
+    fn new(plan: Box<dyn Plan>, thresholds: Thresholds) -> Self {
+        Self { plan, thresholds: Arc::new(thresholds) }
+    }
+}
+
+/// Which group an item may be in.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Place {
+    /// The pool whose items it shares groups with; 0 where there is one alone.
+    pub pool: usize,
+    /// How likely it is positive, as far as is known.
+    pub risk: Option<f32>,
+}
+
 /// An item in flight.
 pub(super) struct Item<T> {
     pub(super) payload: T,
+    pub(super) risk: Option<f32>,
     /// Empty once its features are computed, unless the confirm network may want it.
     pub(super) image: Vec<f32>,
     /// Its row of level 0.
@@ -103,20 +127,24 @@ impl<N: Network, T> Engine<N, T> {
     /// An engine with nothing in it. The plan's group size must be at most [`MAX_GROUP`] and at most the rows of level 0.
     pub fn new(network: N, plan: Box<dyn Plan>, thresholds: Thresholds, settings: Settings) -> Self {
         let form = network.form();
-        let lanes = MAX_GROUP + 1;
+        let arities = MAX_GROUP + 1;
         let stages = form.levels.len() + 1;
         Self {
-            grouper: Grouper::new(plan.group_size().min(form.levels[0].rows), settings.max_wait),
+            pools: Pools::new([plan.group_size().min(form.levels[0].rows)], settings.max_wait),
+            lanes: 1,
             rows: form.levels.iter().map(|l| Rows::new(l.rows)).collect(),
-            merges: form.levels.iter().map(|_| (0..lanes).map(|_| Lane::default()).collect()).collect(),
-            tests: (0..lanes).map(|_| Lane::default()).collect(),
+            merges: form.levels.iter().map(|_| (0..arities).map(|_| Lane::default()).collect()).collect(),
+            tests: (0..arities).map(|_| Lane::default()).collect(),
             confirm: None,
             confirms: Lane::default(),
-            stats: Stats { stages: vec![StageStats::default(); stages], ..Stats::default() },
+            stats: Stats {
+                stages: vec![StageStats::default(); stages],
+                bands: vec![BandStats::default()],
+                ..Stats::default()
+            },
             expected: None,
             network,
-            plan,
-            thresholds: Arc::new(thresholds),
+            courses: vec![Course::new(plan, thresholds)],
             settings,
             items: Slab::new(),
             groups: Slab::new(),
@@ -126,6 +154,19 @@ impl<N: Network, T> Engine<N, T> {
             members: Vec::new(),
             scores: Vec::new(),
         }
+    }
+
+    /// Pools items apart: those of the plan of [`Engine::new`] are of band 0, and each of `others` is of a band more. Each band has so many
+    /// `lanes`, so that pool `p` is of band `p / lanes`. Group sizes must be as in [`Engine::new`].
+    pub fn with_pools(mut self, others: Vec<(Box<dyn Plan>, Thresholds)>, lanes: usize) -> Self {
+        self.courses.extend(others.into_iter().map(|(plan, thresholds)| Course::new(plan, thresholds)));
+        self.lanes = lanes.max(1);
+        let rows = self.network.form().levels[0].rows;
+        let sizes = self.courses.iter().map(|course| course.plan.group_size().min(rows));
+        let sizes = sizes.flat_map(|size| std::iter::repeat_n(size, self.lanes));
+        self.pools = Pools::new(sizes, self.settings.max_wait);
+        self.stats.bands = vec![BandStats::default(); self.courses.len()];
+        self
     }
 
     /// Lets the network's confirm have the last word: what would be flagged is flagged only if its scores pass `thresholds` (at arity 1) too.
@@ -141,18 +182,19 @@ impl<N: Network, T> Engine<N, T> {
         self
     }
 
-    /// Forms groups by another plan from now on; those in flight go on by theirs, and so does the open one if it is full by the new plan.
-    /// The plan's group size must be as in [`Engine::new`].
+    /// Forms the groups of a band by another plan from now on; those in flight go on by theirs, and so do the open ones if they are full by
+    /// the new plan. The plan's group size must be as in [`Engine::new`].
     ///
     /// # Errors
     /// As [`Engine::offer`].
-    pub fn replan(&mut self, plan: Box<dyn Plan>, thresholds: Thresholds) -> Result<(), EngineError> {
+    pub fn replan(&mut self, band: usize, plan: Box<dyn Plan>, thresholds: Thresholds) -> Result<(), EngineError> {
         let size = plan.group_size().min(self.network.form().levels[0].rows);
-        if let Some(items) = self.grouper.resize(size) {
-            self.form_group(items)?;
+        for pool in band * self.lanes..(band + 1) * self.lanes {
+            if let Some(items) = self.pools.resize(pool, size) {
+                self.form_group(pool, items)?;
+            }
         }
-        self.plan = plan;
-        self.thresholds = Arc::new(thresholds);
+        self.courses[band] = Course::new(plan, thresholds);
         Ok(())
     }
 
@@ -166,13 +208,22 @@ impl<N: Network, T> Engine<N, T> {
         self.items.len()
     }
 
-    /// Takes an item. Call only while [`Engine::has_room`].
+    /// Takes an item into the first pool. Call only while [`Engine::has_room`].
     ///
     /// # Errors
     /// [`EngineError::Policy`] if the plan's policy breaks its contract.
     pub fn offer(&mut self, image: Vec<f32>, payload: T, now: Instant) -> Result<(), EngineError> {
+        self.offer_to(Place::default(), image, payload, now)
+    }
+
+    /// Takes an item into a pool, as [`Engine::offer`]; its risk is what a policy that looks at risks goes by.
+    ///
+    /// # Errors
+    /// As [`Engine::offer`].
+    pub fn offer_to(&mut self, place: Place, image: Vec<f32>, payload: T, now: Instant) -> Result<(), EngineError> {
         let item = Item {
             payload,
+            risk: place.risk,
             image,
             row: None,
             group: None,
@@ -187,31 +238,37 @@ impl<N: Network, T> Engine<N, T> {
         let id = self.items.insert(item);
         self.stats.items += 1;
         self.arrivals.push_back(id);
-        match self.grouper.push(id, now) {
-            Some(items) => self.form_group(items),
+        match self.pools.push(place.pool, id, now) {
+            Some(items) => self.form_group(place.pool, items),
             None => Ok(()),
         }
     }
 
-    /// Closes the open group if its time is up.
+    /// Closes the open groups whose time is up.
     ///
     /// # Errors
     /// As [`Engine::offer`].
     pub fn expire(&mut self, now: Instant) -> Result<(), EngineError> {
-        self.grouper.expire(now).map_or(Ok(()), |items| self.form_group(items))
+        while let Some((pool, items)) = self.pools.expire(now) {
+            self.form_group(pool, items)?;
+        }
+        Ok(())
     }
 
-    /// Closes the open group as it is.
+    /// Closes the open groups as they are.
     ///
     /// # Errors
     /// As [`Engine::offer`].
     pub fn flush(&mut self) -> Result<(), EngineError> {
-        self.grouper.flush().map_or(Ok(()), |items| self.form_group(items))
+        while let Some((pool, items)) = self.pools.flush() {
+            self.form_group(pool, items)?;
+        }
+        Ok(())
     }
 
-    /// When the open group must be closed, if there is one.
+    /// When the first open group must be closed, if there is one.
     pub fn deadline(&self) -> Option<Instant> {
-        self.grouper.deadline()
+        self.pools.deadline()
     }
 
     /// Runs one stage once, if any job waits. False if there was nothing to do.
@@ -244,17 +301,22 @@ impl<N: Network, T> Engine<N, T> {
         &self.network
     }
 
-    fn form_group(&mut self, items: Vec<usize>) -> Result<(), EngineError> {
-        let size = items.len();
+    fn form_group(&mut self, pool: usize, items: Vec<usize>) -> Result<(), EngineError> {
+        let (size, band) = (items.len(), pool / self.lanes);
         let unready = items.iter().filter(|&&id| self.items[id].row.is_none()).count();
         let mut step = std::mem::take(&mut self.step);
         step.reset();
-        let mut policy = self.plan.policy();
+        let course = &self.courses[band];
+        let risky = items.iter().any(|&id| self.items[id].risk.is_some());
+        let mut policy = match risky {
+            true => course.plan.policy_for(&items.iter().map(|&id| self.items[id].risk).collect::<Vec<_>>()),
+            false => course.plan.policy(),
+        };
         policy.start(size, &mut step);
         let open = Members::first(size);
-        let thresholds = Arc::clone(&self.thresholds);
+        let thresholds = Arc::clone(&course.thresholds);
         let (blocked, positive, nodes) = (Vec::new(), Vec::new(), Vec::new());
-        let group = Group { items, open, policy, thresholds, unready, running: 0, blocked, positive, nodes };
+        let group = Group { items, band, open, policy, thresholds, unready, running: 0, blocked, positive, nodes };
         let id = self.groups.insert(group);
         for &item in &self.groups[id].items {
             self.items[item].group = Some(id);
@@ -388,6 +450,7 @@ impl<N: Network, T> Engine<N, T> {
     }
 
     pub(super) fn broken(&self, what: &'static str) -> EngineError {
-        EngineError::Policy { policy: self.plan.describe(), what }
+        let plans: Vec<String> = self.courses.iter().map(|course| course.plan.describe()).collect();
+        EngineError::Policy { policy: plans.join(", "), what }
     }
 }

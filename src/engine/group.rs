@@ -9,6 +9,8 @@ use crate::retest::{Ask, Members, Policy, Thresholds};
 pub(super) struct Group {
     /// Item ids by position.
     pub items: Vec<usize>,
+    /// The band of risk that its items are of.
+    pub band: usize,
     /// Who has no verdict yet.
     pub open: Members,
     /// The state machine.

@@ -17,10 +17,10 @@ mod stats;
 mod verdict;
 mod warm_up;
 
-pub use self::core::{Engine, EngineError, Settings};
+pub use self::core::{Engine, EngineError, Place, Settings};
 pub use network::{Form, Level, Network, Part, RunError};
 pub use scripted::{NullNetwork, ScriptedNetwork, single_label_form};
-pub use stats::{StageStats, Stats};
+pub use stats::{BandStats, StageStats, Stats};
 
 use crate::message::Failure;
 

@@ -33,10 +33,21 @@ pub struct Stats {
     pub confirm_tests: u64,
     /// Items that it found positive too.
     pub confirmed: u64,
+    /// Settled and flagged by band of risk.
+    pub bands: Vec<BandStats>,
     /// Groups formed.
     pub groups: u64,
     /// Items taken.
     pub items: u64,
+}
+
+/// Sums for one band of risk.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct BandStats {
+    /// As [`Stats::settled`].
+    pub settled: u64,
+    /// As [`Stats::flagged`].
+    pub flagged: u64,
 }
 
 /// Sums for one stage.
@@ -86,6 +97,14 @@ impl Stats {
 
     fn parts(&self) -> impl Iterator<Item = &StageStats> {
         self.stages.iter().chain([&self.confirm])
+    }
+
+    /// Counts an item that its policy is done with.
+    pub(super) fn settle(&mut self, band: usize, flagged: bool) {
+        let flagged = u64::from(flagged);
+        (self.settled, self.flagged) = (self.settled + 1, self.flagged + flagged);
+        let band = &mut self.bands[band];
+        (band.settled, band.flagged) = (band.settled + 1, band.flagged + flagged);
     }
 
     pub(super) fn count(sums: &mut Vec<u64>, round: u8) {

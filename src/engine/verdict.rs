@@ -28,7 +28,7 @@ impl<N: Network, T> Engine<N, T> {
             !settled || node.row.is_none()
         });
         let id = group.items[position];
-        let pools = &group.positive;
+        let (pools, band) = (&group.positive, group.band);
         let item = &mut self.items[id];
         if item.pending > 0 {
             return Err(self.broken("it gave a verdict while a test of the member was outstanding"));
@@ -40,8 +40,7 @@ impl<N: Network, T> Engine<N, T> {
             (item.passed, item.score) =
                 of_pools(pools.iter().filter(|(who, _)| who.contains(position)).map(|(_, passed)| &passed[..]));
         }
-        self.stats.settled += 1;
-        self.stats.flagged += u64::from(flagged && !item.audited);
+        self.stats.settle(band, flagged && !item.audited);
         self.stats.pool_cleared += u64::from(item.audited || (!flagged && item.arity > 1));
         if flagged && self.confirm.is_some() && !item.score.is_nan() {
             self.stats.confirm_tests += 1;

@@ -4,14 +4,14 @@ use super::core::{Engine, EngineError};
 use super::network::Network;
 
 impl<N: Network, T> Engine<N, T> {
-    /// Runs every stage at every bucket and every arity that the plan uses or `others` name, so that no item pays for a first run.
+    /// Runs every stage at every bucket and every arity that the plans use or `others` name, so that no item pays for a first run.
     ///
     /// # Errors
     /// [`EngineError::Network`].
     pub fn warm_up(&mut self, image_len: usize, others: &[usize]) -> Result<(), EngineError> {
         let blank = vec![0.0; image_len];
         let top = self.network.form().span(self.network.form().top());
-        let arities = self.plan.arities().into_iter().chain(others.iter().copied());
+        let arities = self.courses.iter().flat_map(|course| course.plan.arities()).chain(others.iter().copied());
         let mut lanes: Vec<usize> = arities.map(|a| self.network.form().padded(a.div_ceil(top))).collect();
         lanes.sort_unstable();
         lanes.dedup();

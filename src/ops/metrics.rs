@@ -63,13 +63,13 @@ pub struct Metrics {
     pub audits_flagged: IntCounter,
     /// What pooling misses of what individual testing would flag, by the audits: `bound` is estimate, low or high (95 %).
     pub miss_rate: GaugeVec,
-    /// The estimate of the prevalence, where the worker plans by it.
+    /// The estimate of the prevalence, where the worker plans by it, by `band`: the least risk of the band.
     pub prevalence: GaugeVec,
-    /// Images of a group by the present plan.
-    pub group_size: IntGauge,
+    /// Images of a group by the present plan, by `band`.
+    pub group_size: IntGaugeVec,
     /// How often the plan changed.
     pub replans: IntCounter,
-    /// The expected cost of the present plan at the estimated prevalence, over that of individual testing.
+    /// The expected cost of the present plan at the estimated prevalence, over that of individual testing, by `band`.
     pub planned_cost: GaugeVec,
     /// Items in the engine.
     pub in_flight: IntGauge,
@@ -118,9 +118,8 @@ impl Maker {
         self.add(IntGauge::with_opts(opts(name, help)))
     }
 
-    /// A gauge that is exported only once it is set.
-    fn share(&self, name: &str, help: &str) -> prometheus::Result<GaugeVec> {
-        self.add(GaugeVec::new(opts(name, help), &[]))
+    fn shares(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+        self.add(GaugeVec::new(opts(name, help), labels))
     }
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
@@ -162,7 +161,6 @@ impl Metrics {
             &["part"],
         );
         let missed = "Share of what testing alone would flag that pooling misses, by the audits.";
-        let miss_rate = GaugeVec::new(opts("audit_miss_rate", missed), &["bound"]);
         let metrics = Self {
             ingest_cpu: m.add(ingest_cpu)?,
             received: m.counter("messages_received_total", "Messages taken from the topic.")?,
@@ -193,13 +191,19 @@ impl Metrics {
             pool_cleared: m.counter("pool_cleared_total", "Items that pooling clears without an individual test.")?,
             audits: m.counter("audits_total", "Items among them that were tested alone all the same.")?,
             audits_flagged: m.counter("audits_flagged_total", "Audits whose item was flagged.")?,
-            miss_rate: m.add(miss_rate)?,
-            prevalence: m
-                .share("prevalence_estimate", "Estimated share of positives, where the worker plans by it.")?,
-            group_size: m.gauge("plan_group_size", "Images of a group by the present plan.")?,
+            miss_rate: m.shares("audit_miss_rate", missed, &["bound"])?,
+            prevalence: m.shares(
+                "prevalence_estimate",
+                "Estimated share of positives, where the worker plans by it.",
+                &["band"],
+            )?,
+            group_size: m.gauges("plan_group_size", "Images of a group by the present plan.", &["band"])?,
             replans: m.counter("plan_changes_total", "Times that the worker changed its plan.")?,
-            planned_cost: m
-                .share("plan_cost_ratio", "Expected cost of the plan over that of testing each image alone.")?,
+            planned_cost: m.shares(
+                "plan_cost_ratio",
+                "Expected cost of the plan over that of testing each image alone.",
+                &["band"],
+            )?,
             in_flight: m.gauge("engine_items", "Items in the engine.")?,
             queue: m.gauges("queue_batches", "Batches that wait in front of a stage.", &["stage"])?,
             lag: m.gauges(
@@ -223,11 +227,11 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Sets what a worker that plans goes by.
-    pub fn plan(&self, prevalence: f64, cost: f64, group_size: usize) {
-        self.prevalence.with_label_values::<&str>(&[]).set(prevalence);
-        self.planned_cost.with_label_values::<&str>(&[]).set(cost);
-        self.group_size.set(group_size as i64);
+    /// Sets what a worker that plans goes by in a band of risk.
+    pub fn plan(&self, band: &str, prevalence: f64, cost: f64, group_size: usize) {
+        self.prevalence.with_label_values(&[band]).set(prevalence);
+        self.planned_cost.with_label_values(&[band]).set(cost);
+        self.group_size.with_label_values(&[band]).set(group_size as i64);
     }
 
     /// Adds what an engine did between two looks at its sums. The confirm network is the stage `confirm`.

@@ -22,6 +22,12 @@ impl Audited {
     pub fn new(plan: Box<dyn Plan>, fraction: f64, seed: u64) -> Self {
         Self { plan, fraction, seed: AtomicU64::new(seed) }
     }
+
+    fn auditing(&self, policy: Box<dyn Policy>) -> Box<dyn Policy> {
+        // A random stream a group: groups end in an order that nobody can foresee.
+        let random = Rng::with_seed(self.seed.fetch_add(1, Ordering::Relaxed));
+        Box::new(Auditing { policy, fraction: self.fraction, random, alone: Members::NONE })
+    }
 }
 
 impl Plan for Audited {
@@ -30,10 +36,11 @@ impl Plan for Audited {
     }
 
     fn policy(&self) -> Box<dyn Policy> {
-        // A random stream a group: groups end in an order that nobody can foresee.
-        let seed = self.seed.fetch_add(1, Ordering::Relaxed);
-        let random = Rng::with_seed(seed);
-        Box::new(Auditing { policy: self.plan.policy(), fraction: self.fraction, random, alone: Members::NONE })
+        self.auditing(self.plan.policy())
+    }
+
+    fn policy_for(&self, risks: &[Option<f32>]) -> Box<dyn Policy> {
+        self.auditing(self.plan.policy_for(risks))
     }
 
     fn arities(&self) -> Vec<usize> {

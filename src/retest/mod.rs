@@ -104,6 +104,11 @@ pub trait Plan: Send {
     /// A fresh state machine.
     fn policy(&self) -> Box<dyn Policy>;
 
+    /// The same for members of whom something is known: how likely each is positive, by position. Most plans don't look at it.
+    fn policy_for(&self, _risks: &[Option<f32>]) -> Box<dyn Policy> {
+        self.policy()
+    }
+
     /// The sizes of tests that the plan uses for full groups, largest first: what the engine warms up.
     fn arities(&self) -> Vec<usize>;
 

@@ -5,8 +5,10 @@
 //! `planner::expect` has it, so that simulated and expected costs agree but for chance.
 
 mod member;
+mod risk;
 mod run;
 mod stream;
 
+pub use risk::{Band, Risk};
 pub use run::{Hour, Steered, simulate};
 pub use stream::{Burst, Stream};

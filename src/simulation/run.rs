@@ -105,6 +105,21 @@ impl Hour {
         Self { prevalence, estimate, plan, changes, images, positives, found, false_alarms, tests, cost }
     }
 
+    /// The same hour of two streams together; plan and estimate are left out.
+    pub fn with(&self, other: &Self) -> Self {
+        let share = self.images as f64 / (self.images + other.images).max(1) as f64;
+        Self {
+            changes: self.changes + other.changes,
+            images: self.images + other.images,
+            positives: self.positives + other.positives,
+            found: self.found + other.found,
+            false_alarms: self.false_alarms + other.false_alarms,
+            tests: self.tests + other.tests,
+            cost: self.cost + other.cost,
+            ..Self::new(share * self.prevalence + (1.0 - share) * other.prevalence)
+        }
+    }
+
     /// Share of the positives that were flagged; none where there were none.
     pub fn recall(&self) -> Option<f64> {
         (self.positives > 0).then(|| self.found as f64 / self.positives as f64)

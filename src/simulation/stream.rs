@@ -2,6 +2,8 @@
 
 use fastrand::Rng;
 
+use super::risk::Band;
+
 /// More positives for a while.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Burst {
@@ -36,6 +38,14 @@ impl Stream {
             Some(b) if (b.from..b.from + b.hours).contains(&hour) => (self.prevalence * b.factor).min(1.0),
             _ => self.prevalence,
         }
+    }
+}
+
+impl Stream {
+    /// The images of one band of risk, whose positives are more or fewer all day.
+    pub fn band(&self, band: &Band) -> Self {
+        let rate = (self.rate as f64 * band.share).round().max(1.0) as u64;
+        Self { prevalence: band.prevalence, rate, ..self.clone() }
     }
 }
 

@@ -284,7 +284,7 @@ mod tests {
 
     fn judged(offset: i64) -> Judged<Subject> {
         let ticket = Tracker::new("images".into(), 3, 1).take(offset).unwrap();
-        let origin = Origin { ticket, headers: vec![], received: Instant::now() };
+        let origin = Origin { ticket, headers: vec![], key: None, received: Instant::now() };
         let reference = Reference::from_json(br#"{"id":"a","uri":"/a.png","metadata":{"album":7}}"#).unwrap();
         let payload = Subject { reference, origin };
         let (verdict, confirm_score) = (Verdict::Cleared, Some(0.4));

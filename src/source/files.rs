@@ -64,7 +64,7 @@ pub fn send(locations: &[String], out: &Sender<Vec<Incoming>>, tracker: &std::sy
                 metadata: None,
             };
             Some(Incoming {
-                origin: Origin { ticket, headers: Vec::new(), received: Instant::now() },
+                origin: Origin { ticket, headers: Vec::new(), key: None, received: Instant::now() },
                 content: Ok(reference),
             })
         });

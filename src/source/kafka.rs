@@ -18,6 +18,7 @@ use super::rebalance::{Context, list};
 use super::{BATCH, Header, Incoming, Origin};
 use crate::config::kafka::KafkaConfig;
 use crate::config::source::{Format, SourceConfig};
+use crate::grouping::key_hash;
 use crate::message::Reference;
 use crate::ops::metrics::Metrics;
 use crate::ops::{Health, Signals};
@@ -187,8 +188,8 @@ impl KafkaSource {
             Format::Raw => Reference::from_raw(message.key(), payload),
         };
         let content = content.map_err(|failure| (failure, Bytes::copy_from_slice(payload)));
-        let headers = headers(message);
-        let origin = Origin { ticket, headers, received: Instant::now() };
+        let (headers, key) = (headers(message), message.key().map(key_hash));
+        let origin = Origin { ticket, headers, key, received: Instant::now() };
         self.context().pending().push(Incoming { origin, content });
     }
 

@@ -35,6 +35,8 @@ pub struct Origin {
     pub ticket: Ticket,
     /// The message's headers, carried over to what is published about it.
     pub headers: Vec<Header>,
+    /// The hash of the message's key, if it has one: items of one key may be pooled together.
+    pub key: Option<u64>,
     /// When it was taken.
     pub received: Instant,
 }

@@ -1,10 +1,12 @@
 //! `group.size: auto`: keeps the engine's plan to what the stream is like now.
 
+use std::sync::Arc;
+
 use tracing::info;
 
 use super::WorkerError;
 use crate::config::Config;
-use crate::engine::Stats;
+use crate::engine::BandStats;
 use crate::model::{Bundle, Profile};
 use crate::ops::metrics::Metrics;
 use crate::planner::{LOOK, Pilot, Planner};
@@ -16,17 +18,18 @@ pub(super) type Course = (Box<dyn Plan>, Thresholds);
 /// The pilot, and what turns its choices into thresholds.
 pub(super) struct Autopilot {
     pilot: Pilot,
-    bundle: Bundle,
-    settled: u64,
-    flagged: u64,
+    bundle: Arc<Bundle>,
+    /// The least risk of its band, as metrics name it.
+    band: String,
+    seen: BandStats,
 }
 
 impl Autopilot {
-    /// A pilot for a bundle. Costs are seconds if there is a profile.
+    /// A pilot for each band of risk, all alike until verdicts tell them apart. Costs are seconds if there is a profile.
     ///
     /// # Errors
     /// [`WorkerError::Setup`] if the bundle's calibration does not do for planning.
-    pub(super) fn new(config: &Config, bundle: Bundle, profile: Option<&Profile>) -> Result<Self, WorkerError> {
+    pub(super) fn crew(config: &Config, bundle: Bundle, profile: Option<&Profile>) -> Result<Vec<Self>, WorkerError> {
         let wrong =
             |what: String| WorkerError::Setup(format!("`group.size` is auto: the bundle's calibration: {what}"));
         let answers = bundle.answers().map_err(wrong)?;
@@ -34,7 +37,15 @@ impl Autopilot {
         info!(costs = if seconds.is_some() { "seconds" } else { "multiply-adds" }, "planning as it goes");
         let costs = seconds.unwrap_or_else(|| bundle.mac_costs());
         let planner = Planner::new(answers, costs, config.wanted()).map_err(wrong)?;
-        Ok(Self { pilot: Pilot::new(planner, config.steering()), bundle, settled: 0, flagged: 0 })
+        let (pilot, bundle) = (Pilot::new(planner, config.steering()), Arc::new(bundle));
+        let bands = config.group.pooled_bands();
+        let one = |least: f64| Self {
+            pilot: pilot.clone(),
+            bundle: Arc::clone(&bundle),
+            band: least.to_string(),
+            seen: BandStats::default(),
+        };
+        Ok(bands.into_iter().map(one).collect())
     }
 
     /// The present plan.
@@ -55,16 +66,16 @@ impl Autopilot {
         calibrated.filter(|&arity| arity <= largest).collect()
     }
 
-    /// Looks at what the engine did; another plan, if one pays.
+    /// Looks at what became of the items of its band; another plan, if one pays.
     ///
     /// # Errors
     /// As [`Autopilot::course`].
-    pub(super) fn steer(&mut self, stats: &Stats, metrics: &Metrics) -> Result<Option<Course>, WorkerError> {
-        let (settled, flagged) = (stats.settled - self.settled, stats.flagged - self.flagged);
+    pub(super) fn steer(&mut self, stats: BandStats, metrics: &Metrics) -> Result<Option<Course>, WorkerError> {
+        let (settled, flagged) = (stats.settled - self.seen.settled, stats.flagged - self.seen.flagged);
         if settled < LOOK {
             return Ok(None);
         }
-        (self.settled, self.flagged) = (stats.settled, stats.flagged);
+        self.seen = stats;
         let changed = self.pilot.observe(settled, flagged);
         self.show(metrics);
         if !changed {
@@ -72,12 +83,13 @@ impl Autopilot {
         }
         metrics.replans.inc();
         let (plan, prevalence) = (self.pilot.choice().describe(), self.pilot.prevalence());
-        info!(plan, prevalence, expected_cost = self.pilot.relative_cost(), "plan changed");
+        info!(band = self.band, plan, prevalence, expected_cost = self.pilot.relative_cost(), "plan changed");
         self.course().map(Some)
     }
 
     /// Sets the metrics.
     pub(super) fn show(&self, metrics: &Metrics) {
-        metrics.plan(self.pilot.prevalence(), self.pilot.relative_cost(), self.pilot.choice().sizes()[0]);
+        let size = self.pilot.choice().sizes()[0];
+        metrics.plan(&self.band, self.pilot.prevalence(), self.pilot.relative_cost(), size);
     }
 }

@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 
-use super::autopilot::Autopilot;
+use super::autopilot::{Autopilot, Course};
 use super::{Model, WorkerError};
 use crate::config::{Config, ConfigError};
-use crate::engine::{Engine, Network, Settings, Stats};
+use crate::engine::{Engine, Network, Place, Settings, Stats};
+use crate::grouping::Sorting;
 use crate::model::{Bundle, Profile};
 use crate::ops::Signals;
 use crate::ops::metrics::Metrics;
-use crate::retest::{Audited, Knowledge, Plan};
+use crate::retest::{Audited, Individual, Knowledge, Plan};
 use crate::sink::{Ending, Subject};
 
 /// How long to wait for items while there is nothing to do; wishes to flush are looked at in between.
@@ -36,7 +37,9 @@ pub(super) struct Lane {
     max_batch: usize,
     signals: Arc<Signals>,
     metrics: Arc<Metrics>,
-    autopilot: Option<Autopilot>,
+    sorting: Sorting,
+    /// One for each band that the worker plans for.
+    autopilots: Vec<Autopilot>,
     audits: f64,
 }
 
@@ -48,21 +51,40 @@ impl Lane {
         signals: Arc<Signals>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, WorkerError> {
-        let mut autopilot = None;
-        let (plan, thresholds) = match config.plan(known(config, model.calibrated.as_ref())?.as_ref()).map_err(setup)? {
-            Some(plan) => (plan, model.thresholds),
-            None => autopilot.insert(pilot(config, model.calibrated, model.profile.as_ref())?).course()?,
+        let known = known(config, model.calibrated.as_ref())?;
+        let bands = config.group.pooled_bands();
+        let fixed = |_: &f64| Ok((config.plan(known.as_ref()).map_err(setup)?, model.thresholds.clone()));
+        let fixed: Result<Vec<_>, WorkerError> = bands.iter().map(fixed).collect();
+        let fixed: Option<Vec<Course>> = fixed?.into_iter().map(|(plan, by)| Some((plan?, by))).collect();
+        let (mut courses, autopilots) = match fixed {
+            Some(courses) => (courses, Vec::new()),
+            None => {
+                let autopilots = pilots(config, model.calibrated, model.profile.as_ref())?;
+                let courses: Result<Vec<Course>, WorkerError> = autopilots.iter().map(Autopilot::course).collect();
+                (courses?, autopilots)
+            }
         };
-        metrics.group_size.set(plan.group_size() as i64);
-        let plan = audited(plan, config.audit.fraction);
+        if config.group.individual_from.is_some() {
+            courses.push((Box::new(Individual), model.thresholds.clone()));
+        }
         let settings = Settings {
             max_batch: config.engine.max_batch,
             preferred_batch: config.engine.preferred_batch(model.provider),
             buckets: config.engine.buckets(model.provider),
             max_wait: config.group.max_wait,
         };
-        let plan_text = plan.describe();
-        let mut engine = Engine::new(model.network, plan, thresholds, settings);
+        let least = bands.iter().chain(&config.group.individual_from);
+        for (least, (plan, _)) in least.zip(&courses) {
+            metrics.group_size.with_label_values(&[&least.to_string()]).set(plan.group_size() as i64);
+        }
+        let plans: Vec<String> = courses.iter().map(|(plan, _)| plan.describe()).collect();
+        let mut courses = courses.into_iter().map(|(plan, by)| (audited(plan, config.audit.fraction), by));
+        let Some((plan, thresholds)) = courses.next() else {
+            return Err(WorkerError::Setup("a bug: there is no band of risk".into()));
+        };
+        let sorting = config.group.sorting(config.planning.prevalence);
+        let mut engine =
+            Engine::new(model.network, plan, thresholds, settings).with_pools(courses.collect(), sorting.lanes());
         if let Some(thresholds) = model.confirm {
             engine = engine.with_confirm(thresholds);
         }
@@ -70,11 +92,12 @@ impl Lane {
             engine = engine.with_expected(move |part, arity, batch| profile.part(part)?.seconds(arity, batch));
         }
         let start = Instant::now();
-        let others = autopilot.as_ref().map_or_else(Vec::new, |a| a.arities(config.planning.largest));
+        let others = autopilots.first().map_or_else(Vec::new, |a| a.arities(config.planning.largest));
         engine.warm_up(model.input.len(), &others)?;
-        autopilot.iter().for_each(|a| a.show(&metrics));
-        tracing::info!(plan = plan_text, seconds = start.elapsed().as_secs_f32(), "engine warmed up");
-        let published = Stats { stages: engine.stats().stages.clone(), ..Stats::default() };
+        autopilots.iter().for_each(|a| a.show(&metrics));
+        tracing::info!(plan = plans.join(", "), seconds = start.elapsed().as_secs_f32(), "engine warmed up");
+        let Stats { stages, bands, .. } = engine.stats().clone();
+        let published = Stats { stages, bands, ..Stats::default() };
         let max_batch = config.engine.max_batch;
         Ok(Self {
             engine,
@@ -83,7 +106,8 @@ impl Lane {
             max_batch,
             signals,
             metrics,
-            autopilot,
+            sorting,
+            autopilots,
             audits: config.audit.fraction,
         })
     }
@@ -124,13 +148,15 @@ impl Lane {
         Ok(())
     }
 
-    /// Changes the plan if that is the worker's to do and pays.
+    /// Changes the plan of a band if that is the worker's to do and pays.
     fn steer(&mut self) -> Result<(), WorkerError> {
-        let Some(autopilot) = &mut self.autopilot else { return Ok(()) };
-        match autopilot.steer(self.engine.stats(), &self.metrics)? {
-            Some((plan, thresholds)) => Ok(self.engine.replan(audited(plan, self.audits), thresholds)?),
-            None => Ok(()),
+        for (band, autopilot) in self.autopilots.iter_mut().enumerate() {
+            let stats = self.engine.stats().bands[band];
+            if let Some((plan, thresholds)) = autopilot.steer(stats, &self.metrics)? {
+                self.engine.replan(band, audited(plan, self.audits), thresholds)?;
+            }
         }
+        Ok(())
     }
 
     /// Takes what there is room for; true if nothing will come any more.
@@ -139,7 +165,9 @@ impl Lane {
         loop {
             while self.engine.has_room() {
                 let Some(Ready { image, subject }) = self.waiting.pop_front() else { break };
-                if let Err(error) = self.engine.offer(image, subject, now) {
+                let risk = subject.reference.risk;
+                let place = Place { pool: self.sorting.pool(risk, subject.origin.key), risk };
+                if let Err(error) = self.engine.offer_to(place, image, subject, now) {
                     tracing::error!(%error, "item not taken");
                     self.signals.abort();
                     return true;
@@ -187,13 +215,13 @@ impl Lane {
     }
 }
 
-fn pilot(config: &Config, bundle: Option<Bundle>, profile: Option<&Profile>) -> Result<Autopilot, WorkerError> {
+fn pilots(config: &Config, bundle: Option<Bundle>, profile: Option<&Profile>) -> Result<Vec<Autopilot>, WorkerError> {
     let Some(bundle) = bundle else {
         return Err(WorkerError::Setup(
             "`group.size` is auto, but the network brings no calibration to plan by".into(),
         ));
     };
-    Autopilot::new(config, bundle, profile)
+    Autopilot::crew(config, bundle, profile)
 }
 
 /// What a policy that looks ahead must know, if one is configured.

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::super::{CliError, configuration, writable};
 use crate::config::Config;
-use crate::simulation::{Burst, Stream};
+use crate::simulation::{Band, Burst, Risk, Stream};
 
 /// Arguments of `simulate`.
 #[derive(Debug, Args)]
@@ -30,6 +30,13 @@ pub(in crate::cli) struct SimulateArgs {
     /// Probability that an image after a positive one is positive too (albums, uploaders); 0: positives come independently.
     #[arg(long, value_name = "P", default_value_t = 0.0)]
     correlation: f64,
+    /// How much the risk that comes with an image tells: the share of the variance of being positive that it explains, between 0 and 1. With
+    /// it the stream is run a second time, pooled by risk, each band with a plan of its own.
+    #[arg(long, value_name = "SHARE")]
+    risk: Option<f64>,
+    /// Edges of the bands of risk, rising; default: group.risk_bands, or else a tenth of the prevalence, the prevalence, and 10 and 100 times it.
+    #[arg(long, value_name = "RISK", value_delimiter = ',', requires = "risk")]
+    risk_bands: Vec<f64>,
     /// Images an hour.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     rate: u64,
@@ -57,7 +64,8 @@ Tests are answered at random as the bundle's calibration says, no network is run
 
 Examples:
   dorfman simulate --bundle models/fashion-bag
-  dorfman simulate --bundle models/fashion-bag --prevalence 0.005 --burst 20 --correlation 0.5 --picture day.svg";
+  dorfman simulate --bundle models/fashion-bag --prevalence 0.005 --burst 20 --correlation 0.5 --picture day.svg
+  dorfman simulate --bundle models/fashion-bag --prevalence 0.01 --burst 1 --risk 0.1";
 
 /// A valid request.
 #[derive(Debug)]
@@ -66,6 +74,8 @@ pub(super) struct Request {
     pub(super) config: Config,
     /// What comes.
     pub(super) stream: Stream,
+    /// The bands that it is pooled by, if risks come with it.
+    pub(super) bands: Vec<Band>,
 }
 
 impl Request {
@@ -99,6 +109,29 @@ impl Request {
         }
         let burst = Burst { factor: args.burst, from: args.burst_from, hours: args.burst_hours };
         let (prevalence, correlation, rate, hours) = (args.prevalence, args.correlation, args.rate, args.hours);
-        Ok(Self { config, stream: Stream { prevalence, burst: Some(burst), correlation, rate, hours } })
+        let stream = Stream { prevalence, burst: Some(burst), correlation, rate, hours };
+        let bands = args.risk.map(|explained| args.bands(explained, &config)).transpose()?;
+        Ok(Self { config, stream, bands: bands.unwrap_or_default() })
+    }
+}
+
+impl SimulateArgs {
+    fn bands(&self, explained: f64, config: &Config) -> Result<Vec<Band>, CliError> {
+        if !(explained > 0.0 && explained < 1.0) {
+            return Err(CliError::Usage(format!("--risk is {explained}, must be between 0 and 1")));
+        }
+        if self.correlation > 0.0 {
+            return Err(CliError::Usage("--risk and --correlation can't be simulated together".into()));
+        }
+        let p = self.prevalence;
+        let edges = match (&self.risk_bands[..], &config.group.risk_bands[..]) {
+            ([], []) => [p / 10.0, p, p * 10.0, p * 100.0].into_iter().filter(|&edge| edge < 0.5).collect(),
+            ([], edges) | (edges, _) => edges.to_vec(),
+        };
+        let rising = edges.windows(2).all(|pair| pair[0] < pair[1]);
+        if !rising || edges.iter().any(|&edge| !(edge > 0.0 && edge < 1.0)) {
+            return Err(CliError::Usage("--risk-bands must rise between 0 and 1, such as 0.0005,0.005".into()));
+        }
+        Ok(Risk { prevalence: p, explained }.bands(&edges))
     }
 }

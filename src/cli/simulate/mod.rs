@@ -13,7 +13,7 @@ use super::plan::configured;
 use super::progress::progress;
 use crate::model::Bundle;
 use crate::planner::{Choice, Coherence, Pilot, Planner};
-use crate::simulation::{Hour, Steered, simulate};
+use crate::simulation::{Band, Hour, Steered, Stream, simulate};
 use args::Request;
 pub(super) use args::SimulateArgs;
 
@@ -26,10 +26,27 @@ struct Report {
     configured: Option<String>,
     /// What individual tests are set to find, as a share of the positives.
     individual_recall: f64,
+    /// The bands of risk that the stream is pooled by, if risks come with it.
+    bands: Vec<Part>,
     /// By hour.
     hours: Vec<Line>,
     /// Images simulated a second, both ways together.
     images_per_second: f64,
+}
+
+/// A band of risk.
+#[derive(Debug, Serialize)]
+struct Part {
+    /// The least risk in it.
+    least: f64,
+    /// Share of the images.
+    share: f64,
+    /// Share of positives among them, but for bursts.
+    prevalence: f64,
+    /// The plan at the end.
+    plan: String,
+    /// Cost over individual testing's.
+    cost: f64,
 }
 
 /// An hour.
@@ -49,6 +66,8 @@ struct Line {
     auto: Share,
     /// The same with the configured plan.
     configured: Option<Share>,
+    /// The same with a pilot for each band of risk.
+    by_risk: Option<Share>,
     /// The best plan for this prevalence, in words.
     best_plan: String,
     /// What it is expected to cost over individual testing.
@@ -71,7 +90,7 @@ struct Share {
 }
 
 pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
-    let Request { config, stream } = Request::new(args)?;
+    let Request { config, stream, bands } = Request::new(args)?;
     let bundle = Bundle::open(&args.bundle).map_err(|e| CliError::Usage(e.to_string()))?;
     let wrong = |what| CliError::Usage(format!("bundle {}: calibration: {what}", args.bundle.display()));
     let (costs, coherence) = (bundle.mac_costs(), Coherence::default());
@@ -82,12 +101,15 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
         Choice { chain, expected }
     });
 
-    let bar = progress("hours", stream.hours as u64 * if fixed.is_some() { 2 } else { 1 });
+    let runs = 1 + usize::from(fixed.is_some()) + bands.len();
+    let bar = progress("hours", (stream.hours * runs) as u64);
     let start = Instant::now();
-    let run = |steered| simulate(&stream, steered, coherence, &costs, args.seed, |_| bar.inc(1));
+    let run = |stream: &Stream, steered| simulate(stream, steered, coherence, &costs, args.seed, |_| bar.inc(1));
     let plan = fixed.as_ref().map(Choice::describe);
-    let auto = run(Steered::Auto(Box::new(pilot)));
-    let fixed = fixed.map(|choice| run(Steered::Fixed(choice)));
+    let auto = run(&stream, Steered::Auto(Box::new(pilot.clone())));
+    let fixed = fixed.map(|choice| run(&stream, Steered::Fixed(choice)));
+    let by_risk: Vec<Vec<Hour>> =
+        bands.iter().map(|band| run(&stream.band(band), Steered::Auto(Box::new(pilot.clone())))).collect();
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
 
@@ -103,14 +125,26 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
             changes: hour.changes,
             auto: Share::of(hour, alone),
             configured: fixed.as_ref().map(|fixed| Share::of(&fixed[i], alone)),
+            by_risk: by_risk
+                .iter()
+                .map(|hours| hours[i].clone())
+                .reduce(|a, b| a.with(&b))
+                .map(|h| Share::of(&h, alone)),
             best_plan: best.describe(),
             best_cost: best.expected.cost / alone,
         });
     }
-    let images: u64 = auto.iter().chain(fixed.iter().flatten()).map(|h| h.images).sum();
+    let images: u64 = auto.iter().chain(fixed.iter().flatten()).chain(by_risk.iter().flatten()).map(|h| h.images).sum();
+    let part = |(band, hours): (&Band, &Vec<Hour>)| {
+        let all = hours.iter().cloned().reduce(|a, b| a.with(&b));
+        let plan = hours.last().map_or_else(String::new, |hour| hour.plan.clone());
+        let Band { least, share, prevalence } = *band;
+        Part { least, share, prevalence, plan, cost: all.map_or(0.0, |hour| hour.cost_an_image() / alone) }
+    };
     let report = Report {
         bundle: format!("{} {}", bundle.manifest.name, bundle.manifest.version),
         configured: plan,
+        bands: bands.iter().zip(&by_risk).map(part).collect(),
         individual_recall: config.wanted().individual_sensitivity,
         hours,
         images_per_second: images as f64 / seconds,

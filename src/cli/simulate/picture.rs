@@ -22,6 +22,9 @@ pub(super) fn draw(report: &Report) -> Result<String, CliError> {
     if let Some(plan) = &report.configured {
         costs.push(curve(format!("configured: {plan}"), &|l| Some(l.configured.as_ref()?.cost)));
     }
+    if !report.bands.is_empty() {
+        costs.push(curve("auto, pooled by risk".into(), &|l| Some(l.by_risk.as_ref()?.cost)));
+    }
     costs.push(curve("best plan of each hour".into(), &|l| Some(l.best_cost)));
     let rates = vec![
         curve("prevalence".into(), &|l| Some(l.prevalence)),

@@ -46,7 +46,28 @@ pub(super) fn print(report: &Report) {
         let whole = recall(report.hours.iter().filter_map(|line| line.configured.as_ref()));
         println!("{plan}: {}, recall {whole}", percent(cost, 1));
     }
+    if !report.bands.is_empty() {
+        let cost = mean(|line| line.by_risk.as_ref().map_or(0.0, |share| share.cost));
+        let whole = recall(report.hours.iter().filter_map(|line| line.by_risk.as_ref()));
+        println!("auto, pooled by risk: {}, recall {whole}\n", percent(cost, 1));
+        bands(report);
+    }
     println!("{:.1} million images a second", report.images_per_second / 1e6);
+}
+
+fn bands(report: &Report) {
+    let mut rows = table(&["risk from", "images", "positive", "plan", "cost"]);
+    for band in &report.bands {
+        let prevalence = percent(band.prevalence, 3);
+        let share = percent(band.share, 2);
+        rows.add_row([band.least.to_string(), share, prevalence, band.plan.clone(), percent(band.cost, 1)]);
+    }
+    for column in [0, 1, 2, 4] {
+        if let Some(column) = rows.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    println!("{rows}\n");
 }
 
 fn recall<'a>(shares: impl IntoIterator<Item = &'a Share>) -> String {

@@ -45,7 +45,7 @@ pub(super) struct Table {
     calm: Vec<f64>,
     /// By suspects (from 1), then members of whom nothing is known: by belief.
     suspicious: Vec<Vec<[f64; BELIEFS.len()]>>,
-    /// The sizes that some entry is reached by.
+    /// Of the tests that a group of any size may come to.
     sizes: BTreeSet<usize>,
 }
 
@@ -67,15 +67,31 @@ impl Table {
         // An entry rests on those of fewer members, and of as many of which fewer are suspected.
         for all in 1..=size {
             for count in 1..=all {
-                let best = BELIEFS.map(|belief| table.best(Some(Suspects { count, belief }), all - count));
-                table.sizes.extend(best.map(|(_, part)| part));
-                table.suspicious[count - 1].push(best.map(|(cost, _)| cost));
+                let cost = |belief| table.best(Some(Suspects { count, belief }), all - count).0;
+                let costs = BELIEFS.map(cost);
+                table.suspicious[count - 1].push(costs);
             }
-            let (cost, part) = table.best(None, all);
-            table.sizes.insert(part);
-            table.calm.push(cost);
+            table.calm.push(table.best(None, all).0);
         }
+        let mut sizes = BTreeSet::new();
+        (1..=size).for_each(|fresh| table.collect(None, fresh, &mut sizes));
+        table.sizes = sizes;
         table
+    }
+
+    /// Adds the sizes of the tests that follow until nobody is suspected any more.
+    fn collect(&self, suspects: Option<Suspects>, fresh: usize, sizes: &mut BTreeSet<usize>) {
+        let part = self.next_size(suspects, fresh);
+        sizes.insert(part);
+        let set = suspects.unwrap_or(Suspects { count: fresh, belief: self.belief(fresh) });
+        let (after, rest) = (self.after(set, part), set.count - part);
+        let left = if suspects.is_some() { fresh + rest } else { rest };
+        if part > 1 {
+            self.collect(Some(Suspects { count: part, belief: after.part }), left, sizes);
+        }
+        if suspects.is_some() && rest > 0 {
+            self.collect(Some(Suspects { count: rest, belief: after.rest }), fresh, sizes);
+        }
     }
 
     pub(super) fn group_size(&self) -> usize {

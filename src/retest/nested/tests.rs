@@ -45,6 +45,9 @@ fn mean_tests(plan: &dyn Plan, prior: f64, sensitivity: f64, specificity: f64) -
 }
 
 proptest! {
+    // A table takes a while.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn perfect_tests_find_exactly_the_positives(size in 1usize..=64, truth: u64) {
         let truth = Members(truth).intersection(Members::first(size));

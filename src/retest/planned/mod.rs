@@ -24,6 +24,9 @@ use tree::Tree;
 /// score of a small set overrule all others.
 const RETESTED: f64 = 0.5;
 
+/// How near to 0 or 1 a member's own prior may be.
+const SURE: f64 = 1e-6;
+
 /// Tests a group where a positive is most likely for the cost, as long as that repays it.
 ///
 /// A set is tested at most once and one test of a group follows another, so that a group of n takes fewer than 2n rounds and costs at most
@@ -96,6 +99,12 @@ impl Plan for Planned {
 
     fn policy(&self) -> Box<dyn Policy> {
         self.policy_with(Vec::new())
+    }
+
+    fn policy_for(&self, risks: &[Option<f32>]) -> Box<dyn Policy> {
+        let usual = self.rule.prior;
+        // A risk of 0 or 1 would overrule every score.
+        self.policy_with(risks.iter().map(|r| r.map_or(usual, |r| f64::from(r).clamp(SURE, 1.0 - SURE))).collect())
     }
 
     fn arities(&self) -> Vec<usize> {

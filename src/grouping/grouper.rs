@@ -1,7 +1,4 @@
-//! Groups bounded by size and by age, whichever is first (pure: the caller brings the clock).
-//!
-//! In: items one by one. Out: groups of at most `size`, none of whose members waited longer than `max_wait` for company.
-//! An item is never held back without a deadline.
+//! One group after another, bounded by size and by age, whichever is first (pure: the caller brings the clock).
 
 use std::time::{Duration, Instant};
 
