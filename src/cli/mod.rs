@@ -7,6 +7,7 @@ mod chart;
 mod check;
 pub mod demo;
 mod evaluate;
+mod local;
 mod plan;
 mod produce;
 mod profile;

@@ -7,21 +7,21 @@ use std::time::Instant;
 
 use clap::Args;
 use comfy_table::{Table, presets};
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::Receiver;
 use serde::Serialize;
 
 use super::CliError;
+use super::local::Local;
 use super::progress::progress;
 use crate::config::Config;
 use crate::config::group::GroupSize;
 use crate::engine::{Stats, Verdict};
 use crate::message::Failure;
-use crate::offsets::Tracker;
 use crate::ops::logging;
 use crate::sink::Ending;
 use crate::sink::message::{LabelScore, word};
 use crate::source::files;
-use crate::worker::{self, Model};
+use crate::worker::Model;
 
 /// Arguments of `scan`.
 #[derive(Debug, Args)]
@@ -75,21 +75,11 @@ pub(super) fn run(args: &ScanArgs) -> Result<(), CliError> {
     let locations = files::find(&args.path).map_err(CliError::Usage)?;
     let locations: Vec<String> = locations.into_iter().map(absolute).collect();
     let model = Model::open(&config)?;
-    let labels = model.labels.clone();
-    let (incoming_out, incoming) = worker::incoming_queue(config.source.queue);
-    let (endings_out, endings) = bounded(64);
-    let running = worker::start_between(&config, model, incoming, endings_out)?;
+    let (labels, total) = (model.labels.clone(), locations.len());
+    let local = Local::start(&config, model, locations)?;
     let start = Instant::now();
-    let tracker = Tracker::new("files".into(), 0, 0);
-    let books = std::sync::Arc::clone(&tracker);
-    let total = locations.len();
-    let feeder = std::thread::spawn(move || files::send(&locations, &incoming_out, &books));
-    let tally = collect(&endings, &labels, total, args.json)?;
-    feeder.join().map_err(|_| CliError::Failed("a bug: the feeding thread panicked".into()))?;
-    let report = running.wait()?;
-    if tracker.unresolved() > 0 {
-        return Err(CliError::Failed(format!("a bug: {} images got no verdict", tracker.unresolved())));
-    }
+    let tally = collect(&local.endings, &labels, total, args.json)?;
+    let report = local.finish()?;
     if !args.json {
         print(&tally, &report.stats, total, start.elapsed().as_secs_f64());
     }

@@ -2,21 +2,12 @@
 
 use std::path::Path;
 
-use clap::Parser;
-
 use super::super::CliError;
 use super::super::demo::{DemoArgs, measure, report::Run};
 use super::figure;
 
-#[derive(Debug, Parser)]
-struct Defaults {
-    #[command(flatten)]
-    args: DemoArgs,
-}
-
 pub(super) fn run(bundle: &Path) -> Result<(), CliError> {
-    let defaults = Defaults::try_parse_from(["demo"]).map_err(|e| CliError::Failed(e.to_string()))?;
-    let args = DemoArgs { bundle: bundle.to_owned(), ..defaults.args };
+    let args = DemoArgs { bundle: bundle.to_owned(), ..DemoArgs::defaults()? };
     let report = measure(&args)?;
     let percent = |x: f64| format!("{:.2} %", 100.0 * x);
     let floor = format!("at least {}", percent(report.individual.recall - 0.02));

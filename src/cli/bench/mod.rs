@@ -2,6 +2,7 @@
 
 mod demo;
 mod engine;
+mod plans;
 mod stream;
 
 use std::path::PathBuf;
@@ -19,7 +20,10 @@ pub(super) struct BenchArgs {
     /// Items of the stream bench.
     #[arg(long, value_name = "N", default_value_t = 200_000)]
     items: usize,
-    /// The bundle of the demo bench.
+    /// Times that each plan of the plans bench is run.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// The bundle of the demo and plans benches.
     #[arg(long, value_name = "DIR", default_value = "models/fashion-bag")]
     bundle: PathBuf,
 }
@@ -32,17 +36,20 @@ enum What {
     Stream,
     /// The demo: recall, MACs and seconds grouped against individual, and where the CPU time goes.
     Demo,
+    /// The worker that plans for itself (group.size: auto) against fixed plans, on rarer and less rare positives: images a second.
+    Plans,
 }
 
 pub(super) fn run(args: &BenchArgs) -> Result<(), CliError> {
     // The stream first: what it tells of memory must not have the others in it.
-    let all = [What::Stream, What::Engine, What::Demo];
+    let all = [What::Stream, What::Engine, What::Demo, What::Plans];
     let chosen = if args.what.is_empty() { &all[..] } else { &args.what };
     for what in chosen {
         match what {
             What::Engine => engine::run()?,
             What::Stream => stream::run(args.items)?,
             What::Demo => demo::run(&args.bundle)?,
+            What::Plans => plans::run(&args.bundle, usize::from(args.rounds))?,
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 //! An embedded broker, a stream of references to real images with rare positives, the real worker on it twice (grouped, individual), the
 //! flagged topic read back as any consumer would, and what it came to.
 
-mod data;
+pub(super) mod data;
 pub mod report;
 mod sheet;
 pub mod stream;
@@ -11,7 +11,7 @@ pub mod stream;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Parser};
 
 use super::CliError;
 use crate::config::Config;
@@ -51,6 +51,20 @@ pub struct DemoArgs {
     /// Log level of the worker.
     #[arg(long, default_value = "warn")]
     pub log: String,
+}
+
+#[derive(Debug, Parser)]
+struct Defaults {
+    #[command(flatten)]
+    args: DemoArgs,
+}
+
+impl DemoArgs {
+    /// What the command line gives without an argument.
+    pub(super) fn defaults() -> Result<Self, CliError> {
+        let defaults = Defaults::try_parse_from(["demo"]).map_err(|e| CliError::Failed(e.to_string()))?;
+        Ok(defaults.args)
+    }
 }
 
 pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
@@ -97,16 +111,22 @@ pub fn measure(args: &DemoArgs) -> Result<Report, CliError> {
     Ok(report)
 }
 
-/// The worker's configuration for the demo: defaults and the environment, but for where things are.
+/// The worker's configuration for a run of the demo.
 fn config(args: &DemoArgs, policy: PolicyKind) -> Result<Config, CliError> {
-    let mut config = Config::parse("", super::environment())?;
-    config.model.bundle.clone_from(&args.bundle);
+    let mut config = base(args)?;
     config.group.size = GroupSize::Of(args.group_size);
     config.retest.policy = policy;
+    config.validate()?;
+    Ok(config)
+}
+
+/// Defaults and the environment, but for where things are.
+pub(super) fn base(args: &DemoArgs) -> Result<Config, CliError> {
+    let mut config = Config::parse("", super::environment())?;
+    config.model.bundle.clone_from(&args.bundle);
     config.logging.level = format!("{},ort=error,librdkafka=error", args.log);
     std::fs::create_dir_all(&args.out)?;
     config.fetch.roots = vec![args.out.canonicalize()?];
     config.ops.listen = "127.0.0.1:0".into();
-    config.validate()?;
     Ok(config)
 }
