@@ -209,7 +209,7 @@ mod tests {
     use super::*;
     use crate::planner::{Link, Planner, Steering, Wanted, expected};
     use crate::retest::{Answers, Point, SizeAnswers};
-    use crate::simulation::Burst;
+    use crate::simulation::{Burst, Risk};
 
     fn answers() -> Answers {
         let size = |arity: usize| {
@@ -254,6 +254,24 @@ mod tests {
             let fpr = h.false_alarms as f64 / (h.images - h.positives) as f64;
             assert!((fpr / e.fpr - 1.0).abs() < 0.05, "{p}: {fpr} {}", e.fpr);
         }
+    }
+
+    /// Informative group testing: what each band of risk costs by a plan of its own is less than what all cost together, and as much is found.
+    #[test]
+    fn pooling_like_with_like_is_cheaper() {
+        let (costs, coherence, p) = (costs(), Coherence::default(), 0.03);
+        let whole = steady(p, 1_000_000);
+        let run = |stream: &Stream| {
+            let choice = planner().best(stream.prevalence);
+            simulate(stream, Steered::Fixed(choice), coherence, &costs, 1, |_| {}).remove(0)
+        };
+        let together = run(&whole);
+        let bands = Risk { prevalence: p, explained: 0.2 }.bands(&[0.003, 0.03, 0.3]);
+        let apart = bands.iter().map(|band| run(&whole.band(band))).reduce(|a, b| a.with(&b)).unwrap();
+        assert!((apart.images as f64 / together.images as f64 - 1.0).abs() < 0.01);
+        assert!((apart.positives as f64 / together.positives as f64 - 1.0).abs() < 0.03);
+        assert!(apart.cost_an_image() < 0.9 * together.cost_an_image(), "{apart:?} {together:?}");
+        assert!(apart.recall().unwrap() > 0.985 - 0.005, "{apart:?}");
     }
 
     #[test]

@@ -159,6 +159,8 @@ impl<N: Network> Judge<'_, N> {
             sizes => sizes.to_vec(),
         };
         let (mut designs, mut plans) = (Vec::new(), vec![Individual.describe()]);
+        let (pooled, individual) = (self.request.pooled.first().copied(), self.request.individual[0]);
+        let first = Sensitivities { pooled, individual, confirm: None };
         for size in sizes {
             if size > calibrated {
                 eprintln!(
@@ -167,7 +169,7 @@ impl<N: Network> Judge<'_, N> {
                 );
             }
             for &policy in &self.request.policies {
-                let plan = self.plan(size, policy)?.describe();
+                let plan = self.plan(size, policy, first)?.describe();
                 if !plans.contains(&plan) {
                     plans.push(plan);
                     designs.push((size, policy));
@@ -177,12 +179,18 @@ impl<N: Network> Judge<'_, N> {
         Ok(designs)
     }
 
-    fn retest(&self, policy: PolicyKind) -> RetestConfig {
-        RetestConfig { policy, ..self.request.config.retest.clone() }
+    fn retest(&self, policy: PolicyKind, sensitivities: Sensitivities) -> RetestConfig {
+        let Sensitivities { pooled, individual, .. } = sensitivities;
+        RetestConfig {
+            policy,
+            pooled_sensitivity: pooled.unwrap_or(individual),
+            individual_sensitivity: individual,
+            ..self.request.config.retest.clone()
+        }
     }
 
-    fn plan(&self, size: usize, policy: PolicyKind) -> Result<Box<dyn Plan>, CliError> {
-        Ok(self.retest(policy).plan(size, self.known.as_ref())?)
+    fn plan(&self, size: usize, policy: PolicyKind, sensitivities: Sensitivities) -> Result<Box<dyn Plan>, CliError> {
+        Ok(self.retest(policy, sensitivities).plan(size, self.known.as_ref())?)
     }
 
     /// Every image alone once, and what each individual sensitivity makes of the scores.
@@ -228,7 +236,7 @@ impl<N: Network> Judge<'_, N> {
             )?,
             confirm: confirm_thresholds(self.bundle, sensitivities.confirm)?,
         };
-        let plan = self.plan(size, policy)?;
+        let plan = self.plan(size, policy, sensitivities)?;
         eprintln!("{}: {}, sensitivity {}", self.line.bundle, plan.describe(), sensitivities.describe());
         let (cap, seed) = (self.args.cap, self.args.seed);
         let dealer = || Dealer::new(size, &self.split.positives, &self.split.negatives, seed);
@@ -239,9 +247,9 @@ impl<N: Network> Judge<'_, N> {
             .iter()
             .map(|&p| self.args.stream.map_or_else(|| dealer().hot(p, cap), |images| dealer().stream(p, images)))
             .collect();
-        self.bench.warm_up(self.plan(size, policy)?).map_err(failed)?;
+        self.bench.warm_up(self.plan(size, policy, sensitivities)?).map_err(failed)?;
         for images in cold.iter().chain(&others) {
-            strata.push(self.run(size, policy, &rules, images)?);
+            strata.push(self.run((size, policy, sensitivities), &rules, images)?);
         }
         let case = |p| self.case(p, policy, &*plan, sensitivities);
         let row = |p, parts: &[Part<'_>]| Row::new(case(p), parts, self.split, macs, alone);
@@ -252,9 +260,14 @@ impl<N: Network> Judge<'_, N> {
         Ok(rows.collect())
     }
 
-    fn run(&mut self, size: usize, policy: PolicyKind, rules: &Rules, images: &[usize]) -> Result<Stratum, CliError> {
+    fn run(
+        &mut self,
+        (size, policy, sensitivities): (usize, PolicyKind, Sensitivities),
+        rules: &Rules,
+        images: &[usize],
+    ) -> Result<Stratum, CliError> {
         // The plan was made once already, so it can be made again.
-        let (retest, known) = (self.retest(policy), self.known.clone());
+        let (retest, known) = (self.retest(policy, sensitivities), self.known.clone());
         let plan = move || retest.plan(size, known.as_ref()).unwrap_or_else(|_| Box::new(Individual));
         let mut stratum = self.stratum();
         let bar = progress("groups", images.len() as u64);
@@ -282,6 +295,8 @@ impl<N: Network> Judge<'_, N> {
             group_size: plan.group_size(),
             policy: policy.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default(),
             plan: plan.describe(),
+            prior: policy.looks_ahead().then_some(self.request.config.planning.prevalence),
+            worth: (policy == PolicyKind::Planned).then_some(self.request.config.retest.worth),
             sensitivities,
         }
     }

@@ -64,6 +64,10 @@ pub(super) struct Case {
     pub(super) policy: String,
     /// The plan in words, such as `16 > 4 > 1`.
     pub(super) plan: String,
+    /// The share of positives that the policy expects; absent where it expects nothing.
+    pub(super) prior: Option<f64>,
+    /// What finding a positive is worth to it, in individual tests; absent where the policy has no use for it.
+    pub(super) worth: Option<f64>,
     /// What the thresholds are for.
     #[serde(flatten)]
     pub(super) sensitivities: Sensitivities,

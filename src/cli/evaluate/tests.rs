@@ -64,6 +64,8 @@ fn row(parts: &[Part<'_>]) -> Row {
         group_size: SIZE,
         policy: "multi-round".into(),
         plan: plan().describe(),
+        prior: None,
+        worth: None,
         sensitivities: Sensitivities { pooled: Some(0.9), individual: 0.9, confirm: None },
     };
     Row::new(case, parts, &split(), 100, &Tally::new(IMAGES))
