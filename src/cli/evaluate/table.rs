@@ -55,7 +55,11 @@ fn rows(report: &Report) -> Table {
     ];
     let mut table = table(&header);
     for r in &report.rows {
-        let mut rounds: Vec<String> = r.tests_by_round.iter().map(|t| format!("{t:.4}")).collect();
+        let (first, later) = r.tests_by_round.split_at(r.tests_by_round.len().min(ROUNDS));
+        let mut rounds: Vec<String> = first.iter().map(|t| format!("{t:.4}")).collect();
+        if !later.is_empty() {
+            rounds.push(format!("{:.4} later", later.iter().sum::<f64>()));
+        }
         if r.case.sensitivities.confirm.is_some() {
             rounds.push(format!("{:.4} confirm", r.confirm_tests_per_image));
         }
@@ -77,6 +81,9 @@ fn rows(report: &Report) -> Table {
     table.column_iter_mut().skip(4).for_each(|c| c.set_cell_alignment(CellAlignment::Right));
     table
 }
+
+/// Rounds that have a figure of their own.
+const ROUNDS: usize = 6;
 
 fn classes(row: &Row) -> Table {
     let mut table = table(&["class", "", "images", "flagged (95 %)", "individual"]);
