@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::{ConfigError, require};
 use crate::retest::MAX_GROUP;
 
-/// What `group.size: auto` goes by. `prevalence` is also what `retest.policy: planned` begins with; else nothing of it counts without auto.
+/// What `group.size: auto` goes by. `prevalence` is also what `retest.policy: planned` and `nested` go by, and the risk of an image that brings
+/// none; else nothing of it counts without auto.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PlanningConfig {
-    /// Share of positives to begin with, until enough verdicts tell more; for `retest.policy: planned`, the prior.
+    /// Share of positives to begin with, until enough verdicts tell more; for `retest.policy: planned` and `nested`, the prior.
     pub prevalence: f64,
     /// Share of all positives that pooling may miss beyond what individual testing misses, by the bundle's calibration.
     pub recall_loss: f64,
