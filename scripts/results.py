@@ -77,8 +77,24 @@ SETS = (
         (Run(("shoes-lite0-tree",), (4, 8), chain="2", cap=2048), Run(("shoes-lite0-tree",), (2,), ("two-round",), cap=2048)),
     ),
     Set("shoes", "shoes", "clothing", (Run(("shoes-lite0",), (2, 4), ("two-round",), cap=2048),)),
+    # Pooled sensitivities were chosen on the calibration images.
+    Set(
+        "shoes-wide", "shoes", "clothing",
+        (
+            Run(("shoes-lite0-wide", "shoes-lite0-wide3"), (2,), ("two-round",), pooled="0.98", cap=2048),
+            Run(("shoes-lite0-wide", "shoes-lite0-wide3"), (3,), ("two-round",), pooled="0.98", cap=2048),
+            Run(("shoes-lite0-wide", "shoes-lite0-wide3"), (4,), ("multi-round",), chain="2", pooled="0.98", cap=2048),
+        ),
+    ),
     Set("hats", "hat", "clothing", (Run(("hats-lite0",), (2, 4), ("two-round",), cap=2048),)),
     Set("firearms", "handgun,long_gun,firearm", "firearms", (Run(("firearms-lite0",), (2, 4), ("two-round",), cap=4096),)),
+    Set(
+        "firearms-wide", "handgun,long_gun,firearm", "firearms",
+        (
+            Run(("firearms-lite0-wide",), (2, 3), ("two-round",), cap=4096),
+            Run(("firearms-lite0-wide",), (4,), ("multi-round",), chain="2", cap=4096),
+        ),
+    ),
 )  # fmt: skip
 
 
