@@ -325,13 +325,13 @@ def row_table(rows: list[dict[str, Any]], names: dict[str, str]) -> Iterator[str
 
 def measured_cells(row: dict[str, Any]) -> list[str]:
     recall, alone = row["recall"], row["individual_recall"]
-    ratio = row["fpr"]["value"] / row["individual_fpr"]["value"] if row["individual_fpr"]["value"] else float("nan")
+    fpr, false_alone = row["fpr"]["value"], row["individual_fpr"]["value"]
     return [
         sensitivities(row),
         f"{recall['value']:.1%} ({100 * recall['low']:.1f}-{100 * recall['high']:.1f})",
         f"{100 * (recall['value'] - alone['value']):+.1f}",
-        f"{row['fpr']['value']:.2%}",
-        f"{ratio:.2f}",
+        f"{fpr:.2%}",
+        f"{fpr / false_alone:.2f}" if false_alone else "-",
         f"{row['tests_per_image']:.3f}",
         *(f"{row[f'relative_{cost}']:.1%}" for cost in ("macs", "network_seconds", "wall_seconds")),
     ]
