@@ -2,6 +2,7 @@
 
 mod demo;
 mod engine;
+mod paper;
 mod stream;
 
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use super::CliError;
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
-    /// What to measure; everything if absent.
+    /// What to measure; everything but the paper's network if absent.
     #[arg(value_enum)]
     what: Vec<What>,
     /// Items of the stream bench.
@@ -22,6 +23,8 @@ pub(super) struct BenchArgs {
     /// The bundle of the demo bench.
     #[arg(long, value_name = "DIR", default_value = "models/fashion-bag")]
     bundle: PathBuf,
+    #[command(flatten)]
+    paper: paper::PaperArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
@@ -32,6 +35,9 @@ enum What {
     Stream,
     /// The demo: recall, MACs and seconds grouped against individual, and where the CPU time goes.
     Demo,
+    /// The paper's network with the paper's retests: seconds grouped against individual, beside multiply-adds. Minutes; wants --data, and
+    /// bundles that `make bench-paper` writes.
+    Paper,
 }
 
 pub(super) fn run(args: &BenchArgs) -> Result<(), CliError> {
@@ -43,6 +49,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), CliError> {
             What::Engine => engine::run()?,
             What::Stream => stream::run(args.items)?,
             What::Demo => demo::run(&args.bundle)?,
+            What::Paper => paper::run(&args.paper)?,
         }
     }
     Ok(())
