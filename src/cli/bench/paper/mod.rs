@@ -74,7 +74,9 @@ pub(super) fn run(args: &PaperArgs) -> Result<(), CliError> {
             Some(open) => staged.insert(open),
             None => staged.insert((design, load(&config, &bundle(&args.bundles, design)?)?.network)),
         };
-        rows.push(measure::measure(setup, plan, &recording, &mut stages.1, &mut plain)?);
+        let row = measure::measure(setup, plan, &recording, &mut stages.1, &mut plain)?;
+        table::note(&row);
+        rows.push(row);
     }
     table::print(&rows, &machine);
     Ok(())

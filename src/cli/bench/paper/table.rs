@@ -36,17 +36,19 @@ Paper's MACs: the least that its Table 1 claims for the design. For D3 that take
 cached that this never computed; honestly it is 32.13 %.
 To reach: D3 in at most 30 % of the seconds, 27 % is wished for.";
 
-/// Prints everything.
+/// Prints what was run of a plan, as soon as it was.
+pub(super) fn note(row: &Measured) {
+    println!("{} ({}): {}", row.plan, row.rule, slice(row));
+}
+
+/// Prints the table.
 pub(super) fn print(rows: &[Measured], machine: &Machine) {
     let mut table = table(&HEADER);
     rows.iter().for_each(|row| {
         table.add_row(cells(row));
     });
     table.column_iter_mut().skip(3).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    println!("{table}\n\n{NOTES}\n");
-    for row in rows {
-        println!("{} ({}): {}", row.plan, row.rule, slice(row));
-    }
+    println!("\n{table}\n\n{NOTES}\n");
     let set = if machine.provider == Provider::Cpu { instruction_set() } else { "" };
     println!("{}, {} cores{set}, ONNX Runtime {}", machine.device, machine.cores, machine.onnxruntime);
 }
@@ -75,7 +77,8 @@ fn slice(row: &Measured) -> String {
         tests.map(|((size, tests), expected)| format!("{tests} tests of {size} ({expected:.1})")).collect();
     let alone = &row.individual;
     format!(
-        "{} groups, {} where so many have in the mean; {} images in {:.1} s, {} alone in {:.1} s, {:.0} ms each (10 to 90 %: {:.0} to {:.0})",
+        "{} groups with {} (in brackets, what so many have in the mean of all); {} images in {:.1} s, {} alone in {:.1} s, {:.0} ms each \
+         (10 to 90 %: {:.0} to {:.0})",
         row.slice.groups.len(),
         tests.join(", "),
         row.grouped.images,
