@@ -13,7 +13,7 @@ TRAINING_ENV = PYTHONPATH=training PYTHONDONTWRITEBYTECODE=1 \
 .DEFAULT_GOAL := help
 # The setups share apt, and two cores are soon busy: one after another.
 .NOTPARALLEL:
-.PHONY: help demo test test-rust test-training bench lint doc train results check-deploy build build-tests
+.PHONY: help demo test test-rust test-training bench bench-paper paper-data lint doc train results check-deploy build build-tests
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,19 @@ test-training: setup-python setup-dataset ## run the tests of training/
 
 bench: setup-build setup-onnxruntime setup-dataset ## measure, and print each figure
 	$(CARGO) run --release $(CARGO_FLAGS) -- bench
+
+# PAPER=DIR: the paper's recorded scores (docs/retesting.md), which are not part of this repository. BENCH_PAPER=...: more options, such as
+# --groups 128; `dorfman bench --help` has them.
+PAPER ?= $(or $(DORFMAN_PAPER_DATA),../shared/paper)
+bench-paper: paper-data setup-build setup-onnxruntime setup-python build ## measure what the paper's network saves in seconds; some minutes
+	$(TRAINING_ENV) $(PYTHON) -m dorfman_training.paper --out target/paper
+	target/release/dorfman bench paper --data $(PAPER) --bundles target/paper $(BENCH_PAPER)
+
+# First of all: the rest takes minutes.
+paper-data:
+	@test -f "$(PAPER)/index.csv" || { \
+		echo "bench-paper: there is no $(PAPER)/index.csv; PAPER=DIR names the folder of the paper's recorded scores (docs/retesting.md)" >&2; \
+		exit 64; }
 
 lint: setup-build setup-lint ## check formatting, clippy and the shell scripts
 	$(CARGO) fmt --check

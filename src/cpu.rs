@@ -8,7 +8,16 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// CPU time of the calling thread.
 pub fn thread_time() -> Duration {
-    let t = clock_gettime(ClockId::ThreadCPUTime);
+    time(ClockId::ThreadCPUTime)
+}
+
+/// CPU time of all of the process's threads, those that ended among them.
+pub fn process_time() -> Duration {
+    time(ClockId::ProcessCPUTime)
+}
+
+fn time(clock: ClockId) -> Duration {
+    let t = clock_gettime(clock);
     Duration::new(t.tv_sec.unsigned_abs(), t.tv_nsec.unsigned_abs() as u32)
 }
 
@@ -47,6 +56,7 @@ mod tests {
         while (thread_time() - before) < Duration::from_millis(2) {
             x = std::hint::black_box(x.wrapping_mul(3));
         }
+        assert!(process_time() >= thread_time());
         assert!(by_thread_name().values().sum::<f64>() > 0.0);
         let (now, peak) = resident_memory();
         assert!(now > 0 && peak > 0);

@@ -89,6 +89,21 @@ fn usage_errors_exit_64_and_help_exits_0() {
 }
 
 #[test]
+fn the_papers_bench_says_what_it_lacks() {
+    for (arguments, says) in [
+        (&[][..], "--data DIR"),
+        (&["--data", "/nowhere"], "/nowhere/index.csv"),
+        (&["--plan", "d3:16"], "d3:16,1"),
+        (&["--plan", "d3:16,d2:4,1"], "names d3 and d2"),
+        (&["--batch", "129"], "1..=128"),
+    ] {
+        let output = dorfman(&[&["bench", "paper"], arguments].concat());
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}", err(&output));
+        assert!(err(&output).contains(says), "{arguments:?}: {}", err(&output));
+    }
+}
+
+#[test]
 fn check_prints_the_configuration_with_the_environment_laid_over_and_secrets_blotted_out() {
     let (_dir, file) = config_file("kafka: {properties: {sasl.password: hunter2}}");
     let environment = [("DORFMAN_GROUP__SIZE", "8"), ("DORFMAN_KAFKA__BROKERS", "broker:9092")];

@@ -69,16 +69,32 @@ pub fn halve(
         row.algorithm = Algorithm::Planned;
     }
     for halving in 0..halvings {
-        let (fit, judged) = halves(&chain, seed.wrapping_add(halving));
-        let plan = match fitted {
-            Fitted::Margin(margin) => with_margin(&chain, &fit, margin, kinds, design)?,
-            Fitted::Worth(worth) => planned(&chain, &fit, worth)?,
-        };
+        let (plan, judged) = fit(recording, kinds, design, fitted, seed.wrapping_add(halving))?;
         row.summary.add(&judge(&plan, &judged, accounting)?);
     }
     let positives = recording.items().iter().filter(|item| item.positive).count() as u64;
     let (gmac, individual) = floor(&chain)?;
     Ok(Halved { fitted, halvings, row, positives, floor: gmac / individual })
+}
+
+/// One halving: the policy fitted on half of the groups, and the numbers of the others; else as [`halve`].
+///
+/// # Errors
+/// As [`halve`].
+pub fn fit<'a>(
+    recording: &'a Recording,
+    kinds: &[TestKind],
+    design: Option<&str>,
+    fitted: Fitted,
+    seed: u64,
+) -> Result<(RecordedPlan<'a>, Vec<usize>), ReplayError> {
+    let chain = RecordedPlan::new(recording, kinds, design, &[THRESHOLD])?;
+    let (fit, judged) = halves(&chain, seed);
+    let plan = match fitted {
+        Fitted::Margin(margin) => with_margin(&chain, &fit, margin, kinds, design)?,
+        Fitted::Worth(worth) => planned(&chain, &fit, worth)?,
+    };
+    Ok((plan, judged))
 }
 
 /// What a recording would cost with tests that are right, and what testing every item alone costs, in GMAC: all first tests; and for each
@@ -171,8 +187,11 @@ fn costs(chain: &RecordedPlan) -> Result<Costs, String> {
     })
 }
 
-/// Counts what a plan finds and spends on some groups.
-fn judge(plan: &RecordedPlan, groups: &[usize], accounting: Accounting) -> Result<Summary, ReplayError> {
+/// Counts what a plan finds and spends on some groups, given by their numbers.
+///
+/// # Errors
+/// As [`RecordedPlan::replay`]; [`ReplayError::NotRecorded`] if the recording has no individual tests to compare with.
+pub fn judge(plan: &RecordedPlan, groups: &[usize], accounting: Accounting) -> Result<Summary, ReplayError> {
     let replayed = plan.replay_groups(groups.iter().copied())?;
     let (items, size) = (plan.recording().items(), plan.scores()[0].size);
     let (mut judged, mut flagged) = (Vec::new(), Vec::new());

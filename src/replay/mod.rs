@@ -22,7 +22,7 @@ mod tests;
 pub use accounting::{Accounting, Spent, TestCost};
 pub use archive::Archive;
 pub use error::ReplayError;
-pub use halvings::{Fitted, HALVED, Halved, halve};
+pub use halvings::{Fitted, HALVED, Halved, fit, halve, judge};
 pub use index::Entry;
 pub use one_round::{OneRound, one_round};
 pub use plan::{RecordedPlan, Replayed, TestKind};

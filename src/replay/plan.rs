@@ -1,6 +1,7 @@
 //! A plan of the worker, its tests answered from a recording (pure).
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use super::{INDIVIDUAL, Recording, ReplayError, Scores, Spent};
@@ -85,6 +86,17 @@ impl<'a> RecordedPlan<'a> {
         &self.scores
     }
 
+    /// The plan and what its tests are judged by, for an engine that has the scores from elsewhere.
+    pub fn into_parts(self) -> (Box<dyn Plan>, Thresholds) {
+        (self.plan, self.thresholds)
+    }
+
+    /// What answers a test of exactly the items at these positions, and its score; none if no group of them was recorded.
+    pub fn answer(&self, positions: &Range<usize>) -> Option<(&'a Scores, f32)> {
+        let (kind, row) = self.find(positions)?;
+        Some((self.scores[kind], self.scores[kind].groups[row].score))
+    }
+
     /// Resolves every group of the recording.
     ///
     /// # Errors
@@ -123,7 +135,7 @@ impl<'a> RecordedPlan<'a> {
             step.reset();
             // Which of the waiting tests comes first makes no difference: what they could re-use was computed in an earlier round.
             let Some(test) = waiting.pop() else { break };
-            let (kind, row) = self.find(start, test)?;
+            let (kind, row) = self.find_test(start, test)?;
             let checkpoint = self.checkpoint(kind);
             count(&mut replayed.spent[kind], test, computed[checkpoint]);
             computed[checkpoint] = computed[checkpoint].union(test.members);
@@ -137,24 +149,32 @@ impl<'a> RecordedPlan<'a> {
     }
 
     /// The kind of test and the recorded group that is exactly the members of `test`.
-    fn find(&self, start: usize, test: Ask) -> Result<(usize, usize), ReplayError> {
-        let items = self.recording.items().len();
+    fn find_test(&self, start: usize, test: Ask) -> Result<(usize, usize), ReplayError> {
         let first = start + test.members.0.trailing_zeros() as usize;
         let after = start + (u64::BITS - test.members.0.leading_zeros()) as usize;
         let together = after.saturating_sub(first) == test.members.len();
-        // Smallest first: a single item at the very end is a test of one image, not a group that was cut short.
-        let fits = |s: &&Scores| together && first.is_multiple_of(s.size) && after == items.min(first + s.size);
-        match self.scores.iter().rposition(fits) {
-            Some(kind) => Ok((kind, first / self.scores[kind].size)),
-            None => Err(ReplayError::Plan(format!(
+        let found = together.then(|| self.find(&(first..after))).flatten();
+        found.ok_or_else(|| {
+            ReplayError::Plan(format!(
                 "the plan {} asks in round {} for a test of {} items between positions {first} and {}, which is no recorded group: \
                  a recorded group of M starts at a multiple of M, so each size must divide the one before it",
                 self,
                 test.round,
                 test.members.len(),
                 after.saturating_sub(1),
-            ))),
-        }
+            ))
+        })
+    }
+
+    /// The kind of test and the recorded group that is exactly the items at these positions.
+    fn find(&self, positions: &Range<usize>) -> Option<(usize, usize)> {
+        let items = self.recording.items().len();
+        // Smallest first: a single item at the very end is a test of one image, not a group that was cut short.
+        let fits = |s: &&Scores| {
+            positions.start.is_multiple_of(s.size) && positions.end == items.min(positions.start + s.size)
+        };
+        let kind = self.scores.iter().rposition(fits)?;
+        Some((kind, positions.start / self.scores[kind].size))
     }
 
     /// The first kind of the same design.

@@ -2,6 +2,7 @@
 
 mod demo;
 mod engine;
+mod paper;
 mod plans;
 mod stream;
 
@@ -14,7 +15,7 @@ use super::CliError;
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
-    /// What to measure; everything if absent.
+    /// What to measure; everything but the paper's network if absent.
     #[arg(value_enum)]
     what: Vec<What>,
     /// Items of the stream bench.
@@ -26,6 +27,8 @@ pub(super) struct BenchArgs {
     /// The bundle of the demo and plans benches.
     #[arg(long, value_name = "DIR", default_value = "models/fashion-bag")]
     bundle: PathBuf,
+    #[command(flatten)]
+    paper: paper::PaperArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
@@ -38,6 +41,9 @@ enum What {
     Demo,
     /// The worker that plans for itself (group.size: auto) against fixed plans, on rarer and less rare positives: images a second.
     Plans,
+    /// The paper's network with the paper's retests: seconds grouped against individual, beside multiply-adds. Minutes; wants --data, and
+    /// bundles that `make bench-paper` writes.
+    Paper,
 }
 
 pub(super) fn run(args: &BenchArgs) -> Result<(), CliError> {
@@ -50,6 +56,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), CliError> {
             What::Stream => stream::run(args.items)?,
             What::Demo => demo::run(&args.bundle)?,
             What::Plans => plans::run(&args.bundle, usize::from(args.rounds))?,
+            What::Paper => paper::run(&args.paper)?,
         }
     }
     Ok(())
