@@ -13,7 +13,7 @@ config: {kafka: {brokers: "a:9093,b:9093", properties: {security.protocol: SASL_
 
 
 class Keda(ChartTest):
-    def scaled(self, keda: str = "", more: str = "") -> dict[str, Any]:
+    def scaled(self, keda: str = "", more: str = "") -> Any:
         return self.one("ScaledObject", f"{{topicPartitions: 12, keda: {{enabled: true, {keda}}}, {more}}}")["spec"]
 
     def test_it_scales_the_workload_that_there_is(self) -> None:
@@ -42,6 +42,7 @@ class Keda(ChartTest):
         self.assertEqual((metadata["bootstrapServers"], metadata["consumerGroup"], metadata["topic"]), ("kafka:9092", "g", "t"))
         self.assertEqual(metadata["lagThreshold"], "2000000")
         self.assertEqual(metadata["offsetResetPolicy"], "earliest")
+        self.assertEqual(metadata["version"], "2.5.0")
         # KEDA reads texts alone.
         self.assertTrue(all(isinstance(v, str) for v in metadata.values()), metadata)
         late = self.scaled(more="config: {source: {properties: {auto.offset.reset: latest}}}")

@@ -29,7 +29,8 @@ class Monitoring(ChartTest):
         self.refused("serviceMonitor: {interval: often}", "/serviceMonitor/interval")
 
     def test_no_worker_is_scraped_twice(self) -> None:
-        self.refused("{serviceMonitor: {enabled: true}, podMonitor: {enabled: true}}", "serviceMonitor.enabled", "podMonitor.enabled", "twice")
+        both = "{serviceMonitor: {enabled: true}, podMonitor: {enabled: true}}"
+        self.refused(both, "serviceMonitor.enabled", "podMonitor.enabled", "twice")
 
     def test_unready_workers_are_scraped_too(self) -> None:
         service = self.one("Service")["spec"]

@@ -4,6 +4,7 @@ import os
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 from chart import ChartTest
 
@@ -11,12 +12,19 @@ from chart import ChartTest
 class Worker(BaseHTTPRequestHandler):
     """Unready when first asked, as a worker that is joining its group."""
 
-    ready_at = 1
+    unready: ClassVar[int] = 1
     metrics = b"dorfman_items_total 0\n"
 
     def do_GET(self) -> None:
-        asked = self.server.asked = getattr(self.server, "asked", 0) + 1
-        code, body = (200, self.metrics) if self.path == "/metrics" else (200, b"ok\n") if asked > self.ready_at else (503, b"not yet in the group\n")
+        if self.path == "/metrics":
+            self.answer(200, self.metrics)
+        elif self.unready > 0:
+            type(self).unready -= 1
+            self.answer(503, b"not yet in the group\n")
+        else:
+            self.answer(200, b"ok\n")
+
+    def answer(self, code: int, body: bytes) -> None:
         self.send_response(code)
         self.end_headers()
         self.wfile.write(body)
@@ -26,7 +34,7 @@ class Worker(BaseHTTPRequestHandler):
 
 
 class Ready(ChartTest):
-    def ask(self, handler: type[BaseHTTPRequestHandler] | None, limit: int = 30) -> subprocess.CompletedProcess[str]:
+    def ask(self, handler: type[Worker] | None, limit: int = 30) -> subprocess.CompletedProcess[str]:
         (container,) = self.one("Pod")["spec"]["containers"]
         with HTTPServer(("127.0.0.1", 0), handler or Worker) as server:
             port = server.server_port
@@ -52,7 +60,7 @@ class Ready(ChartTest):
         self.assertIn("is ready", done.stdout)
 
     def test_it_says_why_none_is(self) -> None:
-        done = self.ask(type("Never", (Worker,), {"ready_at": 1000}), limit=1)
+        done = self.ask(type("Never", (Worker,), {"unready": 1000}), limit=1)
         self.assertEqual(done.returncode, 1)
         self.assertIn("not yet in the group", done.stderr)
 
@@ -60,6 +68,6 @@ class Ready(ChartTest):
         self.assertEqual(self.ask(None, limit=1).returncode, 1)
 
     def test_a_stranger_is_no_worker(self) -> None:
-        done = self.ask(type("Stranger", (Worker,), {"ready_at": 0, "metrics": b"other_total 0\n"}))
+        done = self.ask(type("Stranger", (Worker,), {"unready": 0, "metrics": b"other_total 0\n"}))
         self.assertEqual(done.returncode, 1)
         self.assertIn("no metrics", done.stderr)

@@ -3,7 +3,6 @@
 from chart import ChartTest
 
 
-
 class Scheduling(ChartTest):
     def test_no_gpu_is_asked_for_without_one(self) -> None:
         self.assertNotIn("nvidia.com/gpu", str(self.pod()))

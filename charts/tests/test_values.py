@@ -26,7 +26,8 @@ class Values(ChartTest):
         self.render("global: {imageRegistry: r}")
 
     def test_what_the_worker_accepts_passes(self) -> None:
-        config = self.config("config: {group: {size: auto}, source: {properties: {fetch.min.bytes: 1, client.rack: a}}, audit: {fraction: 0.01}}")
+        properties = "properties: {fetch.min.bytes: 1, client.rack: a}"
+        config = self.config(f"config: {{group: {{size: auto}}, source: {{{properties}}}, audit: {{fraction: 0.01}}}}")
         self.assertEqual(config["group"]["size"], "auto")
         self.assertEqual(config["audit"]["fraction"], 0.01)
 

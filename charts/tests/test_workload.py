@@ -1,6 +1,8 @@
 """Deployment and StatefulSet: how many workers, how they start, end and are replaced."""
 
-from chart import ChartTest, kinds
+from typing import Any
+
+from chart import ChartTest, kinds, template
 
 
 class Workload(ChartTest):
@@ -49,12 +51,14 @@ class Workload(ChartTest):
                 values = f"config: {{shutdown: {{deadline: {deadline}}}}}"
                 self.assertEqual(self.pod(values)["terminationGracePeriodSeconds"], seconds)
         self.assertEqual(self.pod("terminationGracePeriodSeconds: 30")["terminationGracePeriodSeconds"], 30)
-        self.refused("terminationGracePeriodSeconds: 25", "terminationGracePeriodSeconds is 25", "config.shutdown.deadline", "it will be 55")
+        self.refused(
+            "terminationGracePeriodSeconds: 25", "terminationGracePeriodSeconds is 25", "config.shutdown.deadline", "it will be 55"
+        )
         self.refused("config: {shutdown: {deadline: soon}}", "config.shutdown.deadline", "25s or 1m 30s")
         self.refused("config: {shutdown: {deadline: 1 fortnight}}", "config.shutdown.deadline", "fortnight")
 
     def test_a_start_may_take_as_long_as_it_takes(self) -> None:
-        def seconds(values: str) -> int:
+        def seconds(values: str) -> Any:
             probe = self.worker(values)["startupProbe"]
             return probe["periodSeconds"] * probe["failureThreshold"]
 
@@ -75,7 +79,7 @@ class Workload(ChartTest):
         self.refused("config: {ops: {listen: '0.0.0.0'}}", "config.ops.listen", "0.0.0.0:9464")
 
     def test_a_change_of_the_configuration_replaces_the_pods_and_a_new_chart_does_not(self) -> None:
-        def pod(values: str) -> dict[str, object]:
+        def pod(values: str) -> Any:
             return self.one("Deployment", values)["spec"]["template"]
 
         self.assertNotEqual(pod("")["metadata"], pod("config: {group: {size: 8}}")["metadata"])
@@ -104,14 +108,12 @@ class Workload(ChartTest):
         self.assertNotIn("team", str(self.one("Deployment", "commonLabels: {team: moderation}")["spec"]["selector"]))
 
     def test_an_image_by_tag_and_by_digest(self) -> None:
-        self.assertEqual(self.worker("image: {repository: r/d, tag: 1}".replace("1", "'1'"))["image"], "r/d:1")
+        self.assertEqual(self.worker("image: {repository: r/d, tag: '1'}")["image"], "r/d:1")
         digest = "sha256:" + "0" * 64
         self.assertEqual(self.worker(f"image: {{repository: r/d, tag: x, digest: '{digest}'}}")["image"], f"r/d@{digest}")
         self.refused("image: {digest: latest}", "/image/digest")
 
     def test_an_old_cluster_is_refused(self) -> None:
-        from chart import template
-
         code, _, err = template("", "1.26.0")
         self.assertNotEqual(code, 0)
         self.assertIn("1.27.0", err)
