@@ -22,6 +22,13 @@ class Monitoring(ChartTest):
         self.assertEqual(pods["selector"], self.one("Deployment")["spec"]["selector"])
         self.assertEqual(pods["podMetricsEndpoints"][0]["port"], self.worker()["ports"][0]["name"])
 
+    def test_a_release_is_a_job(self) -> None:
+        for kind, values, label in [
+            ("ServiceMonitor", "serviceMonitor: {enabled: true}", self.one("Service")["metadata"]["labels"]),
+            ("PodMonitor", "podMonitor: {enabled: true}", self.one("Deployment")["spec"]["template"]["metadata"]["labels"]),
+        ]:
+            self.assertEqual(label[self.one(kind, values)["spec"]["jobLabel"]], "test")
+
     def test_labels_and_intervals_are_passed_on(self) -> None:
         monitor = self.one("ServiceMonitor", "serviceMonitor: {enabled: true, interval: 5s, labels: {release: prometheus}}")
         self.assertEqual(monitor["spec"]["endpoints"][0]["interval"], "5s")
