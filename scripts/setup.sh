@@ -40,7 +40,9 @@ usage: scripts/setup.sh TARGET...
   lint                 shellcheck
   helm                 Helm, in .dorfman/bin
   kubernetes-validate  Kubernetes and compose schemas with their validators, in .dorfman/venv
-  all                  every one of these but onnxruntime-gpu
+  prometheus           Prometheus, Alertmanager and their tools, in .dorfman/prometheus; starts no service
+  image                buildah, which builds the container image without a daemon, and what makes a base for it where none can be pulled
+  all                  every one of these but onnxruntime-gpu and image
 USAGE
 }
 
@@ -79,6 +81,11 @@ apt_install() {
         updated=yes
     fi
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# download PACKAGE...: into this folder.
+download() {
+    apt-get download -qq -o APT::Sandbox::User=root "$@"
 }
 
 # scratch VARIABLE NAME: a folder beside what will be made of it, so that the result is moved into place whole or not at all.
@@ -268,13 +275,43 @@ kubernetes_validate() {
     say "kubernetes-validate: $KUBERNETES_VALIDATE is in .dorfman/venv"
 }
 
+# Unpacked, not installed: a package's service would start.
+prometheus() {
+    local folder="$home/prometheus" work
+    if [[ ! -x $folder/usr/bin/promtool || ! -x $folder/usr/bin/prometheus-alertmanager ]]; then
+        command -v apt-get >/dev/null || die "prometheus: this system has no apt-get; put Prometheus and Alertmanager in .dorfman/prometheus/usr/bin"
+        say "prometheus: fetching Prometheus and Alertmanager (apt)"
+        scratch work prometheus
+        mkdir "$work/new"
+        # Without package lists, or with old ones, the first try fails.
+        (cd "$work" && download prometheus prometheus-alertmanager 2>/dev/null) || {
+            as_root apt-get update -qq
+            (cd "$work" && download prometheus prometheus-alertmanager)
+        }
+        for package in "$work"/*.deb; do
+            dpkg-deb --extract "$package" "$work/new"
+        done
+        rm -rf "$folder"
+        mv "$work/new" "$folder"
+    fi
+    say "prometheus: $("$folder/usr/bin/promtool" --version 2>&1 | sed -n '1s/^promtool, version \([^ ]*\).*/\1/p') is in .dorfman/prometheus"
+}
+
+image() {
+    local command
+    for command in buildah debootstrap; do
+        command -v "$command" >/dev/null || apt_install buildah debootstrap
+    done
+    say "image: buildah and debootstrap are there"
+}
+
 [[ $# -gt 0 ]] || {
     usage
     exit 64
 }
 for target in "$@"; do
     case $target in
-    build | onnxruntime | dataset | kafka | python | lint | helm) "$target" ;;
+    build | onnxruntime | dataset | kafka | python | lint | helm | prometheus | image) "$target" ;;
     onnxruntime-gpu) onnxruntime_gpu ;;
     kubernetes-validate) kubernetes_validate ;;
     all)
@@ -286,6 +323,7 @@ for target in "$@"; do
         lint
         helm
         kubernetes_validate
+        prometheus
         ;;
     -h | --help | help) usage ;;
     *)
