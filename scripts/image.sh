@@ -33,9 +33,8 @@ clean() {
     rm -rf --one-file-system "$work"
 }
 
-buildah() {
-    command buildah --storage-driver vfs --root "$store/storage" --runroot "$store/run" "$@"
-}
+# Storage of our own, which needs no privileges of the kernel, out of the way of another buildah's.
+readonly tool=(buildah --storage-driver vfs --root "$store/storage" --runroot "$store/run")
 
 # base ARG: what the Dockerfile names there, if the environment doesn't.
 base() {
@@ -43,18 +42,18 @@ base() {
     echo "${given:-$(sed -n "s/^ARG $1=//p" Dockerfile)}"
 }
 
-have() { buildah inspect --type image "$1" >/dev/null 2>&1; }
+have() { "${tool[@]}" inspect --type image "$1" >/dev/null 2>&1; }
 
-pulled() { timeout 60 command buildah --storage-driver vfs --root "$store/storage" --runroot "$store/run" pull --quiet "$1" >/dev/null 2>&1; }
+pulled() { timeout 60 "${tool[@]}" pull --quiet "$1" >/dev/null 2>&1; }
 
 # commit FOLDER NAME OPTION...: an image of a folder, with these options of `buildah config`.
 commit() {
     local folder=$1 image=$2 container
     shift 2
-    container=$(buildah from scratch)
-    buildah add --quiet "$container" "$folder" / >/dev/null
-    buildah config "$@" "$container"
-    buildah commit --quiet --rm "$container" "$image" >/dev/null
+    container=$("${tool[@]}" from scratch)
+    "${tool[@]}" add --quiet "$container" "$folder" / >/dev/null
+    "${tool[@]}" config "$@" "$container"
+    "${tool[@]}" commit --quiet --rm "$container" "$image" >/dev/null
 }
 
 # For BUILD: Debian with a C toolchain. This machine's Rust is mounted into it, since nothing in Debian is new enough.
@@ -103,12 +102,82 @@ build() {
     fi
     say "building $name on $run"
     # In Docker's format, since OCI's has no health check.
-    nice -n 5 command buildah --storage-driver vfs --root "$store/storage" --runroot "$store/run" build --isolation chroot --format docker \
-        --pull-never "${volumes[@]}" --build-arg "BUILD=$build" --build-arg "BASE=$run" --build-arg "ONNXRUNTIME=$variant" --tag "localhost/$name" .
-    say "localhost/$name: $(buildah inspect --type image --format '{{.Docker.Config.User}} {{.Docker.Config.Entrypoint}} {{.Docker.Config.Cmd}}' "localhost/$name")"
+    nice -n 5 "${tool[@]}" build --isolation chroot --format docker \
+        --pull=never "${volumes[@]}" --build-arg "BUILD=$build" --build-arg "BASE=$run" --build-arg "ONNXRUNTIME=$variant" --tag "localhost/$name" .
+    say "localhost/$name: $("${tool[@]}" inspect --type image --format '{{.Docker.Config.User}} {{.Docker.Config.Entrypoint}} {{.Docker.Config.Cmd}}' "localhost/$name")"
+}
+
+# inside ARGUMENT...: runs the image's entrypoint with these arguments, by the image's own user and environment, as Kubernetes' restricted profile
+# would: no capabilities, no new privileges, a root file system that can't be written, /tmp in memory. VARIABLES and MOUNTS come on top.
+inside() {
+    local bundle
+    bundle=$(mktemp -d "$work/bundle.XXXXXX")
+    (cd "$bundle" && runc spec)
+    "${tool[@]}" inspect --type image "localhost/$name" >"$bundle/image.json"
+    python3 - "$bundle" "$root" "${VARIABLES:-}" "${MOUNTS:-}" "$@" <<'PYTHON'
+import json, sys
+
+bundle, root, variables, mounts, *arguments = sys.argv[1:]
+image = json.load(open(f"{bundle}/image.json"))["Docker"]["config"]
+user, group = (int(part) for part in image["User"].split(":"))
+config = json.load(open(f"{bundle}/config.json"))
+config["root"] = {"path": root, "readonly": True}
+config["process"].update(
+    terminal=False, cwd=image["WorkingDir"], user={"uid": user, "gid": group}, args=image["Entrypoint"] + (arguments or image["Cmd"]),
+    env=image["Env"] + variables.split(), capabilities={}, noNewPrivileges=True,
+)
+# This machine's network, for loopback alone.
+config["linux"]["namespaces"] = [{"type": t} for t in ("pid", "ipc", "uts", "mount")]
+config["mounts"] = [m for m in config["mounts"] if not m["destination"].startswith("/sys")]
+config["mounts"].append({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "mode=1777"]})
+for mount in mounts.split():
+    source, destination = mount.split(":")
+    config["mounts"].append({"destination": destination, "type": "bind", "source": source, "options": ["rbind", "ro"]})
+json.dump(config, open(f"{bundle}/config.json", "w"))
+PYTHON
+    runc --root "$work/runc" run --bundle "$bundle" "dorfman-$(basename "$bundle")"
+}
+
+# healthy: asks as Docker would, by the image's own health check.
+healthy() {
+    local check
+    mapfile -t check < <("${tool[@]}" inspect --type image "localhost/$name" |
+        python3 -c 'import json, sys; c = json.load(sys.stdin)["Docker"]["config"]; print("\n".join(c["Healthcheck"]["Test"][len(c["Entrypoint"]) + 1:]))')
+    inside "${check[@]}"
+}
+
+demo() {
+    local container root port worker deadline=$((SECONDS + 120))
+    container=$("${tool[@]}" from --pull-never "localhost/$name")
+    root=$("${tool[@]}" mount "$container")
+    say "$(du -sm --apparent-size "$root" | cut -f 1) MB; shells in it: $(find "$root" -path "*bin/*sh" | wc -l)"
+
+    MOUNTS=/usr/share/datasets/fashion-mnist:/usr/share/datasets/fashion-mnist inside demo --out /tmp/demo
+
+    # Its brokers are nowhere, which is no reason to be unhealthy.
+    port=$(python3 -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')
+    printf 'kafka: {brokers: "127.0.0.1:1"}\n' >"$work/dorfman.yaml"
+    chmod 755 "$work"
+    local VARIABLES="DORFMAN_OPS__LISTEN=127.0.0.1:$port" MOUNTS="$work/dorfman.yaml:/etc/dorfman/dorfman.yaml"
+    ! healthy 2>"$work/log" || die "the health check is content without a worker"
+    inside 2>"$work/worker.log" &
+    worker=$!
+    until healthy 2>"$work/log"; do
+        kill -0 "$worker" 2>/dev/null && ((SECONDS < deadline)) || die "the worker is not healthy: $(cat "$work/log" "$work/worker.log")"
+    done
+    say "the health check: $(tail -n 1 "$work/log")healthy"
+    kill -TERM "$worker"
+    wait "$worker" || die "the worker ended with $?: $(tail -n 5 "$work/worker.log")"
+    say "the worker stopped at SIGTERM"
+    "${tool[@]}" rm "$container" >/dev/null
 }
 
 case ${1:-all} in
 build) build ;;
+demo) demo ;;
+all)
+    build
+    demo
+    ;;
 *) die "no such command: $1; build or demo would be right" ;;
 esac

@@ -41,7 +41,7 @@ usage: scripts/setup.sh TARGET...
   helm                 Helm, in .dorfman/bin
   kubernetes-validate  Kubernetes and compose schemas with their validators, in .dorfman/venv
   prometheus           Prometheus, Alertmanager and their tools, in .dorfman/prometheus; starts no service
-  image                buildah, which builds the container image without a daemon, and what makes a base for it where none can be pulled
+  image                buildah and runc, to build and run the container image without a daemon, and debootstrap
   all                  every one of these but onnxruntime-gpu and image
 USAGE
 }
@@ -299,10 +299,10 @@ prometheus() {
 
 image() {
     local command
-    for command in buildah debootstrap; do
-        command -v "$command" >/dev/null || apt_install buildah debootstrap
+    for command in buildah debootstrap runc; do
+        command -v "$command" >/dev/null || apt_install buildah debootstrap runc
     done
-    say "image: buildah and debootstrap are there"
+    say "image: buildah, runc and debootstrap are there"
 }
 
 [[ $# -gt 0 ]] || {
