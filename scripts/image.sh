@@ -30,11 +30,13 @@ die() {
 
 # A mount that is still there must not be emptied with the folder it lies in.
 clean() {
+    "${runc[@]}" delete --force worker 2>/dev/null || true
     rm -rf --one-file-system "$work"
 }
 
 # Storage of our own, which needs no privileges of the kernel, out of the way of another buildah's.
 readonly tool=(buildah --storage-driver vfs --root "$store/storage" --runroot "$store/run")
+readonly runc=(runc --root "$work/runc")
 
 # base ARG: what the Dockerfile names there, if the environment doesn't.
 base() {
@@ -108,11 +110,11 @@ build() {
 }
 
 # inside ARGUMENT...: runs the image's entrypoint with these arguments, by the image's own user and environment, as Kubernetes' restricted profile
-# would: no capabilities, no new privileges, a root file system that can't be written, /tmp in memory. VARIABLES and MOUNTS come on top.
+# would: no capabilities, no new privileges, a root file system that can't be written, /tmp in memory. VARIABLES and MOUNTS come on top, ID names the container.
 inside() {
     local bundle
     bundle=$(mktemp -d "$work/bundle.XXXXXX")
-    (cd "$bundle" && runc spec)
+    (cd "$bundle" && "${runc[@]}" spec)
     "${tool[@]}" inspect --type image "localhost/$name" >"$bundle/image.json"
     python3 - "$bundle" "$root" "${VARIABLES:-}" "${MOUNTS:-}" "$@" <<'PYTHON'
 import json, sys
@@ -135,7 +137,7 @@ for mount in mounts.split():
     config["mounts"].append({"destination": destination, "type": "bind", "source": source, "options": ["rbind", "ro"]})
 json.dump(config, open(f"{bundle}/config.json", "w"))
 PYTHON
-    runc --root "$work/runc" run --bundle "$bundle" "dorfman-$(basename "$bundle")"
+    "${runc[@]}" run --bundle "$bundle" "${ID:-$(basename "$bundle")}"
 }
 
 # healthy: asks as Docker would, by the image's own health check.
@@ -157,16 +159,17 @@ demo() {
     # Its brokers are nowhere, which is no reason to be unhealthy.
     port=$(python3 -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')
     printf 'kafka: {brokers: "127.0.0.1:1"}\n' >"$work/dorfman.yaml"
-    chmod 755 "$work"
     local VARIABLES="DORFMAN_OPS__LISTEN=127.0.0.1:$port" MOUNTS="$work/dorfman.yaml:/etc/dorfman/dorfman.yaml"
     ! healthy 2>"$work/log" || die "the health check is content without a worker"
-    inside 2>"$work/worker.log" &
+    ID=worker inside 2>"$work/worker.log" &
     worker=$!
     until healthy 2>"$work/log"; do
-        kill -0 "$worker" 2>/dev/null && ((SECONDS < deadline)) || die "the worker is not healthy: $(cat "$work/log" "$work/worker.log")"
+        if ! kill -0 "$worker" 2>/dev/null || ((SECONDS > deadline)); then
+            die "the worker is not healthy: $(cat "$work/log" "$work/worker.log")"
+        fi
     done
-    say "the health check: $(tail -n 1 "$work/log")healthy"
-    kill -TERM "$worker"
+    say "the worker is healthy, by the image's own check"
+    "${runc[@]}" kill worker TERM
     wait "$worker" || die "the worker ended with $?: $(tail -n 5 "$work/worker.log")"
     say "the worker stopped at SIGTERM"
     "${tool[@]}" rm "$container" >/dev/null
