@@ -39,6 +39,11 @@ quietly "the dashboard" scripts/dashboard.py --check
 cp config/compose/prometheus.yaml "$rules" "$work"
 quietly "compose's Prometheus" "$tools/promtool" check config "$work/prometheus.yaml"
 quietly "compose's Alertmanager" "$tools/amtool" check-config config/compose/alertmanager.yaml
+# Here, since it is of the same guide.
+scripts/capacity.py --markdown | python3 -c 'import sys; sys.exit(sys.stdin.read() not in open("docs/operations.md").read())' || {
+    printf 'check-alerts: the capacity table in docs/operations.md is not what scripts/capacity.py --markdown prints\n' >&2
+    exit 1
+}
 say "rules, dashboard and compose's configuration are well formed"
 
 # An alert without a test would never be seen to fire.

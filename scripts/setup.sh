@@ -277,7 +277,7 @@ kubernetes_validate() {
 
 # Unpacked, not installed: a package's service would start.
 prometheus() {
-    local folder="$home/prometheus" work
+    local folder="$home/prometheus" templates=usr/share/prometheus/alertmanager work
     if [[ ! -x $folder/usr/bin/promtool || ! -x $folder/usr/bin/prometheus-alertmanager ]]; then
         command -v apt-get >/dev/null || die "prometheus: this system has no apt-get; put Prometheus and Alertmanager in .dorfman/prometheus/usr/bin"
         say "prometheus: fetching Prometheus and Alertmanager (apt)"
@@ -294,6 +294,8 @@ prometheus() {
         rm -rf "$folder"
         mv "$work/new" "$folder"
     fi
+    # Debian's Alertmanager reads its templates from nowhere else.
+    [[ -e /$templates/email.tmpl ]] || as_root install -D -m 644 -t "/$templates" "$folder/$templates"/*.tmpl
     say "prometheus: $("$folder/usr/bin/promtool" --version 2>&1 | sed -n '1s/^promtool, version \([^ ]*\).*/\1/p') is in .dorfman/prometheus"
 }
 
