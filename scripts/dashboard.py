@@ -140,8 +140,11 @@ def number(i: int, title: str, query: str, unit: str) -> dict:
     width = 24 // len(NUMBERS)
     return {
         "type": "stat", "title": title, "datasource": SOURCE, "gridPos": {"x": i * width, "y": 0, "w": width, "h": HEAD},
-        "targets": targets({title: query}), "fieldConfig": {"defaults": {"unit": unit, "color": {"mode": "fixed", "fixedColor": "text"}}, "overrides": []},
-        "options": {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}, "graphMode": "area", "colorMode": "value"},
+        "targets": targets({title: query}),
+        "fieldConfig": {"defaults": {"unit": unit, "color": {"mode": "fixed", "fixedColor": "text"}}, "overrides": []},
+        "options": {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}, "graphMode": "area", "colorMode": "value",
+                    "justifyMode": "auto", "textMode": "auto", "orientation": "auto", "wideLayout": True, "showPercentChange": False,
+                    "percentChangeColorMode": "standard"},
     }
 
 
@@ -152,7 +155,8 @@ def graph(panel: Panel, x: int, y: int) -> dict:
         "type": "timeseries", "title": panel.title, "description": panel.about, "datasource": SOURCE,
         "gridPos": {"x": x, "y": y, "w": WIDTH, "h": HEIGHT}, "targets": targets(panel.queries),
         "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0, **panel.limits, "custom": custom}, "overrides": []},
-        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi", "sort": "desc"}},
+        "options": {"legend": {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []},
+                    "tooltip": {"mode": "multi", "sort": "desc"}},
     }
 
 
@@ -177,7 +181,8 @@ def choice(label: str, filters: str) -> dict:
 
 
 def dashboard() -> dict:
-    source = {"name": "datasource", "label": "source", "type": "datasource", "query": "prometheus", "current": {}, "options": [], "refresh": 1}
+    source = {"name": "datasource", "label": "source", "type": "datasource", "query": "prometheus",
+              "current": {"text": "", "value": ""}, "options": [], "refresh": 1}
     return {
         "uid": "dorfman", "title": "Dorfman", "tags": ["dorfman"], "schemaVersion": 39, "version": 1, "editable": True, "timezone": "",
         "description": "What the workers judge, what it costs and where they stand. Made by scripts/dashboard.py.",

@@ -74,7 +74,7 @@ fn scraped() -> String {
     config.audit.fraction = 1.0;
     config.validate().unwrap();
     let message = |i: usize| {
-        let level = if i % 40 == 0 { 250 } else { 5 };
+        let level = if i.is_multiple_of(40) { 250 } else { 5 };
         let id = format!("image-{i}");
         (id.clone(), serde_json::to_vec(&ReferenceMessage::inline(&id, &png_pair(level, level))).unwrap())
     };

@@ -43,3 +43,24 @@ fn scrape(health: &Health, metrics: &Metrics) -> impl IntoResponse + use<> {
     metrics.ready.set(i64::from(health.unready().is_none()));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.text())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_scrape_says_whether_the_worker_is_ready() {
+        let (health, metrics) = (Health::new(Duration::from_secs(60), 1), Metrics::new("b", "1", "16 > 1").unwrap());
+        let ready = || {
+            let _ = scrape(&health, &metrics);
+            metrics.ready.get()
+        };
+        assert_eq!(ready(), 0, "not yet in the group");
+        health.joined();
+        assert_eq!(ready(), 1);
+        health.dead_letter();
+        assert_eq!(ready(), 0, "nothing but dead letters");
+    }
+}
