@@ -92,20 +92,23 @@ def compose(file: dict[str, Any], folder: Path) -> None:
             must(other in services, f"{name} depends on {other}, which is no service")
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
-            must((folder / source).exists(), f"{name} mounts {source}, which is not there")
+            known = (folder / source).exists() if source.startswith(".") else source in file["volumes"]
+            must(known, f"{name} mounts {source}, which is not there")
     worker, producer = services["worker"], services["producer"]
     must(worker["image"] == producer["image"], "the producer runs another image than the worker")
     config = next(v for v in worker["volumes"] if v.split(":")[1] == "/etc/dorfman/dorfman.yaml")
     settings = yaml.safe_load((folder / config.split(":")[0]).read_text())
-    command = producer["command"][-1].split()
+    command = producer["command"]
     for option, key in [("--brokers", settings["kafka"]["brokers"]), ("--topic", settings["source"]["topic"])]:
         must(command[command.index(option) + 1] == key, f"the producer's {option} isn't the worker's")
-    # A reference is a path, so both must see the images at the same place.
-    images = {v for service in (worker, producer) for v in service["volumes"] if v.split(":")[1] in settings["fetch"]["roots"]}
-    must(len(images) == 1, "the worker and the producer don't mount the same images")
-    here, there = images.pop().split(":")[:2]
-    for pattern in (word.strip(";") for word in command if word.startswith(f"{there}/")):
-        must(any((folder / here).glob(pattern.removeprefix(f"{there}/"))), f"there is no {pattern}")
+    # What the references name is there, at the server of images.
+    listed, served = ({there: folder / here for here, there, *_ in (v.split(":") for v in services[s]["volumes"])} for s in ("producer", "images"))
+    arguments = services["images"]["command"]
+    root, at = (arguments[arguments.index(option) + 1] for option in ("-h", "-p"))
+    for url in sorted(set(listed[command[-1]].read_text().split())):
+        image = url.removeprefix(f"http://images:{at}/")
+        must(image != url and (served[root] / image).is_file(), f"the server of images hasn't {url}")
+    must(settings["fetch"]["allow_private"] is True, "the worker may not fetch from the server of images")
     made = services["topics"]["command"][0]
     topics = [settings["source"]["topic"], *(v for k, v in settings["sink"].items() if k.endswith("_topic"))]
     must(all(t in made.split() or f"{t};" in made.split() for t in topics), f"not all of {topics} are made")

@@ -46,7 +46,9 @@ usage: scripts/setup.sh TARGET...
   kubernetes-validate  Kubernetes and compose schemas with their validators, in .dorfman/venv
   crds                 the definitions of the custom resources that the chart knows, in .dorfman/crds
   kubernetes           a control plane with simulated nodes, in .dorfman/cluster/bin; builds for ten minutes and more
-  all                  every one of these but onnxruntime-gpu and kubernetes
+  prometheus           Prometheus, Alertmanager and their tools, in .dorfman/prometheus; starts no service
+  image                buildah and runc, to build and run the container image without a daemon, and debootstrap
+  all                  every one of these but onnxruntime-gpu, kubernetes and image
 USAGE
 }
 
@@ -85,6 +87,11 @@ apt_install() {
         updated=yes
     fi
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# download PACKAGE...: into this folder.
+download() {
+    apt-get download -qq -o APT::Sandbox::User=root "$@"
 }
 
 # scratch VARIABLE NAME: a folder beside what will be made of it, so that the result is moved into place whole or not at all.
@@ -334,13 +341,45 @@ kubernetes() {
     say "kubernetes: $version is in .dorfman/cluster/bin"
 }
 
+# Unpacked, not installed: a package's service would start.
+prometheus() {
+    local folder="$home/prometheus" templates=usr/share/prometheus/alertmanager work
+    if [[ ! -x $folder/usr/bin/promtool || ! -x $folder/usr/bin/prometheus-alertmanager ]]; then
+        command -v apt-get >/dev/null || die "prometheus: this system has no apt-get; put Prometheus and Alertmanager in .dorfman/prometheus/usr/bin"
+        say "prometheus: fetching Prometheus and Alertmanager (apt)"
+        scratch work prometheus
+        mkdir "$work/new"
+        # Without package lists, or with old ones, the first try fails.
+        (cd "$work" && download prometheus prometheus-alertmanager 2>/dev/null) || {
+            as_root apt-get update -qq
+            (cd "$work" && download prometheus prometheus-alertmanager)
+        }
+        for package in "$work"/*.deb; do
+            dpkg-deb --extract "$package" "$work/new"
+        done
+        rm -rf "$folder"
+        mv "$work/new" "$folder"
+    fi
+    # Debian's Alertmanager reads its templates from nowhere else.
+    [[ -e /$templates/email.tmpl ]] || as_root install -D -m 644 -t "/$templates" "$folder/$templates"/*.tmpl
+    say "prometheus: $("$folder/usr/bin/promtool" --version 2>&1 | sed -n '1s/^promtool, version \([^ ]*\).*/\1/p') is in .dorfman/prometheus"
+}
+
+image() {
+    local command
+    for command in buildah debootstrap runc; do
+        command -v "$command" >/dev/null || apt_install buildah debootstrap runc
+    done
+    say "image: buildah, runc and debootstrap are there"
+}
+
 [[ $# -gt 0 ]] || {
     usage
     exit 64
 }
 for target in "$@"; do
     case $target in
-    build | onnxruntime | dataset | kafka | python | lint | helm | crds | kubernetes) "$target" ;;
+    build | onnxruntime | dataset | kafka | python | lint | helm | crds | kubernetes | prometheus | image) "$target" ;;
     onnxruntime-gpu) onnxruntime_gpu ;;
     kubernetes-validate) kubernetes_validate ;;
     all)
@@ -353,6 +392,7 @@ for target in "$@"; do
         helm
         crds
         kubernetes_validate
+        prometheus
         ;;
     -h | --help | help) usage ;;
     *)
