@@ -13,7 +13,8 @@ TRAINING_ENV = PYTHONPATH=training PYTHONDONTWRITEBYTECODE=1 \
 .DEFAULT_GOAL := help
 # The setups share apt, and two cores are soon busy: one after another.
 .NOTPARALLEL:
-.PHONY: help demo test test-rust test-training bench bench-paper paper-data lint doc train results check-deploy build build-tests
+.PHONY: help demo test test-rust test-training bench bench-paper paper-data lint doc train results check-deploy test-kubernetes build build-tests \
+	test-alerts image
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,9 +71,21 @@ results: setup-build setup-onnxruntime setup-python setup-dataset build ## train
 train: setup-python setup-dataset ## train, calibrate and export the bundle that ships
 	$(TRAINING_ENV) $(PYTHON) -m dorfman_training make-bundle training/configs/fashion-bag.toml
 
-check-deploy: setup-helm setup-kubernetes-validate ## check the chart, the compose file and the schemas, without a cluster
+check-deploy: setup-helm setup-crds setup-kubernetes-validate setup-prometheus ## check the chart, the compose file and the schemas, without a cluster
 	scripts/check-deploy.sh
 	.dorfman/venv/bin/python scripts/check_schemas.py
+	scripts/check-alerts.sh
+
+# Out of `test`, as its alerts take their minutes.
+test-alerts: setup-build setup-onnxruntime setup-kafka setup-prometheus build ## show alerts firing, from the worker to a webhook
+	scripts/test_alerts.py
+
+image: setup-onnxruntime setup-dataset setup-image ## build the container image without a daemon, and run the demo in it
+	scripts/image.sh
+
+# Not a part of test: building the control plane takes ten minutes and more, once.
+test-kubernetes: setup-helm setup-crds setup-kubernetes-validate setup-kubernetes ## install the chart on a real control plane, with simulated nodes
+	.dorfman/venv/bin/python scripts/test_kubernetes.py
 
 setup-%: ## fetch one thing that's needed; scripts/setup.sh lists them
 	@scripts/setup.sh $*

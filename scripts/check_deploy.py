@@ -1,20 +1,28 @@
 """What schemas can't say about the chart and the compose file. Called by check-deploy.sh.
 
-check_deploy.py chart RENDERED CONFIG    checks the rendered objects and writes the worker's configuration among them to CONFIG
+check_deploy.py chart RENDERED FOLDER    checks the rendered objects; writes the worker's configuration among them to FOLDER/dorfman.yaml,
+                                         and those that are Kubernetes' own to FOLDER/kubernetes.yaml
 check_deploy.py compose FILE
 """
 
 import sys
 from pathlib import Path
+from typing import Any
 
+import custom_resources
 import yaml
+
+Objects = list[dict[str, Any]]
 
 
 def main() -> None:
     command, file, *rest = sys.argv[1:]
     if command == "chart":
         objects = [o for o in yaml.safe_load_all(Path(file).read_text()) if o]
-        Path(rest[0]).write_text(chart(objects))
+        folder = Path(rest[0])
+        (folder / "dorfman.yaml").write_text(chart(objects))
+        own = [o for o in objects if not custom_resources.is_custom(o)]
+        (folder / "kubernetes.yaml").write_text(yaml.safe_dump_all(own))
     else:
         compose(yaml.safe_load(Path(file).read_text()), Path(file).parent)
 
@@ -24,70 +32,83 @@ def must(holds: bool, what: str) -> None:
         sys.exit(f"check_deploy: {what}")
 
 
-def chart(objects: list[dict]) -> str:
-    def one(kind: str) -> dict:
-        found = [o for o in objects if o["kind"] == kind]
-        must(len(found) == 1, f"{len(found)} objects of the kind {kind}, not one")
-        return found[0]
-
-    deployment, service, config = one("Deployment"), one("Service"), one("ConfigMap")
-    template = deployment["spec"]["template"]
-    pod = template["spec"]
-    (container,) = pod["containers"]
+def chart(objects: Objects) -> str:
+    """The names in it that must agree, whatever the values. What each value does is charts/tests' business."""
+    (workload,) = (o for o in objects if o["kind"] in ("Deployment", "StatefulSet"))
+    selector = workload["spec"]["selector"]["matchLabels"]
+    template = workload["spec"]["template"]
     labels = template["metadata"]["labels"].items()
-    must(deployment["spec"]["selector"]["matchLabels"].items() <= labels, "the Deployment doesn't select its pods")
-    must(service["spec"]["selector"].items() <= labels, "the Service doesn't select the pods")
-    accounts = [o["metadata"]["name"] for o in objects if o["kind"] == "ServiceAccount"]
+    must(selector.items() <= labels, f"the {workload['kind']} doesn't select its pods")
+    for kind, selects in [
+        ("Service", lambda spec: spec["selector"]),
+        ("PodDisruptionBudget", lambda spec: spec["selector"]["matchLabels"]),
+        ("NetworkPolicy", lambda spec: spec["podSelector"]["matchLabels"]),
+        ("PodMonitor", lambda spec: spec["selector"]["matchLabels"]),
+    ]:
+        for other in of_kind(objects, kind):
+            must(selects(other["spec"]).items() <= labels, f"the {kind} doesn't select the pods")
+    for scaled in of_kind(objects, "ScaledObject"):
+        target = scaled["spec"]["scaleTargetRef"]
+        must((target["kind"], target["name"]) == (workload["kind"], workload["metadata"]["name"]), "the ScaledObject scales something else")
+
+    pod = template["spec"]
+    accounts = [o["metadata"]["name"] for o in of_kind(objects, "ServiceAccount")]
     must(pod["serviceAccountName"] in [*accounts, "default"], "the pods' service account isn't in the chart")
+    (container,) = pod["containers"]
+    for one in [container, *pod.get("initContainers", [])]:
+        must({m["name"] for m in one["volumeMounts"]} <= {v["name"] for v in pod["volumes"]}, f"a mount of {one['name']} has no volume")
+    for o in filter(custom_resources.is_custom, objects):
+        must(not custom_resources.errors(o), "\n".join(custom_resources.errors(o)))
+        # A validator that accepts anything would pass the line above.
+        wrong = o | {"spec": o["spec"] | {"unheard": "of"}}
+        must(bool(custom_resources.errors(wrong)), f"the definition of {o['kind']} accepts any field")
+    return worker_config(objects, pod, container)
 
-    ports = {p["name"]: p["containerPort"] for p in container["ports"]}
-    for probe, path in [("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")]:
-        get = container[probe]["httpGet"]
-        must(get["path"] == path and get["port"] in ports, f"{probe} doesn't ask for {path} at a port of the container")
-    must(all(p["targetPort"] in ports for p in service["spec"]["ports"]), "the Service's port isn't the container's")
 
-    text = config["data"]["dorfman.yaml"]
-    settings = yaml.safe_load(text)
-    must(str(ports["http"]) == settings["ops"]["listen"].rpartition(":")[2], "the worker listens elsewhere")
-    volumes = {v["name"]: v for v in pod["volumes"]}
-    mounts = {m["mountPath"]: m["name"] for m in container["volumeMounts"]}
-    must(set(mounts.values()) <= set(volumes), "a mount has no volume")
+def worker_config(objects: Objects, pod: dict[str, Any], container: dict[str, Any]) -> str:
+    """The configuration that the worker is started with: found by its arguments and mounts, as the worker finds it."""
     given = Path(container["args"][container["args"].index("--config") + 1])
-    source = volumes[mounts[str(given.parent)]]["configMap"]["name"]
-    must(source == config["metadata"]["name"] and given.name in config["data"], "the worker reads another file than the chart's")
-    must("checksum/config" in template["metadata"]["annotations"], "a change of the configuration replaces no pod")
-
-    # Kubernetes' "restricted" pod security standard, and a root file system that can't be written.
-    of_pod, of_container = pod["securityContext"], container["securityContext"]
-    must(of_pod["runAsNonRoot"] is True and of_pod["runAsUser"] > 0, "the pod may run as root")
-    must(of_pod["seccompProfile"]["type"] == "RuntimeDefault", "the pod has no seccomp profile")
-    must(of_container["allowPrivilegeEscalation"] is False, "the container may gain privileges")
-    must(of_container["capabilities"] == {"drop": ["ALL"]}, "the container keeps capabilities")
-    must(of_container["readOnlyRootFilesystem"] is True, "the root file system can be written")
+    (mount,) = (m for m in container["volumeMounts"] if m["mountPath"] == str(given.parent))
+    (source,) = (v["configMap"]["name"] for v in pod["volumes"] if v["name"] == mount["name"])
+    maps = {o["metadata"]["name"]: o["data"] for o in of_kind(objects, "ConfigMap")}
+    must(given.name in maps.get(source, {}), f"{given} is not in the chart")
+    text: str = maps[source][given.name]
+    settings = yaml.safe_load(text)
+    ports = {p["name"]: p["containerPort"] for p in container["ports"]}
+    must(str(ports["http"]) == settings["ops"]["listen"].rpartition(":")[2], "the worker listens at another port")
+    for service in of_kind(objects, "Service"):
+        must(all(p["targetPort"] in ports for p in service["spec"]["ports"]), "the Service's port isn't the container's")
     return text
 
 
-def compose(file: dict, folder: Path) -> None:
+def of_kind(objects: Objects, kind: str) -> Objects:
+    return [o for o in objects if o["kind"] == kind]
+
+
+def compose(file: dict[str, Any], folder: Path) -> None:
     services = file["services"]
     for name, service in services.items():
         for other in service.get("depends_on", {}):
             must(other in services, f"{name} depends on {other}, which is no service")
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
-            must((folder / source).exists(), f"{name} mounts {source}, which is not there")
+            known = (folder / source).exists() if source.startswith(".") else source in file["volumes"]
+            must(known, f"{name} mounts {source}, which is not there")
     worker, producer = services["worker"], services["producer"]
     must(worker["image"] == producer["image"], "the producer runs another image than the worker")
     config = next(v for v in worker["volumes"] if v.split(":")[1] == "/etc/dorfman/dorfman.yaml")
     settings = yaml.safe_load((folder / config.split(":")[0]).read_text())
-    command = producer["command"][-1].split()
+    command = producer["command"]
     for option, key in [("--brokers", settings["kafka"]["brokers"]), ("--topic", settings["source"]["topic"])]:
         must(command[command.index(option) + 1] == key, f"the producer's {option} isn't the worker's")
-    # A reference is a path, so both must see the images at the same place.
-    images = {v for service in (worker, producer) for v in service["volumes"] if v.split(":")[1] in settings["fetch"]["roots"]}
-    must(len(images) == 1, "the worker and the producer don't mount the same images")
-    here, there = images.pop().split(":")[:2]
-    for pattern in (word.strip(";") for word in command if word.startswith(f"{there}/")):
-        must(any((folder / here).glob(pattern.removeprefix(f"{there}/"))), f"there is no {pattern}")
+    # What the references name is there, at the server of images.
+    listed, served = ({there: folder / here for here, there, *_ in (v.split(":") for v in services[s]["volumes"])} for s in ("producer", "images"))
+    arguments = services["images"]["command"]
+    root, at = (arguments[arguments.index(option) + 1] for option in ("-h", "-p"))
+    for url in sorted(set(listed[command[-1]].read_text().split())):
+        image = url.removeprefix(f"http://images:{at}/")
+        must(image != url and (served[root] / image).is_file(), f"the server of images hasn't {url}")
+    must(settings["fetch"]["allow_private"] is True, "the worker may not fetch from the server of images")
     made = services["topics"]["command"][0]
     topics = [settings["source"]["topic"], *(v for k, v in settings["sink"].items() if k.endswith("_topic"))]
     must(all(t in made.split() or f"{t};" in made.split() for t in topics), f"not all of {topics} are made")
@@ -95,4 +116,5 @@ def compose(file: dict, folder: Path) -> None:
     must(any(p.endswith(f":{port}") for p in worker["ports"]), "the worker's port isn't published")
 
 
-main()
+if __name__ == "__main__":
+    main()

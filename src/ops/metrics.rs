@@ -1,5 +1,7 @@
 //! What the stages count, in Prometheus's terms: prefix `dorfman_`, base units.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use prometheus::core::{AtomicF64, GenericCounterVec};
 use prometheus::{
     Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -87,6 +89,8 @@ pub struct Metrics {
     pub consumer_errors: IntCounter,
     /// 1 if a GPU was asked for and the CPU is used.
     pub provider_fallback: IntGauge,
+    /// 1 while /readyz says so.
+    pub ready: IntGauge,
 }
 
 const SECONDS: &[f64] =
@@ -141,6 +145,10 @@ fn opts(name: &str, help: &str) -> Opts {
     Opts::new(name, help).namespace("dorfman")
 }
 
+fn unix_seconds() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
 impl Metrics {
     /// Metrics of a worker that runs a bundle.
     ///
@@ -150,6 +158,7 @@ impl Metrics {
         let m = Maker(Registry::new());
         let info = m.gauges("build_info", "Always 1.", &["version", "bundle", "bundle_version", "plan"])?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION"), bundle, bundle_version, plan]).set(1);
+        m.gauge("start_time_seconds", "When the worker started, in seconds since 1970.")?.set(unix_seconds());
         let network_seconds =
             GenericCounterVec::new(opts("network_seconds_total", "Seconds in the network."), &["stage"]);
         let expected_seconds = GenericCounterVec::new(
@@ -216,6 +225,7 @@ impl Metrics {
             commits: m.counter("commits_total", "Offset commits acknowledged by the broker.")?,
             consumer_errors: m.counter("consumer_errors_total", "Errors reported by the consumer.")?,
             provider_fallback: m.gauge("provider_fallback", "1 if a GPU was asked for and the CPU is used.")?,
+            ready: m.gauge("ready", "1 while /readyz says so.")?,
             registry: m.0,
         };
         for verdict in ["flagged", "cleared", "failed"] {

@@ -18,10 +18,20 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
 {{- define "dorfman.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- merge (include "dorfman.objectLabels" . | fromYaml) .Values.commonLabels | toYaml }}
+{{- end }}
+
+{{- define "dorfman.objectLabels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{ include "dorfman.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- /* Labels of the test's pod: were they the workers' own, the Deployment would adopt it. */}}
+{{- define "dorfman.testLabels" -}}
+app.kubernetes.io/name: {{ include "dorfman.name" . | trunc 58 }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
 {{- define "dorfman.serviceAccountName" -}}
@@ -32,22 +42,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{- /* The port is said once, in the worker's own configuration. */}}
-{{- define "dorfman.port" -}}
-{{- splitList ":" .Values.config.ops.listen | last }}
-{{- end }}
-
-{{- /* What would only show at the first rollout is refused here. */}}
-{{- define "dorfman.check" -}}
-{{- $deadline := .Values.config.shutdown.deadline | trimSuffix "s" | int }}
-{{- if ge $deadline (int .Values.terminationGracePeriodSeconds) }}
-{{- fail (printf "terminationGracePeriodSeconds (%v) must be longer than config.shutdown.deadline (%s)" .Values.terminationGracePeriodSeconds .Values.config.shutdown.deadline) }}
-{{- end }}
-{{- $provider := dig "model" "provider" "cpu" .Values.config }}
-{{- if and (ne $provider "cpu") (eq (int .Values.gpu.count) 0) }}
-{{- fail (printf "config.model.provider is %s: set gpu.count to 1" $provider) }}
-{{- end }}
-{{- if regexMatch "^(127\\.|\\[::1\\]|localhost)" .Values.config.ops.listen }}
-{{- fail "config.ops.listen must not be a loopback address: the probes come from outside the pod" }}
+{{- define "dorfman.image" -}}
+{{- $image := .Values.image }}
+{{- if $image.digest }}
+{{- printf "%s@%s" $image.repository $image.digest }}
+{{- else }}
+{{- printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag) }}
 {{- end }}
 {{- end }}

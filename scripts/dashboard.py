@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+"""Writes charts/dorfman/files/dashboard.json, the Grafana dashboard; --check fails if it is not what this writes.
+
+Every query names metrics of src/ops/metrics.rs, and tests/metrics.rs holds them against what a worker exports.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+OUT = Path(__file__).parent.parent / "charts/dorfman/files/dashboard.json"
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+# What is chosen above the panels. Without Kubernetes there is no namespace, which `.*` matches too.
+WHICH = 'namespace=~"$namespace", job=~"$job"'
+WIDTH, HEIGHT = 8, 7
+HEAD = 4
+
+
+@dataclass
+class Panel:
+    """A graph. A query's `@` stands for the choice of workers, with or without other labels before it."""
+
+    title: str
+    about: str
+    queries: dict[str, str]
+    unit: str = "short"
+    stack: bool = False
+    limits: dict = field(default_factory=dict)
+
+
+def per_second(metric: str, by: str = "", more: str = "") -> str:
+    inner = f"rate({metric}{{{more}@}}[$__rate_interval])"
+    return f"sum by ({by}) ({inner})" if by else f"sum({inner})"
+
+
+def quantile(q: float, metric: str, by: str = "") -> str:
+    labels = "le, " + by if by else "le"
+    return f"histogram_quantile({q}, sum by ({labels}) (rate({metric}_bucket{{@}}[$__rate_interval])))"
+
+
+ITEMS = per_second("dorfman_items_total")
+FLAGGED = per_second("dorfman_items_total", more='verdict="flagged", ')
+SPENT, SAVED = per_second("dorfman_network_macs_total"), per_second("dorfman_network_macs_saved_total")
+JUDGED = per_second("dorfman_items_total", more='verdict!="failed", ')
+FOUND, AUDITS = (f"sum(increase({m}{{@}}[$__range]))" for m in ("dorfman_audits_flagged_total", "dorfman_audits_total"))
+
+NUMBERS = [
+    ("Images a second", ITEMS, "short"),
+    ("Flagged", f"{FLAGGED} / {ITEMS}", "percentunit"),
+    ("Multiply-adds saved", f"{SAVED} / ({SAVED} + {SPENT})", "percentunit"),
+    ("Messages behind", "sum(dorfman_consumer_lag_messages{@})", "short"),
+    ("Workers ready", "sum(dorfman_ready{@})", "short"),
+    ("On the CPU for want of a GPU", "sum(dorfman_provider_fallback{@})", "short"),
+]
+
+ROWS = {
+    "Verdicts": [
+        Panel("Images by verdict", "Images that got their verdict, a second.",
+              {"{{verdict}}": per_second("dorfman_items_total", "verdict")}, "cps", stack=True),
+        Panel("Flagged share", "Flagged images over all, and the worker's estimate of the positives where it plans for itself.",
+              {"flagged": f"{FLAGGED} / {ITEMS}", "estimated prevalence": "avg(dorfman_prevalence_estimate{@})"}, "percentunit"),
+        Panel("Flags by label", "An image may have several labels.",
+              {"{{label}}": per_second("dorfman_flagged_total", "label")}, "cps"),
+        Panel("Confirm network", "Images that it was asked about, and those it found positive too.",
+              {"asked": per_second("dorfman_confirm_tests_total"), "agreed": per_second("dorfman_confirmed_total")}, "cps"),
+        Panel("Dead letters", "Images that could not be judged, by reason.",
+              {"{{reason}}": per_second("dorfman_dead_letters_total", "reason")}, "cps", stack=True),
+        Panel("What pooling misses", "By audits: the share of individual testing's finds that pooling misses, averaged over the "
+              "workers, and the share of audits in the time shown that found something.",
+              {"{{bound}}, of all workers": "avg by (bound) (dorfman_audit_miss_rate{@})", "audits that found": f"{FOUND} / {AUDITS}"},
+              "percentunit"),
+    ],
+    "Tests": [
+        Panel("Tests an image, by round", "Individual testing has 1.",
+              {"round {{round}}": f'{per_second("dorfman_tests_total", "round")} / on () group_left {ITEMS}'}, stack=True),
+        Panel("Positive tests", "Of the tests of a round, the share that came back positive.",
+              {"round {{round}}": f'{per_second("dorfman_positive_tests_total", "round")} / '
+               f'{per_second("dorfman_tests_total", "round")}'}, "percentunit"),
+        Panel("Group size", "Images of a group: by the plan, and as formed (smaller where group.max_wait closes them).",
+              {"plan": "avg(dorfman_plan_group_size{@})",
+               "formed": f'{JUDGED} / {per_second("dorfman_groups_total")}'}),
+        Panel("Cost", "Multiply-adds over those of testing each image alone: spent, and expected of the plan where the worker makes it.",
+              {"spent": f"{SPENT} / ({SAVED} + {SPENT})", "expected": "avg(dorfman_plan_cost_ratio{@})"}, "percentunit"),
+        Panel("Changes of plan", "By all workers, in an hour.", {"changes": "sum(increase(dorfman_plan_changes_total{@}[1h]))"}),
+        Panel("Multiply-adds", "Spent and saved, a second.", {"spent": SPENT, "saved": SAVED}, "short", stack=True),
+    ],
+    "Network": [
+        Panel("Batch fill", "Mean share of engine.max_batch that a run used.",
+              {"stage {{stage}}": f'{per_second("dorfman_batch_fill_ratio_sum", "stage")} / '
+               f'{per_second("dorfman_batch_fill_ratio_count", "stage")}'}, "percentunit", limits={"min": 0, "max": 1}),
+        Panel("Seconds of a run", "99th percentile, by stage.",
+              {"stage {{stage}}": quantile(0.99, "dorfman_stage_seconds", "stage")}, "s"),
+        Panel("Network busy", "Seconds in the network a second: each worker's network does one thing at a time, so 1 a worker is all.",
+              {"stage {{stage}}": per_second("dorfman_network_seconds_total", "stage")}, "short", stack=True),
+        Panel("Against the profile", "Seconds measured over seconds that the profile expects; nothing without a profile.",
+              {"stage {{stage}}": f'{per_second("dorfman_network_seconds_total", "stage")} / '
+               f'{per_second("dorfman_network_expected_seconds_total", "stage")}'}),
+        Panel("Padding", "Share of the rows that only fill a bucket.",
+              {"stage {{stage}}": f'{per_second("dorfman_network_padding_rows_total", "stage")} / '
+               f'{per_second("dorfman_network_rows_total", "stage")}'}, "percentunit"),
+        Panel("Runs", "Runs of a stage, a second.", {"stage {{stage}}": per_second("dorfman_network_runs_total", "stage")}, "cps"),
+    ],
+    "Flow": [
+        Panel("Messages behind", "Between the last committed and the last offset, by topic.",
+              {"{{topic}}": "sum by (topic) (dorfman_consumer_lag_messages{@})",
+               "worst partition": "max(dorfman_consumer_lag_messages{@})"}),
+        Panel("Age at the verdict", "From taking a message to its verdict.",
+              {"median": quantile(0.5, "dorfman_verdict_age_seconds"), "99 %": quantile(0.99, "dorfman_verdict_age_seconds")}, "s"),
+        Panel("Age when decoded", "From taking a message to its tensor.",
+              {"median": quantile(0.5, "dorfman_decoded_age_seconds"), "99 %": quantile(0.99, "dorfman_decoded_age_seconds")}, "s"),
+        Panel("Taken and in flight", "Messages taken a second, and items in the engine.",
+              {"taken a second": per_second("dorfman_messages_received_total"), "in the engine": "sum(dorfman_engine_items{@})"}),
+        Panel("Queues", "Batches in front of a stage. The stage behind the fullest is the slow one.",
+              {"{{stage}}": "sum by (stage) (dorfman_queue_batches{@})", "workers that pause": "sum(dorfman_partitions_paused{@})"}),
+        Panel("CPU of fetch and decode", "CPU seconds a second: cores in use.",
+              {"{{part}}": per_second("dorfman_ingest_cpu_seconds_total", "part")}, stack=True),
+    ],
+    "Group and workers": [
+        Panel("Commits and rebalances", "Commits a second; assignments and revocations in 15 minutes.",
+              {"commits": per_second("dorfman_commits_total"), "rebalances": "sum(increase(dorfman_rebalances_total{@}[15m]))"}),
+        Panel("Consumer errors", "A second.", {"{{instance}}": per_second("dorfman_consumer_errors_total", "instance")}, "cps"),
+        Panel("Versions", "Workers by version, bundle and plan.",
+              {"{{version}}, {{bundle}} {{bundle_version}}, {{plan}}":
+               "count by (version, bundle, bundle_version, plan) (dorfman_build_info{@})"}, stack=True),
+        Panel("Up since", "How long each worker has been up.", {"{{instance}}": "time() - dorfman_start_time_seconds{@}"}, "s"),
+    ],
+}
+
+
+def targets(queries: dict[str, str]) -> list[dict]:
+    return [
+        {"datasource": SOURCE, "refId": chr(65 + i), "expr": query.replace("@", WHICH), "legendFormat": legend, "editorMode": "code", "range": True}
+        for i, (legend, query) in enumerate(queries.items())
+    ]
+
+
+def number(i: int, title: str, query: str, unit: str) -> dict:
+    width = 24 // len(NUMBERS)
+    return {
+        "type": "stat", "title": title, "datasource": SOURCE, "gridPos": {"x": i * width, "y": 0, "w": width, "h": HEAD},
+        "targets": targets({title: query}),
+        "fieldConfig": {"defaults": {"unit": unit, "color": {"mode": "fixed", "fixedColor": "text"}}, "overrides": []},
+        "options": {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}, "graphMode": "area", "colorMode": "value",
+                    "justifyMode": "auto", "textMode": "auto", "orientation": "auto", "wideLayout": True, "showPercentChange": False,
+                    "percentChangeColorMode": "standard"},
+    }
+
+
+def graph(panel: Panel, x: int, y: int) -> dict:
+    custom = {"lineWidth": 1, "fillOpacity": 20 if panel.stack else 0, "showPoints": "never",
+              "stacking": {"mode": "normal" if panel.stack else "none", "group": "A"}}
+    return {
+        "type": "timeseries", "title": panel.title, "description": panel.about, "datasource": SOURCE,
+        "gridPos": {"x": x, "y": y, "w": WIDTH, "h": HEIGHT}, "targets": targets(panel.queries),
+        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0, **panel.limits, "custom": custom}, "overrides": []},
+        "options": {"legend": {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []},
+                    "tooltip": {"mode": "multi", "sort": "desc"}},
+    }
+
+
+def panels() -> list[dict]:
+    made = [number(i, *n) for i, n in enumerate(NUMBERS)]
+    y = HEAD
+    for row, graphs in ROWS.items():
+        made.append({"type": "row", "title": row, "collapsed": False, "panels": [], "gridPos": {"x": 0, "y": y, "w": 24, "h": 1}})
+        y += 1
+        made += [graph(g, i % 3 * WIDTH, y + i // 3 * HEIGHT) for i, g in enumerate(graphs)]
+        y += (len(graphs) + 2) // 3 * HEIGHT
+    return [{"id": i + 1, **p} for i, p in enumerate(made)]
+
+
+def choice(label: str, filters: str) -> dict:
+    query = f"label_values(dorfman_build_info{{{filters}}}, {label})"
+    return {
+        "name": label, "label": label, "type": "query", "datasource": SOURCE, "definition": query, "query": {"query": query, "refId": label},
+        "includeAll": True, "multi": True, "allValue": ".*", "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+        "refresh": 2, "sort": 1, "options": [],
+    }
+
+
+def dashboard() -> dict:
+    source = {"name": "datasource", "label": "source", "type": "datasource", "query": "prometheus",
+              "current": {"text": "", "value": ""}, "options": [], "refresh": 1}
+    return {
+        "uid": "dorfman", "title": "Dorfman", "tags": ["dorfman"], "schemaVersion": 39, "version": 1, "editable": True, "timezone": "",
+        "description": "What the workers judge, what it costs and where they stand. Made by scripts/dashboard.py.",
+        "time": {"from": "now-3h", "to": "now"}, "refresh": "30s", "graphTooltip": 1,
+        "annotations": {"list": []}, "links": [],
+        "templating": {"list": [source, choice("namespace", ""), choice("job", 'namespace=~"$namespace"')]},
+        "panels": panels(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if the file is out of date")
+    text = json.dumps(dashboard(), indent=1) + "\n"
+    if not parser.parse_args().check:
+        OUT.write_text(text)
+    elif not OUT.exists() or OUT.read_text() != text:
+        sys.exit(f"dashboard: {OUT.name} is not what scripts/dashboard.py makes: run it")
+
+
+main()
