@@ -106,11 +106,12 @@ build() {
     # In Docker's format, since OCI's has no health check.
     nice -n 5 "${tool[@]}" build --isolation chroot --format docker \
         --pull=never "${volumes[@]}" --build-arg "BUILD=$build" --build-arg "BASE=$run" --build-arg "ONNXRUNTIME=$variant" --tag "localhost/$name" .
-    say "localhost/$name: $("${tool[@]}" inspect --type image --format '{{.Docker.Config.User}} {{.Docker.Config.Entrypoint}} {{.Docker.Config.Cmd}}' "localhost/$name")"
+    say "localhost/$name is built"
 }
 
 # inside ARGUMENT...: runs the image's entrypoint with these arguments, by the image's own user and environment, as Kubernetes' restricted profile
-# would: no capabilities, no new privileges, a root file system that can't be written, /tmp in memory. VARIABLES and MOUNTS come on top, ID names the container.
+# would: no capabilities, no new privileges, a root file system that can't be written, /tmp in memory. VARIABLES and MOUNTS come on top, ID
+# names the container.
 inside() {
     local bundle
     bundle=$(mktemp -d "$work/bundle.XXXXXX")
@@ -163,7 +164,8 @@ demo() {
     ! healthy 2>"$work/log" || die "the health check is content without a worker"
     ID=worker inside 2>"$work/worker.log" &
     worker=$!
-    until healthy 2>"$work/log"; do
+    # Until it misses its brokers too: while it warms up it has no handler of SIGTERM yet, and the first process of a container needs one.
+    until healthy 2>"$work/log" && grep -q "kafka consumer" "$work/worker.log"; do
         if ! kill -0 "$worker" 2>/dev/null || ((SECONDS > deadline)); then
             die "the worker is not healthy: $(cat "$work/log" "$work/worker.log")"
         fi
