@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -134,6 +134,21 @@ fn serve_once(server: &std::net::TcpListener, answer: &str) -> String {
     lines.find(String::is_empty);
     (&stream).write_all(answer.as_bytes()).unwrap();
     first
+}
+
+/// As the first process of a container a worker must end by itself: the kernel's default doesn't hold for it.
+#[test]
+fn a_signal_before_the_worker_is_there_ends_the_process_well() {
+    let (_dir, file) = config_file("kafka: {brokers: '127.0.0.1:1'}\nlogging: {format: text}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dorfman"));
+    command.args(["run", "--config", &file]).current_dir(root()).env_remove("DORFMAN_CONFIG");
+    let mut worker = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(worker.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.next().unwrap().contains("dorfman starts"));
+    let pid = worker.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    lines.for_each(drop);
+    assert_eq!(worker.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod replay;
 mod run;
 mod scan;
 mod schema;
+mod signals;
 mod simulate;
 mod table;
 
