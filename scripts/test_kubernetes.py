@@ -91,7 +91,7 @@ class Test:
         return [str(HELM), f"--kubeconfig={self.cluster.kubeconfig}", f"--namespace={NAMESPACE}", *arguments]
 
     def helm_result(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.helm_command(*arguments), capture_output=True, text=True, check=False)
+        return subprocess.run(self.helm_command(*arguments), capture_output=True, text=True, check=False, timeout=2 * PATIENCE)
 
     def helm(self, *arguments: str) -> str:
         done = self.helm_result(*arguments)
@@ -276,8 +276,11 @@ class Test:
         names = sorted(p["metadata"]["name"] for p in self.pods())
         must(names == [f"moderation-{n}" for n in range(3)], f"the members are {names}")
         gone = self.get("pod", "moderation-1")["metadata"]["uid"]
-        self.kubectl("delete", "pod", "moderation-1", "--wait")
-        self.until_settled("statefulset/moderation")
+        # Who waits for the end of a pod, and finds one of the same name there again, waits on.
+        with self.cluster.paused("kube-controller-manager"):
+            self.kubectl("delete", "pod", "moderation-1", "--wait")
+        for condition in ("create", "condition=Ready"):
+            self.kubectl("wait", f"--for={condition}", f"--timeout={PATIENCE}s", "pod/moderation-1")
         must(self.get("pod", "moderation-1")["metadata"]["uid"] != gone, "moderation-1 was not replaced")
 
         self.upgrade("--set", "kind=StatefulSet", "--set", "keda.enabled=true", "--set", "keda.minReplicas=2")
@@ -338,7 +341,7 @@ def main() -> int:
             name = step.__name__.replace("_", " ")
             try:
                 print(f"test-kubernetes: {name}: {step()}", flush=True)
-            except (Failed, subprocess.CalledProcessError) as error:
+            except (Failed, subprocess.SubprocessError) as error:
                 why = getattr(error, "stderr", None) or error
                 print(f"test-kubernetes: FAILED: {name}: {why}", file=sys.stderr, flush=True)
                 if "--keep" in sys.argv[1:]:

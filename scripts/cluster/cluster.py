@@ -45,7 +45,7 @@ class Cluster:
     def kubectl(self, *arguments: str, given: Any = None) -> str:
         """What kubectl prints; `given` is what it reads as `-f -`. Raises CalledProcessError, with what it complained of in `stderr`."""
         text = None if given is None else given if isinstance(given, str) else json.dumps(given)
-        return subprocess.run(self.command(*arguments), input=text, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(self.command(*arguments), input=text, capture_output=True, text=True, check=True, timeout=600).stdout
 
     def command(self, *arguments: str) -> list[str]:
         return [str(BIN / "kubectl"), "--kubeconfig", str(self.kubeconfig), *arguments]
