@@ -41,6 +41,10 @@ impl Listener {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing was taken yet, and whoever starts the worker can't be interrupted"
+)]
 async fn listen(mut term: Signal, mut int: Signal, actions: &OnceLock<[Action; 2]>) {
     let mut next = async || {
         tokio::select! {
