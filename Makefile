@@ -40,6 +40,7 @@ test-training: setup-python setup-dataset ## run the tests of training/
 	$(TRAINING_ENV) $(PYTHON) -m pytest training/tests -q -p no:cacheprovider
 
 bench: setup-build setup-onnxruntime setup-dataset ## measure, and print each figure
+	$(CARGO) run --release $(CARGO_FLAGS) -- profile --bundle models/fashion-bag --seconds 10
 	$(CARGO) run --release $(CARGO_FLAGS) -- bench
 
 # PAPER=DIR: the paper's recorded scores (docs/retesting.md), which are not part of this repository. BENCH_PAPER=...: more options, such as

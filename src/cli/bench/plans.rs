@@ -39,6 +39,8 @@ struct Entry {
     cpu: Vec<f64>,
     found: usize,
     flagged: usize,
+    /// Whether the worker found the device's profile, by whose seconds auto plans.
+    profiled: bool,
 }
 
 pub(super) fn run(bundle: &Path, rounds: usize) -> Result<(), CliError> {
@@ -91,14 +93,24 @@ fn entries(args: &DemoArgs) -> Result<Vec<Entry>, CliError> {
     }
     let entry = |config: Config| {
         config.validate()?;
-        Ok(Entry { name: config.plan_in_words()?, config, rates: Vec::new(), cpu: Vec::new(), found: 0, flagged: 0 })
+        Ok(Entry {
+            name: config.plan_in_words()?,
+            config,
+            rates: Vec::new(),
+            cpu: Vec::new(),
+            found: 0,
+            flagged: 0,
+            profiled: false,
+        })
     };
     configs.into_iter().map(entry).collect()
 }
 
 /// Runs the stream once.
 fn pass(entry: &mut Entry, locations: &[String], positives: &HashSet<String>) -> Result<(), CliError> {
-    let local = Local::start(&entry.config, Model::open(&entry.config)?, locations.to_vec())?;
+    let model = Model::open(&entry.config)?;
+    entry.profiled = model.profile.is_some();
+    let local = Local::start(&entry.config, model, locations.to_vec())?;
     let (start, cpu) = (Instant::now(), process_time());
     (entry.found, entry.flagged) = (0, 0);
     for ending in local.endings.iter().flatten() {
@@ -126,7 +138,14 @@ fn print(prevalence: f64, images: usize, positives: &HashSet<String>, entries: &
     let (fastest, least) =
         (rates[1..].iter().copied().fold(0.0, f64::max), cpu[1..].iter().copied().fold(f64::INFINITY, f64::min));
     let rounds = entries[0].rates.len();
-    println!("auto against fixed plans, {images} images, {} positive, median of {rounds}:", percent(prevalence, 1));
+    let by = match entries[0].profiled {
+        true => "the seconds of `dorfman profile`",
+        false => "multiply-adds, since there is no profile of this device",
+    };
+    println!(
+        "auto against fixed plans, {images} images, {} positive, median of {rounds}; auto plans by {by}:",
+        percent(prevalence, 1)
+    );
     let columns =
         ["plan", "images/s", "of the best fixed", "CPU us an image", "of the best fixed", "flagged", "rightly"];
     let mut rows = table(&columns);
