@@ -137,13 +137,17 @@ fn a_row_and_a_column_flag_without_an_individual_test() {
 }
 
 #[test]
-fn a_score_that_is_no_number_flags_nobody() {
+fn a_score_that_is_no_number_fails_its_image_alone() {
     let mut engine = engine(OneRound::new(9).unwrap());
-    let images: Vec<(Place, f32)> = (0..9).map(|i| (in_pool(0), if i == 4 { f32::NAN } else { 0.1 })).collect();
+    // The third image is positive and shares its row with the fourth, which can't be read.
+    let suspicion = |i| [0.1, 0.1, 0.1, 0.9, f32::NAN, 0.1, 0.1, 0.1, 0.1][i];
+    let images: Vec<(Place, f32)> = (0..9).map(|i| (in_pool(0), suspicion(i))).collect();
     let judged = judge(&mut engine, &images);
-    let failed: Vec<usize> =
-        judged.values().filter(|j| matches!(j.verdict, Verdict::Failed(_))).map(|j| j.payload).collect();
-    assert_eq!(failed, [4]);
+    let those = |wanted: fn(&Verdict) -> bool| -> Vec<usize> {
+        judged.values().filter(|j| wanted(&j.verdict)).map(|j| j.payload).collect()
+    };
+    assert_eq!(those(|v| matches!(v, Verdict::Failed(_))), [4]);
+    assert_eq!(those(|v| matches!(v, Verdict::Flagged(_))), [3]);
 }
 
 on_both_brokers![the_risky_are_tested_alone, images_of_a_key_share_a_group, one_round_is_enough];

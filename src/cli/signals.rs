@@ -17,8 +17,8 @@ type Action = Box<dyn Fn() + Send + Sync>;
 pub(super) struct Listener(Arc<OnceLock<[Action; 2]>>);
 
 impl Listener {
-    /// Listens from now on. Until there is a worker, a signal ends the process: nothing was taken yet, and as a container's first process it
-    /// would not be ended by the signal itself.
+    /// Listens from now on. Until there is a worker, a signal ends the process: what it has taken in its first moment, if anything, is
+    /// read again, and as a container's first process it would not be ended by the signal itself.
     ///
     /// # Errors
     /// What the system says.
@@ -43,7 +43,7 @@ impl Listener {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "nothing was taken yet, and whoever starts the worker can't be interrupted"
+    reason = "nothing is acknowledged yet, and whoever starts the worker can't be interrupted"
 )]
 async fn listen(mut term: Signal, mut int: Signal, actions: &OnceLock<[Action; 2]>) {
     let mut next = async || {
@@ -54,7 +54,7 @@ async fn listen(mut term: Signal, mut int: Signal, actions: &OnceLock<[Action; 2
     };
     let name = next().await;
     let Some([stop, abort]) = actions.get() else {
-        warn!(signal = name, "stopped before anything was taken");
+        warn!(signal = name, "stopped before the worker was up");
         process::exit(0);
     };
     warn!(signal = name, "stopping: finishing what was taken; a second signal stops at once");

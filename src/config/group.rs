@@ -90,7 +90,7 @@ pub struct GroupConfig {
     /// From this risk on every image is tested alone.
     pub individual_from: Option<f64>,
     /// Images whose messages have the same key (an album, an uploader) share a pool of so many, so that positives that come together meet in
-    /// one group. More keep keys better apart, but groups fill more slowly. 1: keys don't matter.
+    /// one group. More keep keys better apart, but groups fill more slowly; messages without a key share the first. 1: keys don't matter.
     pub key_lanes: usize,
 }
 
@@ -114,7 +114,7 @@ impl GroupConfig {
             format!("is {}, must be 1 to {MAX_GROUP}, or {AUTO}", Value::from(self.size)),
         )?;
         let edge = |&edge: &f64| edge > 0.0 && edge < 1.0;
-        let rising = self.risk_bands.windows(2).all(|pair| pair[0] < pair[1]);
+        let rising = self.risk_bands.windows(2).all(|pair| (pair[0] as f32) < pair[1] as f32);
         let bands = self.risk_bands.len() < MAX_BANDS && self.risk_bands.iter().all(edge) && rising;
         let what = format!("must rise between 0 and 1, as in [0.0005, 0.005], at most {} of them", MAX_BANDS - 1);
         require(bands, "group.risk_bands", what)?;

@@ -126,9 +126,12 @@ impl Config {
         let planned = self.group.size == GroupSize::Auto;
         let plannable = !self.retest.policy.looks_ahead() && self.retest.policy != PolicyKind::OneRound;
         require(!planned || plannable, "retest.policy", chains)?;
+        let one = "is nested, which goes by one prevalence; with `group.risk_bands` take another policy";
+        let nested = self.retest.policy == PolicyKind::Nested;
+        require(!nested || self.group.risk_bands.is_empty(), "retest.policy", one)?;
         self.retest.validate(size)?;
         self.audit.validate()?;
-        self.engine.validate(key, size, self.group.waiting(size))?;
+        self.engine.validate(key, size, self.group.waiting(self.fixed_size().unwrap_or(size)).max(size))?;
         self.model.validate()?;
         self.sink.validate()?;
         self.ops.validate()?;

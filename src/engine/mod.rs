@@ -50,7 +50,7 @@ pub struct Judged<T> {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// Positive: every label that passed the individual test, and the confirm network if there is one, as (column, score of the
-    /// individual test).
+    /// individual test). Of a policy that flags without one: the labels that its tests have in common, each with its least score.
     Flagged(Vec<(usize, f32)>),
     /// Negative.
     Cleared,

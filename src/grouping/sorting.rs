@@ -10,8 +10,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// Puts items into pools by the band that their risk falls in and by the hash of their message key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sorting {
-    edges: Vec<f64>,
-    usual: f64,
+    /// As exact as the risks of messages, so that a risk written like an edge is at it.
+    edges: Vec<f32>,
+    usual: f32,
     lanes: usize,
 }
 
@@ -19,7 +20,8 @@ impl Sorting {
     /// Bands between `edges`, which must rise: a risk at an edge belongs to the band above it. An item without a risk counts as `usual`.
     /// Each band has so many `lanes` (at least 1), to which keys are dealt.
     pub fn new(edges: Vec<f64>, usual: f64, lanes: usize) -> Self {
-        Self { edges, usual, lanes: lanes.max(1) }
+        let edges = edges.into_iter().map(|edge| edge as f32).collect();
+        Self { edges, usual: usual as f32, lanes: lanes.max(1) }
     }
 
     /// How many bands there are.
@@ -32,9 +34,9 @@ impl Sorting {
         self.lanes
     }
 
-    /// The pool of an item.
+    /// The pool of an item; one without a key is in the first lane of its band.
     pub fn pool(&self, risk: Option<f32>, key: Option<u64>) -> usize {
-        let risk = risk.map_or(self.usual, f64::from);
+        let risk = risk.unwrap_or(self.usual);
         let band = self.edges.partition_point(|&edge| edge <= risk);
         let lane = key.map_or(0, |key| (key % self.lanes as u64) as usize);
         band * self.lanes + lane
@@ -61,6 +63,10 @@ mod tests {
             [Some(0.0), Some(0.2), Some(0.25), Some(0.49), Some(0.5), Some(1.0), None].map(|r| sorting.pool(r, None));
         assert_eq!(pools, [0, 0, 1, 1, 2, 2, 1]);
         assert_eq!(sorting.bands(), 3);
+        // None of these is exact in binary.
+        for (edge, risk) in [(0.01, 0.01), (0.1, 0.1), (0.7, 0.7), (0.9, 0.9)] {
+            assert_eq!(Sorting::new(vec![edge], 0.0, 1).pool(Some(risk), None), 1, "{edge}");
+        }
     }
 
     proptest! {

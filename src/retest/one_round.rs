@@ -10,7 +10,7 @@ use super::{Ask, MAX_GROUP, Members, Outcome, Plan, Policy, Step};
 ///
 /// The only policy here that flags without an individual test: a negative image whose row and column each hold a positive is flagged with
 /// them. A smaller group is laid out as the smallest square that holds it; where that takes no fewer tests than images, each is tested
-/// alone.
+/// alone. Where a score is not a number, those it leaves in doubt are tested alone in a second round.
 #[derive(Debug, Clone)]
 pub struct OneRound {
     group_size: usize,
@@ -45,12 +45,14 @@ struct Square {
     running: usize,
     /// Members that some test cleared.
     cleared: Members,
+    /// Members of tests whose score is not a number.
+    unread: Members,
 }
 
 impl Policy for Square {
     fn start(&mut self, size: usize, step: &mut Step) {
         let (members, side) = (Members::first(size), side(size));
-        self.members = members;
+        (self.members, self.cleared, self.unread) = (members, Members::NONE, Members::NONE);
         let column = |at: usize| {
             let in_column = members.iter().filter(|member| member % side == at);
             in_column.fold(Members::NONE, |all, member| all.union(Members::only(member)))
@@ -63,13 +65,24 @@ impl Policy for Square {
     }
 
     fn observe(&mut self, test: Ask, outcome: Outcome, step: &mut Step) {
+        if test.round > 1 {
+            let verdicts = if outcome.positive { &mut step.flagged } else { &mut step.cleared };
+            *verdicts = verdicts.union(test.members);
+            return;
+        }
         if !outcome.positive {
             self.cleared = self.cleared.union(test.members);
         }
+        if outcome.score.is_nan() {
+            self.unread = self.unread.union(test.members);
+        }
         self.running -= 1;
         if self.running == 0 {
+            let positive = self.members.without(self.cleared);
             step.cleared = self.cleared;
-            step.flagged = self.members.without(self.cleared);
+            step.flagged = positive.without(self.unread);
+            // One bad image must not take its row and its column with it.
+            positive.intersection(self.unread).parts(1).for_each(|member| step.test(member, 2));
         }
     }
 }
@@ -84,7 +97,7 @@ impl Plan for OneRound {
     }
 
     fn arities(&self) -> Vec<usize> {
-        vec![side(self.group_size)]
+        vec![side(self.group_size), 1]
     }
 
     fn describe(&self) -> String {
@@ -160,6 +173,6 @@ mod tests {
         assert!(OneRound::new(12).unwrap_err().contains("16"));
         assert!(OneRound::new(4).is_err() && OneRound::new(81).is_err() && OneRound::new(49).is_ok());
         let plan = plan();
-        assert_eq!((plan.describe(), plan.arities()), ("one round, 8 and 8".into(), vec![8]));
+        assert_eq!((plan.describe(), plan.arities()), ("one round, 8 and 8".into(), vec![8, 1]));
     }
 }

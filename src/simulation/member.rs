@@ -61,11 +61,17 @@ impl Members {
             }
             return self.alarm(size, rng, out);
         }
+        self.draw_all(size, positives, rng, out);
+        true
+    }
+
+    /// What a group's images do, in order.
+    pub(super) fn draw_all(&self, size: usize, positives: &[usize], rng: &mut Rng, out: &mut Vec<Levels>) {
+        out.clear();
         out.extend((0..size).map(|_| self.negative.draw(None, rng)));
         for &place in positives {
             out[place] = self.positive.draw(None, rng);
         }
-        true
     }
 
     /// A clean group of which at least one image sets off the first test.

@@ -10,5 +10,5 @@ mod run;
 mod stream;
 
 pub use risk::{Band, Risk};
-pub use run::{Hour, Steered, simulate};
+pub use run::{Hour, Planned, Steered, simulate};
 pub use stream::{Burst, Stream};

@@ -4,29 +4,47 @@ use fastrand::Rng;
 
 use super::member::{Levels, Members};
 use super::stream::{Positives, Stream};
-use crate::planner::{Choice, Coherence, LOOK, Pilot, StageCosts};
-use crate::retest::{Ask, MultiRound, Outcome, Plan, Policy, Step};
+use crate::planner::{Choice, Coherence, LOOK, Link, Pilot, StageCosts};
+use crate::retest::{Ask, Individual, MultiRound, Outcome, Plan, Policy, Step};
 
 /// What decides the plan.
-#[derive(Debug, Clone)]
 pub enum Steered {
-    /// The same plan throughout.
+    /// The same chain throughout.
     Fixed(Choice),
+    /// Any other plan whose policy takes tests as positive or negative, throughout.
+    Planned(Planned),
     /// A pilot, which sees verdicts alone.
     Auto(Box<Pilot>),
 }
 
+/// A plan, and how its tests answer.
+pub struct Planned {
+    /// The plan.
+    pub plan: Box<dyn Plan>,
+    /// Sizes of tests, falling to 1; a test of a size between two answers as the larger.
+    pub links: Vec<Link>,
+}
+
 impl Steered {
-    fn choice(&self) -> &Choice {
+    fn describe(&self) -> String {
         match self {
-            Self::Fixed(choice) => choice,
-            Self::Auto(pilot) => pilot.choice(),
+            Self::Fixed(choice) => choice.describe(),
+            Self::Planned(planned) => planned.plan.describe(),
+            Self::Auto(pilot) => pilot.choice().describe(),
+        }
+    }
+
+    fn resolver(&self, coherence: Coherence, costs: &StageCosts) -> Resolver {
+        match self {
+            Self::Fixed(choice) => Resolver::of_chain(choice, coherence, costs),
+            Self::Planned(Planned { plan, links }) => Resolver::new(&**plan, links, coherence, costs),
+            Self::Auto(pilot) => Resolver::of_chain(pilot.choice(), coherence, costs),
         }
     }
 
     fn observe(&mut self, images: u64, flagged: u64) -> bool {
         match self {
-            Self::Fixed(_) => false,
+            Self::Fixed(_) | Self::Planned(_) => false,
             Self::Auto(pilot) => pilot.observe(images, flagged),
         }
     }
@@ -69,7 +87,7 @@ pub fn simulate(
     // Where positives are must not depend on what tests say, so that all plans see one stream.
     let (mut chance, mut rng) = (Rng::with_seed(seed), Rng::with_seed(seed ^ 0x5eed));
     let mut positives = Positives::new(stream.prevalence(0), stream.correlation, &mut chance);
-    let mut table = Resolver::new(steered.choice(), coherence, costs);
+    let mut table = steered.resolver(coherence, costs);
     let mut hours = Vec::with_capacity(stream.hours);
     let (mut settled, mut flagged) = (0, 0);
     for hour in 0..stream.hours {
@@ -83,12 +101,12 @@ pub fn simulate(
                 continue;
             }
             if steered.observe(settled, flagged) {
-                table = Resolver::new(steered.choice(), coherence, costs);
+                table = steered.resolver(coherence, costs);
                 sums.changes += 1;
             }
             (settled, flagged) = (0, 0);
         }
-        sums.plan = steered.choice().describe();
+        sums.plan = steered.describe();
         if let Steered::Auto(pilot) = &steered {
             sums.estimate = Some(pilot.prevalence());
         }
@@ -133,11 +151,16 @@ impl Hour {
 
 /// Resolves groups by one plan, through the worker's own policy.
 struct Resolver {
+    size: usize,
     sizes: Vec<usize>,
     members: Members,
     policy: Box<dyn Policy>,
-    first: f64,
-    retest: Vec<f64>,
+    /// What all first stages of a group cost together, and those between.
+    group: f64,
+    /// By level: the last stage, and what a smaller part needs anew.
+    test: Vec<f64>,
+    /// Whether a group's first test is of all its images, so that nothing more comes if it is negative.
+    whole: bool,
     places: Vec<usize>,
     levels: Vec<Levels>,
     step: Step,
@@ -145,15 +168,26 @@ struct Resolver {
 }
 
 impl Resolver {
-    fn new(choice: &Choice, coherence: Coherence, costs: &StageCosts) -> Self {
-        let sizes = choice.sizes();
+    fn of_chain(choice: &Choice, coherence: Coherence, costs: &StageCosts) -> Self {
         // A choice is a chain by its making; individual testing is what is left if it were none.
-        let plan = MultiRound::new(&sizes).map_or_else(|_| crate::retest::Individual.policy(), |plan| plan.policy());
+        match MultiRound::new(&choice.sizes()) {
+            Ok(plan) => Self::new(&plan, &choice.chain, coherence, costs),
+            Err(_) => Self::new(&Individual, &choice.chain, coherence, costs),
+        }
+    }
+
+    fn new(plan: &dyn Plan, links: &[Link], coherence: Coherence, costs: &StageCosts) -> Self {
+        let (size, sizes): (usize, Vec<usize>) = (plan.group_size(), links.iter().map(|link| link.size).collect());
+        let mut step = Step::default();
+        plan.policy().start(size, &mut step);
+        let whole = step.tests.len() == 1 && step.tests[0].members.len() == size && sizes[0] == size;
         Self {
-            members: Members::new(&choice.chain, coherence),
-            policy: plan,
-            first: costs.first(sizes[0]),
-            retest: sizes.iter().map(|&size| costs.retest(size)).collect(),
+            size,
+            members: Members::new(links, coherence),
+            policy: plan.policy(),
+            group: costs.first(size) - costs.retest(size),
+            test: sizes.iter().map(|&size| costs.retest(size)).collect(),
+            whole,
             sizes,
             places: Vec::new(),
             levels: Vec::new(),
@@ -164,19 +198,24 @@ impl Resolver {
 
     /// Draws a group and resolves it; how many images it had and how many were flagged.
     fn group(&mut self, positives: &mut Positives, chance: &mut Rng, rng: &mut Rng, sums: &mut Hour) -> (u64, u64) {
-        let size = self.sizes[0];
+        let size = self.size;
         positives.next(size, chance, &mut self.places);
         sums.images += size as u64;
         sums.positives += self.places.len() as u64;
-        sums.tests += 1;
-        sums.cost += self.first;
+        sums.cost += self.group;
+        if !self.whole {
+            self.members.draw_all(size, &self.places, rng, &mut self.levels);
+            return (size as u64, self.resolve(size, sums));
+        }
         if !self.members.draw(size, &self.places, rng, &mut self.levels) {
+            sums.tests += 1;
+            sums.cost += self.test[0];
             return (size as u64, 0);
         }
         (size as u64, self.resolve(size, sums))
     }
 
-    /// The tests that follow a first one that is perhaps positive.
+    /// The tests of a group whose images are drawn.
     fn resolve(&mut self, size: usize, sums: &mut Hour) -> u64 {
         let mut flagged = 0;
         self.step.reset();
@@ -190,12 +229,9 @@ impl Resolver {
             }
             self.open.append(&mut self.step.tests);
             let Some(ask) = self.open.pop() else { return flagged };
-            // The chain's sizes divide each other, so a test is of exactly one of them.
             let level = self.sizes.iter().rposition(|&s| s >= ask.members.len()).unwrap_or(0);
-            if ask.round > 1 {
-                sums.tests += 1;
-                sums.cost += self.retest[level];
-            }
+            sums.tests += 1;
+            sums.cost += self.test[level];
             let positive = ask.members.iter().any(|place| self.levels[place] >> level & 1 == 1);
             self.step.reset();
             let score = if positive { 1.0 } else { 0.0 };
@@ -207,8 +243,8 @@ impl Resolver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::planner::{Link, Planner, Steering, Wanted, expected};
-    use crate::retest::{Answers, Point, SizeAnswers};
+    use crate::planner::{Planner, Steering, Wanted, expected};
+    use crate::retest::{Answers, Halving, OneRound, Point, SizeAnswers};
     use crate::simulation::{Burst, Risk};
 
     fn answers() -> Answers {
@@ -254,6 +290,30 @@ mod tests {
             let fpr = h.false_alarms as f64 / (h.images - h.positives) as f64;
             assert!((fpr / e.fpr - 1.0).abs() < 0.05, "{p}: {fpr} {}", e.fpr);
         }
+    }
+
+    /// Other policies on the same stream and the same tests: with few positives halving and nested tests take fewer than a chain of halves, and
+    /// one round takes its two tests a side whatever comes.
+    #[test]
+    fn policies_can_be_set_side_by_side() {
+        let (costs, stream) = (costs(), steady(0.01, 400_000));
+        let link = |size| Link { size, point: answers().at(size, 0.99).unwrap() };
+        let links = || [16, 8, 4, 2, 1].map(link).to_vec();
+        let run = |plan: Box<dyn Plan>| {
+            let steered = Steered::Planned(Planned { plan, links: links() });
+            simulate(&stream, steered, Coherence::default(), &costs, 1, |_| {}).remove(0)
+        };
+        let chain = run(Box::new(MultiRound::new(&[16, 8, 4, 2, 1]).unwrap()));
+        let fixed = Steered::Fixed(Choice { chain: links(), expected: planner().best(0.01).expected });
+        assert_eq!(chain, simulate(&stream, fixed, Coherence::default(), &costs, 1, |_| {}).remove(0));
+        let halving = run(Box::new(Halving::new(16).unwrap()));
+        let square = run(Box::new(OneRound::new(16).unwrap()));
+        assert!(halving.tests < chain.tests && halving.recall().unwrap() > 0.93, "{halving:?} {chain:?}");
+        assert_eq!(square.tests, square.images / 2);
+        assert!(
+            (square.cost_an_image() - (0.1 + 0.9 / 2.0)).abs() < 1e-9 && square.recall().unwrap() > 0.97,
+            "{square:?}"
+        );
     }
 
     /// Informative group testing: what each band of risk costs by a plan of its own is less than what all cost together, and as much is found.

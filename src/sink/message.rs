@@ -44,7 +44,7 @@ pub struct SourcePosition {
 pub struct LabelScore {
     /// The label.
     pub label: String,
-    /// Its score for the image alone, 0 to 1.
+    /// Its score for the image alone, 0 to 1; of a one-round policy, the least that the image's tests gave it.
     pub score: f32,
 }
 

@@ -122,7 +122,7 @@ impl Basis {
 
 /// The configured plan as a chain, if it is one that is calibrated; halves are inferred from each other, and planned tests have no chain.
 pub(in crate::cli) fn configured(answers: &Answers, config: &Config) -> Option<Vec<Link>> {
-    if matches!(config.retest.policy, PolicyKind::Halving | PolicyKind::Planned) {
+    if !matches!(config.retest.policy, PolicyKind::Individual | PolicyKind::TwoRound | PolicyKind::MultiRound) {
         return None;
     }
     let plan = config.plan(None).ok().flatten()?;

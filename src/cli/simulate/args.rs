@@ -6,6 +6,8 @@ use clap::Args;
 
 use super::super::{CliError, configuration, writable};
 use crate::config::Config;
+use crate::config::group::GroupSize;
+use crate::config::retest::PolicyKind;
 use crate::simulation::{Band, Burst, Risk, Stream};
 
 /// Arguments of `simulate`.
@@ -52,6 +54,15 @@ pub(in crate::cli) struct SimulateArgs {
     /// Cost by the hour as a picture.
     #[arg(long, value_name = "FILE.svg")]
     pub(super) picture: Option<PathBuf>,
+    /// The policy beside auto, instead of the configured one.
+    #[arg(long, value_enum)]
+    policy: Option<PolicyKind>,
+    /// Its group size, instead of the configured one.
+    #[arg(long, value_name = "M")]
+    group_size: Option<usize>,
+    /// Sizes of its tests after the first, instead of the configured ones.
+    #[arg(long, value_name = "SIZE", value_delimiter = ',')]
+    chain: Vec<usize>,
     /// A configuration file: its planning section steers, its group and retest sections are the fixed plan beside it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -65,7 +76,8 @@ Tests are answered at random as the bundle's calibration says, no network is run
 Examples:
   dorfman simulate --bundle models/fashion-bag
   dorfman simulate --bundle models/fashion-bag --prevalence 0.005 --burst 20 --correlation 0.5 --picture day.svg
-  dorfman simulate --bundle models/fashion-bag --prevalence 0.01 --burst 1 --risk 0.1";
+  dorfman simulate --bundle models/fashion-bag --prevalence 0.01 --burst 1 --risk 0.1
+  dorfman simulate --bundle models/fashion-bag --policy halving --group-size 32";
 
 /// A valid request.
 #[derive(Debug)]
@@ -84,7 +96,17 @@ impl Request {
     /// # Errors
     /// [`CliError::Usage`], which names the argument.
     pub(super) fn new(args: &SimulateArgs) -> Result<Self, CliError> {
-        let config = configuration(args.config.as_deref(), "{}")?;
+        let mut config = configuration(args.config.as_deref(), "{}")?;
+        if let Some(policy) = args.policy {
+            config.retest.policy = policy;
+        }
+        if let Some(size) = args.group_size {
+            config.group.size = GroupSize::Of(size);
+        }
+        if !args.chain.is_empty() {
+            config.retest.chain.clone_from(&args.chain);
+        }
+        config.validate()?;
         writable("--picture", args.picture.as_deref())?;
         let usage = |what: String| Err(CliError::Usage(what));
         if !(args.prevalence > 0.0 && args.prevalence < 1.0) {
@@ -117,8 +139,8 @@ impl Request {
 
 impl SimulateArgs {
     fn bands(&self, explained: f64, config: &Config) -> Result<Vec<Band>, CliError> {
-        if !(explained > 0.0 && explained < 1.0) {
-            return Err(CliError::Usage(format!("--risk is {explained}, must be between 0 and 1")));
+        if !(0.001..1.0).contains(&explained) {
+            return Err(CliError::Usage(format!("--risk is {explained}, must be 0.001 or more and below 1")));
         }
         if self.correlation > 0.0 {
             return Err(CliError::Usage("--risk and --correlation can't be simulated together".into()));
@@ -132,6 +154,14 @@ impl SimulateArgs {
         if !rising || edges.iter().any(|&edge| !(edge > 0.0 && edge < 1.0)) {
             return Err(CliError::Usage("--risk-bands must rise between 0 and 1, such as 0.0005,0.005".into()));
         }
-        Ok(Risk { prevalence: p, explained }.bands(&edges))
+        let bands = Risk { prevalence: p, explained }.bands(&edges);
+        let most = bands.iter().map(|band| band.prevalence).fold(0.0, f64::max);
+        if self.burst * most >= 1.0 {
+            let burst = self.burst;
+            return Err(CliError::Usage(format!(
+                "--burst is {burst}, which makes more than all images of a band positive, {most:.2} of which are; with --risk take --burst 1"
+            )));
+        }
+        Ok(bands)
     }
 }

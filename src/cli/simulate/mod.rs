@@ -11,9 +11,12 @@ use serde::Serialize;
 use super::CliError;
 use super::plan::configured;
 use super::progress::progress;
+use crate::config::Config;
+use crate::config::retest::PolicyKind;
 use crate::model::Bundle;
-use crate::planner::{Choice, Coherence, Pilot, Planner};
-use crate::simulation::{Band, Hour, Steered, Stream, simulate};
+use crate::planner::{Choice, Coherence, Link, Pilot, Planner};
+use crate::retest::Answers;
+use crate::simulation::{Band, Hour, Planned, Steered, Stream, simulate};
 use args::Request;
 pub(super) use args::SimulateArgs;
 
@@ -96,18 +99,21 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     let (costs, coherence) = (bundle.mac_costs(), Coherence::default());
     let planner = Planner::new(bundle.answers().map_err(wrong)?, costs.clone(), config.wanted()).map_err(wrong)?;
     let pilot = Pilot::new(planner.clone(), config.steering());
-    let fixed = configured(planner.answers(), &config).map(|chain| {
-        let expected = planner.expected(&chain, stream.prevalence);
-        Choice { chain, expected }
-    });
+    let fixed = match configured(planner.answers(), &config) {
+        Some(chain) => {
+            let expected = planner.expected(&chain, stream.prevalence);
+            let choice = Choice { chain, expected };
+            Some((choice.describe(), Steered::Fixed(choice)))
+        }
+        None => other(&config, &bundle, planner.answers())?.map(|p| (p.plan.describe(), Steered::Planned(p))),
+    };
 
     let runs = 1 + usize::from(fixed.is_some()) + bands.len();
     let bar = progress("hours", (stream.hours * runs) as u64);
     let start = Instant::now();
     let run = |stream: &Stream, steered| simulate(stream, steered, coherence, &costs, args.seed, |_| bar.inc(1));
-    let plan = fixed.as_ref().map(Choice::describe);
     let auto = run(&stream, Steered::Auto(Box::new(pilot.clone())));
-    let fixed = fixed.map(|choice| run(&stream, Steered::Fixed(choice)));
+    let (plan, fixed) = fixed.map(|(name, steered)| (name, run(&stream, steered))).unzip();
     let by_risk: Vec<Vec<Hour>> =
         bands.iter().map(|band| run(&stream.band(band), Steered::Auto(Box::new(pilot.clone())))).collect();
     let seconds = start.elapsed().as_secs_f64();
@@ -158,6 +164,37 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
         false => table::print(&report),
     }
     Ok(())
+}
+
+/// The configured plan if it is no chain; none where the worker makes it, or where it goes by what isn't simulated.
+fn other(config: &Config, bundle: &Bundle, answers: &Answers) -> Result<Option<Planned>, CliError> {
+    if config.fixed_size().is_none() {
+        return Ok(None);
+    }
+    if config.retest.policy == PolicyKind::Planned {
+        eprintln!(
+            "retest.policy is planned, which looks at scores; tests are positive or negative here, so it is left out"
+        );
+        return Ok(None);
+    }
+    let known = bundle.knowledge(config.planning.prevalence).map_err(CliError::Usage)?;
+    let Some(plan) = config.plan(Some(&known))? else { return Ok(None) };
+    let largest = plan.arities()[0];
+    let calibrated: Vec<usize> = answers.sizes().iter().map(|size| size.arity).collect();
+    let most = calibrated.iter().copied().find(|&size| size >= largest);
+    let link = |size: usize| {
+        let wanted = if size == 1 { config.retest.individual_sensitivity } else { config.retest.pooled_sensitivity };
+        Some(Link { size, point: answers.at(size, wanted)? })
+    };
+    let sizes = calibrated.iter().rev().copied().filter(|&size| most.is_some_and(|most| size <= most));
+    let links: Option<Vec<Link>> = sizes.map(link).collect();
+    match links.filter(|links| !links.is_empty()) {
+        Some(links) => Ok(Some(Planned { plan, links })),
+        None => Err(CliError::Usage(format!(
+            "the plan {} has tests of a size or a sensitivity that the bundle is not calibrated for",
+            plan.describe()
+        ))),
+    }
 }
 
 impl Share {

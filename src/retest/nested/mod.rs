@@ -26,7 +26,8 @@ pub struct Nested {
 
 impl Nested {
     /// A policy for groups of `group_size`, by what is known of the network and the stream. Tests of several images are set for
-    /// `pooled_sensitivity`, those of one for `individual_sensitivity`; a size without calibration counts as the next larger one with it.
+    /// `pooled_sensitivity`, those of one for `individual_sensitivity`; a size without calibration counts as the next larger one with it,
+    /// or else as the largest.
     ///
     /// # Errors
     /// Says what is wrong with the size, or which sensitivity is not calibrated.

@@ -11,6 +11,9 @@ const BELIEFS: [f64; 25] = [
     0.99, 0.995, 0.998, 0.999, 1.0,
 ];
 
+/// The least share of positives that is reckoned with.
+const RAREST: f64 = 1e-9;
+
 /// A set of members that tests have made suspicious.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Suspects {
@@ -52,6 +55,8 @@ pub(super) struct Table {
 impl Table {
     /// For groups of as many members as there are points, a share `prior` of them positive.
     pub(super) fn new(points: &[Point], costs: &Costs, prior: f64) -> Self {
+        // Below, 1 - q could not be told from 0.
+        let prior = prior.max(RAREST);
         let size = points.len();
         // Every member passes the first stage, whatever is tested.
         let embed = costs.full(1) - costs.retest(1);
