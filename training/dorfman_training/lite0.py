@@ -129,7 +129,7 @@ def lite0_parts(dropout: float, labels: int) -> "OrderedDict[str, nn.Module]":
             continue
         # Without a shortcut around them, the two halves can be cut apart.
         wide = Wide(channels, kernel, stride, expansion)
-        parts[f"block{index}.wide"], parts[f"block{index}"] = wide, conv_norm(wide.channels, outputs, 1)
+        parts[f"block{index}_wide"], parts[f"block{index}"] = wide, conv_norm(wide.channels, outputs, 1)
         channels = outputs
     parts["head"] = Head(channels, dropout, labels)
     load_pretrained(parts)

@@ -23,7 +23,7 @@ def test_it_has_the_published_size_and_multiply_adds() -> None:
     # 4.65 M parameters with a head of 1,000 classes; this one has a single output.
     assert round((sum(p.numel() for p in whole.parameters()) + 999 * 1281) / 1e6, 2) == 4.65
     assert round((macs.count(whole, torch.zeros(1, 3, 224, 224)) + 999 * 1280) / 1e6) == 385
-    assert list(parts)[:3] == ["stem", "block0.wide", "block0"] and list(parts)[-2:] == ["block15", "head"]
+    assert list(parts)[:3] == ["stem", "block0_wide", "block0"] and list(parts)[-2:] == ["block15", "head"]
 
 
 @torch.no_grad()
@@ -37,7 +37,7 @@ def test_its_weights_know_a_picture_from_noise() -> None:
 def test_a_stem_takes_the_place_of_the_blocks_of_its_stride() -> None:
     assert replaced_until(PATCHES) == "block4"
     parts = backbone.backbone(PATCHES, RGB)
-    assert list(parts)[:4] == ["stem0", "stem1", "project", "block5.wide"]
+    assert list(parts)[:4] == ["stem0", "stem1", "project", "block5_wide"]
     x = torch.zeros(1, 3, 160, 160)
     for name in ("stem0", "stem1", "project"):
         x = parts[name].eval()(x)
