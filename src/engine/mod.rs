@@ -6,6 +6,7 @@
 //! is one; policies know nothing of it. Features stay in a fixed number of rows, which bounds memory and
 //! the items in flight. Nothing here reads a topic, a file or a clock that it wasn't given; an item never leaves without a verdict.
 
+mod asking;
 mod core;
 mod group;
 mod lanes;
