@@ -164,7 +164,7 @@ demo() {
     ! healthy 2>"$work/log" || die "the health check is content without a worker"
     ID=worker inside 2>"$work/worker.log" &
     worker=$!
-    # Until it misses its brokers too: while it warms up it has no handler of SIGTERM yet, and the first process of a container needs one.
+    # Until it misses its brokers too: SIGTERM is to end a worker at work, not one that still warms up.
     until healthy 2>"$work/log" && grep -q "kafka consumer" "$work/worker.log"; do
         if ! kill -0 "$worker" 2>/dev/null || ((SECONDS > deadline)); then
             die "the worker is not healthy: $(cat "$work/log" "$work/worker.log")"
