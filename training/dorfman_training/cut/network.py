@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from ..padding import mergeable
 from .errors import CutError
 
 OLDEST_OPSET = 7  # what ONNX Runtime promises to read
@@ -124,6 +125,7 @@ def fixed(original: Original, shape: Sequence[int]) -> onnx.ModelProto:
     model = onnx.ModelProto()
     model.CopyFrom(original.model)
     graph = model.graph
+    mergeable(graph)
     output = next(entry for entry in original.model.graph.output if entry.name == original.output)
     del graph.value_info[:], graph.input[:], graph.output[:]
     graph.input.append(helper.make_tensor_value_info(original.image, TensorProto.FLOAT, list(shape)))
