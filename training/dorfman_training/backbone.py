@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import InputConfig, NetworkConfig, StemLayer
-from .lite0 import lite0_parts, outputs
+from .lite0 import lite0_parts
 
 # Parts in order; the last gives logits [T,L].
 Parts = OrderedDict  # of str and nn.Module
@@ -21,7 +21,7 @@ def backbone(config: NetworkConfig, image: InputConfig) -> "OrderedDict[str, nn.
     if config.kind == "small":
         return small(config, channels)
     if config.kind == "lite0":
-        return lite0(config)
+        return lite0_parts(config.dropout, LABELS, config.coarse_until)
     raise ValueError(f"network.kind must be small or lite0, not {config.kind}")
 
 
@@ -81,27 +81,3 @@ def small(config: NetworkConfig, channels: int) -> "OrderedDict[str, nn.Module]"
     parts["head"] = PooledHead(width, config.dropout)
     return parts
 
-
-def lite0(config: NetworkConfig) -> "OrderedDict[str, nn.Module]":
-    """EfficientNet-Lite0 with its ImageNet weights; a stem, if given, replaces the first blocks, up to the one of as small a map."""
-    parts = lite0_parts(config.dropout, LABELS)
-    if not config.stem:
-        return parts
-    replaced: OrderedDict[str, nn.Module] = OrderedDict()
-    channels = stem(config.stem, 3, replaced)
-    kept = list(parts)[list(parts).index(replaced_until(config)) + 1 :]
-    wanted = outputs(int(replaced_until(config).removeprefix("block")))
-    replaced["project"] = nn.Sequential(nn.ReLU(), conv_norm(channels, wanted, 1))
-    replaced.update((name, parts[name]) for name in kept)
-    return replaced
-
-
-def replaced_until(config: NetworkConfig) -> str:
-    """The last of Lite0's blocks whose place a stem takes."""
-    stride = 1
-    for layer in config.stem:
-        stride *= layer.stride
-    names = {4: "block2", 8: "block4", 16: "block10"}
-    if stride not in names:
-        raise ValueError(f"network.stem: the strides multiply to {stride}; in front of lite0 they must give one of {sorted(names)}")
-    return names[stride]

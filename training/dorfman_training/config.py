@@ -51,7 +51,8 @@ class StemLayer:
 @dataclass(frozen=True)
 class NetworkConfig:
     kind: str  # small or lite0
-    stem: tuple[StemLayer, ...] = ()  # small: its first layers; lite0: in place of its first blocks, if given
+    stem: tuple[StemLayer, ...] = ()  # small only: its first layers
+    coarse_until: str = ""  # lite0 only: this block does not halve the image's sides, the stem does it in its place
     tail_channels: int = 0  # small only
     tail_blocks: int = 0  # small only
     dropout: float = 0.0
@@ -94,7 +95,7 @@ class TrainConfig:
     colour: float = 0.0  # how far brightness and contrast are moved
     frozen_norms: bool = False  # whether norms keep the statistics that they start with
     variants: int = 0  # frozen networks: how many augmented copies of an image have their features kept
-    distil: float = 0.0  # weight of the loss that holds a replaced first stage to the features of the pretrained one
+    distil: float = 0.0  # weight of the loss that holds a coarse first stage to the features of the pretrained one
     distil_steps: int = 0  # steps of that loss alone, before the others
     precision: str = "fp32"  # or bf16: fp32 all the same where the processor does not compute in it
 

