@@ -8,6 +8,7 @@ mod check;
 pub mod demo;
 mod evaluate;
 mod health;
+mod labelled;
 mod local;
 mod plan;
 mod produce;

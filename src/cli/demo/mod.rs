@@ -4,6 +4,7 @@
 //! flagged topic read back as any consumer would, and what it came to.
 
 pub(super) mod data;
+mod fashion;
 pub mod report;
 mod sheet;
 pub mod stream;
@@ -30,10 +31,11 @@ pub struct DemoArgs {
     /// The bundle.
     #[arg(long, value_name = "DIR", default_value = "models/fashion-bag")]
     pub bundle: PathBuf,
-    /// The folder of Fashion-MNIST's test set (Debian's dataset-fashion-mnist).
+    /// The folder of Fashion-MNIST's test set (Debian's dataset-fashion-mnist); or labelled images, as `evaluate` takes them: a folder or
+    /// a zip with a class a subfolder, or a list.csv.
     #[arg(long, value_name = "DIR", default_value = "/usr/share/datasets/fashion-mnist")]
     pub data: PathBuf,
-    /// Images that are not positive; 9,000 is all there are in the test set.
+    /// Images that are not positive. If the set has fewer (Fashion-MNIST's test set has 9,000), they come again.
     #[arg(long, value_name = "N", default_value_t = 9000)]
     pub negatives: usize,
     /// Share of positives in the stream.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use image::{Rgb, RgbImage, imageops};
+use image::{DynamicImage, Rgb, RgbImage, imageops};
 
 use super::super::CliError;
 use super::stream::Stream;
@@ -24,8 +24,7 @@ pub(super) fn write(path: &Path, stream: &Stream, flagged: &[FlagRecord]) -> Res
     let failed = |e: image::ImageError| CliError::Failed(format!("{}: {e}", path.display()));
     for (n, flag) in flagged.iter().enumerate() {
         let Some(item) = stream.item(&flag.id) else { continue };
-        let image = image::open(&item.path).map_err(failed)?.to_rgb8();
-        let image = imageops::resize(&image, TILE, TILE, imageops::FilterType::Nearest);
+        let image = tile(image::open(&item.path).map_err(failed)?);
         let colour = if item.positive { RIGHT } else { WRONG };
         let mut tile = RgbImage::from_pixel(TILE + 2 * FRAME, TILE + 2 * FRAME, colour);
         imageops::replace(&mut tile, &image, i64::from(FRAME), i64::from(FRAME));
@@ -33,4 +32,11 @@ pub(super) fn write(path: &Path, stream: &Stream, flagged: &[FlagRecord]) -> Res
         imageops::replace(&mut sheet, &tile, i64::from(x), i64::from(y));
     }
     sheet.save(path).map_err(failed)
+}
+
+/// The middle of an image. A small one keeps its pixels as they are.
+fn tile(image: DynamicImage) -> RgbImage {
+    let small = image.width().max(image.height()) < TILE;
+    let filter = if small { imageops::FilterType::Nearest } else { imageops::FilterType::Triangle };
+    image.resize_to_fill(TILE, TILE, filter).to_rgb8()
 }

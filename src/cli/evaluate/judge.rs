@@ -6,9 +6,9 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::super::CliError;
+use super::super::labelled::Labelled;
 use super::super::progress::progress;
 use super::args::{EvaluateArgs, Request};
-use super::data::Labelled;
 use super::deal::Dealer;
 use super::estimate::{Tally, Weights};
 use super::pass::{Bench, Cost, Rules};

@@ -17,7 +17,6 @@
 //! groups only, so they are batched a little less well than here; `--stream` runs the stream as it is.
 
 mod args;
-mod data;
 mod deal;
 mod estimate;
 mod judge;
@@ -33,10 +32,10 @@ mod tests;
 use serde::Serialize;
 
 use super::CliError;
+use super::labelled::Labelled;
 use crate::ops::logging;
 pub(super) use args::EvaluateArgs;
 use args::Request;
-use data::Labelled;
 use judge::BundleLine;
 use row::Row;
 use tensors::Tensors;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::data::Labelled;
+use super::super::labelled::Labelled;
 
 /// The images that could be decoded, by what they are.
 #[derive(Debug, Clone, Default, PartialEq)]

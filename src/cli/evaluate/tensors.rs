@@ -8,8 +8,8 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 
 use super::super::CliError;
+use super::super::labelled::{Labelled, Reader};
 use super::super::progress::progress;
-use super::data::{Labelled, Reader};
 use crate::config::decode::DecodeConfig;
 use crate::cpu::thread_time;
 use crate::decode::Preprocessor;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use zip::ZipArchive;
 
-use super::super::CliError;
+use super::CliError;
 use crate::source::files;
 
 /// A labelled image.
