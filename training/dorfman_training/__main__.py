@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from . import agreement, calibrate, check, config, cut, data, export, manifest, report, train, unfold
+from . import agreement, calibrate, check, config, cut, data, export, manifest, report, sample, train, unfold
 from .config import Config
 from .manifest import ConfirmFile
 from .progress import say
@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
         ("make-bundle", run_all, "train, calibrate and export, the networks it builds on first"),
         ("report", run_report, "print what the network does with groups of the test images"),
         ("images", run_images, "write a split's images as files, for `dorfman evaluate`"),
+        ("sample", run_sample, "write a small zip of a split's photos, for `dorfman demo`"),
         ("make-agreement", run_agreement, "write the scores that the worker's tests hold themselves against"),
     ]:
         command = commands.add_parser(name, help=text, description=text)
@@ -47,6 +48,11 @@ def parser() -> argparse.ArgumentParser:
         if name == "images":
             command.add_argument("--split", choices=data.SPLITS, default="test")
             command.add_argument("--out", type=Path, required=True, help="the folder to write: CLASS/NAME, and list.csv")
+        if name == "sample":
+            command.add_argument("--split", choices=data.SPLITS, default="test")
+            command.add_argument("--out", type=Path, required=True, help="the zip to write, CLASS/NAME.jpg in it")
+            command.add_argument("--negatives", type=int, default=240, help="photos that are not positive (default: %(default)s); of the others, all are in it")
+            command.add_argument("--side", type=int, default=192, help="pixels of a photo's shorter side, at most (default: %(default)s)")
         if name == "make-agreement":
             command.add_argument("--photos", type=Path, help="folder or .zip of clothing-dataset-small's test images; without it, the photos in the fixture's folder stay")
             command.add_argument("--folder", type=Path, help="the fixture's folder (default: tests/data/agreement beside training/)")
@@ -189,6 +195,11 @@ def run_report(arguments: argparse.Namespace, settings: Config) -> None:
 def run_images(arguments: argparse.Namespace, settings: Config) -> None:
     count = data.write_images(settings, arguments.split, arguments.out, arguments.data)
     say(f"wrote {count} images to {arguments.out}")
+
+
+def run_sample(arguments: argparse.Namespace, settings: Config) -> None:
+    count = sample.write(settings, arguments.split, arguments.data, arguments.out, arguments.negatives, arguments.side)
+    say(f"wrote {count} photos to {arguments.out}, {arguments.out.stat().st_size / 1e6:.1f} MB")
 
 
 def run_agreement(arguments: argparse.Namespace, settings: Config) -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dorfman_training import data
+from dorfman_training import data, sample
 from dorfman_training.config import Config, DataConfig, InputConfig
 
 RGB = InputConfig(8, 8, "rgb", "bilinear", (127.0,) * 3, (128.0,) * 3)
@@ -74,3 +74,15 @@ def test_a_class_that_is_not_there_is_refused(source: tuple[Config, Path]) -> No
     wrong = dataclasses.replace(config, data=dataclasses.replace(config.data, positive=("boot",)))
     with pytest.raises(SystemExit, match="boot.*hat"):
         data.load(wrong, "test", folder)
+
+
+def test_a_sample_has_every_positive_and_some_others_made_smaller(source: tuple[Config, Path], tmp_path: Path) -> None:
+    config, folder = source
+    first, second = tmp_path / "first.zip", tmp_path / "second.zip"
+    assert [sample.write(config, "test", folder, path, negatives=1, side=6) for path in (first, second)] == [2, 2]
+    assert first.read_bytes() == second.read_bytes()
+    with zipfile.ZipFile(first) as archive:
+        hat, shirt = archive.namelist()
+        assert hat == "hat/a.jpg" and shirt in ("shirt/b.jpg", "shirt/c.jpg")
+        with Image.open(io.BytesIO(archive.read(hat))) as photo:
+            assert photo.size == (8, 6) and photo.format == "JPEG"
