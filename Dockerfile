@@ -3,6 +3,7 @@
 # or for NVIDIA's GPUs (x86_64), on an image that has CUDA 13 and cuDNN 9:
 #   docker build -t dorfman-gpu --build-arg ONNXRUNTIME=onnxruntime-gpu \
 #     --build-arg BASE=docker.io/nvidia/cuda:13.0.1-cudnn-runtime-ubuntu24.04 .
+# That is for `model.provider: cuda`; `tensorrt` needs a base that has TensorRT's libraries as well (libnvinfer, libnvonnxparser).
 # `make image` builds it without a daemon, runs it and shows what it found.
 #
 # BUILD must have Rust, apt and glibc 2.36 or older than BASE's. BASE must have glibc and libstdc++, and needs neither shell nor package manager.

@@ -74,6 +74,9 @@ def worker_config(objects: Objects, pod: dict[str, Any], container: dict[str, An
     must(given.name in maps.get(source, {}), f"{given} is not in the chart")
     text: str = maps[source][given.name]
     settings = yaml.safe_load(text)
+    mounts = [Path(m["mountPath"]) for m in container["volumeMounts"]]
+    for root in settings.get("fetch", {}).get("roots", []):
+        must(any(Path(root).is_relative_to(m) for m in mounts), f"fetch.roots: {root} is not mounted, and the worker would not start")
     ports = {p["name"]: p["containerPort"] for p in container["ports"]}
     must(str(ports["http"]) == settings["ops"]["listen"].rpartition(":")[2], "the worker listens at another port")
     for service in of_kind(objects, "Service"):

@@ -188,7 +188,7 @@ def watch(machine: Machine, wanted: set[str]) -> None:
         except queue.Empty:
             continue
         name, notes = alert["labels"]["alertname"], alert["annotations"]
-        print(f"{time.monotonic() - start:4.0f} s  {alert['status']}  {name} ({alert['labels']['severity']})  {notes['description']}  {notes['runbook']}",
+        print(f"{time.monotonic() - start:4.0f} s  {alert['status']}  {name} ({alert['labels']['severity']})  {notes['description']}  {notes['runbook_url']}",
               flush=True)
         wanted.discard(name)
 

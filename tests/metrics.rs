@@ -60,7 +60,7 @@ fn every_alert_has_its_section_in_the_operations_guide() {
     for rule in alerts {
         let name = rule["alert"].as_str().unwrap();
         let anchor = name.to_lowercase();
-        assert_eq!(rule["annotations"]["runbook"], format!("docs/operations.md#{anchor}"), "{name}");
+        assert_eq!(rule["annotations"]["runbook_url"], format!("docs/operations.md#{anchor}"), "{name}");
         assert!(headings.contains(&anchor), "docs/operations.md has no heading `### {name}`");
     }
 }

@@ -50,6 +50,21 @@ class Monitoring(ChartTest):
         self.assertTrue(rule["spec"]["groups"])
         self.assertEqual(rule["metadata"]["labels"]["role"], "alerts")
 
+    def test_alerts_link_to_where_the_guide_is_kept(self) -> None:
+        values = "prometheusRule: {enabled: true, runbooks: 'https://wiki.example/operations'}"
+        rules = [rule for group in self.one("PrometheusRule", values)["spec"]["groups"] for rule in group["rules"]]
+        links = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in rules if "alert" in rule}
+        self.assertEqual(links["DorfmanBurst"], "https://wiki.example/operations#dorfmanburst")
+        self.assertTrue(all(link.startswith("https://wiki.example/operations#") for link in links.values()))
+
+    def test_workers_that_may_be_none_are_not_missed(self) -> None:
+        def alerts(least: int) -> set[str]:
+            keda = f"{{topicPartitions: 8, keda: {{enabled: true, minReplicas: {least}}}, prometheusRule: {{enabled: true}}}}"
+            groups = self.one("PrometheusRule", keda)["spec"]["groups"]
+            return {rule.get("alert", "") for group in groups for rule in group["rules"]}
+
+        self.assertEqual(alerts(1) - alerts(0), {"DorfmanAbsent", "DorfmanUnseen"})
+
     def test_the_dashboard_is_that_of_the_file(self) -> None:
         values = "dashboard: {enabled: true, annotations: {grafana_folder: Kafka}}"
         board = self.one("ConfigMap", values, "test-dorfman-dashboard")

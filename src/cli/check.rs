@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::{CliError, ConfigArgs};
+use crate::fetch::Fetcher;
 use crate::model::Bundle;
 use crate::worker::Model;
 
@@ -11,7 +12,7 @@ use crate::worker::Model;
 pub(super) struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Open the bundle too, and load it into ONNX Runtime on the configured provider.
+    /// Open the bundle too, load it into ONNX Runtime on the configured provider, and look for the folders of `fetch.roots`.
     #[arg(long)]
     model: bool,
     /// Only the verdict, not the configuration.
@@ -24,6 +25,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
     if args.model {
         let bundle = Bundle::open(&config.model.bundle).map_err(|e| CliError::Usage(e.to_string()))?;
         Model::open(&config)?;
+        Fetcher::new(&config.fetch).map_err(|e| CliError::Usage(e.to_string()))?;
         eprintln!("bundle {} {}: ok", bundle.manifest.name, bundle.manifest.version);
     }
     if !args.quiet {

@@ -10,7 +10,9 @@ pub struct Health {
     stalled_after: Duration,
     unready_after: u64,
     in_flight: AtomicUsize,
+    unacknowledged: AtomicUsize,
     progress_ms: AtomicU64,
+    warm: AtomicBool,
     joined: AtomicBool,
     stopping: AtomicBool,
     dead_in_a_row: AtomicU64,
@@ -24,7 +26,9 @@ impl Health {
             stalled_after,
             unready_after,
             in_flight: AtomicUsize::new(0),
+            unacknowledged: AtomicUsize::new(0),
             progress_ms: AtomicU64::new(0),
+            warm: AtomicBool::new(false),
             joined: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             dead_in_a_row: AtomicU64::new(0),
@@ -39,9 +43,22 @@ impl Health {
         }
     }
 
+    /// How many published records the broker has not acknowledged. While there are any, standing still is the broker's doing, which no
+    /// restart mends; librdkafka's `message.timeout.ms` bounds it.
+    pub fn unacknowledged(&self, records: usize) {
+        if self.unacknowledged.swap(records, Ordering::AcqRel) > 0 && records == 0 {
+            self.progress();
+        }
+    }
+
     /// A verdict is out.
     pub fn progress(&self) {
         self.progress_ms.store(self.start.elapsed().as_millis() as u64, Ordering::Release);
+    }
+
+    /// The network has run once at every size.
+    pub fn warmed_up(&self) {
+        self.warm.store(true, Ordering::Release);
     }
 
     /// The group gave us partitions, if only none.
@@ -66,12 +83,16 @@ impl Health {
         self.progress();
     }
 
-    /// Why the worker should be restarted, if it should.
+    /// Why the worker should be restarted, if it should. A startup probe bounds the warm-up by it.
     pub fn unhealthy(&self) -> Option<String> {
+        if !self.warm.load(Ordering::Acquire) {
+            return Some("warming up".into());
+        }
         let since =
             self.start.elapsed().saturating_sub(Duration::from_millis(self.progress_ms.load(Ordering::Acquire)));
         let items = self.in_flight.load(Ordering::Acquire);
-        let stalled = items > 0 && since > self.stalled_after;
+        let waits_for_broker = self.unacknowledged.load(Ordering::Acquire) > 0;
+        let stalled = items > 0 && !waits_for_broker && since > self.stalled_after;
         stalled.then(|| format!("no verdict for {:.0} s with {items} items in flight", since.as_secs_f32()))
     }
 
@@ -95,11 +116,16 @@ mod tests {
     #[test]
     fn only_a_stall_with_work_is_unhealthy() {
         let h = Health::new(Duration::ZERO, 3);
+        assert_eq!(h.unhealthy().as_deref(), Some("warming up"));
+        h.warmed_up();
         assert_eq!(h.unhealthy(), None, "nothing in flight");
         h.in_flight(2);
         std::thread::yield_now();
         while h.start.elapsed() < Duration::from_millis(2) {}
         assert!(h.unhealthy().unwrap().contains("2 items"));
+        h.unacknowledged(1);
+        assert_eq!(h.unhealthy(), None, "the broker stands still, not the worker");
+        h.unacknowledged(0);
         h.in_flight(0);
         assert_eq!(h.unhealthy(), None);
     }

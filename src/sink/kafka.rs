@@ -172,6 +172,7 @@ impl KafkaSink {
     /// Serves delivery reports.
     fn poll(&self, wait: Duration) -> Result<(), SinkError> {
         self.producer.poll(wait);
+        self.health.unacknowledged(self.context().outstanding.load(Ordering::Acquire));
         if self.context().acknowledged.swap(false, Ordering::AcqRel) {
             self.signals.verdicts_out();
         }

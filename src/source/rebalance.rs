@@ -79,9 +79,11 @@ impl Context {
 
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
-        for (topic, t) in &statistics.topics {
-            for (partition, p) in t.partitions.iter().filter(|(_, p)| p.desired && p.consumer_lag >= 0) {
-                self.metrics.lag.with_label_values(&[topic.as_str(), &partition.to_string()]).set(p.consumer_lag);
+        // Statistics taken before a revocation come after it too: its series would be back for good.
+        for (topic, partition) in self.assignments.partitions() {
+            let lag = statistics.topics.get(&topic).and_then(|t| t.partitions.get(&partition)).map(|p| p.consumer_lag);
+            if let Some(lag) = lag.filter(|lag| *lag >= 0) {
+                self.metrics.lag.with_label_values(&[topic.as_str(), &partition.to_string()]).set(lag);
             }
         }
     }

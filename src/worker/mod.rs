@@ -108,6 +108,7 @@ pub fn start(config: &Config, model: Model) -> Result<Running, WorkerError> {
     let (endings_out, endings) = bounded::<Vec<Ending>>(SINK_QUEUE);
     let mut crew = Crew::new(Arc::clone(&signals));
     let report = flow(config, model, &runtime, &mut crew, incoming, endings_out, Arc::clone(&metrics))?;
+    health.warmed_up();
     crew.spawn("sink", move || Ok(sink.run(endings)?));
     crew.spawn("source", move || Ok(source.run(incoming_out)?));
     let (threads, ended) = (crew.threads, crew.ended);

@@ -12,8 +12,8 @@
 {{- define "dorfman.check.worker" -}}
 {{- $deadline := include "dorfman.deadline" . | int }}
 {{- $grace := include "dorfman.gracePeriod" . | int }}
-{{- if ge $deadline $grace }}
-{{- fail (printf "terminationGracePeriodSeconds is %d: it must be longer than config.shutdown.deadline (%d s); leave it out, and it will be %d" $grace $deadline (add (mul 2 $deadline) 5)) }}
+{{- if le $grace (mul 2 $deadline) }}
+{{- fail (printf "terminationGracePeriodSeconds is %d: it must be longer than twice config.shutdown.deadline (%d s), for the drain and the last flush; leave it out, and it will be %d" $grace $deadline (add (mul 2 $deadline) 5)) }}
 {{- end }}
 {{- $provider := dig "model" "provider" "cpu" .Values.config }}
 {{- if and (ne $provider "cpu") (eq (int .Values.gpu.count) 0) (not (dig "model" "allow_cpu" false .Values.config)) }}
