@@ -11,7 +11,7 @@ class Scheduling(ChartTest):
     def test_a_gpu_with_its_taint_and_runtime(self) -> None:
         pod = self.pod("{gpu: {count: 1, runtimeClassName: nvidia}, config: {model: {provider: cuda}}}")
         (container,) = pod["containers"]
-        self.assertEqual(container["resources"]["limits"], {"nvidia.com/gpu": 1, "memory": "2Gi"})
+        self.assertEqual(container["resources"]["limits"], {"nvidia.com/gpu": 1, "memory": "4Gi"})
         self.assertEqual(pod["tolerations"], [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}])
         self.assertEqual(pod["runtimeClassName"], "nvidia")
 
