@@ -86,6 +86,14 @@ SETS = (
             Run(("shoes-lite0-wide", "shoes-lite0-wide3"), (4,), ("multi-round",), chain="2", pooled="0.98", cap=2048),
         ),
     ),
+    Set(
+        "shoes-coarse", "shoes", "clothing",
+        (
+            Run(("shoes-coarse1", "shoes-coarse3"), (2, 3), ("two-round",), pooled="0.98", cap=2048),
+            Run(("shoes-coarse1", "shoes-coarse3"), (4,), ("multi-round",), chain="2", pooled="0.98", cap=2048),
+            Run(("shoes-coarse1", "shoes-coarse3"), (8,), ("multi-round",), chain="4,2", pooled="0.98", cap=2048),
+        ),
+    ),
     Set("hats", "hat", "clothing", (Run(("hats-lite0",), (2, 4), ("two-round",), cap=2048),)),
     Set("firearms", "handgun,long_gun,firearm", "firearms", (Run(("firearms-lite0",), (2, 4), ("two-round",), cap=4096),)),
     Set(
