@@ -13,7 +13,7 @@ TRAINING_ENV = PYTHONPATH=training PYTHONDONTWRITEBYTECODE=1 \
 .DEFAULT_GOAL := help
 # The setups share apt, and two cores are soon busy: one after another.
 .NOTPARALLEL:
-.PHONY: help demo test test-rust test-training bench bench-paper paper-data lint doc train results check-deploy test-kubernetes build build-tests \
+.PHONY: help demo demo-photos test test-rust test-training bench bench-paper paper-data lint doc train results check-deploy test-kubernetes build build-tests \
 	test-alerts image
 
 help: ## list the targets
@@ -21,6 +21,11 @@ help: ## list the targets
 
 demo: setup-build setup-onnxruntime setup-dataset build ## find the rare images of a stream, here, in one command
 	target/release/dorfman demo
+
+# The plan that docs/results.md chose on the calibration images.
+demo-photos: setup-build setup-onnxruntime build ## the same with photos: shoes among garments
+	DORFMAN_RETEST__POOLED_SENSITIVITY=0.98 target/release/dorfman demo --bundle models/shoes --data models/shoes/photos.zip \
+		--group-size 3 --negatives 2400 --out target/demo-photos
 
 build: ## build the worker, target/release/dorfman
 	$(CARGO) build --release $(CARGO_FLAGS)

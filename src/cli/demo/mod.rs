@@ -107,7 +107,7 @@ pub fn measure(args: &DemoArgs) -> Result<Report, CliError> {
         runs.remove(name).ok_or_else(|| CliError::Failed(format!("a bug: no {name} run")))
     };
     let (grouped, individual) = (take(&mut runs, "grouped")?, take(&mut runs, "individual")?);
-    sheet::write(&args.out.join("flagged.png"), &stream, &grouped.1.flagged)?;
+    sheet::write(&args.out.join("flagged.png"), &stream, &grouped.1.flagged, bundle.manifest.input.width)?;
     let report = Report::new(&stream, Run::new(&stream, grouped), Run::new(&stream, individual));
     std::fs::write(args.out.join("report.json"), serde_json::to_vec_pretty(&report)?)?;
     Ok(report)

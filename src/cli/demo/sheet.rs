@@ -2,29 +2,33 @@
 
 use std::path::Path;
 
-use image::{DynamicImage, Rgb, RgbImage, imageops};
+use image::{Rgb, RgbImage, imageops};
 
 use super::super::CliError;
 use super::stream::Stream;
+use crate::config::decode::DecodeConfig;
+use crate::decode::Preprocessor;
+use crate::model::manifest::{Channels, Filter, InputSpec, Layout, Resize};
 use crate::sink::message::FlagRecord;
 
-const TILE: u32 = 64;
+const TILE: u32 = 96;
 const FRAME: u32 = 3;
 const COLUMNS: u32 = 16;
 const RIGHT: Rgb<u8> = Rgb([40, 160, 70]);
 const WRONG: Rgb<u8> = Rgb([210, 50, 50]);
 
-/// Writes the sheet, the most suspicious first.
-pub(super) fn write(path: &Path, stream: &Stream, flagged: &[FlagRecord]) -> Result<(), CliError> {
+/// Writes the sheet, the most suspicious first; `side` is that of the bundle's input, in pixels.
+pub(super) fn write(path: &Path, stream: &Stream, flagged: &[FlagRecord], side: u32) -> Result<(), CliError> {
     let mut flagged: Vec<&FlagRecord> = flagged.iter().collect();
     flagged.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let tiles = tiles(side);
     let cell = TILE + 2 * FRAME + 2;
     let rows = (flagged.len() as u32).div_ceil(COLUMNS).max(1);
     let mut sheet = RgbImage::from_pixel(COLUMNS * cell, rows * cell, Rgb([255; 3]));
     let failed = |e: image::ImageError| CliError::Failed(format!("{}: {e}", path.display()));
     for (n, flag) in flagged.iter().enumerate() {
         let Some(item) = stream.item(&flag.id) else { continue };
-        let image = tile(image::open(&item.path).map_err(failed)?);
+        let image = tile(&tiles, &item.path)?;
         let colour = if item.positive { RIGHT } else { WRONG };
         let mut tile = RgbImage::from_pixel(TILE + 2 * FRAME, TILE + 2 * FRAME, colour);
         imageops::replace(&mut tile, &image, i64::from(FRAME), i64::from(FRAME));
@@ -34,9 +38,25 @@ pub(super) fn write(path: &Path, stream: &Stream, flagged: &[FlagRecord]) -> Res
     sheet.save(path).map_err(failed)
 }
 
-/// The middle of an image. A small one keeps its pixels as they are.
-fn tile(image: DynamicImage) -> RgbImage {
-    let small = image.width().max(image.height()) < TILE;
-    let filter = if small { imageops::FilterType::Nearest } else { imageops::FilterType::Triangle };
-    image.resize_to_fill(TILE, TILE, filter).to_rgb8()
+/// What makes an image a tile, as the worker decodes it: its middle, in colour. Pictures of a few pixels keep these as they are.
+fn tiles(side: u32) -> Preprocessor {
+    let filter = if side < TILE { Filter::Nearest } else { Filter::Bilinear };
+    let input = InputSpec {
+        width: TILE,
+        height: TILE,
+        channels: Channels::Rgb,
+        layout: Layout::Nhwc,
+        resize: Resize::ShortSide { short_side: TILE, filter },
+        mean: vec![0.0; 3],
+        std: vec![1.0; 3],
+    };
+    Preprocessor::new(&input, &DecodeConfig::default())
+}
+
+fn tile(tiles: &Preprocessor, path: &Path) -> Result<RgbImage, CliError> {
+    let failed = |what: String| CliError::Failed(format!("{}: {what}", path.display()));
+    let bytes = std::fs::read(path).map_err(|e| failed(e.to_string()))?;
+    let pixels = tiles.tensor(&bytes).map_err(|e| failed(e.to_string()))?;
+    let image = RgbImage::from_raw(TILE, TILE, pixels.into_iter().map(|value| value as u8).collect());
+    image.ok_or_else(|| failed("a bug: a tile of another size".into()))
 }
