@@ -24,8 +24,8 @@ demo: setup-build setup-onnxruntime setup-dataset build ## find the rare images 
 
 # The plan that docs/results.md chose on the calibration images.
 demo-photos: setup-build setup-onnxruntime build ## the same with photos: shoes among garments
-	DORFMAN_RETEST__POOLED_SENSITIVITY=0.98 target/release/dorfman demo --bundle models/shoes --data models/shoes/photos.zip \
-		--group-size 3 --negatives 2400 --out target/demo-photos
+	DORFMAN_RETEST__POOLED_SENSITIVITY=0.98 DORFMAN_RETEST__CHAIN=[2] target/release/dorfman demo --bundle models/shoes --data models/shoes/photos.zip \
+		--group-size 4 --negatives 2400 --out target/demo-photos
 
 build: ## build the worker, target/release/dorfman
 	$(CARGO) build --release $(CARGO_FLAGS)

@@ -89,9 +89,9 @@ SETS = (
     Set(
         "shoes-coarse", "shoes", "clothing",
         (
-            Run(("shoes-coarse1", "shoes-coarse3"), (2, 3), ("two-round",), pooled="0.98", cap=2048),
-            Run(("shoes-coarse1", "shoes-coarse3"), (4,), ("multi-round",), chain="2", pooled="0.98", cap=2048),
-            Run(("shoes-coarse1", "shoes-coarse3"), (8,), ("multi-round",), chain="4,2", pooled="0.98", cap=2048),
+            Run(("shoes-coarse1", "shoes"), (2, 3), ("two-round",), pooled="0.98", cap=2048),
+            Run(("shoes-coarse1", "shoes"), (4,), ("multi-round",), chain="2", pooled="0.98", cap=2048),
+            Run(("shoes-coarse1", "shoes"), (8,), ("multi-round",), chain="4,2", pooled="0.98", cap=2048),
         ),
     ),
     Set("hats", "hat", "clothing", (Run(("hats-lite0",), (2, 4), ("two-round",), cap=2048),)),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use dorfman::engine::Network;
@@ -55,6 +56,14 @@ fn confirm_file() -> PathBuf {
 
 fn refusal(change: impl FnOnce(&mut Value)) -> String {
     Bundle::open(changed(change).path()).unwrap_err().to_string()
+}
+
+#[test]
+fn every_bundle_that_ships_opens() {
+    let models = shipped().parent().unwrap().to_owned();
+    let folders = std::fs::read_dir(models).unwrap().map(|entry| entry.unwrap().path());
+    let names: BTreeSet<String> = folders.map(|folder| Bundle::open(&folder).unwrap().manifest.name.clone()).collect();
+    assert_eq!(names, BTreeSet::from(["fashion-bag".to_owned(), "shoes".to_owned()]));
 }
 
 #[test]

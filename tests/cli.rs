@@ -254,3 +254,23 @@ fn scan_of_a_list_says_what_failed_and_prints_a_table() {
     assert!(text.contains("2 images") && text.contains("1 flagged, 0 cleared, 1 failed"), "{text}");
     assert_eq!(dorfman(&["scan", "/nowhere"]).status.code(), Some(64));
 }
+
+#[test]
+fn the_demo_takes_labelled_photos_and_uses_them_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().to_str().unwrap();
+    let photos = ["--bundle", "models/shoes", "--data", "models/shoes/photos.zip", "--out", to];
+    let stream = ["--negatives", "260", "--prevalence", "0.05", "--group-size", "4"];
+    let output = dorfman_with(&[&["demo"], &photos[..], &stream[..]].concat(), &[("DORFMAN_RETEST__CHAIN", "[2]")]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let report: Value = serde_json::from_slice(&std::fs::read(dir.path().join("report.json")).unwrap()).unwrap();
+    assert_eq!((&report["items"], &report["positives"]), (&274.into(), &14.into()), "240 negatives are in the zip");
+    assert_eq!(report["grouped"]["plan"], "4 > 2 > 1");
+    for run in ["grouped", "individual"] {
+        assert!(report[run]["recall"].as_f64().unwrap() > 0.7, "{run}: {report}");
+        assert!(report[run]["fpr"].as_f64().unwrap() < 0.05, "{run}: {report}");
+    }
+    assert!(report["relative_macs"].as_f64().unwrap() < 0.9, "{report}");
+    let sheet = image::open(dir.path().join("flagged.png")).unwrap();
+    assert!(sheet.height() > 90, "a row of photos");
+}
