@@ -49,6 +49,7 @@ class Set:
     source: str  # fashion, clothing or firearms
     runs: tuple[Run, ...]
     split: str = "test"  # whose images
+    picture: bool = False  # of the first run, for the page
 
 
 FASHION = ("fashion-bag", "fashion-bag-early", "fashion-bag-tree", "fashion-bag-tree3", "fashion-bag-pixel")
@@ -59,6 +60,7 @@ SETS = (
             Run(FASHION, (4, 16)),
             Run(("fashion-bag",), (8, 32), cap=32768),
         ),
+        picture=True,
     ),
     # Sensitivities and worth were chosen on the calibration images.
     Set(
@@ -197,7 +199,7 @@ def evaluate(wanted: Set, run: Run, bundles: dict[str, str], data: str, repeat: 
     out = Path("target") / "results" / f"{wanted.name}-{number}.json"
     (ROOT / out).parent.mkdir(parents=True, exist_ok=True)
     confirm = ["--confirm", "yes", "--confirm-sensitivity", run.confirm] if run.confirm else ["--confirm", "no"]
-    picture = ["--picture", str(MEASURED.relative_to(ROOT) / f"{wanted.name}.svg")] if number == 0 and len(run.bundles) > 1 else []
+    picture = ["--picture", str(MEASURED.relative_to(ROOT) / f"{wanted.name}.svg")] if number == 0 and wanted.picture else []
     line = [
         "target/release/dorfman", "evaluate", *(word for name in run.bundles for word in ("--bundle", bundles[name])),
         "--data", data, "--positive", wanted.positive, "--prevalence", "0.001,0.01", "--by-class",
