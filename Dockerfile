@@ -44,6 +44,6 @@ WORKDIR /
 # Health and metrics.
 EXPOSE 9464
 # Kubernetes asks for itself; this is for Docker. The start is long where a large network is warmed up.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 CMD ["/usr/local/bin/dorfman", "health"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=1800s --retries=3 CMD ["/usr/local/bin/dorfman", "health"]
 ENTRYPOINT ["/usr/local/bin/dorfman"]
 CMD ["run"]

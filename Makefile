@@ -22,7 +22,7 @@ help: ## list the targets
 demo: setup-build setup-onnxruntime setup-dataset build ## find the rare images of a stream, here, in one command
 	target/release/dorfman demo
 
-# The plan that docs/results.md chose on the calibration images.
+# The plan that docs/results.md recommends for it.
 demo-photos: setup-build setup-onnxruntime build ## the same with photos: shoes among garments
 	DORFMAN_RETEST__POOLED_SENSITIVITY=0.98 DORFMAN_RETEST__CHAIN=[2] target/release/dorfman demo --bundle models/shoes --data models/shoes/photos.zip \
 		--group-size 4 --negatives 2400 --out target/demo-photos
@@ -74,7 +74,7 @@ doc: setup-build ## build the API documentation; warnings are errors
 results: setup-build setup-onnxruntime setup-python setup-dataset build ## train every design and measure it: docs/results.md
 	$(TRAINING_ENV) PYTHON=$(PYTHON) scripts/results.py $(RESULTS) $(if $(CLOTHING),--clothing $(CLOTHING)) $(if $(FIREARMS),--firearms $(FIREARMS))
 
-train: setup-python setup-dataset ## train, calibrate and export the bundle that ships
+train: setup-python setup-dataset ## train, calibrate and export fashion-bag
 	$(TRAINING_ENV) $(PYTHON) -m dorfman_training make-bundle training/configs/fashion-bag.toml
 
 check-deploy: setup-helm setup-crds setup-kubernetes-validate setup-prometheus ## check the chart, the compose file and the schemas, without a cluster

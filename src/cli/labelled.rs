@@ -53,10 +53,14 @@ impl Labelled {
         }
         if let Some(unknown) = positive.iter().find(|p| !classes.contains_key(p.as_str())) {
             let known: Vec<&str> = classes.keys().copied().collect();
-            return Err(CliError::Usage(format!("--positive {unknown}: the data has only {}", known.join(", "))));
+            return Err(CliError::Usage(format!(
+                "--data {}: there is no class {unknown}, only {}",
+                path.display(),
+                known.join(", ")
+            )));
         }
         if classes.keys().all(|class| positive.iter().any(|p| p == class)) {
-            return Err(CliError::Usage("--positive names every class of the data: no negatives are left".into()));
+            return Err(CliError::Usage("--data: every class of it is positive: no negatives are left".into()));
         }
         let is_positive = |image: &Image| positive.contains(&image.class);
         if let Some(limit) = limit {

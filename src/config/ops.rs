@@ -13,8 +13,9 @@ use super::{ConfigError, require};
 pub struct OpsConfig {
     /// Address and port to listen on.
     pub listen: String,
-    /// Without a verdict for this long while items are in flight, /healthz fails: the worker hangs. Must be longer than the slowest fetch:
-    /// `fetch.attempts` times (`fetch.timeout` and 10 s between tries).
+    /// Without a verdict for this long while items are in flight, /healthz fails: the worker hangs. Time in which published records
+    /// wait for the brokers does not count. Must be longer than the slowest fetch: `fetch.attempts` times (`fetch.timeout` and 10 s
+    /// between tries).
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub stalled_after: Duration,

@@ -12,7 +12,7 @@ use super::{ConfigError, require};
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownConfig {
     /// How long items in flight may take to get their verdict and be acknowledged; what is left then is read again after the restart.
-    /// Keep it below the pod's termination grace period.
+    /// The last flush may take as long again: keep it below half of the pod's termination grace period.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub deadline: Duration,

@@ -18,6 +18,9 @@ LABELS = 1
 
 def backbone(config: NetworkConfig, image: InputConfig) -> "OrderedDict[str, nn.Module]":
     channels = 1 if image.channels == "grey" else 3
+    wrong = {"small": "coarse_until" if config.coarse_until else "", "lite0": "stem" if config.stem else ""}.get(config.kind)
+    if wrong:
+        raise ValueError(f"network.{wrong} has no meaning for {config.kind}")
     if config.kind == "small":
         return small(config, channels)
     if config.kind == "lite0":
@@ -80,4 +83,3 @@ def small(config: NetworkConfig, channels: int) -> "OrderedDict[str, nn.Module]"
         parts[f"block{index}"] = Residual(width)
     parts["head"] = PooledHead(width, config.dropout)
     return parts
-

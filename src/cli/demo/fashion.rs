@@ -20,8 +20,9 @@ const CLASSES: &[&str] =
 
 const SIDE: u32 = 28;
 
-/// Its images as files below `root`, those of the classes `wanted` as positives.
+/// Its images as files in a folder of their own below `root`, those of the classes `wanted` as positives.
 pub(super) fn pools(folder: &Path, wanted: &[String], root: &Path) -> Result<Pools, CliError> {
+    let root = root.join("fashion-mnist");
     let images = idx(&folder.join(IMAGES), 16)?;
     let labels = idx(&folder.join(LABELS), 8)?;
     for class in CLASSES {

@@ -38,7 +38,7 @@ pub(super) fn write(path: &Path, stream: &Stream, flagged: &[FlagRecord], side: 
     sheet.save(path).map_err(failed)
 }
 
-/// What makes an image a tile, as the worker decodes it: its middle, in colour. Pictures of a few pixels keep these as they are.
+/// Makes an image a tile: decoded by the worker's code, cropped to its middle, in colour. Pictures of a few pixels keep these as they are.
 fn tiles(side: u32) -> Preprocessor {
     let filter = if side < TILE { Filter::Nearest } else { Filter::Bilinear };
     let input = InputSpec {
