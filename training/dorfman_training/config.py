@@ -160,6 +160,8 @@ def check(config: Config) -> None:
         raise ValueError("train.sizes: a network without cuts tests single images only")
     if train.precision not in ("fp32", "bf16"):
         raise ValueError(f"train.precision must be fp32 or bf16, not {train.precision}")
+    if train.distil and not (config.network.coarse_until and cuts):
+        raise ValueError("train.distil teaches what lies before the first cut: it needs network.coarse_until and design.cuts")
     if bool(config.network.frozen_until) != bool(train.variants):
         raise ValueError("network.frozen_until and train.variants go together")
 

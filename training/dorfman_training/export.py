@@ -102,24 +102,13 @@ def write(
     outputs: list[str],
     axes: dict[str, dict[int, str]],
 ) -> None:
-    as_exported(module, example, path, inputs, outputs, axes)
-    make_mergeable(path)
-
-
-def as_exported(
-    module: nn.Module,
-    example: tuple[Tensor, ...],
-    path: Path,
-    inputs: list[str],
-    outputs: list[str],
-    axes: dict[str, dict[int, str]],
-) -> None:
     options: dict[str, object] = {}
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         options["dynamo"] = False  # newer releases default to an exporter that needs more packages
     torch.onnx.export(
         module, example, str(path), opset_version=OPSET, input_names=inputs, output_names=outputs, dynamic_axes=axes, **options
     )
+    make_mergeable(path)
 
 
 def sha256(path: Path) -> str:

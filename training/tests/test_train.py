@@ -73,6 +73,8 @@ def test_unknown_and_missing_keys_are_refused(settings: Config) -> None:
         config.parse({**table, "train": {**table["train"], "stepz": 1}})
     with pytest.raises(ValueError, match="label"):
         config.parse({**table, "bundle": {key: value for key, value in table["bundle"].items() if key != "label"}})
+    with pytest.raises(ValueError, match="train.distil"):
+        config.parse({**table, "train": {**table["train"], "distil": 1.0}})
 
 
 def test_frozen_parts_stay_as_they_were(tmp_path: Path, settings: Config) -> None:
