@@ -128,46 +128,32 @@ impl fmt::Display for RunError {
     }
 }
 
-impl<N: Network + ?Sized> Network for Box<N> {
-    fn form(&self) -> &Form {
-        (**self).form()
-    }
+/// A pointer to a network is one.
+macro_rules! forward {
+    ($pointer:ty) => {
+        impl<N: Network + ?Sized> Network for $pointer {
+            fn form(&self) -> &Form {
+                (**self).form()
+            }
 
-    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
-        (**self).embed(images, first)
-    }
+            fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
+                (**self).embed(images, first)
+            }
 
-    fn merge(&mut self, level: usize, members: &[i64], arity: usize, first: usize) -> Result<(), RunError> {
-        (**self).merge(level, members, arity, first)
-    }
+            fn merge(&mut self, level: usize, members: &[i64], arity: usize, first: usize) -> Result<(), RunError> {
+                (**self).merge(level, members, arity, first)
+            }
 
-    fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError> {
-        (**self).score(members, arity, scores)
-    }
+            fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError> {
+                (**self).score(members, arity, scores)
+            }
 
-    fn confirm(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
-        (**self).confirm(images, scores)
-    }
+            fn confirm(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
+                (**self).confirm(images, scores)
+            }
+        }
+    };
 }
 
-impl<N: Network + ?Sized> Network for &mut N {
-    fn form(&self) -> &Form {
-        (**self).form()
-    }
-
-    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
-        (**self).embed(images, first)
-    }
-
-    fn merge(&mut self, level: usize, members: &[i64], arity: usize, first: usize) -> Result<(), RunError> {
-        (**self).merge(level, members, arity, first)
-    }
-
-    fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError> {
-        (**self).score(members, arity, scores)
-    }
-
-    fn confirm(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
-        (**self).confirm(images, scores)
-    }
-}
+forward!(Box<N>);
+forward!(&mut N);

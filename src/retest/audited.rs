@@ -102,7 +102,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::retest::harness::{noisy, resolve};
+    use crate::retest::harness::{resolve, resolve_noisily};
     use crate::retest::{Halving, Individual, MultiRound};
 
     fn plans() -> impl Strategy<Value = fn() -> Box<dyn Plan>> {
@@ -119,11 +119,11 @@ mod tests {
         fn everyone_has_a_verdict_and_one_individual_test_at_most(plan in plans(), fraction in 0.0f64..=1.0, seed: u64) {
             let plan = Audited::new(plan(), fraction, seed);
             let size = plan.group_size();
-            let (flagged, cleared, tests) = { let mut noise = noisy(seed); resolve(&plan, size, |_| noise()) };
-            prop_assert_eq!(flagged.union(cleared), Members::first(size));
-            prop_assert!(flagged.intersection(cleared).is_empty());
+            let noisy = resolve_noisily(&plan, size, seed);
+            prop_assert_eq!(noisy.flagged.union(noisy.cleared), Members::first(size));
+            prop_assert!(noisy.flagged.intersection(noisy.cleared).is_empty());
             for position in 0..size {
-                let alone = tests.iter().filter(|t| t.members == Members::only(position)).count();
+                let alone = noisy.tests.iter().filter(|t| t.members == Members::only(position)).count();
                 prop_assert!(alone <= 1);
                 prop_assert!(fraction < 1.0 || alone == 1, "all are audited");
             }
@@ -133,8 +133,7 @@ mod tests {
         #[test]
         fn a_fraction_of_nothing_changes_nothing(plan in plans(), seed: u64) {
             let audited = Audited::new(plan(), 0.0, seed);
-            let run = |plan: &dyn Plan| { let mut noise = noisy(seed); resolve(plan, 13, |_| noise()) };
-            prop_assert_eq!(run(&audited), run(&*plan()));
+            prop_assert_eq!(resolve_noisily(&audited, 13, seed), resolve_noisily(&*plan(), 13, seed));
         }
     }
 

@@ -110,7 +110,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::retest::harness::{noisy, resolve};
+    use crate::retest::harness::{resolve, resolve_noisily};
 
     fn plan() -> Halving {
         Halving::new(64).unwrap()
@@ -128,18 +128,12 @@ mod tests {
         /// However wrong the tests are: one verdict each, bounded rounds and cost, no flag without an individual test.
         #[test]
         fn the_invariants_hold_whatever_the_tests_say(size in 1usize..=64, seed: u64) {
-            let mut alone = Members::NONE;
-            let mut noise = noisy(seed);
-            let (flagged, cleared, tests) = resolve(&plan(), size, |t| {
-                let positive = noise();
-                if positive && t.members.len() == 1 { alone = alone.union(t.members); }
-                positive
-            });
-            prop_assert_eq!(flagged.union(cleared), Members::first(size));
-            prop_assert_eq!(flagged, alone);
+            let noisy = resolve_noisily(&plan(), size, seed);
+            prop_assert_eq!(noisy.flagged.union(noisy.cleared), Members::first(size));
+            prop_assert_eq!(noisy.flagged, noisy.alone);
             // A binary tree over n members has 2n - 1 nodes, and none is tested twice.
-            prop_assert!(tests.len() < 2 * size);
-            prop_assert!(tests.iter().all(|t| t.round <= 13));
+            prop_assert!(noisy.tests.len() < 2 * size);
+            prop_assert!(noisy.tests.iter().all(|t| t.round <= 13));
         }
 
         /// One positive in a power of two: a test a level, and at most one more to flag it.

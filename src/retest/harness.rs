@@ -33,10 +33,30 @@ pub(super) fn resolve_scored(
     }
 }
 
-/// Outcomes by chance, half of them positive.
-pub(super) fn noisy(mut seed: u64) -> impl FnMut() -> bool {
-    move || {
-        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        seed >> 63 == 1
-    }
+/// What a policy came to whose tests were positive or negative by chance.
+#[derive(Debug, PartialEq)]
+pub(super) struct Noisy {
+    pub flagged: Members,
+    pub cleared: Members,
+    pub tests: Vec<Ask>,
+    /// Whose individual test was positive.
+    pub alone: Members,
+    /// Who was in a negative test.
+    pub denied: Members,
+}
+
+/// Runs a policy to its end, half of the tests positive, whoever is in them.
+pub(super) fn resolve_noisily(plan: &dyn Plan, size: usize, seed: u64) -> Noisy {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut alone, mut denied) = (Members::NONE, Members::NONE);
+    let (flagged, cleared, tests) = resolve(plan, size, |test| {
+        let positive = random.bool();
+        if !positive {
+            denied = denied.union(test.members);
+        } else if test.members.len() == 1 {
+            alone = alone.union(test.members);
+        }
+        positive
+    });
+    Noisy { flagged, cleared, tests, alone, denied }
 }

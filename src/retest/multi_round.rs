@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
     use crate::retest::Individual;
-    use crate::retest::harness::{noisy, resolve};
+    use crate::retest::harness::{resolve, resolve_noisily};
 
     fn chains() -> impl Strategy<Value = Vec<usize>> {
         prop::collection::btree_set(2usize..=64, 0..5).prop_map(|sizes| sizes.into_iter().rev().chain([1]).collect())
@@ -109,18 +109,12 @@ mod tests {
         fn the_invariants_hold_whatever_the_tests_say(chain in chains(), size in 1usize..=64, seed: u64) {
             let plan = MultiRound::new(&chain).unwrap();
             let size = size.min(plan.group_size());
-            let mut alone = Members::NONE;
-            let mut noise = noisy(seed);
-            let (flagged, cleared, tests) = resolve(&plan, size, |t| {
-                let positive = noise();
-                if positive && t.members.len() == 1 { alone = alone.union(t.members); }
-                positive
-            });
-            prop_assert_eq!(flagged.union(cleared), Members::first(size));
-            prop_assert_eq!(flagged, alone);
-            prop_assert!(tests.iter().all(|t| usize::from(t.round) <= chain.len()));
+            let noisy = resolve_noisily(&plan, size, seed);
+            prop_assert_eq!(noisy.flagged.union(noisy.cleared), Members::first(size));
+            prop_assert_eq!(noisy.flagged, noisy.alone);
+            prop_assert!(noisy.tests.iter().all(|t| usize::from(t.round) <= chain.len()));
             let bound: usize = chain.iter().filter(|&&s| s < size).map(|s| 2 * size.div_ceil(*s)).sum::<usize>() + 1;
-            prop_assert!(tests.len() <= bound);
+            prop_assert!(noisy.tests.len() <= bound);
         }
 
         /// Two rounds never cost more than individual testing and the first test.

@@ -111,7 +111,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::retest::harness::{noisy, resolve};
+    use crate::retest::harness::{resolve, resolve_noisily};
 
     fn plan() -> OneRound {
         OneRound::new(64).unwrap()
@@ -138,16 +138,10 @@ mod tests {
         /// were positive.
         #[test]
         fn the_invariants_hold_whatever_the_tests_say(size in 1usize..=64, seed: u64) {
-            let mut denied = Members::NONE;
-            let mut noise = noisy(seed);
-            let (flagged, cleared, tests) = resolve(&plan(), size, |t| {
-                let positive = noise();
-                if !positive { denied = denied.union(t.members); }
-                positive
-            });
-            prop_assert_eq!(flagged.union(cleared), Members::first(size));
-            prop_assert_eq!(cleared, denied);
-            prop_assert!(tests.len() <= size && tests.iter().all(|t| t.round == 1 && t.members.len() <= 8));
+            let noisy = resolve_noisily(&plan(), size, seed);
+            prop_assert_eq!(noisy.flagged.union(noisy.cleared), Members::first(size));
+            prop_assert_eq!(noisy.cleared, noisy.denied);
+            prop_assert!(noisy.tests.len() <= size && noisy.tests.iter().all(|t| t.round == 1 && t.members.len() <= 8));
         }
 
         /// Two images share at most one test.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::retest::harness::{noisy, resolve};
+use crate::retest::harness::{resolve, resolve_noisily};
 use crate::retest::{Answers, Cost, Costs, Halving, Point, SizeAnswers};
 
 /// Tests of all sizes that find a share `sensitivity` and are silent on a share `specificity` of clean groups, and cost 1 each.
@@ -60,17 +60,11 @@ proptest! {
     #[test]
     fn the_invariants_hold_whatever_the_tests_say(size in 1usize..=64, prior in 0.0001f64..0.5, seed: u64) {
         let plan = Nested::new(64, &known(prior, 0.95, 0.9), 0.9, 0.9).unwrap();
-        let mut alone = Members::NONE;
-        let mut noise = noisy(seed);
-        let (flagged, cleared, tests) = resolve(&plan, size, |t| {
-            let positive = noise();
-            if positive && t.members.len() == 1 { alone = alone.union(t.members); }
-            positive
-        });
-        prop_assert_eq!(flagged.union(cleared), Members::first(size));
-        prop_assert_eq!(flagged, alone);
-        prop_assert!(tests.len() <= 3 * size);
-        prop_assert!(tests.iter().all(|t| usize::from(t.round) <= 2 * size + 1));
+        let noisy = resolve_noisily(&plan, size, seed);
+        prop_assert_eq!(noisy.flagged.union(noisy.cleared), Members::first(size));
+        prop_assert_eq!(noisy.flagged, noisy.alone);
+        prop_assert!(noisy.tests.len() <= 3 * size);
+        prop_assert!(noisy.tests.iter().all(|t| usize::from(t.round) <= 2 * size + 1));
     }
 }
 
