@@ -73,7 +73,16 @@ SETS = (
     ),
     # What docs/planning.md holds its expectations against.
     Set("planning", "bag", "fashion", (Run(("fashion-bag",), (4, 16, 32)),), split="calibration"),
-    Set("fashion-boot", "ankle-boot", "fashion", (Run(("fashion-boot",), (4, 16)),)),
+    # Sensitivities were chosen on the calibration images.
+    Set(
+        "fashion-boot", "ankle-boot", "fashion",
+        (
+            Run(("fashion-boot",), (4, 16)),
+            Run(("fashion-boot",), (16,), ("multi-round",), chain="8,4,2", pooled="0.99,0.9925"),
+            Run(("fashion-boot",), (32,), ("multi-round",), chain="16,8,4,2", pooled="0.99,0.9925", cap=32768),
+            Run(("fashion-boot",), (16,), ("multi-round",), chain="8,4,2", pooled="0.9925", individual="0.995", confirm="0.995"),
+        ),
+    ),
     Set(
         "shoes-tree", "shoes", "clothing",
         (Run(("shoes-lite0-tree",), (4, 8), chain="2", cap=2048), Run(("shoes-lite0-tree",), (2,), ("two-round",), cap=2048)),
@@ -96,7 +105,14 @@ SETS = (
             Run(("shoes-coarse1", "shoes"), (8,), ("multi-round",), chain="4,2", pooled="0.98", cap=2048),
         ),
     ),
-    Set("hats", "hat", "clothing", (Run(("hats-lite0",), (2, 4), ("two-round",), cap=2048),)),
+    Set(
+        "hats", "hat", "clothing",
+        (
+            Run(("hats-lite0", "hats"), (2,), ("two-round",), cap=2048),
+            Run(("hats",), (3,), ("two-round",), pooled="0.98,0.99", cap=2048),
+            Run(("hats",), (4,), ("multi-round",), chain="2", pooled="0.98,0.99", cap=2048),
+        ),
+    ),
     Set("firearms", "handgun,long_gun,firearm", "firearms", (Run(("firearms-lite0",), (2, 4), ("two-round",), cap=4096),)),
     Set(
         "firearms-wide", "handgun,long_gun,firearm", "firearms",
@@ -230,6 +246,7 @@ def about(name: str, folder: str, reports: list[dict[str, Any]]) -> dict[str, An
         **{key: line[key] for key in ("version", "design", "stages", "macs_per_image", "network_seconds_per_image")},
         "first_stage_share_of_macs": first / line["macs_per_image"],
         "calibrated": [calibrated(entry) for entry in manifest["calibration"] if entry["arity"] in ARITIES],
+        "confirm": [calibrated(entry) for entry in (manifest.get("confirm") or {}).get("calibration", [])],
     }
 
 
@@ -313,12 +330,19 @@ def said(measured: dict[str, Any]) -> str:
 
 def bundle_table(bundles: list[dict[str, Any]]) -> Iterator[str]:
     sizes = [m for m in ARITIES if any(entry["arity"] == m for line in bundles for entry in line["calibrated"])]
-    yield head("bundle", "design", "MACs", "first stage", "ms alone", *(f"M = {m}" for m in sizes))
+    confirmed = any(line.get("confirm") for line in bundles)
+    yield head("bundle", "design", "MACs", "first stage", "ms alone", *(f"M = {m}" for m in sizes), *(["confirm"] if confirmed else []))
     for line in bundles:
         by_size = {entry["arity"]: entry for entry in line["calibrated"]}
-        cells = [f"{by_size[m]['auc']:.4f}, {by_size[m]['fp_at_98']:.1%}" if m in by_size else "-" for m in sizes]
+        cells = [told(by_size.get(m)) for m in sizes]
+        if confirmed:
+            cells.append(told(next(iter(line.get("confirm") or []), None)))
         macs, ms = f"{line['macs_per_image'] / 1e6:.1f} M", f"{line['network_seconds_per_image'] * 1e3:.2f}"
         yield cut(line["name"], f"{line['design']}, {line['stages']} stages", macs, f"{line['first_stage_share_of_macs']:.0%}", ms, *cells)
+
+
+def told(entry: dict[str, Any] | None) -> str:
+    return f"{entry['auc']:.4f}, {entry['fp_at_98']:.1%}" if entry else "-"
 
 
 def row_table(rows: list[dict[str, Any]], names: dict[str, str]) -> Iterator[str]:
