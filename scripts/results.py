@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=[each.name for each in SETS], help="measure this set alone; may be repeated")
     parser.add_argument("--clothing", type=Path, metavar="DIR", help="the folder of clothing-dataset-small's train.zip, calibration.zip and test.zip")
     parser.add_argument("--firearms", type=Path, metavar="DIR", help="the folder of the firearms' index.csv and tars")
-    parser.add_argument("--repeat", default="1", metavar="SECONDS", help="what each timing rests on at least (default: %(default)s)")
+    parser.add_argument("--repeat", default="4", metavar="SECONDS", help="what each timing rests on at least (default: %(default)s)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--tables", action="store_true", help="measure nothing, write the tables")
     what.add_argument("--check", action="store_true", help="measure and write nothing, say whether the tables are right")

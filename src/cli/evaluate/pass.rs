@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::engine::{Engine, EngineError, Network, Settings, Stats, Verdict};
+use crate::model::profile::Spread;
 use crate::retest::{Individual, Plan, Thresholds};
 
-/// Images of a slice, in batches that the device prefers: so many that filling and draining the engine hardly counts.
+/// Images of a slice at least, in batches that the device prefers: so many that filling and draining the engine hardly counts.
 const SLICE_BATCHES: usize = 64;
 /// The same for the individual slice that follows each grouped one.
 const REFERENCE_BATCHES: usize = 16;
@@ -34,6 +35,13 @@ impl Cost {
         self.wall / self.images as f64
     }
 
+    fn relative_to(&self, reference: &Self) -> Relative {
+        Relative {
+            network: self.network_an_image() / reference.network_an_image(),
+            wall: self.wall_an_image() / reference.wall_an_image(),
+        }
+    }
+
     fn add(&mut self, other: Self) {
         self.images += other.images;
         self.network += other.network;
@@ -56,6 +64,17 @@ pub(super) struct Ran {
     pub(super) grouped: Cost,
     /// The seconds of individual testing in between.
     pub(super) reference: Cost,
+    /// What each slice took, relative to the individual testing that followed it.
+    pub(super) relative: Vec<Relative>,
+}
+
+/// Seconds for an image relative to individual testing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Relative {
+    /// In the network.
+    pub(super) network: f64,
+    /// On the clock.
+    pub(super) wall: f64,
 }
 
 /// What makes a test positive.
@@ -124,7 +143,9 @@ impl<N: Network> Bench<'_, N> {
     ) -> Result<Ran, EngineError> {
         let size = plan().group_size();
         let batch = self.settings.preferred_batch;
-        let groups = (stratum.len() / size).div_ceil(SLICES).max(SLICE_BATCHES * batch / size).max(1);
+        // Slices are as good as equally long, since each has one voice.
+        let slices = (stratum.len() / (SLICE_BATCHES * batch)).clamp(1, SLICES);
+        let groups = stratum.len().div_ceil(size).div_ceil(slices).max(1);
         let reference = self.reference.iter().copied().cycle().take(REFERENCE_BATCHES * batch);
         let reference: Vec<usize> = reference.collect();
         let mut ran = Ran { images: stratum.len() as u64, ..Ran::default() };
@@ -134,8 +155,7 @@ impl<N: Network> Bench<'_, N> {
                     0 => self.pass(plan(), rules, slice, note)?,
                     _ => self.pass(plan(), rules, slice, &mut |_, _| {})?,
                 };
-                ran.grouped.add(cost);
-                ran.reference.add(self.individual(&reference, &mut |_, _| {})?);
+                ran.note(cost, self.individual(&reference, &mut |_, _| {})?);
                 if run == 0 {
                     ran.count(&stats);
                 } else if self.enough(&ran) {
@@ -202,13 +222,40 @@ impl Ran {
         self.tests_by_round.iter_mut().zip(&stats.tests_by_round).for_each(|(sum, tests)| *sum += tests);
     }
 
-    /// Seconds in the network for an image, relative to individual testing in between.
-    pub(super) fn relative_network(&self) -> f64 {
-        self.grouped.network_an_image() / self.reference.network_an_image()
+    fn note(&mut self, grouped: Cost, reference: Cost) {
+        self.grouped.add(grouped);
+        self.reference.add(reference);
+        self.relative.push(grouped.relative_to(&reference));
     }
 
-    /// Seconds on the clock for an image, relative to individual testing in between.
+    /// Seconds in the network for an image, relative to individual testing in between: the median slice's, since a slice in which the
+    /// machine did something else as well says nothing of either.
+    pub(super) fn relative_network(&self) -> f64 {
+        self.median(|slice| slice.network)
+    }
+
+    /// Seconds on the clock for an image, in the same way.
     pub(super) fn relative_wall(&self) -> f64 {
-        self.grouped.wall_an_image() / self.reference.wall_an_image()
+        self.median(|slice| slice.wall)
+    }
+
+    fn median(&self, of: impl Fn(&Relative) -> f64) -> f64 {
+        Spread::of(self.relative.iter().map(of).collect()).median
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_beside_other_work_counts_for_no_more_than_another() {
+        let cost = |network| Cost { images: 100, network, wall: 2.0 * network };
+        let mut ran = Ran::default();
+        for (grouped, reference) in [(0.5, 1.0), (0.6, 1.0), (9.0, 1.0), (0.55, 1.1), (0.5, 8.0)] {
+            ran.note(cost(grouped), cost(reference));
+        }
+        assert_eq!((ran.relative_network(), ran.relative_wall()), (0.5, 0.5));
+        assert_eq!((ran.grouped.images, ran.reference.network), (500, 12.1));
     }
 }
