@@ -96,7 +96,7 @@ Every image is decoded once and kept in memory, a byte a value: 150 kB at 224 x 
 
 Rare positives would need millions of images, so a stream is estimated by strata: groups without a positive, and groups with at least one \
 (their number drawn as the prevalence says), each run through the worker's engine and weighted by how often the stream has them. Individual \
-testing of the same network runs in slices in between, and seconds are given relative to it, so that a noisy machine hits both alike. \
+testing of the same network runs in turns with them, and seconds are given relative to it, so that a noisy machine hits both alike. \
 Intervals are Wilson's at 95 %.
 
 Examples:

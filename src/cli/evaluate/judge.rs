@@ -108,9 +108,11 @@ pub(super) fn judge(
     let tensor = |image| tensors.tensor(image);
     let mut reference: Vec<usize> = split.positives.iter().chain(&split.negatives).copied().collect();
     fastrand::Rng::with_seed(args.seed).shuffle(&mut reference);
+    let mut twin = Model::open(&config)?;
     let bench = Bench {
         settings: settings(&config, &model),
         network: &mut model.network,
+        twin: &mut twin.network,
         tensor: &tensor,
         open: open(&bundle),
         reference,

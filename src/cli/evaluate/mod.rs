@@ -6,7 +6,7 @@
 //! negatives alone, hot ones with k drawn from the binomial given k >= 1, and each stratum is run by itself. Then:
 //!
 //! - cost of an image = ((1 - q) cost of a cold group + q cost of a hot group) / M, where a cost is a number of tests, multiply-adds or
-//!   seconds. Seconds of each slice of a stratum are divided by those of individual testing right after it; a stratum's median is weighed.
+//!   seconds. A stratum is run in turns with individual testing; its median turn's seconds over those of the turn after it are weighed.
 //! - recall = share of positives in hot groups that are flagged: every positive of the stream is in one. A positive in a group of k is met
 //!   k times as often, as in the stream.
 //! - false positive rate = ((1 - q) f_cold + (q - p) f_hot) / (1 - p), with f the share of a stratum's negatives that are flagged: of the

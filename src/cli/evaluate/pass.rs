@@ -1,17 +1,16 @@
 //! A pass of images through the worker's engine, and what it cost.
 
+use std::iter::Peekable;
 use std::time::{Duration, Instant};
 
 use crate::engine::{Engine, EngineError, Network, Settings, Stats, Verdict};
 use crate::model::profile::Spread;
 use crate::retest::{Individual, Plan, Thresholds};
 
-/// Images of a slice at least, in batches that the device prefers: so many that filling and draining the engine hardly counts.
-const SLICE_BATCHES: usize = 64;
-/// The same for the individual slice that follows each grouped one.
+/// Images of a turn, in batches that the device prefers.
+const TURN_BATCHES: usize = 32;
+/// The same for the turn of individual testing that follows.
 const REFERENCE_BATCHES: usize = 16;
-/// Most slices of a stratum.
-const SLICES: usize = 16;
 
 /// What a number of images took. Sums.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -64,7 +63,7 @@ pub(super) struct Ran {
     pub(super) grouped: Cost,
     /// The seconds of individual testing in between.
     pub(super) reference: Cost,
-    /// What each slice took, relative to the individual testing that followed it.
+    /// What each turn took, relative to the turn of individual testing after it; without those that fill and empty the engine.
     pub(super) relative: Vec<Relative>,
 }
 
@@ -90,30 +89,31 @@ pub(super) struct Rules {
 pub(super) struct Bench<'a, N> {
     /// The network.
     pub(super) network: &'a mut N,
+    /// The same network once more, for individual testing in between.
+    pub(super) twin: &'a mut N,
     /// Makes the tensor of an image.
     pub(super) tensor: &'a dyn Fn(usize) -> Vec<f32>,
     /// How the engine batches.
     pub(super) settings: Settings,
     /// Thresholds under which every image passes every label, for its scores and for timing.
     pub(super) open: Thresholds,
-    /// Images for the slices of individual testing.
+    /// Images for individual testing.
     pub(super) reference: Vec<usize>,
     /// Least seconds of each timing.
     pub(super) seconds: f64,
 }
 
 impl<N: Network> Bench<'_, N> {
-    /// Runs every stage at the shapes that a plan uses.
+    /// Runs every stage at the shapes that a plan uses, and the twin at those of individual testing.
     ///
     /// # Errors
     /// [`EngineError`].
     pub(super) fn warm_up(&mut self, plan: Box<dyn Plan>) -> Result<(), EngineError> {
         let length = self.reference.first().map_or(0, |&image| (self.tensor)(image).len());
-        let (network, settings) = (&mut *self.network, self.settings.clone());
-        let has_confirm = network.form().confirm_macs.is_some();
-        let engine = Engine::<_, usize>::new(network, plan, self.open.clone(), settings);
-        let mut engine = if has_confirm { engine.with_confirm(self.open.clone()) } else { engine };
-        engine.warm_up(length, &[])
+        let confirm = self.network.form().confirm_macs.map(|_| self.open.clone());
+        let (rules, alone) = (Rules { thresholds: self.open.clone(), confirm }, self.alone());
+        engine(&mut *self.network, plan, &rules, &self.settings).warm_up(length, &[])?;
+        engine(&mut *self.twin, Box::new(Individual), &alone, &self.settings).warm_up(length, &[])
     }
 
     /// Tests images alone; `note` is told each one's verdict, which has the scores of all positive labels.
@@ -125,12 +125,13 @@ impl<N: Network> Bench<'_, N> {
         images: &[usize],
         note: &mut dyn FnMut(usize, Verdict),
     ) -> Result<Cost, EngineError> {
-        let open = Rules { thresholds: self.open.clone(), confirm: None };
-        Ok(self.pass(Box::new(Individual), &open, images, note)?.1)
+        let alone = self.alone();
+        let engine = engine(&mut *self.network, Box::new(Individual), &alone, &self.settings);
+        Course::new(engine, images.iter().copied(), self.tensor).turn(usize::MAX, note)
     }
 
-    /// Runs a stratum in slices, each followed by a slice of individual testing, and again until both have had their seconds. `note` is
-    /// told the verdicts of the first run alone, so that what is found does not depend on how fast the machine is.
+    /// Runs a stratum in turns with individual testing, and again until both have had their seconds. `note` is told the verdicts of the
+    /// first run alone, so that what is found does not depend on how fast the machine is.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -141,76 +142,108 @@ impl<N: Network> Bench<'_, N> {
         stratum: &[usize],
         note: &mut dyn FnMut(usize, Verdict),
     ) -> Result<Ran, EngineError> {
-        let size = plan().group_size();
         let batch = self.settings.preferred_batch;
-        // Slices are as good as equally long, since each has one voice.
-        let slices = (stratum.len() / (SLICE_BATCHES * batch)).clamp(1, SLICES);
-        let groups = stratum.len().div_ceil(size).div_ceil(slices).max(1);
-        let reference = self.reference.iter().copied().cycle().take(REFERENCE_BATCHES * batch);
-        let reference: Vec<usize> = reference.collect();
+        let alone = self.alone();
+        let alone = engine(&mut *self.twin, Box::new(Individual), &alone, &self.settings);
+        let mut reference = Course::new(alone, self.reference.iter().copied().cycle(), self.tensor);
         let mut ran = Ran { images: stratum.len() as u64, ..Ran::default() };
         for run in 0.. {
-            for slice in stratum.chunks(groups * size) {
-                let (stats, cost) = match run {
-                    0 => self.pass(plan(), rules, slice, note)?,
-                    _ => self.pass(plan(), rules, slice, &mut |_, _| {})?,
+            let engine = engine(&mut *self.network, plan(), rules, &self.settings);
+            let mut grouped = Course::new(engine, stratum.iter().copied(), self.tensor);
+            let mut turns = Vec::new();
+            while !grouped.is_done() && (run == 0 || !ran.enough(self.seconds)) {
+                let cost = match run {
+                    0 => grouped.turn(TURN_BATCHES * batch, note)?,
+                    _ => grouped.turn(TURN_BATCHES * batch, &mut |_, _| {})?,
                 };
-                ran.note(cost, self.individual(&reference, &mut |_, _| {})?);
-                if run == 0 {
-                    ran.count(&stats);
-                } else if self.enough(&ran) {
-                    return Ok(ran);
-                }
+                let between = reference.turn(REFERENCE_BATCHES * batch, &mut |_, _| {})?;
+                ran.add(cost, between);
+                turns.push(cost.relative_to(&between));
             }
-            if self.enough(&ran) {
-                return Ok(ran);
+            ran.relative.extend(steady(&turns));
+            if run == 0 {
+                ran.count(grouped.engine.stats());
+            }
+            if ran.enough(self.seconds) {
+                break;
             }
         }
         Ok(ran)
     }
 
-    fn enough(&self, ran: &Ran) -> bool {
-        ran.grouped.network >= self.seconds && ran.reference.network >= self.seconds
+    fn alone(&self) -> Rules {
+        Rules { thresholds: self.open.clone(), confirm: None }
+    }
+}
+
+fn engine<'a, N: Network>(
+    network: &'a mut N,
+    plan: Box<dyn Plan>,
+    rules: &Rules,
+    settings: &Settings,
+) -> Engine<&'a mut N, usize> {
+    let engine = Engine::new(network, plan, rules.thresholds.clone(), settings.clone());
+    match &rules.confirm {
+        Some(confirm) => engine.with_confirm(confirm.clone()),
+        None => engine,
+    }
+}
+
+/// The turns in which the engine neither fills nor empties, if there are any.
+fn steady(turns: &[Relative]) -> &[Relative] {
+    match turns {
+        [_, middle @ .., _] if !middle.is_empty() => middle,
+        all => all,
+    }
+}
+
+/// Images on their way through an engine, which is left as full between turns as a worker's is.
+struct Course<'a, N, I: Iterator<Item = usize>> {
+    engine: Engine<&'a mut N, usize>,
+    waiting: Peekable<I>,
+    tensor: &'a dyn Fn(usize) -> Vec<f32>,
+}
+
+impl<'a, N: Network, I: Iterator<Item = usize>> Course<'a, N, I> {
+    fn new(engine: Engine<&'a mut N, usize>, images: I, tensor: &'a dyn Fn(usize) -> Vec<f32>) -> Self {
+        Self { engine, waiting: images.peekable(), tensor }
     }
 
-    /// Offers images in order, so that the engine forms exactly the groups they stand in, and keeps it as full as the worker does.
-    fn pass(
-        &mut self,
-        plan: Box<dyn Plan>,
-        rules: &Rules,
-        images: &[usize],
-        note: &mut dyn FnMut(usize, Verdict),
-    ) -> Result<(Stats, Cost), EngineError> {
-        let (network, settings) = (&mut *self.network, self.settings.clone());
-        let engine = Engine::new(network, plan, rules.thresholds.clone(), settings);
-        let mut engine = match &rules.confirm {
-            Some(confirm) => engine.with_confirm(confirm.clone()),
-            None => engine,
-        };
-        let start = Instant::now();
-        let mut making = Duration::ZERO;
-        let mut waiting = images.iter().copied().peekable();
-        loop {
-            while engine.has_room() {
-                let Some(image) = waiting.next() else { break };
-                let made = Instant::now();
-                let tensor = (self.tensor)(image);
-                making += made.elapsed();
-                engine.offer(tensor, image, made)?;
-            }
-            if waiting.peek().is_none() {
-                engine.flush()?;
-            }
-            let ran = engine.step()?;
-            engine.judged().for_each(|judged| note(judged.payload, judged.verdict));
-            if !ran && waiting.peek().is_none() {
-                break;
+    fn is_done(&mut self) -> bool {
+        self.waiting.peek().is_none() && self.engine.in_flight() == 0
+    }
+
+    /// Goes on until so many more images are judged, or all are. They are offered in order, so that the engine forms exactly the groups
+    /// that they stand in.
+    fn turn(&mut self, count: usize, note: &mut dyn FnMut(usize, Verdict)) -> Result<Cost, EngineError> {
+        let (start, before) = (Instant::now(), self.engine.stats().network_seconds());
+        let (mut making, mut images) = (Duration::ZERO, 0);
+        while images < count && !self.is_done() {
+            making += self.fill()?;
+            self.engine.step()?;
+            for judged in self.engine.judged() {
+                images += 1;
+                note(judged.payload, judged.verdict);
             }
         }
-        let stats = engine.stats().clone();
         let wall = (start.elapsed() - making).as_secs_f64();
-        let cost = Cost { images: images.len() as u64, network: stats.network_seconds(), wall };
-        Ok((stats, cost))
+        Ok(Cost { images: images as u64, network: self.engine.stats().network_seconds() - before, wall })
+    }
+
+    /// Offers what there is room for; gives the time that the making of tensors took.
+    fn fill(&mut self) -> Result<Duration, EngineError> {
+        let mut making = Duration::ZERO;
+        while self.engine.has_room() {
+            let Some(image) = self.waiting.next() else { break };
+            let made = Instant::now();
+            let tensor = (self.tensor)(image);
+            making += made.elapsed();
+            self.engine.offer(tensor, image, made)?;
+        }
+        if self.waiting.peek().is_none() {
+            self.engine.flush()?;
+        }
+        Ok(making)
     }
 }
 
@@ -222,21 +255,24 @@ impl Ran {
         self.tests_by_round.iter_mut().zip(&stats.tests_by_round).for_each(|(sum, tests)| *sum += tests);
     }
 
-    fn note(&mut self, grouped: Cost, reference: Cost) {
+    fn add(&mut self, grouped: Cost, reference: Cost) {
         self.grouped.add(grouped);
         self.reference.add(reference);
-        self.relative.push(grouped.relative_to(&reference));
     }
 
-    /// Seconds in the network for an image, relative to individual testing in between: the median slice's, since a slice in which the
+    fn enough(&self, seconds: f64) -> bool {
+        self.grouped.network >= seconds && self.reference.network >= seconds
+    }
+
+    /// Seconds in the network for an image, relative to individual testing in between: the median turn's, since a turn in which the
     /// machine did something else as well says nothing of either.
     pub(super) fn relative_network(&self) -> f64 {
-        self.median(|slice| slice.network)
+        self.median(|turn| turn.network)
     }
 
     /// Seconds on the clock for an image, in the same way.
     pub(super) fn relative_wall(&self) -> f64 {
-        self.median(|slice| slice.wall)
+        self.median(|turn| turn.wall)
     }
 
     fn median(&self, of: impl Fn(&Relative) -> f64) -> f64 {
@@ -249,13 +285,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slice_beside_other_work_counts_for_no_more_than_another() {
-        let cost = |network| Cost { images: 100, network, wall: 2.0 * network };
-        let mut ran = Ran::default();
-        for (grouped, reference) in [(0.5, 1.0), (0.6, 1.0), (9.0, 1.0), (0.55, 1.1), (0.5, 8.0)] {
-            ran.note(cost(grouped), cost(reference));
-        }
-        assert_eq!((ran.relative_network(), ran.relative_wall()), (0.5, 0.5));
-        assert_eq!((ran.grouped.images, ran.reference.network), (500, 12.1));
+    fn a_turn_beside_other_work_counts_for_no_more_than_another() {
+        let turn = |network| Relative { network, wall: 2.0 * network };
+        let ran = Ran { relative: [0.5, 0.6, 9.0, 0.5, 0.06].map(turn).into(), ..Ran::default() };
+        assert_eq!((ran.relative_network(), ran.relative_wall()), (0.5, 1.0));
+    }
+
+    #[test]
+    fn filling_and_emptying_the_engine_is_not_timed_where_there_is_more() {
+        let turns: Vec<Relative> = (0..5).map(|turn| Relative { network: f64::from(turn), wall: 0.0 }).collect();
+        assert_eq!(steady(&turns), &turns[1..4]);
+        assert_eq!(steady(&turns[..2]), &turns[..2]);
+        assert_eq!(steady(&turns[..1]), &turns[..1]);
     }
 }

@@ -36,9 +36,11 @@ fn plan() -> Box<dyn Plan> {
 
 fn run(images: &[usize], seconds: f64) -> Stratum {
     let mut network = ScriptedNetwork::new(single_label_form(64, 10, 90));
+    let mut twin = ScriptedNetwork::new(single_label_form(64, 10, 90));
     let settings = Settings { max_batch: 64, preferred_batch: 8, buckets: vec![], max_wait: Duration::from_secs(1) };
     let mut bench = Bench {
         network: &mut network,
+        twin: &mut twin,
         tensor: &|image| vec![suspicion(image)],
         settings,
         open: Thresholds::constant(f32::NEG_INFINITY),
