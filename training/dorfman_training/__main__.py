@@ -131,6 +131,8 @@ def calibration(arguments: argparse.Namespace, settings: Config) -> list[calibra
 
 
 def run_export(arguments: argparse.Namespace, settings: Config) -> None:
+    if not settings.design.cuts:
+        raise SystemExit(f"{settings.bundle.name} has no design.cuts: it is exported as part of a bundle whose bundle.confirm names it")
     model, entries = network(arguments, settings), calibration(arguments, settings)
     folder = bundle(arguments, settings)
     stages = export.write_stages(model, image_shape(settings), folder)

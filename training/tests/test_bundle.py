@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import settled
+from conftest import ROOT, settled
 
-from dorfman_training import agreement, check, export
+from dorfman_training import __main__, agreement, check, export
 from dorfman_training.config import Config
 from dorfman_training.macs import count
 from dorfman_training.model import StagedNet, build
@@ -123,3 +123,10 @@ def test_the_fixture_is_of_this_bundle(table: dict[str, Any], bundle: Path, sett
     for entry in [{"members": [entry["file"]], "score": entry["score"]} for entry in wanted["files"]] + wanted["groups"]:
         members = np.array([[names.index(name) for name in entry["members"]]])
         assert staged.scores(features, [members])[0, 0] == pytest.approx(entry["score"], abs=check.TOLERANCE)
+
+
+def test_a_confirm_network_is_no_bundle_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ROOT / "training" / "configs" / "fashion-bag-confirm.toml"
+    monkeypatch.setattr("sys.argv", ["dorfman_training", "export", str(config)])
+    with pytest.raises(SystemExit, match="design.cuts"):
+        __main__.main()
