@@ -205,7 +205,6 @@ impl<N: Network> Judge<'_, N> {
         let labels = self.bench.network.form().labels;
         let images = self.bench.reference.clone();
         let bar = progress("individual", images.len() as u64);
-        self.bench.warm_up(Box::new(Individual)).map_err(failed)?;
         let cost = self.bench.individual(&images, &mut |image, verdict| {
             bar.inc(1);
             let scores = scores(&verdict, labels);

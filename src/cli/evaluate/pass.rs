@@ -87,9 +87,9 @@ pub(super) struct Rules {
 
 /// A network, its images, and how the engine batches.
 pub(super) struct Bench<'a, N> {
-    /// The network.
+    /// The network, for groups.
     pub(super) network: &'a mut N,
-    /// The same network once more, for individual testing in between.
+    /// The same network once more, for individual testing.
     pub(super) twin: &'a mut N,
     /// Makes the tensor of an image.
     pub(super) tensor: &'a dyn Fn(usize) -> Vec<f32>,
@@ -104,19 +104,18 @@ pub(super) struct Bench<'a, N> {
 }
 
 impl<N: Network> Bench<'_, N> {
-    /// Runs every stage at the shapes that a plan uses, and the twin at those of individual testing.
+    /// Runs every stage at the shapes that a plan uses.
     ///
     /// # Errors
     /// [`EngineError`].
     pub(super) fn warm_up(&mut self, plan: Box<dyn Plan>) -> Result<(), EngineError> {
-        let length = self.reference.first().map_or(0, |&image| (self.tensor)(image).len());
         let confirm = self.network.form().confirm_macs.map(|_| self.open.clone());
-        let (rules, alone) = (Rules { thresholds: self.open.clone(), confirm }, self.alone());
-        engine(&mut *self.network, plan, &rules, &self.settings).warm_up(length, &[])?;
-        engine(&mut *self.twin, Box::new(Individual), &alone, &self.settings).warm_up(length, &[])
+        let (rules, length) = (Rules { thresholds: self.open.clone(), confirm }, self.length());
+        engine(&mut *self.network, plan, &rules, &self.settings).warm_up(length, &[])
     }
 
-    /// Tests images alone; `note` is told each one's verdict, which has the scores of all positive labels.
+    /// Warms the twin up, for all that follows, and tests images alone; `note` is told each one's verdict, which has the scores of all
+    /// positive labels.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -125,8 +124,9 @@ impl<N: Network> Bench<'_, N> {
         images: &[usize],
         note: &mut dyn FnMut(usize, Verdict),
     ) -> Result<Cost, EngineError> {
-        let alone = self.alone();
-        let engine = engine(&mut *self.network, Box::new(Individual), &alone, &self.settings);
+        let (alone, length) = (self.alone(), self.length());
+        let mut engine = engine(&mut *self.twin, Box::new(Individual), &alone, &self.settings);
+        engine.warm_up(length, &[])?;
         Course::new(engine, images.iter().copied(), self.tensor).turn(usize::MAX, note)
     }
 
@@ -169,6 +169,11 @@ impl<N: Network> Bench<'_, N> {
             }
         }
         Ok(ran)
+    }
+
+    /// Numbers of a tensor.
+    fn length(&self) -> usize {
+        self.reference.first().map_or(0, |&image| (self.tensor)(image).len())
     }
 
     fn alone(&self) -> Rules {
