@@ -2,6 +2,7 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
+use std::time::{Duration, Instant};
 
 /// A queue of jobs.
 #[derive(Debug)]
@@ -9,9 +10,11 @@ pub struct Lane<J> {
     heap: BinaryHeap<Entry<J>>,
     sequence: u64,
     passed_over: u32,
+    /// When it was passed over first.
+    since: Option<Instant>,
 }
 
-/// Runs of other lanes after which a lane's turn has come, however few jobs it has: what it holds, holds offsets.
+/// Runs of other lanes that a lane with few jobs sits out, however long they take.
 const PATIENCE: u32 = 8;
 
 #[derive(Debug)]
@@ -22,7 +25,7 @@ struct Entry<J> {
 
 impl<J> Default for Lane<J> {
     fn default() -> Self {
-        Self { heap: BinaryHeap::new(), sequence: 0, passed_over: 0 }
+        Self { heap: BinaryHeap::new(), sequence: 0, passed_over: 0, since: None }
     }
 }
 
@@ -38,15 +41,22 @@ impl<J> Lane<J> {
         self.heap.pop().map(|e| e.job)
     }
 
-    /// Notes that a run went to this lane, or to another one.
-    pub fn note(&mut self, taken: bool) {
-        self.passed_over = if taken || self.heap.is_empty() { 0 } else { self.passed_over + 1 };
+    /// Notes that a run goes to this lane, or to another one.
+    pub fn note(&mut self, taken: bool, now: Instant) {
+        if taken || self.heap.is_empty() {
+            (self.passed_over, self.since) = (0, None);
+            return;
+        }
+        self.passed_over += 1;
+        self.since.get_or_insert(now);
     }
 
-    /// How full a batch of this lane is, of `full`; a lane that was passed over often enough counts as full.
-    pub fn fill(&self, full: usize) -> usize {
+    /// How full a batch of this lane is, of `full`. A lane that was passed over often, and for as long as a group waits for members, counts as
+    /// full: its jobs have waited for company as long as anything should, and what they hold, holds offsets.
+    pub fn fill(&self, full: usize, max_wait: Duration, now: Instant) -> usize {
+        let waited = self.since.is_some_and(|since| now.saturating_duration_since(since) >= max_wait);
         match self.passed_over {
-            PATIENCE.. => full,
+            PATIENCE.. if waited => full,
             _ => self.len().min(full),
         }
     }
@@ -88,15 +98,26 @@ mod tests {
 
     #[test]
     fn a_lane_that_is_passed_over_has_its_turn() {
-        let mut lane = Lane::default();
+        let (mut lane, start, wait) = (Lane::default(), Instant::now(), Duration::from_millis(200));
         lane.push(1, 'a');
         for _ in 0..PATIENCE {
-            assert_eq!(lane.fill(64), 1);
-            lane.note(false);
+            assert_eq!(lane.fill(64, wait, start + wait), 1);
+            lane.note(false, start);
         }
-        assert_eq!(lane.fill(64), 64);
-        lane.note(true);
-        assert_eq!(lane.fill(64), 1);
+        assert_eq!(lane.fill(64, wait, start + wait / 2), 1, "company may still come");
+        assert_eq!(lane.fill(64, wait, start + wait), 64);
+        lane.note(true, start + wait);
+        assert_eq!(lane.fill(64, wait, start + 2 * wait), 1);
+    }
+
+    #[test]
+    fn a_few_long_runs_do_not_make_a_lane_impatient() {
+        let (mut lane, start, wait) = (Lane::default(), Instant::now(), Duration::from_millis(200));
+        lane.push(1, 'a');
+        for _ in 1..PATIENCE {
+            lane.note(false, start);
+        }
+        assert_eq!(lane.fill(64, wait, start + 9 * wait), 1);
     }
 
     #[test]

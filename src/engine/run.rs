@@ -17,29 +17,30 @@ pub(super) enum Run {
 }
 
 impl<N: Network, T> Engine<N, T> {
-    /// The run with the fullest batch (a batch counts as full from the preferred size on, or once it was passed over often enough); of
+    /// The run with the fullest batch (a batch counts as full from the preferred size on, or once it was passed over long enough); of
     /// equals the one of the latest round (the confirm network's is later than any), then the deepest stage.
     pub(super) fn next_run(&mut self) -> Option<Run> {
-        let full = self.settings.preferred_batch;
+        let (full, max_wait, now) = (self.settings.preferred_batch, self.settings.max_wait, Instant::now());
         let top = self.merges.len();
         let embed = self.arrivals.len().min(self.rows[0].available());
         let embed = (embed > 0).then_some((embed.min(full), 0, 0, Run::Embed));
         let merges = self.merges.iter().enumerate().skip(1).flat_map(|(level, lanes)| {
             let room = self.rows[level].available() > 0;
             let waiting = lanes.iter().enumerate().filter(move |(_, l)| room && l.len() > 0);
-            waiting.map(move |(lane, l)| (l.fill(full), l.round(), level, Run::Merge { level, lane }))
+            waiting.map(move |(lane, l)| (l.fill(full, max_wait, now), l.round(), level, Run::Merge { level, lane }))
         });
         let tests = self.tests.iter().enumerate().filter(|(_, l)| l.len() > 0);
-        let tests = tests.map(|(lane, l)| (l.fill(full), l.round(), top, Run::Score { lane }));
+        let tests = tests.map(|(lane, l)| (l.fill(full, max_wait, now), l.round(), top, Run::Score { lane }));
         let confirm = &self.confirms;
-        let confirm = (confirm.len() > 0).then(|| (confirm.fill(full), confirm.round(), top + 1, Run::Confirm));
+        let confirm =
+            (confirm.len() > 0).then(|| (confirm.fill(full, max_wait, now), confirm.round(), top + 1, Run::Confirm));
         let runs = embed.into_iter().chain(merges).chain(tests).chain(confirm);
         let run = runs.max_by_key(|&(fill, round, depth, _)| (fill, round, depth)).map(|(.., run)| run)?;
         for (level, lanes) in self.merges.iter_mut().enumerate() {
-            lanes.iter_mut().enumerate().for_each(|(lane, l)| l.note(run == Run::Merge { level, lane }));
+            lanes.iter_mut().enumerate().for_each(|(lane, l)| l.note(run == Run::Merge { level, lane }, now));
         }
-        self.tests.iter_mut().enumerate().for_each(|(lane, l)| l.note(run == Run::Score { lane }));
-        self.confirms.note(run == Run::Confirm);
+        self.tests.iter_mut().enumerate().for_each(|(lane, l)| l.note(run == Run::Score { lane }, now));
+        self.confirms.note(run == Run::Confirm, now);
         Some(run)
     }
 

@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--side", type=int, default=192, help="pixels of a photo's shorter side, at most (default: %(default)s)")
         if name == "make-agreement":
             command.add_argument("--photos", type=Path, help="folder or .zip of clothing-dataset-small's test images; without it, the photos in the fixture's folder stay")
-            command.add_argument("--folder", type=Path, help="the fixture's folder (default: tests/data/agreement beside training/)")
+            command.add_argument("--folder", type=Path, help="where to write scores.json (default: beside the images, in tests/data/agreement)")
     cutter = commands.add_parser("cut", help="cut your own ONNX classifier into a bundle", description=cut.__doc__)
     cut.add_arguments(cutter)
     cutter.set_defaults(run=cut.run)
@@ -93,12 +93,13 @@ def network(arguments: argparse.Namespace, settings: Config) -> train.StagedNet:
 
 def run_train(arguments: argparse.Namespace, settings: Config) -> None:
     started, checkpoint = time.monotonic(), work(arguments, settings) / "checkpoint.pt"
-    if train.is_finished(settings, checkpoint):
+    source = origin(arguments, settings)
+    if train.is_finished(settings, checkpoint, source):
         say(f"{settings.bundle.name}: trained already")
         return
     split = data.load(settings, "train", arguments.data)
     say(f"{settings.bundle.name}: {len(split.positive)} training images, {int(split.positive.sum())} of them positive")
-    train.Trainer(settings, split, say, start(arguments, settings, split)).run(checkpoint)
+    train.Trainer(settings, split, say, start(arguments, settings, split), source).run(checkpoint)
     say(f"trained in {time.monotonic() - started:.0f} s")
 
 
@@ -110,6 +111,16 @@ def start(arguments: argparse.Namespace, settings: Config, split: data.Split) ->
     if not is_bundle(arguments, name):
         return train.weights(network(arguments, other(arguments, name)))
     return unfold.start(settings, arguments.config.parent / name, split)
+
+
+def origin(arguments: argparse.Namespace, settings: Config) -> str:
+    """Tells which weights training starts from: a network whose own start was trained anew is another."""
+    name = settings.network.init
+    if not name:
+        return ""
+    if is_bundle(arguments, name):
+        return train.digest(unfold.initializers(arguments.config.parent / name))
+    return train.digest(train.weights(network(arguments, other(arguments, name))).values())
 
 
 def is_bundle(arguments: argparse.Namespace, name: str) -> bool:
@@ -137,7 +148,7 @@ def run_export(arguments: argparse.Namespace, settings: Config) -> None:
     folder = bundle(arguments, settings)
     stages = export.write_stages(model, image_shape(settings), folder)
     confirm = write_confirm(arguments, settings, folder)
-    command = f"PYTHONPATH=training python3 -m dorfman_training make-bundle training/configs/{arguments.config.name}"
+    command = f"PYTHONPATH=training python3 -m dorfman_training make-bundle training/configs/{arguments.config.name}{given(settings)}"
     manifest.write(folder / "bundle.json", manifest.manifest(settings, stages, entries, confirm, command))
     size = sum((folder / stage.file).stat().st_size for stage in stages)
     say(f"wrote {folder}: {size / 1e6:.1f} MB of networks, {sum(stage.macs for stage in stages) / 1e6:.1f} M multiply-adds an individual test")
@@ -158,6 +169,11 @@ def write_confirm(arguments: argparse.Namespace, settings: Config, folder: Path)
     last_word = other(arguments, settings.bundle.confirm)
     file = export.write_confirm(network(arguments, last_word), image_shape(last_word), folder)
     return ConfirmFile(file, calibration(arguments, last_word))
+
+
+def given(settings: Config) -> str:
+    """What the command needs of somebody who has the data elsewhere."""
+    return "" if settings.data.kind == "idx" else " --data DIR"
 
 
 def image_shape(settings: Config) -> tuple[int, int, int]:
@@ -205,10 +221,11 @@ def run_sample(arguments: argparse.Namespace, settings: Config) -> None:
 
 
 def run_agreement(arguments: argparse.Namespace, settings: Config) -> None:
-    folder = arguments.folder or root(arguments) / "tests" / "data" / "agreement"
+    images = root(arguments) / "tests" / "data" / "agreement"
+    folder = arguments.folder or images
     if arguments.photos:
-        agreement.copy_photos(arguments.photos, folder)
-    agreement.write(network(arguments, settings), settings, folder)
+        agreement.copy_photos(arguments.photos, images)
+    agreement.write(network(arguments, settings), settings, images, folder)
     say(f"wrote {folder}")
 
 

@@ -1,7 +1,8 @@
 """Writes the fixture that the worker's tests hold decoding, preprocessing and scoring against.
 
-The PNG files are written afresh from the test images of Fashion-MNIST. The photos (*.jpg) are those found in the folder;
-`copy_photos` puts them there as they are published, since a JPEG written anew is another image.
+The images are the same for every network. Where a configuration is for Fashion-MNIST, the PNG files are written afresh from its test
+images. The photos (*.jpg) are those found in the folder; `copy_photos` puts them there as they are published, since a JPEG written anew
+is another image.
 """
 
 from __future__ import annotations
@@ -35,12 +36,13 @@ PHOTOS = (  # kind/file, as in the test folder of clothing-dataset-small
 PIXELS = ((0, 0), (7, 20), (14, 14), (20, 7), (27, 27))
 
 
-def write(model: StagedNet, config: Config, folder: Path) -> None:
+def write(model: StagedNet, config: Config, images: Path, folder: Path) -> None:
+    """Writes `scores.json` into `folder`, of the images in `images`."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = write_pngs(config, folder)
-    photos = sorted(path.name for path in folder.glob("*.jpg"))
+    names = write_pngs(config, images) if config.data.kind == "idx" else sorted(path.name for path in images.glob("*.png"))
+    photos = sorted(path.name for path in images.glob("*.jpg"))
     files = names + photos
-    inputs = torch.cat([preprocess.tensor(folder / name, config.input) for name in files])
+    inputs = torch.cat([preprocess.tensor(images / name, config.input) for name in files])
     model = folded(model).cpu()
     table: dict[str, Any] = {
         "bundle": {"name": config.bundle.name, "version": config.bundle.version},

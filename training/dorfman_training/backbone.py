@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections import OrderedDict
 
 import torch
@@ -18,6 +19,8 @@ LABELS = 1
 
 def backbone(config: NetworkConfig, image: InputConfig) -> "OrderedDict[str, nn.Module]":
     channels = 1 if image.channels == "grey" else 3
+    if ":" in config.kind:
+        return own(config.kind, channels)
     wrong = {"small": "coarse_until" if config.coarse_until else "", "lite0": "stem" if config.stem else ""}.get(config.kind)
     if wrong:
         raise ValueError(f"network.{wrong} has no meaning for {config.kind}")
@@ -25,7 +28,21 @@ def backbone(config: NetworkConfig, image: InputConfig) -> "OrderedDict[str, nn.
         return small(config, channels)
     if config.kind == "lite0":
         return lite0_parts(config.dropout, LABELS, config.coarse_until)
-    raise ValueError(f"network.kind must be small or lite0, not {config.kind}")
+    raise ValueError(f"network.kind must be small, lite0 or MODULE:FUNCTION, not {config.kind}")
+
+
+def own(kind: str, channels: int) -> "OrderedDict[str, nn.Module]":
+    """What a function of the user's own module gives: parts by name, in order, the last of which gives logits [T,labels]."""
+    module, _, function = kind.partition(":")
+    try:
+        make = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise SystemExit(f"network.kind: {kind} can't be had ({error}): the module must be in the current folder or in PYTHONPATH") from error
+    parts = OrderedDict(make(channels=channels, labels=LABELS))
+    wrong = [name for name, part in parts.items() if not isinstance(part, nn.Module)]
+    if wrong or not parts:
+        raise SystemExit(f"network.kind: {kind} must give modules by name; these are none: {', '.join(wrong) or 'it gave nothing'}")
+    return parts
 
 
 def conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:

@@ -50,7 +50,7 @@ class StemLayer:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    kind: str  # small or lite0
+    kind: str  # small, lite0, or MODULE:FUNCTION of your own: function(channels=, labels=) gives the parts by name
     stem: tuple[StemLayer, ...] = ()  # small only: its first layers
     coarse_until: str = ""  # lite0 only: this block does not halve the image's sides, the stem does it in its place
     tail_channels: int = 0  # small only

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import math
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -53,9 +54,11 @@ class Average:
 
 
 class Trainer:
-    def __init__(self, config: Config, split: Split, say: Callable[[str], None], start: dict[str, Tensor] | None = None) -> None:
-        """`start` has the weights of another network of the same parts, by `weights`."""
-        self.config, self.split, self.say = config, split, say
+    def __init__(
+        self, config: Config, split: Split, say: Callable[[str], None], start: dict[str, Tensor] | None = None, origin: str = ""
+    ) -> None:
+        """`start` has the weights of another network of the same parts, by `weights`; `origin` tells which, by `digest`."""
+        self.config, self.split, self.say, self.origin = config, split, say, origin
         settings = config.train
         torch.manual_seed(settings.seed)
         self.device = device()
@@ -159,14 +162,16 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "generators": (self.generator.get_state(), self.feed.generator.get_state(), torch.get_rng_state()),
                 "deals": (self.positives.state(), self.negatives.state()),
+                "cuda_generators": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
                 "settings": made_with(self.config),
+                "origin": self.origin,
             },
             half_written,
         )
         half_written.replace(path)
 
     def restore(self, saved: dict[str, Any]) -> None:
-        check(saved, self.config)
+        check(saved, self.config, self.origin)
         self.step = saved["step"]
         self.model.load_state_dict(saved["model"])
         self.average.model.load_state_dict(saved["average"])
@@ -175,6 +180,8 @@ class Trainer:
         self.generator.set_state(mine.cpu())
         self.feed.generator.set_state(feed.cpu())
         torch.set_rng_state(dropout.cpu())
+        if len(saved.get("cuda_generators", [])) == torch.cuda.device_count() > 0:
+            torch.cuda.set_rng_state_all([state.cpu() for state in saved["cuda_generators"]])
         for deal, state in zip((self.positives, self.negatives), saved["deals"]):
             deal.restore(state)
 
@@ -218,19 +225,30 @@ def chosen(section: NetworkConfig | TrainConfig) -> dict[str, Any]:
     return {field.name: getattr(section, field.name) for field in fields if getattr(section, field.name) != field.default}
 
 
-def check(saved: dict[str, Any], config: Config) -> None:
+def digest(values: Iterable[Tensor]) -> str:
+    """Tells one set of weights from another."""
+    held = hashlib.sha256()
+    for value in values:
+        held.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return held.hexdigest()
+
+
+def check(saved: dict[str, Any], config: Config, origin: str | None = None) -> None:
+    """`origin`, where it matters: of the weights that training starts from now. A checkpoint that does not say is of any."""
     if saved["settings"] != made_with(config):
         raise SystemExit("the checkpoint was made with another configuration: remove it, or name another --work folder")
+    if origin is not None and saved.get("origin", origin) != origin:
+        raise SystemExit("the checkpoint started from other weights than network.init has now: remove it, or name another --work folder")
 
 
-def is_finished(config: Config, checkpoint: Path) -> bool:
+def is_finished(config: Config, checkpoint: Path, origin: str | None = None) -> bool:
     """Whether nothing is left to train. Asked first, since a network with frozen parts has much to compute before its first step."""
-    return checkpoint.exists() and opened(config, checkpoint)["step"] >= config.train.steps
+    return checkpoint.exists() and opened(config, checkpoint, origin)["step"] >= config.train.steps
 
 
-def opened(config: Config, checkpoint: Path) -> dict[str, Any]:
+def opened(config: Config, checkpoint: Path, origin: str | None = None) -> dict[str, Any]:
     saved = torch.load(checkpoint, map_location="cpu")
-    check(saved, config)
+    check(saved, config, origin)
     return saved
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import ROOT, settled
 
-from dorfman_training import __main__, agreement, check, export
+from dorfman_training import __main__, agreement, check, config, export
 from dorfman_training.config import Config
 from dorfman_training.macs import count
 from dorfman_training.model import StagedNet, build
@@ -56,6 +56,38 @@ def test_its_last_word_is_another_network(table: dict[str, Any], bundle: Path) -
     confirm = table["confirm"]
     assert hashlib.sha256((bundle / confirm["file"]).read_bytes()).hexdigest() == confirm["sha256"]
     assert [(entry["label"], entry["arity"]) for entry in confirm["calibration"]] == [("bag", 1)]
+
+
+@pytest.fixture(scope="module")
+def photos() -> tuple[Config, Path, dict[str, Any]]:
+    """The other bundle that ships: its configuration, its folder and its manifest."""
+    folder = ROOT / "models" / "shoes"
+    return config.load(ROOT / "training" / "configs" / "shoes.toml"), folder, json.loads((folder / "bundle.json").read_text())
+
+
+def test_the_photo_bundle_is_what_its_configuration_says(photos: tuple[Config, Path, dict[str, Any]]) -> None:
+    settings, folder, table = photos
+    for field in ("name", "version", "description", "licence"):
+        assert table[field] == getattr(settings.bundle, field)
+    assert table["labels"] == [{"name": settings.bundle.label, "positive": True}] and table["merge"] == "max"
+    for field in ("width", "height", "channels", "mean", "std"):
+        wanted = getattr(settings.input, field)
+        assert table["input"][field] == (list(wanted) if isinstance(wanted, tuple) else wanted)
+    assert table["input"]["resize"] == {"rule": "stretch", "filter": settings.input.filter}
+    assert table["provenance"]["command"].endswith("make-bundle training/configs/shoes.toml --data DIR")
+    assert [entry["arity"] for entry in table["calibration"]] == list(settings.calibration.arities)
+    for stage in table["stages"]:
+        assert hashlib.sha256((folder / stage["file"]).read_bytes()).hexdigest() == stage["sha256"]
+
+
+def test_the_photo_bundle_has_the_stages_of_its_configuration(photos: tuple[Config, Path, dict[str, Any]]) -> None:
+    settings, _, table = photos
+    model = build(settings.network, settings.design, settings.input).eval()
+    image = torch.zeros(1, 3, settings.input.height, settings.input.width)
+    features = model.stages[0](image)
+    first, last = table["stages"]
+    assert (first["features"], first["macs"]) == (list(features.shape[1:]), count(model.stages[0], image))
+    assert last["macs"] == count(model.stages[1], features)
 
 
 def test_every_arity_is_calibrated(table: dict[str, Any], settings: Config) -> None:

@@ -55,6 +55,17 @@ def test_an_entry_has_rising_quantiles_from_the_least_to_the_largest(settings: C
     assert specificities == sorted(specificities, reverse=True), "more sensitivity can only cost specificity"
 
 
+@pytest.mark.parametrize("positives, negatives", [(1, 20), (20, 1), (3, 7)])
+def test_the_calibration_knows_nothing_of_how_many_images_are_positive(settings: Config, positives: int, negatives: int) -> None:
+    random = np.random.RandomState(1)
+    hot, cold = random.rand(300).astype(np.float32), random.rand(400).astype(np.float32) ** 2
+    plain = calibrate.entry("bag", 4, Sample(hot, cold), settings.calibration)
+    other = calibrate.entry("bag", 4, Sample(np.repeat(hot, positives), np.repeat(cold, negatives)), settings.calibration)
+    assert other.operating_points == plain.operating_points
+    near = [pytest.approx(values, abs=0.02) for values in (plain.positive_scores, plain.negative_scores)]
+    assert [other.positive_scores, other.negative_scores] == near
+
+
 def test_the_manifest_s_short_form_is_the_same_json() -> None:
     table = {"a": [1.5, 2e-05, -3], "b": [{"sensitivity": 0.9, "specificity": 1.0, "threshold": 0.5}], "c": "a [1, 2] text", "d": []}
     assert json.loads(manifest.dumps(table)) == table

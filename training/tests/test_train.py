@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dorfman_training import config, data, train
+from dorfman_training import check, config, data, export, train
 from dorfman_training.config import Config, Cut, DesignConfig, StemLayer
 from dorfman_training.data import Split
 from dorfman_training.deal import Deal
@@ -55,6 +55,45 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path, settin
         train.trained(tiny(settings, 3), tmp_path / "it.pt")
     renamed = dataclasses.replace(tiny(settings, 2), bundle=dataclasses.replace(settings.bundle, description="other words"))
     train.trained(renamed, tmp_path / "it.pt")
+
+
+def test_a_checkpoint_that_started_from_other_weights_is_refused(tmp_path: Path, settings: Config) -> None:
+    base, path = tiny(settings, 2), tmp_path / "it.pt"
+    first = train.weights(train.Trainer(base, split(), lambda _: None).model)
+    origin = train.digest(first.values())
+    train.Trainer(base, split(), lambda _: None, first, origin).run(path)
+    assert train.is_finished(base, path, origin)
+    with pytest.raises(SystemExit, match="network.init"):
+        train.is_finished(base, path, train.digest(value + 1 for value in first.values()))
+
+
+OWN = """
+from torch import nn
+
+def parts(channels, labels):
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, labels))
+    return {"first": nn.Conv2d(channels, 6, 5, 4), "second": nn.Sequential(nn.ReLU(), nn.Conv2d(6, 8, 3)), "head": head}
+
+def broken(channels, labels):
+    return {"first": nn.ReLU(), "head": 7}
+"""
+
+
+def test_a_network_of_one_s_own_is_trained_exported_and_scores_the_same(
+    tmp_path: Path, settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_network.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    kind = dataclasses.replace(settings.network, kind="own_network:parts", init="")
+    own = dataclasses.replace(tiny(settings, 2), network=kind, design=DesignConfig((Cut("first", 2), Cut("second"))))
+    model = train.Trainer(own, split(), lambda _: None).run(tmp_path / "own.pt").eval()
+    export.write_stages(model, (1, 28, 28), tmp_path)
+    if check.has_runtime():
+        images = torch.randn(12, 1, 28, 28, generator=torch.Generator().manual_seed(2))
+        assert check.largest_difference(model, tmp_path, images, range(1, 7)) < check.TOLERANCE
+    for wrong, why in [("own_network:broken", "head"), ("own_network:nothing", "nothing"), ("no_such_module:parts", "PYTHONPATH")]:
+        with pytest.raises(SystemExit, match=why):
+            train.Trainer(dataclasses.replace(own, network=dataclasses.replace(kind, kind=wrong)), split(), lambda _: None)
 
 
 def test_images_held_out_are_in_every_class_s_share_and_the_same_each_time(settings: Config) -> None:
