@@ -98,6 +98,24 @@ fn a_folder_gives_a_table_json_and_a_picture() {
 }
 
 #[test]
+fn a_network_that_was_cut_is_judged_as_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = folder(dir.path());
+    let cases = ["--positive", "bag", "--prevalence", "0.05", "--group-size", "4", "--bundle", "tests/data/cut"];
+    let output = evaluate(&data, &[&cases[..], &["--policy", "two-round", "--json", "-"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows: Vec<&Value> =
+        report["rows"].as_array().unwrap().iter().filter(|r| r["bundle"] == "tests/data/cut").collect();
+    assert_eq!(rows.len(), 2);
+    for (row, plan) in rows.iter().zip(["individual", "4 > 1"]) {
+        assert_eq!((&row["plan"], &row["design"]), (&plan.into(), &"feature".into()));
+        assert_eq!(row["recall"]["value"], 1.0, "{row}");
+    }
+    assert!(rows[1]["tests_per_image"].as_f64().unwrap() >= 0.25 && rows[1]["relative_macs"].as_f64().unwrap() > 0.25);
+}
+
+#[test]
 fn a_list_has_sources_and_a_broken_image_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let list = list(dir.path(), 4, 1);

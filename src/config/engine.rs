@@ -14,7 +14,7 @@ pub struct EngineConfig {
     pub slots: usize,
     /// Most rows of one run of a stage.
     pub max_batch: usize,
-    /// The batch from which a larger one is no more efficient. Default: 8 on the CPU, `max_batch` on a GPU.
+    /// The batch from which a larger one is no more efficient. Default: 16 on the CPU, `max_batch` on a GPU.
     pub preferred_batch: Option<usize>,
     /// Batch sizes to warm up and round up to, rising. Default: any size on the CPU; powers of two up to `max_batch` on a GPU, where a
     /// new shape is slow.
@@ -46,7 +46,7 @@ impl EngineConfig {
     /// The batch from which a larger one is no more efficient.
     pub fn preferred_batch(&self, provider: Provider) -> usize {
         self.preferred_batch.unwrap_or(match provider {
-            Provider::Cpu => self.max_batch.min(8),
+            Provider::Cpu => self.max_batch.min(16),
             Provider::Cuda | Provider::TensorRt => self.max_batch,
         })
     }
@@ -89,7 +89,7 @@ mod tests {
         let c = EngineConfig { preferred_batch: Some(12), ..c };
         assert_eq!(c.batches(Provider::Cpu), [1, 2, 4, 8, 12, 16, 32, 48]);
         let c = EngineConfig { preferred_batch: None, ..c };
-        assert_eq!((c.preferred_batch(Provider::Cpu), c.preferred_batch(Provider::Cuda)), (8, 48));
+        assert_eq!((c.preferred_batch(Provider::Cpu), c.preferred_batch(Provider::Cuda)), (16, 48));
     }
 
     #[test]

@@ -8,9 +8,9 @@ use crate::model::profile::Spread;
 use crate::retest::{Individual, Plan, Thresholds};
 
 /// Images of a turn, in batches that the device prefers.
-const TURN_BATCHES: usize = 32;
+const TURN_BATCHES: usize = 16;
 /// The same for the turn of individual testing that follows.
-const REFERENCE_BATCHES: usize = 16;
+const REFERENCE_BATCHES: usize = 8;
 
 /// What a number of images took. Sums.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
