@@ -18,15 +18,17 @@ use expected::{Expected, ExpectedGroup};
 
 /// How far scores may lie apart.
 const CLOSE: f32 = 1e-4;
+/// The same for photos: of 76,800 values some round the other way than Pillow's when the image is resized.
+const CLOSE_OF_PHOTOS: f32 = 1e-3;
 /// A threshold that splits the images into those with a bag and those without, alone and in groups.
 const BETWEEN: f32 = 0.5;
 
-/// Bundles, where their scores lie, and how many rows each stage but the first merges; none: all that are left.
-const DESIGNS: [(&str, &str, &[Option<usize>]); 4] = [
-    ("tests/data/pixel", "tests/data/pixel", &[None]),
-    ("models/shoes", "tests/data/shoes", &[None, None]),
-    ("tests/data/tree", "tests/data/tree", &[None, Some(2), None]),
-    ("tests/data/tree3", "tests/data/tree3", &[None, Some(2), Some(2), None]),
+/// Bundles, where their scores lie and how close they are, and how many rows each stage merges; none: all that are left.
+const DESIGNS: [(&str, &str, f32, &[Option<usize>]); 4] = [
+    ("tests/data/pixel", "tests/data/pixel", CLOSE, &[None]),
+    ("models/shoes", "tests/data/shoes", CLOSE_OF_PHOTOS, &[None, None]),
+    ("tests/data/tree", "tests/data/tree", CLOSE, &[None, Some(2), None]),
+    ("tests/data/tree3", "tests/data/tree3", CLOSE, &[None, Some(2), Some(2), None]),
 ];
 
 fn path(folder: &str) -> PathBuf {
@@ -69,7 +71,7 @@ impl Design {
 
 #[test]
 fn they_merge_where_their_bundles_say() {
-    for (bundle, _, fans) in DESIGNS {
+    for (bundle, .., fans) in DESIGNS {
         let found: Vec<_> = Design::open(bundle).bundle.manifest.stages.iter().map(|stage| stage.fan_in).collect();
         assert_eq!(found, fans, "{bundle}");
     }
@@ -77,7 +79,7 @@ fn they_merge_where_their_bundles_say() {
 
 #[test]
 fn images_alone_score_as_in_training() {
-    for (bundle, scores, _) in DESIGNS {
+    for (bundle, scores, close, _) in DESIGNS {
         let expected = expected(scores);
         let files: Vec<String> = expected.files.iter().map(|f| f.file.clone()).collect();
         let wanted: HashMap<&str, f32> = expected.files.iter().map(|f| (&*f.file, f.score)).collect();
@@ -85,14 +87,14 @@ fn images_alone_score_as_in_training() {
         assert_eq!(judged.len(), files.len());
         for item in judged {
             let wanted = wanted[&*item.payload];
-            assert!((item.score - wanted).abs() < CLOSE, "{bundle}, {}: {} for {wanted}", item.payload, item.score);
+            assert!((item.score - wanted).abs() < close, "{bundle}, {}: {} for {wanted}", item.payload, item.score);
         }
     }
 }
 
 #[test]
 fn groups_score_as_in_training_also_where_pairs_do_not_come_out_even() {
-    for (bundle, scores, _) in DESIGNS {
+    for (bundle, scores, close, _) in DESIGNS {
         let design = Design::open(bundle);
         let groups = expected(scores).groups;
         assert!(groups.iter().any(|g| g.members.len() % 2 == 1));
@@ -101,7 +103,7 @@ fn groups_score_as_in_training_also_where_pairs_do_not_come_out_even() {
             for item in design.judge(&members, Box::new(MultiRound::new(&[16, 1]).unwrap()), 2.0) {
                 assert_eq!((item.verdict, usize::from(item.arity)), (Verdict::Cleared, members.len()));
                 let size = members.len();
-                assert!((item.score - score).abs() < CLOSE, "{bundle}, {size}: {} for {score}", item.score);
+                assert!((item.score - score).abs() < close, "{bundle}, {size}: {} for {score}", item.score);
             }
         }
     }
