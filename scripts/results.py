@@ -151,6 +151,7 @@ def main() -> None:
 
 
 def measure_all(arguments: argparse.Namespace) -> None:
+    at = commit()
     folders = {"fashion": Path(), "clothing": arguments.clothing, "firearms": arguments.firearms}
     for each in SETS:
         if arguments.only and each.name not in arguments.only:
@@ -159,17 +160,18 @@ def measure_all(arguments: argparse.Namespace) -> None:
         if folder is None:
             print(f"{each.name}: left as it was measured, since --{each.source} is not given", flush=True)
             continue
-        measure(each, folder.resolve() if folder.name else None, arguments.repeat)
+        measure(each, folder.resolve() if folder.name else None, arguments.repeat, at)
 
 
-def measure(wanted: Set, folder: Path | None, repeat: str) -> None:
+def measure(wanted: Set, folder: Path | None, repeat: str, at: str) -> None:
+    """`at` is the commit that is measured."""
     names = {name for run in wanted.runs for name in run.bundles}
     bundles = {name: made(name, folder) for name in sorted(names)}
     data = images(wanted, folder)
     reports = [evaluate(wanted, run, bundles, data, repeat, number) for number, run in enumerate(wanted.runs)]
     table = {
         "machine": machine(),
-        "commit": commit(),
+        "commit": at,
         "images": {key: reports[0]["data"][key] for key in ("images", "positives", "negatives")},
         "bundles": [about(name, bundles[name], reports) for name in bundles],
         "rows": slim([row for report in reports for row in report["rows"]]),

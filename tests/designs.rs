@@ -70,7 +70,7 @@ impl Design {
 }
 
 #[test]
-fn they_merge_where_their_bundles_say() {
+fn they_are_of_every_design() {
     for (bundle, .., fans) in DESIGNS {
         let found: Vec<_> = Design::open(bundle).bundle.manifest.stages.iter().map(|stage| stage.fan_in).collect();
         assert_eq!(found, fans, "{bundle}");
@@ -100,7 +100,9 @@ fn groups_score_as_in_training_also_where_pairs_do_not_come_out_even() {
         assert!(groups.iter().any(|g| g.members.len() % 2 == 1));
         for ExpectedGroup { members, score } in groups {
             // A threshold that nothing reaches: the score is that of the whole group.
-            for item in design.judge(&members, Box::new(MultiRound::new(&[16, 1]).unwrap()), 2.0) {
+            let judged = design.judge(&members, Box::new(MultiRound::new(&[16, 1]).unwrap()), 2.0);
+            assert_eq!(judged.len(), members.len());
+            for item in judged {
                 assert_eq!((item.verdict, usize::from(item.arity)), (Verdict::Cleared, members.len()));
                 let size = members.len();
                 assert!((item.score - score).abs() < close, "{bundle}, {size}: {} for {score}", item.score);
@@ -112,7 +114,8 @@ fn groups_score_as_in_training_also_where_pairs_do_not_come_out_even() {
 #[test]
 fn retests_find_the_positives_of_a_group() {
     let expected = expected("tests/data/tree");
-    let files: Vec<String> = expected.files.iter().map(|f| f.file.clone()).collect();
+    let clothes = expected.files.iter().filter(|f| f.file.ends_with(".png"));
+    let files: Vec<String> = clothes.map(|f| f.file.clone()).collect();
     for chain in [&[16, 1][..], &[16, 4, 1], &[16, 4, 2, 1], &[3, 1]] {
         let judged = Design::open("tests/data/tree").judge(&files, Box::new(MultiRound::new(chain).unwrap()), BETWEEN);
         let mut flagged: Vec<(&str, f32)> = vec![];

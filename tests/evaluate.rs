@@ -110,9 +110,10 @@ fn a_network_that_was_cut_is_judged_as_any_other() {
     assert_eq!(rows.len(), 2);
     for (row, plan) in rows.iter().zip(["individual", "4 > 1"]) {
         assert_eq!((&row["plan"], &row["design"]), (&plan.into(), &"feature".into()));
-        assert_eq!(row["recall"]["value"], 1.0, "{row}");
+        assert_eq!((&row["recall"]["value"], &row["fpr"]["value"]), (&1.0.into(), &0.0.into()), "{row}");
     }
-    assert!(rows[1]["tests_per_image"].as_f64().unwrap() >= 0.25 && rows[1]["relative_macs"].as_f64().unwrap() > 0.25);
+    let tests = rows[1]["tests_per_image"].as_f64().unwrap();
+    assert!((0.25..0.9).contains(&tests), "pooling saves tests: {tests} an image");
 }
 
 #[test]

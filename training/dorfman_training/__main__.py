@@ -93,10 +93,10 @@ def network(arguments: argparse.Namespace, settings: Config) -> train.StagedNet:
 
 def run_train(arguments: argparse.Namespace, settings: Config) -> None:
     started, checkpoint = time.monotonic(), work(arguments, settings) / "checkpoint.pt"
-    source = origin(arguments, settings)
-    if train.is_finished(settings, checkpoint, source):
+    if train.is_finished(settings, checkpoint, known_origin(arguments, settings)):
         say(f"{settings.bundle.name}: trained already")
         return
+    source = origin(arguments, settings)
     split = data.load(settings, "train", arguments.data)
     say(f"{settings.bundle.name}: {len(split.positive)} training images, {int(split.positive.sum())} of them positive")
     train.Trainer(settings, split, say, start(arguments, settings, split), source).run(checkpoint)
@@ -121,6 +121,13 @@ def origin(arguments: argparse.Namespace, settings: Config) -> str:
     if is_bundle(arguments, name):
         return train.digest(unfold.initializers(arguments.config.parent / name))
     return train.digest(train.weights(network(arguments, other(arguments, name))).values())
+
+
+def known_origin(arguments: argparse.Namespace, settings: Config) -> str | None:
+    """The same, or nothing where the start is no longer there: a finished network does not need it."""
+    name = settings.network.init
+    gone = name and not is_bundle(arguments, name) and not (work(arguments, other(arguments, name)) / "checkpoint.pt").exists()
+    return None if gone else origin(arguments, settings)
 
 
 def is_bundle(arguments: argparse.Namespace, name: str) -> bool:

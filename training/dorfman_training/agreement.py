@@ -1,8 +1,8 @@
 """Writes the fixture that the worker's tests hold decoding, preprocessing and scoring against.
 
-The images are the same for every network. Where a configuration is for Fashion-MNIST, the PNG files are written afresh from its test
-images. The photos (*.jpg) are those found in the folder; `copy_photos` puts them there as they are published, since a JPEG written anew
-is another image.
+The images are the same for every network. The PNG files are written afresh from the test images of Fashion-MNIST when the network is the
+one whose scores lie beside them. The photos (*.jpg) are those found in the folder; `copy_photos` puts them there as they are published,
+since a JPEG written anew is another image.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PIXELS = ((0, 0), (7, 20), (14, 14), (20, 7), (27, 27))
 def write(model: StagedNet, config: Config, images: Path, folder: Path) -> None:
     """Writes `scores.json` into `folder`, of the images in `images`."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = write_pngs(config, images) if config.data.kind == "idx" else sorted(path.name for path in images.glob("*.png"))
+    names = write_pngs(config, images) if folder == images else sorted(path.name for path in images.glob("*.png"))
     photos = sorted(path.name for path in images.glob("*.jpg"))
     files = names + photos
     inputs = torch.cat([preprocess.tensor(images / name, config.input) for name in files])

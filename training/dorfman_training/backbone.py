@@ -20,6 +20,8 @@ LABELS = 1
 def backbone(config: NetworkConfig, image: InputConfig) -> "OrderedDict[str, nn.Module]":
     channels = 1 if image.channels == "grey" else 3
     if ":" in config.kind:
+        if config.stem or config.coarse_until or config.tail_channels or config.tail_blocks or config.dropout:
+            raise ValueError(f"network: of its keys only frozen_until and init have a meaning for {config.kind}")
         return own(config.kind, channels)
     wrong = {"small": "coarse_until" if config.coarse_until else "", "lite0": "stem" if config.stem else ""}.get(config.kind)
     if wrong:
@@ -36,8 +38,8 @@ def own(kind: str, channels: int) -> "OrderedDict[str, nn.Module]":
     module, _, function = kind.partition(":")
     try:
         make = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise SystemExit(f"network.kind: {kind} can't be had ({error}): the module must be in the current folder or in PYTHONPATH") from error
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SystemExit(f"network.kind: {kind} can't be had ({error}); modules are looked for in the current folder and in PYTHONPATH") from error
     parts = OrderedDict(make(channels=channels, labels=LABELS))
     wrong = [name for name, part in parts.items() if not isinstance(part, nn.Module)]
     if wrong or not parts:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dorfman_training import check, config, data, export, train
-from dorfman_training.config import Config, Cut, DesignConfig, StemLayer
+from dorfman_training.config import Config, Cut, DesignConfig, NetworkConfig, StemLayer
 from dorfman_training.data import Split
 from dorfman_training.deal import Deal
 
@@ -63,8 +63,11 @@ def test_a_checkpoint_that_started_from_other_weights_is_refused(tmp_path: Path,
     origin = train.digest(first.values())
     train.Trainer(base, split(), lambda _: None, first, origin).run(path)
     assert train.is_finished(base, path, origin)
+    other = train.digest(value + 1 for value in first.values())
     with pytest.raises(SystemExit, match="network.init"):
-        train.is_finished(base, path, train.digest(value + 1 for value in first.values()))
+        train.is_finished(base, path, other)
+    with pytest.raises(SystemExit, match="network.init"):
+        train.Trainer(base, split(), lambda _: None, first, other).run(path)
 
 
 OWN = """
@@ -84,16 +87,18 @@ def test_a_network_of_one_s_own_is_trained_exported_and_scores_the_same(
 ) -> None:
     (tmp_path / "own_network.py").write_text(OWN)
     monkeypatch.syspath_prepend(str(tmp_path))
-    kind = dataclasses.replace(settings.network, kind="own_network:parts", init="")
+    kind = NetworkConfig("own_network:parts")
     own = dataclasses.replace(tiny(settings, 2), network=kind, design=DesignConfig((Cut("first", 2), Cut("second"))))
     model = train.Trainer(own, split(), lambda _: None).run(tmp_path / "own.pt").eval()
     export.write_stages(model, (1, 28, 28), tmp_path)
     if check.has_runtime():
         images = torch.randn(12, 1, 28, 28, generator=torch.Generator().manual_seed(2))
         assert check.largest_difference(model, tmp_path, images, range(1, 7)) < check.TOLERANCE
-    for wrong, why in [("own_network:broken", "head"), ("own_network:nothing", "nothing"), ("no_such_module:parts", "PYTHONPATH")]:
+    for wrong, why in [("own_network:broken", "head"), ("own_network:nothing", "nothing"), ("no_such_module:parts", "PYTHONPATH"), (":parts", "PYTHONPATH")]:
         with pytest.raises(SystemExit, match=why):
             train.Trainer(dataclasses.replace(own, network=dataclasses.replace(kind, kind=wrong)), split(), lambda _: None)
+    with pytest.raises(ValueError, match="only frozen_until and init"):
+        train.Trainer(dataclasses.replace(own, network=dataclasses.replace(kind, dropout=0.1)), split(), lambda _: None)
 
 
 def test_images_held_out_are_in_every_class_s_share_and_the_same_each_time(settings: Config) -> None:

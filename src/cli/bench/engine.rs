@@ -13,7 +13,7 @@ pub(super) fn run() -> Result<(), CliError> {
     let failed = |e: &dyn std::fmt::Display| CliError::Failed(e.to_string());
     let plan = MultiRound::new(&[16, 4, 1]).map_err(|e| failed(&e))?;
     let settings =
-        Settings { max_batch: 64, preferred_batch: 8, buckets: Vec::new(), max_wait: Duration::from_millis(200) };
+        Settings { max_batch: 64, preferred_batch: 16, buckets: Vec::new(), max_wait: Duration::from_millis(200) };
     let network = ScriptedNetwork::new(single_label_form(512, 1, 1));
     let mut engine: Engine<_, usize> = Engine::new(network, Box::new(plan), Thresholds::constant(0.5), settings);
     let mut random = fastrand::Rng::with_seed(1);

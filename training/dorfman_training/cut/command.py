@@ -239,5 +239,11 @@ def positive_classes(labels: Sequence[str], given: Sequence[str]) -> dict[str, t
 
 def command_line(words: Sequence[str]) -> str:
     """What was typed, for the manifest; of paths only the last part, as nobody else has the folders."""
-    shown = [Path(word).name if word.startswith(("/", "./", "../", "~")) or Path(word).exists() else word for word in words]
-    return shlex.join(["python3", "-m", "dorfman_training", *shown])
+    return shlex.join(["python3", "-m", "dorfman_training", *(Path(word).name if is_path(word) else word for word in words)])
+
+
+def is_path(word: str) -> bool:
+    """A tensor's name may begin with a slash too, but lies in no folder that there is."""
+    if Path(word).exists() or word.startswith(("./", "../", "~")):
+        return True
+    return word.startswith("/") and Path(word).parent != Path("/") and Path(word).parent.exists()
