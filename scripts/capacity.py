@@ -39,8 +39,8 @@ class Scenario:
 
 
 SCENARIOS = [
-    # docs/results.md, fashion-bag, 16 > 4 > 1 at 0.1 %: 0.65 ms alone on 2 cores (the most of three runs: 0.55, 0.64, 0.65), 22.0 % of the seconds. Fetching
-    # and decoding by the metrics of the worker in `make test-alerts`.
+    # docs/results.md, fashion-bag, 16 > 4 > 1 at 0.1 %: 22.0 % of the seconds; alone on 2 cores 0.65 ms, the most of the three runs in
+    # docs/results/. Fetching and decoding by the metrics of the worker in `make test-alerts`.
     Scenario("fashion-bag, 2 cores", 0.65, 0.220, 0.07, 700, 2, (64 * 7 * 7 + 28 * 28) * 4, 512),
     # docs/results.md, shoes, 4 > 2 > 1 at 0.1 %: 2.64 ms alone on 2 cores, 53.6 %. All about the photos is assumed.
     Scenario("shoes, 2 cores", 2.64, 0.536, 2.0, 100_000, 2, 144 * 20 * 20 * 4, 512),
