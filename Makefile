@@ -61,10 +61,13 @@ paper-data:
 		echo "bench-paper: there is no $(PAPER)/index.csv; PAPER=DIR names the folder of the paper's recorded scores (docs/retesting.md)" >&2; \
 		exit 64; }
 
-lint: setup-build setup-lint ## check formatting, clippy and the shell scripts
+lint: setup-build setup-lint ## check formatting, clippy, the shell scripts, and Python's types and style
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release $(CARGO_FLAGS) --all-targets -- -D warnings
 	shellcheck scripts/*.sh .ci/run
+	.dorfman/lint/bin/ruff check --quiet
+	.dorfman/lint/bin/ruff format --check --quiet
+	.dorfman/lint/bin/mypy
 	scripts/results.py --check
 
 doc: setup-build ## build the API documentation; warnings are errors

@@ -24,10 +24,9 @@ def main() -> int:
     config, bundle = schema("dorfman"), schema("bundle")
     for name in ["profile", "reference", "flag", "verdict", "dead-letter"]:
         schema(name)
-    checked = [
-        (config, path, yaml.safe_load(path.read_text()))
-        for path in sorted((ROOT / "config").glob("*.yaml"))
-    ] + [(bundle, path, json.loads(path.read_text())) for path in sorted((ROOT / "models").glob("*/bundle.json"))]
+    checked = [(config, path, yaml.safe_load(path.read_text())) for path in sorted((ROOT / "config").glob("*.yaml"))] + [
+        (bundle, path, json.loads(path.read_text())) for path in sorted((ROOT / "models").glob("*/bundle.json"))
+    ]
     errors = [f"{path.relative_to(ROOT)}: {error.message}" for v, path, it in checked for error in v.iter_errors(it)]
     # A validator that accepts anything would pass all of the above.
     if config.is_valid({"group": {"sise": 16}}) or bundle.is_valid({}):

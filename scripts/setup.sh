@@ -30,6 +30,8 @@ readonly KEDA=v2.18.1
 readonly KUBERNETES_VALIDATE=1.37.0
 readonly CHECK_JSONSCHEMA=0.39.0
 readonly YAMLLINT=1.38.0
+readonly MYPY=2.4.1
+readonly RUFF=0.17.6
 
 usage() {
     cat <<'USAGE'
@@ -41,7 +43,7 @@ usage: scripts/setup.sh TARGET...
   dataset              Fashion-MNIST (MIT), in /usr/share/datasets
   kafka                a real Kafka broker for the tests, in .dorfman/kafka/libs; Java, if there is none
   python               for training/: PyTorch and pytest from the distribution, with ONNX Runtime beside them in .dorfman/python
-  lint                 shellcheck
+  lint                 shellcheck, and mypy and ruff in .dorfman/lint
   helm                 Helm, in .dorfman/bin
   kubernetes-validate  Kubernetes and compose schemas with their validators, in .dorfman/venv
   crds                 the definitions of the custom resources that the chart knows, in .dorfman/crds
@@ -247,7 +249,8 @@ python() {
 
 lint() {
     command -v shellcheck >/dev/null || apt_install shellcheck
-    say "lint: shellcheck is there"
+    venv "$home/lint" "mypy==$MYPY ruff==$RUFF" python3
+    say "lint: shellcheck, mypy $MYPY and ruff $RUFF are there"
 }
 
 # From 1.21 on, go fetches the newer toolchain that a module asks for.

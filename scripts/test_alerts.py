@@ -19,7 +19,10 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".dorfman/prometheus/usr/bin"
@@ -80,7 +83,7 @@ class Machine:
                 log = (self.folder / f"{name}.log").read_text(errors="replace")
                 sys.exit(f"test-alerts: {name} ended with {process.returncode}:\n{log[-2000:]}")
 
-    def wait_for(self, what: str, look) -> None:
+    def wait_for(self, what: str, look: Callable[[], bool]) -> None:
         start = time.monotonic()
         while not look():
             self.check()
@@ -111,7 +114,7 @@ def accepts(port: int) -> bool:
 
 
 class Webhook(http.server.BaseHTTPRequestHandler):
-    told: queue.Queue = queue.Queue()
+    told: queue.Queue[dict[str, Any]] = queue.Queue()
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -120,21 +123,21 @@ class Webhook(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
 
-    def log_message(self, *_) -> None:
+    def log_message(self, *_: Any) -> None:
         pass
 
 
 class Images(http.server.SimpleHTTPRequestHandler):
     """What `images` is in docker-compose.yml."""
 
-    def __init__(self, *args) -> None:
+    def __init__(self, *args: Any) -> None:
         super().__init__(*args, directory=str(ROOT / "tests/data/agreement"))
 
-    def log_message(self, *_) -> None:
+    def log_message(self, *_: Any) -> None:
         pass
 
 
-def served(handler: type) -> int:
+def served(handler: type[http.server.BaseHTTPRequestHandler]) -> int:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server.server_port
@@ -168,13 +171,24 @@ def start_watchers(machine: Machine) -> None:
     prometheus = machine.write("prometheus.yaml", text)
     hook = f"  - name: nobody\n    webhook_configs: [{{ url: 'http://127.0.0.1:{served(Webhook)}/' }}]"
     alertmanager = machine.write("alertmanager.yaml", (compose / "alertmanager.yaml").read_text().replace("  - name: nobody", hook))
-    machine.start("alertmanager", TOOLS / "prometheus-alertmanager", f"--config.file={alertmanager}",
-                  f"--storage.path={machine.folder}/alertmanager", "--cluster.listen-address=",
-                  f"--web.listen-address=127.0.0.1:{ports['alertmanager']}")
-    machine.start("prometheus", TOOLS / "prometheus", f"--config.file={prometheus}", f"--storage.tsdb.path={machine.folder}/tsdb",
-                  "--storage.tsdb.retention.time=8d", f"--web.listen-address=127.0.0.1:{ports['prometheus']}")
+    machine.start(
+        "alertmanager",
+        TOOLS / "prometheus-alertmanager",
+        f"--config.file={alertmanager}",
+        f"--storage.path={machine.folder}/alertmanager",
+        "--cluster.listen-address=",
+        f"--web.listen-address=127.0.0.1:{ports['alertmanager']}",
+    )
+    machine.start(
+        "prometheus",
+        TOOLS / "prometheus",
+        f"--config.file={prometheus}",
+        f"--storage.tsdb.path={machine.folder}/tsdb",
+        "--storage.tsdb.retention.time=8d",
+        f"--web.listen-address=127.0.0.1:{ports['prometheus']}",
+    )
     for name in ["alertmanager", "prometheus"]:
-        machine.wait_for(f"{name} is ready", lambda: answers(f"http://127.0.0.1:{ports[name]}/-/ready"))
+        machine.wait_for(f"{name} is ready", partial(answers, f"http://127.0.0.1:{ports[name]}/-/ready"))
 
 
 def watch(machine: Machine, wanted: set[str]) -> None:
@@ -188,8 +202,10 @@ def watch(machine: Machine, wanted: set[str]) -> None:
         except queue.Empty:
             continue
         name, notes = alert["labels"]["alertname"], alert["annotations"]
-        print(f"{time.monotonic() - start:4.0f} s  {alert['status']}  {name} ({alert['labels']['severity']})  {notes['description']}  {notes['runbook_url']}",
-              flush=True)
+        print(
+            f"{time.monotonic() - start:4.0f} s  {alert['status']}  {name} ({alert['labels']['severity']})  {notes['description']}  {notes['runbook_url']}",
+            flush=True,
+        )
         wanted.discard(name)
 
 

@@ -230,9 +230,7 @@ class Test:
         before = {p["metadata"]["uid"] for p in self.pods()}
         must(len(before) == 12, f"{len(before)} workers, not 12")
         columns = "custom-columns=E:.type,N:.object.metadata.name,S:.object.spec.replicas,A:.object.status.availableReplicas"
-        watch = self.cluster.command(
-            "--namespace", NAMESPACE, "get", "replicasets", "--watch", "--output-watch-events", f"--output={columns}"
-        )
+        watch = self.cluster.command("--namespace", NAMESPACE, "get", "replicasets", "--watch", "--output-watch-events", f"--output={columns}")
         with subprocess.Popen(watch, stdout=subprocess.PIPE, text=True) as watcher:
             self.upgrade("--set", "replicaCount=12", "--set", "config.group.size=8")
             self.until_settled()

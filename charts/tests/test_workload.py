@@ -51,9 +51,7 @@ class Workload(ChartTest):
                 values = f"config: {{shutdown: {{deadline: {deadline}}}}}"
                 self.assertEqual(self.pod(values)["terminationGracePeriodSeconds"], seconds)
         self.assertEqual(self.pod("terminationGracePeriodSeconds: 51")["terminationGracePeriodSeconds"], 51)
-        self.refused(
-            "terminationGracePeriodSeconds: 50", "terminationGracePeriodSeconds is 50", "config.shutdown.deadline", "it will be 55"
-        )
+        self.refused("terminationGracePeriodSeconds: 50", "terminationGracePeriodSeconds is 50", "config.shutdown.deadline", "it will be 55")
         self.refused("config: {shutdown: {deadline: soon}}", "config.shutdown.deadline", "25s or 1m 30s")
         self.refused("config: {shutdown: {deadline: 1 fortnight}}", "config.shutdown.deadline", "fortnight")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from . import agreement, calibrate, check, config, cut, data, export, manifest, report, sample, train, unfold
 from .config import Config
 from .manifest import ConfirmFile
+from .model import StagedNet
 from .progress import say
 
 
@@ -44,17 +44,27 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--work", type=Path, help="where checkpoints lie between commands (default: work/ beside configs/)")
         command.add_argument("--threads", type=int, default=2, help="threads to compute with (default: %(default)s)")
         if name in ("export", "make-bundle"):
-            command.add_argument("--bundle", type=Path, help="the bundle's folder (default: models/NAME beside training/ if it ships, bundle/ in the work folder if not)")
+            command.add_argument(
+                "--bundle",
+                type=Path,
+                help="the bundle's folder (default: models/NAME beside training/ if it ships, bundle/ in the work folder if not)",
+            )
         if name == "images":
             command.add_argument("--split", choices=data.SPLITS, default="test")
             command.add_argument("--out", type=Path, required=True, help="the folder to write: CLASS/NAME, and list.csv")
         if name == "sample":
             command.add_argument("--split", choices=data.SPLITS, default="test")
             command.add_argument("--out", type=Path, required=True, help="the zip to write, CLASS/NAME.jpg in it")
-            command.add_argument("--negatives", type=int, default=240, help="photos that are not positive (default: %(default)s); of the others, all are in it")
+            command.add_argument(
+                "--negatives", type=int, default=240, help="photos that are not positive (default: %(default)s); of the others, all are in it"
+            )
             command.add_argument("--side", type=int, default=192, help="pixels of a photo's shorter side, at most (default: %(default)s)")
         if name == "make-agreement":
-            command.add_argument("--photos", type=Path, help="folder or .zip of clothing-dataset-small's test images; without it, the photos in the fixture's folder stay")
+            command.add_argument(
+                "--photos",
+                type=Path,
+                help="folder or .zip of clothing-dataset-small's test images; without it, the photos in the fixture's folder stay",
+            )
             command.add_argument("--folder", type=Path, help="where to write scores.json (default: beside the images, in tests/data/agreement)")
     cutter = commands.add_parser("cut", help="cut your own ONNX classifier into a bundle", description=cut.__doc__)
     cut.add_arguments(cutter)
@@ -87,7 +97,7 @@ def other(arguments: argparse.Namespace, name: str) -> Config:
     return config.load(arguments.config.parent / name)
 
 
-def network(arguments: argparse.Namespace, settings: Config) -> train.StagedNet:
+def network(arguments: argparse.Namespace, settings: Config) -> StagedNet:
     return train.trained(settings, work(arguments, settings) / "checkpoint.pt")
 
 
@@ -237,4 +247,4 @@ def run_agreement(arguments: argparse.Namespace, settings: Config) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

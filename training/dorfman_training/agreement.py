@@ -47,12 +47,8 @@ def write(model: StagedNet, config: Config, images: Path, folder: Path) -> None:
     table: dict[str, Any] = {
         "bundle": {"name": config.bundle.name, "version": config.bundle.version},
         "pixels_at": [list(at) for at in PIXELS],
-        "files": [
-            {"file": name, **summary(inputs[row, 0]), "score": score(model, inputs, [row])} for row, name in enumerate(files)
-        ],
-        "groups": [
-            {"members": [files[row] for row in rows], "score": score(model, inputs, rows)} for rows in group_rows(names, photos)
-        ],
+        "files": [{"file": name, **summary(inputs[row, 0]), "score": score(model, inputs, [row])} for row, name in enumerate(files)],
+        "groups": [{"members": [files[row] for row in rows], "score": score(model, inputs, rows)} for rows in group_rows(names, photos)],
     }
     (folder / "scores.json").write_text(json.dumps(table, indent=1) + "\n")
 

@@ -124,9 +124,7 @@ class Config:
 def build(kind: type, table: Mapping[str, Any], where: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     unknown = sorted(set(table) - set(fields))
-    missing = sorted(
-        name for name, field in fields.items() if name not in table and field.default is dataclasses.MISSING
-    )
+    missing = sorted(name for name, field in fields.items() if name not in table and field.default is dataclasses.MISSING)
     if unknown or missing:
         raise ValueError(f"{where}: unknown keys {unknown}, missing keys {missing}")
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in table.items()})

@@ -105,9 +105,7 @@ def write(
     options: dict[str, object] = {}
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         options["dynamo"] = False  # newer releases default to an exporter that needs more packages
-    torch.onnx.export(
-        module, example, str(path), opset_version=OPSET, input_names=inputs, output_names=outputs, dynamic_axes=axes, **options
-    )
+    torch.onnx.export(module, example, str(path), opset_version=OPSET, input_names=inputs, output_names=outputs, dynamic_axes=axes, **options)
     make_mergeable(path)
 
 

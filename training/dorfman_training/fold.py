@@ -19,18 +19,11 @@ def folded(model: nn.Module) -> nn.Module:
 
 
 def is_pair(module: nn.Module) -> bool:
-    return (
-        isinstance(module, nn.Sequential)
-        and len(module) == 2
-        and isinstance(module[0], nn.Conv2d)
-        and isinstance(module[1], nn.BatchNorm2d)
-    )
+    return isinstance(module, nn.Sequential) and len(module) == 2 and isinstance(module[0], nn.Conv2d) and isinstance(module[1], nn.BatchNorm2d)
 
 
 def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    whole = nn.Conv2d(
-        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, bias=True
-    )
+    whole = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, bias=True)
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     bias = conv.bias if conv.bias is not None else torch.zeros_like(norm.running_mean)
     with torch.no_grad():

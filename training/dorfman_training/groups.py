@@ -68,9 +68,7 @@ def merge_level(lines: Tensor, counts: Tensor, fan: int) -> tuple[Tensor, Tensor
     return nodes, over, node_counts
 
 
-def draw_for_calibration(
-    arity: int, count: int, positive: bool, positives: Tensor, negatives: Tensor, generator: torch.Generator
-) -> Tensor:
+def draw_for_calibration(arity: int, count: int, positive: bool, positives: Tensor, negatives: Tensor, generator: torch.Generator) -> Tensor:
     """[count, arity] rows with exactly one positive in each line, at any place, or none. Every image is used about equally often."""
     filler = arity - 1 if positive else arity
     columns = [decks(positives, count, 1, generator)] if positive else []
@@ -86,8 +84,5 @@ def decks(rows: Tensor, count: int, width: int, generator: torch.Generator) -> T
     lines = len(rows) // width  # a deck's rest is left out, so that no line spans two decks
     if lines == 0:
         raise ValueError(f"{len(rows)} images are too few for groups of {width}")
-    dealt = [
-        rows[torch.randperm(len(rows), generator=generator)[: lines * width]].reshape(lines, width)
-        for _ in range(-(-count // lines))
-    ]
+    dealt = [rows[torch.randperm(len(rows), generator=generator)[: lines * width]].reshape(lines, width) for _ in range(-(-count // lines))]
     return torch.cat(dealt)[:count]

@@ -25,9 +25,7 @@ class ConfirmFile:
     calibration: Sequence[Entry]
 
 
-def manifest(
-    config: Config, stages: Sequence[StageFile], calibration: Sequence[Entry], confirm: ConfirmFile | None, command: str
-) -> dict[str, Any]:
+def manifest(config: Config, stages: Sequence[StageFile], calibration: Sequence[Entry], confirm: ConfirmFile | None, command: str) -> dict[str, Any]:
     bundle, data, image = config.bundle, config.data, config.input
     table = {
         "format": FORMAT,
@@ -80,6 +78,4 @@ def dumps(table: dict[str, Any]) -> str:
 
 def entries_from(rows: Sequence[dict[str, Any]]) -> list[Entry]:
     """The inverse of `dataclasses.asdict`, for calibrations kept between two commands."""
-    return [
-        Entry(**{**row, "operating_points": [OperatingPoint(**point) for point in row["operating_points"]]}) for row in rows
-    ]
+    return [Entry(**{**row, "operating_points": [OperatingPoint(**point) for point in row["operating_points"]]}) for row in rows]

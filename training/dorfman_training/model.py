@@ -46,9 +46,7 @@ class StagedNet(nn.Module):
         if ends != sorted(set(ends)) or len(names) in ends:
             raise ValueError(f"design.cuts must name parts in order, before the last: {', '.join(names)}")
         edges = [0, *ends, len(names)]
-        self.stages = nn.ModuleList(
-            nn.Sequential(*(parts[name] for name in names[a:b])) for a, b in zip(edges, edges[1:])
-        )
+        self.stages = nn.ModuleList(nn.Sequential(*(parts[name] for name in names[a:b])) for a, b in zip(edges, edges[1:]))
 
     @property
     def fans(self) -> list[int]:

@@ -25,9 +25,7 @@ class Block(nn.Module):
         super().__init__()
         inner, outputs = planes * WIDTH_OF_GROUP // WIDTH * GROUPS, planes * EXPANSION
         self.reduce = conv_norm(inputs, inner, 1)
-        self.grouped = nn.Sequential(
-            nn.Conv2d(inner, inner, 3, stride, padding=1, groups=GROUPS, bias=False), nn.BatchNorm2d(inner)
-        )
+        self.grouped = nn.Sequential(nn.Conv2d(inner, inner, 3, stride, padding=1, groups=GROUPS, bias=False), nn.BatchNorm2d(inner))
         self.expand = conv_norm(inner, outputs, 1)
         self.shortcut = nn.Identity() if inputs == outputs else conv_norm(inputs, outputs, 1, stride)
 

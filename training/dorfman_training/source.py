@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from . import augment, data, progress
+from .backbone import backbone
 from .config import Config
 from .data import Split
 from .fold import folded
 from .model import StagedNet, place
-from .backbone import backbone
 
 CHUNK = 128  # images a pass, when features are computed ahead
 

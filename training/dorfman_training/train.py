@@ -54,9 +54,7 @@ class Average:
 
 
 class Trainer:
-    def __init__(
-        self, config: Config, split: Split, say: Callable[[str], None], start: dict[str, Tensor] | None = None, origin: str = ""
-    ) -> None:
+    def __init__(self, config: Config, split: Split, say: Callable[[str], None], start: dict[str, Tensor] | None = None, origin: str = "") -> None:
         """`start` has the weights of another network of the same parts, by `weights`; `origin` tells which, by `digest`."""
         self.config, self.split, self.say, self.origin = config, split, say, origin
         settings = config.train

@@ -16,7 +16,6 @@ from .fold import is_pair
 from .model import StagedNet, build
 from .train import weights
 
-
 STATISTICS = 512  # images
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import dorfman_training  # noqa: F401  (before torch: it quietens OpenMP)
 import pytest
 import torch
 
+import dorfman_training  # noqa: F401  (before torch: it quietens OpenMP)
 from dorfman_training import config, groups
 from dorfman_training.config import Config, Cut, DesignConfig, InputConfig, NetworkConfig, StemLayer
 from dorfman_training.model import StagedNet, build

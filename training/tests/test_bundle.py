@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, settled
 
+from conftest import ROOT, settled
 from dorfman_training import __main__, agreement, check, config, export
 from dorfman_training.config import Config
 from dorfman_training.macs import count
@@ -31,8 +31,13 @@ def test_it_says_what_its_configuration_says(table: dict[str, Any], settings: Co
         assert table[field] == getattr(settings.bundle, field) and table[field]
     assert table["labels"] == [{"name": settings.bundle.label, "positive": True}]
     assert table["input"] == {
-        "width": 28, "height": 28, "channels": "grey", "layout": "nchw", "resize": {"rule": "stretch", "filter": "bilinear"},
-        "mean": list(settings.input.mean), "std": list(settings.input.std),
+        "width": 28,
+        "height": 28,
+        "channels": "grey",
+        "layout": "nchw",
+        "resize": {"rule": "stretch", "filter": "bilinear"},
+        "mean": list(settings.input.mean),
+        "std": list(settings.input.std),
     }
     assert table["merge"] == "max"
 

@@ -15,14 +15,14 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from dorfman_training import export  # noqa: E402
-from dorfman_training.lite0 import lite0_parts  # noqa: E402
 from dorfman_training.cut import chain, macs, network, points, stages, verify  # noqa: E402
+from dorfman_training.lite0 import lite0_parts  # noqa: E402
 
 
 def package_file(package: str, name: str) -> Path:
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
-        pytest.skip(f"{package} is not installed")
+        raise pytest.skip.Exception(f"{package} is not installed")
     return Path(found.origin).parent / name
 
 

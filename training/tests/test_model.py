@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import DESIGNS, alone, levels, settled
 from torch import nn
 
+from conftest import DESIGNS, alone, levels, settled
 from dorfman_training import macs
 from dorfman_training.config import Config, Cut
 from dorfman_training.fold import folded

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-import dorfman_training  # noqa: F401  (before torch: it quietens OpenMP)
 import pytest
 import torch
 from torch import nn
 
+import dorfman_training  # noqa: F401  (before torch: it quietens OpenMP)
 from dorfman_training import macs
 from dorfman_training.model import StagedNet
 from dorfman_training.paper import DESIGNS, MEAN, SIDE

@@ -18,7 +18,16 @@ def tiny(settings: Config, steps: int) -> Config:
     network = dataclasses.replace(settings.network, stem=(StemLayer(4, 5, 4),), tail_channels=4, tail_blocks=1)
     design = DesignConfig((Cut("stem0", 2), Cut("widen")))
     few = dataclasses.replace(
-        settings.train, steps=steps, images=24, positives=8, groups=8, warm_up=2, progress_every=2, checkpoint_every=2, sizes=(1, 4), size_weights=(1, 1),
+        settings.train,
+        steps=steps,
+        images=24,
+        positives=8,
+        groups=8,
+        warm_up=2,
+        progress_every=2,
+        checkpoint_every=2,
+        sizes=(1, 4),
+        size_weights=(1, 1),
         precision="fp32",
     )
     return dataclasses.replace(settings, network=network, design=design, train=few)
@@ -82,9 +91,7 @@ def broken(channels, labels):
 """
 
 
-def test_a_network_of_one_s_own_is_trained_exported_and_scores_the_same(
-    tmp_path: Path, settings: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_of_one_s_own_is_trained_exported_and_scores_the_same(tmp_path: Path, settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_network.py").write_text(OWN)
     monkeypatch.syspath_prepend(str(tmp_path))
     kind = NetworkConfig("own_network:parts")
@@ -94,7 +101,12 @@ def test_a_network_of_one_s_own_is_trained_exported_and_scores_the_same(
     if check.has_runtime():
         images = torch.randn(12, 1, 28, 28, generator=torch.Generator().manual_seed(2))
         assert check.largest_difference(model, tmp_path, images, range(1, 7)) < check.TOLERANCE
-    for wrong, why in [("own_network:broken", "head"), ("own_network:nothing", "nothing"), ("no_such_module:parts", "PYTHONPATH"), (":parts", "PYTHONPATH")]:
+    for wrong, why in [
+        ("own_network:broken", "head"),
+        ("own_network:nothing", "nothing"),
+        ("no_such_module:parts", "PYTHONPATH"),
+        (":parts", "PYTHONPATH"),
+    ]:
         with pytest.raises(SystemExit, match=why):
             train.Trainer(dataclasses.replace(own, network=dataclasses.replace(kind, kind=wrong)), split(), lambda _: None)
     with pytest.raises(ValueError, match="only frozen_until and init"):
@@ -149,9 +161,7 @@ def test_a_network_starts_from_another_design_s_weights(settings: Config) -> Non
 @pytest.mark.parametrize("cuts, sizes", [((Cut("images"),), (1, 4)), ((), (1,))])
 def test_pixels_and_single_images_train_too(tmp_path: Path, settings: Config, cuts: tuple[Cut, ...], sizes: tuple[int, ...]) -> None:
     base = tiny(settings, 2)
-    other = dataclasses.replace(
-        base, design=DesignConfig(cuts), train=dataclasses.replace(base.train, sizes=sizes, size_weights=(1,) * len(sizes))
-    )
+    other = dataclasses.replace(base, design=DesignConfig(cuts), train=dataclasses.replace(base.train, sizes=sizes, size_weights=(1,) * len(sizes)))
     assert train.Trainer(other, split(), lambda _: None).run(tmp_path / "other.pt") is not None
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import DESIGNS, GREY, levels, settled
 from torch import nn
 
+from conftest import DESIGNS, GREY, levels, settled
 from dorfman_training import export, unfold
 from dorfman_training.config import Config, DesignConfig, NetworkConfig, StemLayer
 from dorfman_training.data import Split

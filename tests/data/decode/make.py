@@ -36,16 +36,18 @@ def entry(size, channels, resize, layout="nchw"):
     return {"width": size[0], "height": size[1], "channels": channels, "layout": layout, "resize": resize, "mean": mean, "std": std}
 
 
-INPUTS = {
-    "grey28": entry((28, 28), "grey", {"rule": "stretch", "filter": "bilinear"}),
-    "rgb32": entry((32, 32), "rgb", {"rule": "short-side", "short_side": 36, "filter": "bilinear"}),
-    "bgr24": entry((24, 20), "bgr", {"rule": "stretch", "filter": "bicubic"}, "nhwc"),
-    "native": entry((57, 43), "rgb", {"rule": "stretch", "filter": "bilinear"}),
-    "tight": entry((30, 40), "rgb", {"rule": "short-side", "short_side": 40, "filter": "bicubic"}),
-    "larger": entry((90, 100), "rgb", {"rule": "short-side", "short_side": 101, "filter": "bicubic"}),
-} | {f"down-{name}": entry((31, 23), "rgb", {"rule": "stretch", "filter": name}) for name in FILTERS} | {
-    f"up-{name}": entry((150, 101), "grey", {"rule": "stretch", "filter": name}) for name in FILTERS
-}
+INPUTS = (
+    {
+        "grey28": entry((28, 28), "grey", {"rule": "stretch", "filter": "bilinear"}),
+        "rgb32": entry((32, 32), "rgb", {"rule": "short-side", "short_side": 36, "filter": "bilinear"}),
+        "bgr24": entry((24, 20), "bgr", {"rule": "stretch", "filter": "bicubic"}, "nhwc"),
+        "native": entry((57, 43), "rgb", {"rule": "stretch", "filter": "bilinear"}),
+        "tight": entry((30, 40), "rgb", {"rule": "short-side", "short_side": 40, "filter": "bicubic"}),
+        "larger": entry((90, 100), "rgb", {"rule": "short-side", "short_side": 101, "filter": "bicubic"}),
+    }
+    | {f"down-{name}": entry((31, 23), "rgb", {"rule": "stretch", "filter": name}) for name in FILTERS}
+    | {f"up-{name}": entry((150, 101), "grey", {"rule": "stretch", "filter": name}) for name in FILTERS}
+)
 
 
 def flat(image):

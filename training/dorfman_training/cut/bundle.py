@@ -99,9 +99,7 @@ def read(entry: Labelled, wanted: Input) -> np.ndarray | None:
         return None
 
 
-def embed(
-    chain: Chain, found: Sequence[Labelled], plan: Plan, scratch: Path, say: Callable[[str], None]
-) -> tuple[np.ndarray, list[str]]:
+def embed(chain: Chain, found: Sequence[Labelled], plan: Plan, scratch: Path, say: Callable[[str], None]) -> tuple[np.ndarray, list[str]]:
     """Stage 0 of every image, in a file since they may be many, and the images' classes."""
     needed = plan.cuts[0].bytes * len(found)
     if needed > MOST_BYTES:
@@ -126,9 +124,7 @@ def embed(
 def split(about: About, kinds: Sequence[str]) -> tuple[list[Target], np.ndarray]:
     """Each positive label's images, and those of no positive label."""
     of = np.array(kinds)
-    targets = [
-        Target(label, about.labels.index(label), np.flatnonzero(np.isin(of, classes))) for label, classes in about.positive.items()
-    ]
+    targets = [Target(label, about.labels.index(label), np.flatnonzero(np.isin(of, classes))) for label, classes in about.positive.items()]
     hot = {kind for classes in about.positive.values() for kind in classes}
     negatives = np.flatnonzero(~np.isin(of, sorted(hot)))
     for target in targets:

@@ -45,9 +45,7 @@ def draw(arity: int, settings: Settings, positive: bool, positives: np.ndarray, 
     generator = torch.Generator().manual_seed(settings.seed + arity)
     count = settings.groups if arity > 1 else len(positives) if positive else len(negatives)
     try:
-        drawn = groups.draw_for_calibration(
-            arity, count, positive, torch.from_numpy(positives), torch.from_numpy(negatives), generator
-        )
+        drawn = groups.draw_for_calibration(arity, count, positive, torch.from_numpy(positives), torch.from_numpy(negatives), generator)
     except ValueError as error:
         raise CutError(f"--data: {error}; give more negative images or smaller --arities") from error
     return drawn.numpy()

@@ -48,8 +48,19 @@ def add_cutting(cutting: argparse._ArgumentGroup) -> None:
     add("--labels", metavar="A,B|FILE", help="names of the scores in order, or a file with one a line")
     add("--positive", type=listed, metavar="A[,B]", help="the labels that the worker looks for")
     add("--activation", choices=("none", "softmax", "sigmoid"), default="none", help="what makes the output probabilities (default: %(default)s)")
-    add("--data", type=Path, metavar="PATH", help="labelled images that the network was NOT trained on: a folder or zip of CLASS/NAME, or a CSV with path,class")
-    add("--positive-class", action="append", default=[], metavar="[LABEL=]C[,C]", help="the data's classes that are positive, for all positive labels or for one")
+    add(
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="labelled images that the network was NOT trained on: a folder or zip of CLASS/NAME, or a CSV with path,class",
+    )
+    add(
+        "--positive-class",
+        action="append",
+        default=[],
+        metavar="[LABEL=]C[,C]",
+        help="the data's classes that are positive, for all positive labels or for one",
+    )
     add("--data-name", default="", help="what the network was trained on, for the manifest")
     add("--data-licence", default="", help="and that data's licence")
     add("--channels", choices=("rgb", "bgr", "grey"), help="colour channels in the network's order")
@@ -109,7 +120,7 @@ def opened(arguments: argparse.Namespace) -> tuple[Original, Network, str]:
 
     original = network.read(arguments.model, arguments.output)
     layout = arguments.layout or layout_of(original)
-    height, width, channels = (1, 2, 0) if layout == "nchw" else (0, 1, 2)
+    height, width = (1, 2) if layout == "nchw" else (0, 1)
     shape = list(original.image_shape)
     for axis, wanted, what in ((width, 0, "width"), (height, 1, "height")):
         given = arguments.size and arguments.size[wanted]
@@ -119,8 +130,8 @@ def opened(arguments: argparse.Namespace) -> tuple[Original, Network, str]:
     if None in (shape[width], shape[height]):
         raise CutError("the model takes any width and height: say with --size which")
     # What is left open is the number of channels; a model that says nothing is asked for on the command line.
-    shape[channels] = shape[channels] or (1 if arguments.channels == "grey" else 3)
-    return original, network.prepare(original, shape, simplify=not arguments.as_is), layout
+    assumed = 1 if arguments.channels == "grey" else 3
+    return original, network.prepare(original, [side or assumed for side in shape], simplify=not arguments.as_is), layout
 
 
 def layout_of(original: Original) -> str:

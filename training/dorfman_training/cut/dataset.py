@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Callable, Iterator, Sequence
 
@@ -47,7 +48,7 @@ def in_zip(source: Path) -> Iterator[Labelled]:
     for name in sorted(archive.namelist()):
         path = PurePosixPath(name)
         if path.suffix.lower() in ENDINGS and len(path.parts) > 1:
-            yield Labelled(path.parent.name, name, lambda name=name: archive.read(name))
+            yield Labelled(path.parent.name, name, partial(archive.read, name))
 
 
 def in_list(source: Path) -> Iterator[Labelled]:

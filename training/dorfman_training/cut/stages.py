@@ -32,7 +32,9 @@ def part(network: Network, start: str, end: str | None, activation: str = "none"
     nodes = needed(network, start, end or network.output)
     renamed = {name: f"{name}_of_network" for name in OWN} | {start: "merged" if merging else "images"}
     inputs = [info("features" if merging else "images", "R" if merging else "N", network.shapes[start])]
-    ahead, behind, extra = [], [], []
+    ahead: list[onnx.NodeProto] = []
+    behind: list[onnx.NodeProto] = []
+    extra: list[onnx.TensorProto] = []
     if merging:
         inputs.append(helper.make_tensor_value_info("members", TensorProto.INT64, ["T", "m"]))
         ahead, extra = merge(version)

@@ -28,8 +28,7 @@ def check(whole: Whole, chain: Chain, images: np.ndarray, seed: int = 0) -> Diff
         raise
     except Exception as error:
         raise CutError(
-            f"the cut network can't take several rows ({str(error).splitlines()[0]}): "
-            "export the model with a dynamic batch axis, or cut elsewhere"
+            f"the cut network can't take several rows ({str(error).splitlines()[0]}): export the model with a dynamic batch axis, or cut elsewhere"
         ) from error
     individual = largest(singles, whole.scores(images), "an image's score, cut against whole,")
     check_probabilities(singles)
