@@ -1,0 +1,162 @@
+"""The command line as a team uses it: one command makes a bundle and what the bundle builds on, and does nothing twice."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dorfman_training import __main__ as commands
+from dorfman_training import data
+
+pytest.importorskip("onnx")
+
+CONFIG = """
+[bundle]
+name = "{name}"
+version = "1.0.0"
+description = "Bags, in a test"
+licence = "Apache-2.0"
+label = "bag"
+ships = false
+{confirm}
+[data]
+kind = "zip"
+folder = "nowhere"
+data = "noise"
+data_licence = "CC0-1.0"
+positive = ["bag"]
+[input]
+width = 16
+height = 16
+channels = "grey"
+filter = "bilinear"
+mean = [127.0]
+std = [128.0]
+[network]
+kind = "small"
+stem = [{{ channels = 4, kernel = 3, stride = 2 }}]
+tail_channels = 4
+tail_blocks = 1
+{init}
+[design]
+cuts = [{cuts}]
+[train]
+seed = 1
+steps = 6
+images = 24
+positives = 8
+groups = 8
+learning_rate = 1e-2
+weight_decay = 0.0
+warm_up = 2
+ema_decay = 0.5
+shift = 0
+sizes = [{sizes}]
+size_weights = [{sizes}]
+positive_share = 0.5
+several_share = 0.1
+progress_every = 3
+checkpoint_every = 3
+[calibration]
+seed = 2
+arities = [{sizes}]
+positives = 40
+negatives = 40
+quantiles = 5
+sensitivities = [0.9, 0.98, 0.99, 0.995]
+"""
+CONFIGS = {
+    "first": dict(confirm="", init="", cuts="", sizes="1"),
+    "second": dict(confirm="", init='init = "first.toml"', cuts="", sizes="1"),
+    "word": dict(confirm="", init="", cuts="", sizes="1"),
+    "bags": dict(confirm='confirm = "word.toml"', init='init = "second.toml"', cuts='{ after = "stem0" }', sizes="1, 2"),
+}
+Run = Callable[..., list[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command on one of the configurations, and gives the lines that it prints."""
+    (tmp_path / "training" / "configs").mkdir(parents=True)
+    for name, values in CONFIGS.items():
+        (tmp_path / "training" / "configs" / f"{name}.toml").write_text(CONFIG.format(name=name, **values))
+    for seed, split in enumerate(data.SPLITS):
+        noise = np.random.RandomState(seed)
+        with zipfile.ZipFile(tmp_path / f"{split}.zip", "w") as archive:
+            for number in range(60):
+                kind, base = ("bag", 120) if number < 20 else ("coat", 0)
+                content = io.BytesIO()
+                Image.fromarray(noise.randint(base, base + 130, (16, 16)).astype(np.uint8)).save(content, "PNG")
+                archive.writestr(f"{kind}/{number}.png", content.getvalue())
+
+    def run(command: str, name: str, *more: str) -> list[str]:
+        config = str(tmp_path / "training" / "configs" / f"{name}.toml")
+        monkeypatch.setattr("sys.argv", ["dorfman_training", command, config, "--data", str(tmp_path), "--threads", "1", *more])
+        commands.main()
+        return capsys.readouterr().out.splitlines()
+
+    return run
+
+
+def trained(lines: list[str]) -> list[str]:
+    return [line.split(":")[0] for line in lines if "training images" in line]
+
+
+def test_one_command_trains_what_a_bundle_builds_on_and_nothing_twice(run: Run, tmp_path: Path) -> None:
+    lines = run("make-bundle", "bags")
+    assert trained(lines) == ["word", "first", "second", "bags"]
+    folder = tmp_path / "training" / "work" / "bags" / "bundle"
+    manifest = json.loads((folder / "bundle.json").read_text())
+    assert [entry["arity"] for entry in manifest["calibration"]] == [1, 2] and manifest["confirm"]["calibration"]
+    assert all((folder / stage["file"]).exists() for stage in [*manifest["stages"], manifest["confirm"]])
+    assert not (tmp_path / "training" / "work" / "second" / "calibration.json").exists(), "nobody tests with what another starts from"
+    again = run("make-bundle", "bags")
+    assert trained(again) == [] and [line for line in again if "trained already" in line]
+    assert json.loads((folder / "bundle.json").read_text())["calibration"] == manifest["calibration"]
+
+
+def test_a_network_whose_start_was_trained_anew_is_refused(run: Run, tmp_path: Path) -> None:
+    run("make-bundle", "bags")
+    config = tmp_path / "training" / "configs" / "first.toml"
+    config.write_text(config.read_text().replace("seed = 1", "seed = 9"))
+    (tmp_path / "training" / "work" / "first" / "checkpoint.pt").unlink()
+    with pytest.raises(SystemExit, match="network.init"):
+        run("make-bundle", "bags")
+
+
+def test_weights_that_are_newer_than_their_calibration_are_calibrated_again(run: Run, tmp_path: Path) -> None:
+    run("make-bundle", "bags")
+    measured = tmp_path / "training" / "work" / "bags" / "calibration.json"
+    told = measured.read_text()
+    measured.write_text("[]")
+    assert (tmp_path / "training" / "work" / "bags" / "checkpoint.pt").exists()
+    newer = measured.stat().st_mtime + 10
+    os.utime(tmp_path / "training" / "work" / "bags" / "checkpoint.pt", (newer, newer))
+    run("make-bundle", "bags")
+    assert measured.read_text() == told
+
+
+def test_a_report_tells_of_every_size_that_was_calibrated(run: Run) -> None:
+    run("make-bundle", "bags")
+    table = [line.split("|")[1:-1] for line in run("report", "bags") if line.startswith("|")]
+    assert [row[0].strip() for row in table[2:]] == ["1", "2"] and len({len(row) for row in table}) == 1
+    for _, area, *rates in table[2:]:
+        assert 0.5 < float(area) <= 1 and all("%" in rate for rate in rates)
+
+
+def test_what_was_not_calibrated_is_not_exported(run: Run) -> None:
+    run("train", "first")
+    with pytest.raises(SystemExit, match="no design.cuts"):
+        run("export", "first")
+    run("train", "second")
+    run("train", "bags")
+    with pytest.raises(SystemExit, match="run `calibrate` first"):
+        run("export", "bags")
