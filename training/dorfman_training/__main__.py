@@ -185,7 +185,7 @@ def write_confirm(arguments: argparse.Namespace, settings: Config, folder: Path)
         return None
     last_word = other(arguments, settings.bundle.confirm)
     file = export.write_confirm(network(arguments, last_word), image_shape(last_word), folder)
-    return ConfirmFile(file, calibration(arguments, last_word))
+    return ConfirmFile(file, [entry for entry in calibration(arguments, last_word) if entry.arity == 1])
 
 
 def given(settings: Config) -> str:

@@ -88,7 +88,8 @@ def stage_file(path: Path, stage: nn.Module, rows: Tensor, last: bool, fan_in: i
 
 
 def write_confirm(model: StagedNet, image_shape: tuple[int, int, int], folder: Path) -> StageFile:
-    graph, images = folded(model).cpu().stages[0], torch.zeros(2, *image_shape)
+    """Of a network that can merge, what it makes of single images, which nothing is merged with."""
+    graph, images = nn.Sequential(*folded(model).cpu().stages), torch.zeros(2, *image_shape)
     path = folder / "confirm.onnx"
     write(AloneGraph(graph).eval(), (images,), path, ["images"], ["scores"], {"images": {0: "N"}, "scores": {0: "N"}})
     return stage_file(path, graph, images, last=True)

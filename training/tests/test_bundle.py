@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import ROOT, settled
+from conftest import DESIGNS, ROOT, settled
 from dorfman_training import __main__, agreement, check, config, export
-from dorfman_training.config import Config
+from dorfman_training.config import Config, Cut
 from dorfman_training.macs import count
-from dorfman_training.model import StagedNet, build
+from dorfman_training.model import StagedNet, build, individual
 
 needs_runtime = pytest.mark.skipif(not check.has_runtime(), reason="this Python has no onnxruntime to run the exported files with")
 
@@ -136,13 +136,14 @@ def test_the_exported_files_score_as_pytorch_does_at_every_size(design: StagedNe
 
 
 @needs_runtime
-def test_a_confirm_network_scores_single_images_as_pytorch_does(tmp_path: Path) -> None:
-    model = settled(())
+@pytest.mark.parametrize("cuts", [(), *DESIGNS.values()])
+def test_a_confirm_network_scores_single_images_as_pytorch_does(tmp_path: Path, cuts: tuple[Cut, ...]) -> None:
+    model = settled(cuts)
     stage = export.write_confirm(model, (1, 28, 28), tmp_path)
     images = torch.randn(5, 1, 28, 28, generator=torch.Generator().manual_seed(2))
     found = check.session(tmp_path / stage.file).run(["scores"], {"images": images.numpy()})[0]
     with torch.no_grad():
-        wanted = torch.sigmoid(model.stages[0](images)).numpy()
+        wanted = torch.sigmoid(individual(model, images)).numpy()
     assert stage.features is None and np.allclose(found, wanted, atol=check.TOLERANCE)
 
 

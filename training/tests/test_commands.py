@@ -76,7 +76,7 @@ sensitivities = [0.9, 0.98, 0.99, 0.995]
 CONFIGS = {
     "first": dict(confirm="", init="", cuts="", sizes="1"),
     "second": dict(confirm="", init='init = "first.toml"', cuts="", sizes="1"),
-    "word": dict(confirm="", init="", cuts="", sizes="1"),
+    "word": dict(confirm="", init="", cuts='{ after = "widen" }', sizes="1, 2"),
     "bags": dict(confirm='confirm = "word.toml"', init='init = "second.toml"', cuts='{ after = "stem0" }', sizes="1, 2"),
 }
 Run = Callable[..., list[str]]
@@ -115,7 +115,8 @@ def test_one_command_trains_what_a_bundle_builds_on_and_nothing_twice(run: Run, 
     assert trained(lines) == ["word", "first", "second", "bags"]
     folder = tmp_path / "training" / "work" / "bags" / "bundle"
     manifest = json.loads((folder / "bundle.json").read_text())
-    assert [entry["arity"] for entry in manifest["calibration"]] == [1, 2] and manifest["confirm"]["calibration"]
+    assert [entry["arity"] for entry in manifest["calibration"]] == [1, 2]
+    assert [entry["arity"] for entry in manifest["confirm"]["calibration"]] == [1], "the last word is on single images"
     assert all((folder / stage["file"]).exists() for stage in [*manifest["stages"], manifest["confirm"]])
     assert not (tmp_path / "training" / "work" / "second" / "calibration.json").exists(), "nobody tests with what another starts from"
     again = run("make-bundle", "bags")
