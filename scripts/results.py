@@ -13,6 +13,7 @@ measured. Needs python3 alone; what trains is called as `$PYTHON -m dorfman_trai
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import re
@@ -117,7 +118,15 @@ def images(wanted: Set, folder: Path | None) -> str:
         return str(folder / "test.zip")
     out = Path("target") / "results" / wanted.name
     training("images", wanted.runs[0].bundles[0], folder, "--split", wanted.split, "--out", str(out))
-    return str(out / "list.csv")
+    if not wanted.negatives:
+        return str(out / "list.csv")
+    kinds = {*wanted.positive.split(","), *wanted.negatives}
+    with open(ROOT / out / "list.csv", newline="") as source, open(ROOT / out / "some.csv", "w", newline="") as chosen:
+        rows = csv.DictReader(source)
+        some = csv.DictWriter(chosen, rows.fieldnames or ())
+        some.writeheader()
+        some.writerows(row for row in rows if row["class"] in kinds)
+    return str(out / "some.csv")
 
 
 def evaluate(wanted: Set, run: Run, bundles: dict[str, str], data: str, repeat: str, number: int) -> dict[str, Any]:

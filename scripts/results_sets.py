@@ -29,9 +29,11 @@ class Set:
     source: str  # fashion, clothing or firearms
     runs: tuple[Run, ...]
     split: str = "test"  # whose images
+    negatives: tuple[str, ...] = ()  # classes of the stream's negatives; none: all
     picture: bool = False  # of the first run, for the page
 
 
+FIREARMS = "handgun,long_gun,firearm"
 FASHION = ("fashion-bag", "fashion-bag-early", "fashion-bag-tree", "fashion-bag-tree3", "fashion-bag-pixel")
 SETS = (
     Set(
@@ -90,17 +92,28 @@ SETS = (
         "hats", "hat", "clothing",
         (
             Run(("hats-lite0", "hats"), (2,), ("two-round",), cap=2048),
-            Run(("hats",), (2,), ("two-round",), pooled="0.95,0.98", cap=2048),
+            Run(("hats",), (2,), ("two-round",), pooled="0.95,0.98,0.998", cap=2048),
             Run(("hats",), (3,), ("two-round",), pooled="0.95,0.98", cap=2048),
             Run(("hats",), (4,), ("multi-round",), chain="2", pooled="0.95,0.98,0.99", cap=2048),
         ),
     ),
-    Set("firearms", "handgun,long_gun,firearm", "firearms", (Run(("firearms-lite0",), (2, 4), ("two-round",)),)),
+    # All bundles in pairs; the best one in larger groups, and with the confirm network.
     Set(
-        "firearms-wide", "handgun,long_gun,firearm", "firearms",
+        "firearms", FIREARMS, "firearms",
         (
-            Run(("firearms-lite0-wide",), (2, 3), ("two-round",)),
-            Run(("firearms-lite0-wide",), (4,), ("multi-round",), chain="2"),
+            Run(("firearms-lite0-wide", "firearms-lite0", "firearms"), (2,), ("two-round",), cap=8192),
+            Run(("firearms-lite0-wide",), (3,), ("two-round",), cap=8192),
+            Run(("firearms-lite0-wide",), (4,), ("multi-round",), chain="2", cap=8192),
+            Run(("firearms-lite0-wide",), (2,), ("two-round",), individual="0.995", confirm="0.995", cap=8192),
         ),
+    ),
+    # A stream whose negatives are easy.
+    Set(
+        "firearms-scenes", FIREARMS, "firearms",
+        (
+            Run(("firearms-lite0-wide",), (2, 3), ("two-round",), cap=8192),
+            Run(("firearms-lite0-wide",), (4,), ("multi-round",), chain="2", cap=8192),
+        ),
+        negatives=tuple(f"scene_{kind}" for kind in ("buildings", "forest", "glacier", "mountain", "sea", "street")),
     ),
 )  # fmt: skip

@@ -230,4 +230,30 @@ mod tests {
         assert_eq!(stats.stages[1].expected_seconds, 1401.0 + 1108.0);
         assert_eq!((stats.confirm.runs, stats.confirm.expected_seconds), (1, 0.0), "it was not measured");
     }
+
+    /// How many runs it takes to find the one positive under a load that always fills batches of first tests; nothing if a hundred don't.
+    fn runs_to_find(max_wait: Duration) -> Option<u32> {
+        let settings = Settings { max_batch: 8, preferred_batch: 8, buckets: vec![], max_wait };
+        let (network, plan) = (ScriptedNetwork::new(single_label_form(2000, 1, 1)), MultiRound::new(&[4, 1]).unwrap());
+        let mut engine = Engine::new(network, Box::new(plan), Thresholds::constant(0.5), settings);
+        (1..=100).find(|&run| {
+            for item in 0..8 {
+                let suspicion = if (run, item) == (1, 0) { 0.9 } else { 0.1 };
+                engine.offer(vec![suspicion], (run, item), Instant::now()).unwrap();
+            }
+            assert!(engine.step().unwrap());
+            engine.judged().any(|judged| judged.payload == (1, 0))
+        })
+    }
+
+    #[test]
+    fn a_retest_waits_for_company_but_not_longer_than_a_group_does() {
+        assert_eq!(
+            runs_to_find(Duration::from_secs(3600)),
+            None,
+            "four retests are half a batch, and fuller ones never end"
+        );
+        // Four runs of stage 0 fill a batch of first tests, the fifth run is theirs; then the retests are passed over eight times.
+        assert_eq!(runs_to_find(Duration::ZERO), Some(14));
+    }
 }
