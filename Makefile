@@ -68,6 +68,7 @@ lint: setup-build setup-lint ## check formatting, clippy, the shell scripts, and
 	.dorfman/lint/bin/ruff check --quiet
 	.dorfman/lint/bin/ruff format --check --quiet
 	.dorfman/lint/bin/mypy
+	.dorfman/lint/bin/mypy charts/tests
 	scripts/results.py --check
 
 doc: setup-build ## build the API documentation; warnings are errors

@@ -113,20 +113,23 @@ def made(name: str, folder: Path | None) -> str:
 
 
 def images(wanted: Set, folder: Path | None) -> str:
-    """The test images, as `dorfman evaluate --data` takes them."""
-    if wanted.source == "clothing" and folder:
-        return str(folder / "test.zip")
+    """The set's images, as `dorfman evaluate --data` takes them."""
+    if wanted.source == "clothing" and folder and not wanted.negatives:
+        return str(folder / f"{wanted.split}.zip")
     out = Path("target") / "results" / wanted.name
     training("images", wanted.runs[0].bundles[0], folder, "--split", wanted.split, "--out", str(out))
-    if not wanted.negatives:
-        return str(out / "list.csv")
+    return str(chosen(wanted, out) if wanted.negatives else out / "list.csv")
+
+
+def chosen(wanted: Set, out: Path) -> Path:
+    """A list with the negatives of some classes alone."""
     kinds = {*wanted.positive.split(","), *wanted.negatives}
-    with open(ROOT / out / "list.csv", newline="") as source, open(ROOT / out / "some.csv", "w", newline="") as chosen:
-        rows = csv.DictReader(source)
-        some = csv.DictWriter(chosen, rows.fieldnames or ())
-        some.writeheader()
-        some.writerows(row for row in rows if row["class"] in kinds)
-    return str(out / "some.csv")
+    with open(ROOT / out / "list.csv", newline="") as every, open(ROOT / out / "chosen.csv", "w", newline="") as few:
+        rows = csv.DictReader(every)
+        kept = csv.DictWriter(few, rows.fieldnames or ())
+        kept.writeheader()
+        kept.writerows(row for row in rows if row["class"] in kinds)
+    return out / "chosen.csv"
 
 
 def evaluate(wanted: Set, run: Run, bundles: dict[str, str], data: str, repeat: str, number: int) -> dict[str, Any]:

@@ -202,10 +202,8 @@ def watch(machine: Machine, wanted: set[str]) -> None:
         except queue.Empty:
             continue
         name, notes = alert["labels"]["alertname"], alert["annotations"]
-        print(
-            f"{time.monotonic() - start:4.0f} s  {alert['status']}  {name} ({alert['labels']['severity']})  {notes['description']}  {notes['runbook_url']}",
-            flush=True,
-        )
+        what = f"{alert['status']}  {name} ({alert['labels']['severity']})"
+        print(f"{time.monotonic() - start:4.0f} s  {what}  {notes['description']}  {notes['runbook_url']}", flush=True)
         wanted.discard(name)
 
 

@@ -231,7 +231,7 @@ mod tests {
         assert_eq!((stats.confirm.runs, stats.confirm.expected_seconds), (1, 0.0), "it was not measured");
     }
 
-    /// How many runs it takes to find the one positive under a load that always fills batches of first tests; nothing if a hundred don't.
+    /// How many runs it takes to find the one positive under a load that always fills a batch of stage 0; nothing if a hundred don't.
     fn runs_to_find(max_wait: Duration) -> Option<u32> {
         let settings = Settings { max_batch: 8, preferred_batch: 8, buckets: vec![], max_wait };
         let (network, plan) = (ScriptedNetwork::new(single_label_form(2000, 1, 1)), MultiRound::new(&[4, 1]).unwrap());
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retest_waits_for_company_but_not_longer_than_a_group_does() {
+    fn a_retest_is_passed_over_eight_times_and_for_as_long_as_a_group_waits() {
         assert_eq!(
             runs_to_find(Duration::from_secs(3600)),
             None,

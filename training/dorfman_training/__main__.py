@@ -7,6 +7,7 @@ import dataclasses
 import json
 import time
 from pathlib import Path
+from typing import Callable
 
 import torch
 from torch import Tensor
@@ -74,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def with_config(run):  # type: ignore[no-untyped-def]
+def with_config(run: Callable[[argparse.Namespace, Config], None]) -> Callable[[argparse.Namespace], None]:
     return lambda arguments: run(arguments, config.load(arguments.config))
 
 
@@ -172,12 +173,19 @@ def run_export(arguments: argparse.Namespace, settings: Config) -> None:
     if not check.has_runtime():
         say("NOT checked against ONNX Runtime: this Python has no onnxruntime")
         return
-    split = data.load(settings, "calibration", arguments.data)
-    images = data.normalise(split.images[:64], settings.input)
-    worst = check.largest_difference(model, folder, images, settings.calibration.arities)
+    worst = check.largest_difference(model, folder, some_images(arguments, settings), settings.calibration.arities)
+    if confirm:
+        last_word = other(arguments, settings.bundle.confirm)
+        images = some_images(arguments, last_word)
+        worst = max(worst, check.confirm_difference(network(arguments, last_word), folder / confirm.file.file, images))
     say(f"largest difference between PyTorch's and ONNX Runtime's scores: {worst:.1e}")
     if worst > check.TOLERANCE:
         raise SystemExit("that is too much")
+
+
+def some_images(arguments: argparse.Namespace, settings: Config) -> Tensor:
+    """What a network takes, of images that it was not trained on."""
+    return data.normalise(data.load(settings, "calibration", arguments.data).images[:64], settings.input)
 
 
 def write_confirm(arguments: argparse.Namespace, settings: Config, folder: Path) -> ConfirmFile | None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import groups
-from .model import StagedNet
+from .model import StagedNet, individual
 
 TOLERANCE = 1e-4
 
@@ -50,6 +50,14 @@ class Staged:
         for stage, members in zip(stages, levels):
             features = stage.run(None, {stage.get_inputs()[0].name: features, "members": members})[0]
         return features
+
+
+def confirm_difference(model: StagedNet, file: Path, images: Tensor) -> float:
+    """The largest difference of a score, over single images."""
+    with torch.no_grad():
+        wanted = torch.sigmoid(individual(model.eval(), images)).numpy()
+    found = session(file).run(None, {"images": images.numpy()})[0]
+    return float(np.abs(found - wanted).max())
 
 
 def largest_difference(model: StagedNet, folder: Path, images: Tensor, sizes: Sequence[int], seed: int = 0) -> float:

@@ -17,7 +17,7 @@ class BundleConfig:
     licence: str
     label: str
     ships: bool = True  # in models/, committed; otherwise it is written to the work folder, which git ignores
-    confirm: str = ""  # the configuration, beside this one, of the network that has the last word
+    confirm: str = ""  # the configuration, beside this one, of the network that has the last word; of one with cuts, its individual test
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def stage_file(path: Path, stage: nn.Module, rows: Tensor, last: bool, fan_in: i
 
 
 def write_confirm(model: StagedNet, image_shape: tuple[int, int, int], folder: Path) -> StageFile:
-    """Of a network that can merge, what it makes of single images, which nothing is merged with."""
+    """Of a network that can merge, its individual test: merging one row changes nothing."""
     graph, images = nn.Sequential(*folded(model).cpu().stages), torch.zeros(2, *image_shape)
     path = folder / "confirm.onnx"
     write(AloneGraph(graph).eval(), (images,), path, ["images"], ["scores"], {"images": {0: "N"}, "scores": {0: "N"}})

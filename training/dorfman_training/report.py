@@ -12,7 +12,6 @@ from .config import Config
 from .data import Split
 from .model import StagedNet
 
-ARITIES = (1, 2, 4, 8, 16, 32)
 SENSITIVITIES = (0.98, 0.99, 0.995)
 
 
@@ -21,11 +20,9 @@ def report(model: StagedNet, entries: Sequence[Entry], test: Split, config: Conf
     scorer = Scorer(model, test.images, config)
     heads = ["AUC"] + [f"FP at {s:.1%}" for s in SENSITIVITIES] + [f"calibrated {s:.1%}: sensitivity, FP" for s in SENSITIVITIES]
     say("| M | " + " | ".join(heads) + " |\n|" + "---|" * (len(heads) + 1))
-    for arity in ARITIES:
-        entry = next((entry for entry in entries if entry.arity == arity), None)
-        if entry is not None:
-            scores = calibrate.sample(scorer, test, arity, config.calibration)
-            say(f"| {arity} | " + " | ".join(cells(scores, entry)) + " |")
+    for entry in entries:
+        scores = calibrate.sample(scorer, test, entry.arity, config.calibration)
+        say(f"| {entry.arity} | " + " | ".join(cells(scores, entry)) + " |")
 
 
 def cells(scores: Sample, entry: Entry) -> list[str]:

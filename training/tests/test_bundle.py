@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from conftest import DESIGNS, ROOT, settled
 from dorfman_training import __main__, agreement, check, config, export
 from dorfman_training.config import Config, Cut
 from dorfman_training.macs import count
-from dorfman_training.model import StagedNet, build, individual
+from dorfman_training.model import StagedNet, build
 
 needs_runtime = pytest.mark.skipif(not check.has_runtime(), reason="this Python has no onnxruntime to run the exported files with")
 
@@ -141,10 +142,10 @@ def test_a_confirm_network_scores_single_images_as_pytorch_does(tmp_path: Path, 
     model = settled(cuts)
     stage = export.write_confirm(model, (1, 28, 28), tmp_path)
     images = torch.randn(5, 1, 28, 28, generator=torch.Generator().manual_seed(2))
-    found = check.session(tmp_path / stage.file).run(["scores"], {"images": images.numpy()})[0]
-    with torch.no_grad():
-        wanted = torch.sigmoid(individual(model, images)).numpy()
-    assert stage.features is None and np.allclose(found, wanted, atol=check.TOLERANCE)
+    assert check.confirm_difference(model, tmp_path / stage.file, images) < check.TOLERANCE
+    assert stage.features is None and stage.macs == count(nn.Sequential(*model.stages), images[:1])
+    next(model.parameters()).data += 0.1
+    assert check.confirm_difference(model, tmp_path / stage.file, images) > check.TOLERANCE, "another network's"
 
 
 @needs_runtime

@@ -16,8 +16,6 @@ from dorfman_training.config import Config, DesignConfig, NetworkConfig, StemLay
 from dorfman_training.data import Split
 from dorfman_training.model import StagedNet, build
 
-pytest.importorskip("onnx")
-
 IMAGES = torch.rand(24, 1, 28, 28, generator=torch.Generator().manual_seed(1))
 MEMBERS = torch.arange(24).reshape(8, 3)
 

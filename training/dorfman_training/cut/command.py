@@ -79,8 +79,8 @@ def add_cutting(cutting: argparse._ArgumentGroup) -> None:
 def size(text: str) -> tuple[int, int]:
     """Width and height."""
     found = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text} is neither N nor WxH")
+    if not found or 0 in map(int, filter(None, found.groups())):
+        raise argparse.ArgumentTypeError(f"{text} is neither N nor WxH, of at least 1")
     return int(found[1]), int(found[2] or found[1])
 
 
@@ -120,7 +120,7 @@ def opened(arguments: argparse.Namespace) -> tuple[Original, Network, str]:
 
     original = network.read(arguments.model, arguments.output)
     layout = arguments.layout or layout_of(original)
-    height, width = (1, 2) if layout == "nchw" else (0, 1)
+    height, width, channels = (1, 2, 0) if layout == "nchw" else (0, 1, 2)
     shape = list(original.image_shape)
     for axis, wanted, what in ((width, 0, "width"), (height, 1, "height")):
         given = arguments.size and arguments.size[wanted]
@@ -130,8 +130,9 @@ def opened(arguments: argparse.Namespace) -> tuple[Original, Network, str]:
     if None in (shape[width], shape[height]):
         raise CutError("the model takes any width and height: say with --size which")
     # What is left open is the number of channels; a model that says nothing is asked for on the command line.
-    assumed = 1 if arguments.channels == "grey" else 3
-    return original, network.prepare(original, [side or assumed for side in shape], simplify=not arguments.as_is), layout
+    shape[channels] = shape[channels] or (1 if arguments.channels == "grey" else 3)
+    known = [length for length in shape if length is not None]
+    return original, network.prepare(original, known, simplify=not arguments.as_is), layout
 
 
 def layout_of(original: Original) -> str:

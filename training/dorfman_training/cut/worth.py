@@ -34,5 +34,6 @@ def verdict(stages: Sequence[int], fan_in: Sequence[int], entries: Sequence[Entr
     if not costs:
         return "no group size was calibrated, so pooling was not judged"
     arity, cost = min(costs.items(), key=lambda pair: pair[1])
-    told = f"groups of {arity} that keep {SENSITIVITY:.0%} of the positives, then one by one: {cost:.0%} of the multiply-adds, at {PREVALENCE:.0%} positives"
+    told = f"groups of {arity} that keep {SENSITIVITY:.0%} of the positives, then one by one"
+    told += f": {cost:.0%} of the multiply-adds, at {PREVALENCE:.0%} positives"
     return told if cost < 0.9 else f"POOLING SAVES NOTHING HERE ({told}): cut elsewhere, or train the network on merged features first"
