@@ -52,8 +52,8 @@ SETS = (
             Run(("fashion-bag",), (16,), ("multi-round", "planned"), chain="8,4,2", worth="60000"),
             Run(("fashion-bag",), (16,), ("multi-round",), chain="8,4,2", individual="0.995", confirm="0.995"),
             Run(("fashion-bag",), (32,), ("multi-round",), chain="16,8,4,2", individual="0.995", confirm="0.995", cap=32768),
-            Run(("fashion-bag-tree",), (16,), ("multi-round",), chain="8,4,2"),
-            Run(("fashion-bag-tree",), (32,), ("multi-round",), chain="16,8,4,2", cap=32768),
+            Run(("fashion-bag-tree", "fashion-bag-tree-long"), (16,), ("multi-round",), chain="8,4,2"),
+            Run(("fashion-bag-tree-long",), (32,), ("multi-round",), chain="16,8,4,2", cap=32768),
         ),
     ),
     # What docs/planning.md holds its expectations against.
