@@ -9,8 +9,7 @@ from results_sets import ARITIES, Set
 
 
 def page(text: str, found: dict[Set, dict[str, Any]]) -> str:
-    """The page with every table between its markers made anew. A set that the page has no place for is an error, and so is a table that no set
-    fills."""
+    """The page with every table between its markers made anew. A table that no measurement fills is an error."""
     unknown = sorted(set(MARKER.findall(text)) - {each.name for each in found} - {"all"})
     if unknown:
         raise SystemExit(f"docs/results.md has tables of {', '.join(unknown)}, which docs/results/ has no measurements of")
