@@ -41,8 +41,8 @@ test-rust: setup-build setup-onnxruntime setup-dataset setup-kafka ## run the Ru
 	$(CARGO) test --release $(CARGO_FLAGS) --doc
 	$(CARGO) test --release $(CARGO_FLAGS) --lib --bins --tests
 
-test-training: setup-python setup-dataset ## run the tests of training/
-	$(TRAINING_ENV) $(PYTHON) -m pytest training/tests -q -p no:cacheprovider
+test-training: setup-python setup-dataset ## run the tests of training/ and of the tables of docs/results.md
+	$(TRAINING_ENV) $(PYTHON) -m pytest training/tests scripts/test_results.py -q -p no:cacheprovider
 
 bench: setup-build setup-onnxruntime setup-dataset ## measure, and print each figure
 	$(CARGO) run --release $(CARGO_FLAGS) -- profile --bundle models/fashion-bag --seconds 10

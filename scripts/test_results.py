@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import pytest
 
-from conftest import ROOT
-
-sys.path.insert(0, str(ROOT / "scripts"))
-
-import results  # noqa: E402
-
-import results_tables as tables  # noqa: E402
-from results_sets import SETS, Set  # noqa: E402
+import results
+import results_tables as tables
+from results_sets import SETS, Set
 
 LOOSE = Set("a", "hats", "hat", "clothing", ())
 STRICT = Set("b", "bags", "bag", "fashion", ())
