@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks the rules, their tests, the dashboard's queries and compose's Prometheus and Alertmanager, with promtool and amtool.
-# That the worker exports what rules and dashboard ask for is tests/metrics.rs's. Needs `scripts/setup.sh prometheus`.
+# Checks the rules, their tests, the dashboard's queries, and the configuration of Prometheus and
+# Alertmanager in compose, with promtool and amtool. tests/metrics.rs checks that the worker exports
+# the metrics that rules and dashboard query. Needs `scripts/setup.sh prometheus`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,7 +14,7 @@ trap 'rm -rf "$work"' EXIT
 
 say() { printf 'check-alerts: %s\n' "$*"; }
 
-# quietly WHAT COMMAND...: shows a command's output only if it fails.
+# quietly WHAT COMMAND...: runs a command and shows its output only if it fails.
 quietly() {
     local what=$1
     shift
@@ -25,7 +26,8 @@ quietly() {
 }
 
 quietly "the rules" "$tools/promtool" check rules "$rules"
-# As rules, since promtool reads no dashboard; Grafana's variables are put in as Grafana would.
+# The queries are checked as rules, because promtool does not read dashboards. Grafana's variables
+# are replaced by values first.
 python3 - >"$work/dashboard.yaml" <<'PYTHON'
 import json
 
@@ -39,17 +41,17 @@ quietly "the dashboard" scripts/dashboard.py --check
 cp config/compose/prometheus.yaml "$rules" "$work"
 quietly "compose's Prometheus" "$tools/promtool" check config "$work/prometheus.yaml"
 quietly "compose's Alertmanager" "$tools/amtool" check-config config/compose/alertmanager.yaml
-# Here, since it is of the same guide.
+# The capacity table is in the same guide as the alerts.
 scripts/capacity.py --markdown | python3 -c 'import sys; sys.exit(sys.stdin.read() not in open("docs/operations.md").read())' || {
-    printf 'check-alerts: the capacity table in docs/operations.md is not what scripts/capacity.py --markdown prints\n' >&2
+    printf 'check-alerts: the capacity table in docs/operations.md is out of date: replace it with the output of scripts/capacity.py --markdown\n' >&2
     exit 1
 }
-say "rules, dashboard and compose's configuration are well formed"
+say "rules, dashboard and the configuration of compose are valid"
 
-# An alert without a test would never be seen to fire.
+# Every alert needs a test that shows it firing.
 while read -r alert; do
     grep -qhE "alertname(: |=\")$alert\b" "$tests"/*.yaml || {
-        printf 'check-alerts: %s has no test in %s\n' "$alert" "$tests" >&2
+        printf 'check-alerts: %s has no test in %s; add one\n' "$alert" "$tests" >&2
         exit 1
     }
 done < <(sed -n 's/^ *- alert: //p' "$rules")

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Checks the chart, the compose file and CI's workflow without a cluster or a Docker daemon:
-#   1. YAML: yamllint on what is written by hand.
+#   1. YAML: yamllint on the handwritten files.
 #   2. Schemas: docker-compose.yml against the compose specification, the workflow against GitHub's.
-#   3. The chart's README and values.schema.json are what scripts/generate.sh makes.
-#   4. The chart, with its default values and with each of charts/dorfman/ci: `helm lint --strict`, `helm template`, every object
-#      against Kubernetes' schemas (the oldest version the chart claims, and the newest) or its CustomResourceDefinition, and
-#      scripts/check_deploy.py for what schemas can't say: names that must agree.
+#   3. The chart's README and values.schema.json match the output of scripts/generate.sh.
+#   4. The chart, with its default values and with each file of charts/dorfman/ci: `helm lint --strict`
+#      and `helm template`; every object against Kubernetes' schemas (the oldest version that the chart
+#      supports, and the newest) or against its CustomResourceDefinition; and scripts/check_deploy.py
+#      for names that must agree, which a schema cannot check.
 #   5. charts/tests: what each value does, and which values are refused.
-#   6. The worker accepts the configurations that the chart renders and that compose mounts, and Helm refuses what the worker would.
-# Needs `scripts/setup.sh helm crds kubernetes-validate`; for 6 the worker, built (target/release/dorfman).
-# scripts/test_kubernetes.py goes on from here: it installs the chart.
+#   6. The worker accepts the configurations that the chart renders and that compose mounts, and Helm
+#      refuses the values that the worker refuses.
+# Needs `scripts/setup.sh helm crds kubernetes-validate`, and for step 6 the built worker
+# (target/release/dorfman). scripts/test_kubernetes.py is the next level: it installs the chart.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -27,7 +29,7 @@ die() {
     exit 1
 }
 
-# quietly WHAT COMMAND...: shows a command's output only if it fails.
+# quietly WHAT COMMAND...: runs a command and shows its output only if it fails.
 quietly() {
     local what=$1
     shift
@@ -39,7 +41,8 @@ quietly() {
 
 helm() { .dorfman/bin/helm "$@"; }
 
-# render OUT OPTION...: the version is a newest one, since a Helm built from its modules names a very old one as its default.
+# render OUT OPTION...: renders the chart for the newest Kubernetes version. A Helm that was built
+# from its Go modules assumes a very old version by default.
 render() {
     local out=$1
     shift
@@ -47,24 +50,25 @@ render() {
 }
 
 accepted_by_worker() {
-    # The bundle's path is the image's; here the same bundle is in the repository. What is mounted there is check_deploy.py's business.
+    # The bundle's path is a path in the image; the same bundle is in the repository here.
+    # check_deploy.py checks the mounted folders.
     quietly "the worker refuses the configuration of $2" \
         env DORFMAN_MODEL__BUNDLE=models/fashion-bag DORFMAN_MODEL__PROVIDER=cpu DORFMAN_FETCH__ROOTS='[]' \
         "$worker" check --quiet --model --config "$1"
 }
 
-# refused_by_both SECTION KEY VALUE: what the worker refuses Helm must not install.
+# refused_by_both SECTION KEY VALUE: checks that both the worker and Helm refuse this value.
 refused_by_both() {
     printf '%s: {%s: %s}\n' "$1" "$2" "$3" >"$work/wrong.yaml"
     if "$worker" check --quiet --config "$work/wrong.yaml" >"$work/log" 2>&1; then
-        die "the worker accepts $1.$2: $3"
+        die "the worker accepts $1.$2: $3, and must refuse it"
     fi
     if render "$work/refused" --set "config.$1.$2=$3" 2>"$work/log"; then
         die "the worker refuses $1.$2: $3, but the chart renders with it"
     fi
     grep -qF -- "$2" "$work/log" || {
         cat "$work/log" >&2
-        die "the chart refuses $1.$2: $3 without naming it"
+        die "the chart refuses $1.$2: $3, but its message does not name the key"
     }
 }
 
@@ -75,12 +79,12 @@ quietly "compose schema" "$tools/check-jsonschema" --builtin-schema vendor.compo
 quietly "workflow schema" "$tools/check-jsonschema" --builtin-schema vendor.github-workflows .github/workflows/*.yml
 quietly "schema of the values' schema" "$tools/check-jsonschema" --check-metaschema "$chart/values.schema.json"
 quietly "compose, beyond its schema" "$tools/python" scripts/check_deploy.py compose docker-compose.yml
-say "docker-compose.yml and the workflow hold to their schemas"
+say "docker-compose.yml and the workflow match their schemas"
 
-quietly "what scripts/generate.sh makes of values.yaml" "$tools/python" scripts/generate_chart.py --check
-say "the chart's README and schema are those of its values"
+quietly "the files that scripts/generate.sh makes from values.yaml" "$tools/python" scripts/generate_chart.py --check
+say "the chart's README and schema match its values"
 
-[[ -x $worker ]] || die "there is no $worker; build it first: make build"
+[[ -x $worker ]] || die "$worker does not exist; build it first: make build"
 accepted_by_worker config/compose.yaml compose
 
 for values in default "$chart"/ci/*.yaml; do
@@ -93,13 +97,13 @@ for values in default "$chart"/ci/*.yaml; do
         quietly "Kubernetes $version ($values)" "$tools/kubernetes-validate" --strict -k "$version" "$work/kubernetes.yaml"
     done
     accepted_by_worker "$work/dorfman.yaml" "$values"
-    say "chart: $values renders, holds to Kubernetes ${kubernetes[*]}, and the worker accepts its configuration"
+    say "chart: $values renders, is valid for Kubernetes ${kubernetes[*]}, and the worker accepts its configuration"
 done
 
 refused_by_both group sise 16
 refused_by_both group size 65
 refused_by_both model provider opencl
-say "chart: what the worker refuses, Helm refuses"
+say "chart: Helm refuses the values that the worker refuses"
 
 quietly "the chart's tests" "$tools/python" -B -m unittest discover --start-directory charts/tests
 say "chart: $(sed -n 's/^Ran \([0-9]* tests\) in.*/\1/p' "$work/log") passed"

@@ -1,4 +1,7 @@
-"""Judges objects of prometheus-operator and KEDA by their CustomResourceDefinitions, which `scripts/setup.sh crds` fetches."""
+"""Validates objects of prometheus-operator and KEDA against their CustomResourceDefinitions.
+
+`scripts/setup.sh crds` fetches the definitions.
+"""
 
 from functools import cache
 from pathlib import Path
@@ -11,17 +14,17 @@ DEFINITIONS = Path(__file__).resolve().parent.parent / ".dorfman" / "crds"
 
 
 def is_custom(thing: dict[str, Any]) -> bool:
-    """Whether it is none of Kubernetes' own: those of its groups that have a dot end in k8s.io."""
+    """Whether the object is a custom resource. Kubernetes' own groups have no dot, or end in k8s.io."""
     group = thing["apiVersion"].rpartition("/")[0]
     return "." in group and not group.endswith(".k8s.io")
 
 
 def errors(thing: dict[str, Any]) -> list[str]:
-    """What is wrong with an object, a line each."""
+    """The errors of an object, one line each."""
     name = f"{thing['kind']} {thing['metadata']['name']}"
     schema = schemas().get((thing["apiVersion"], thing["kind"]))
     if schema is None:
-        return [f"{name}: no definition of {thing['apiVersion']} is in {DEFINITIONS.name}"]
+        return [f"{name}: there is no definition of {thing['apiVersion']} in {DEFINITIONS.name}"]
     found = jsonschema.Draft7Validator(schema).iter_errors(thing)
     return [f"{name}: {'.'.join(map(str, e.absolute_path))}: {e.message}" for e in found]
 
@@ -38,7 +41,7 @@ def schemas() -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def closed(schema: Any) -> Any:
-    """The schema, with fields that it doesn't name refused, as the API server refuses them."""
+    """The schema, changed to refuse unknown fields, as the API server does."""
     if isinstance(schema, list):
         return [closed(part) for part in schema]
     if not isinstance(schema, dict):

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Writes charts/dorfman/files/dashboard.json, the Grafana dashboard; --check fails if it is not what this writes.
+"""Writes charts/dorfman/files/dashboard.json, the Grafana dashboard.
 
-Every query names metrics of src/ops/metrics.rs, and tests/metrics.rs holds them against what a worker exports.
+With --check it writes nothing and fails if the file is out of date. The queries use the metrics of
+src/ops/metrics.rs; tests/metrics.rs compares them with the metrics that a worker exports.
 """
 
 import argparse
@@ -12,7 +13,8 @@ from pathlib import Path
 
 OUT = Path(__file__).parent.parent / "charts/dorfman/files/dashboard.json"
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
-# What is chosen above the panels. Without Kubernetes there is no namespace, which `.*` matches too.
+# The choice of workers above the panels. Without Kubernetes there is no namespace; `.*` matches
+# that too.
 WHICH = 'namespace=~"$namespace", job=~"$job"'
 WIDTH, HEIGHT = 8, 7
 HEAD = 4
@@ -20,7 +22,7 @@ HEAD = 4
 
 @dataclass
 class Panel:
-    """A graph. A query's `@` stands for the choice of workers, with or without other labels before it."""
+    """A graph. `@` in a query is replaced by the choice of workers; other labels may come before it."""
 
     title: str
     about: str
@@ -47,84 +49,84 @@ JUDGED = per_second("dorfman_items_total", more='verdict!="failed", ')
 FOUND, AUDITS = (f"sum(increase({m}{{@}}[$__range]))" for m in ("dorfman_audits_flagged_total", "dorfman_audits_total"))
 
 NUMBERS = [
-    ("Images a second", ITEMS, "short"),
+    ("Images per second", ITEMS, "short"),
     ("Flagged", f"{FLAGGED} / {ITEMS}", "percentunit"),
     ("Multiply-adds saved", f"{SAVED} / ({SAVED} + {SPENT})", "percentunit"),
     ("Messages behind", "sum(dorfman_consumer_lag_messages{@})", "short"),
     ("Workers ready", "sum(dorfman_ready{@})", "short"),
-    ("On the CPU for want of a GPU", "sum(dorfman_provider_fallback{@})", "short"),
+    ("Workers on CPU fallback", "sum(dorfman_provider_fallback{@})", "short"),
 ]
 
 ROWS = {
     "Verdicts": [
-        Panel("Images by verdict", "Images that got their verdict, a second.",
+        Panel("Images by verdict", "Images per second that got their verdict.",
               {"{{verdict}}": per_second("dorfman_items_total", "verdict")}, "cps", stack=True),
-        Panel("Flagged share", "Flagged images over all, and the worker's estimate of the positives where it plans for itself.",
-              {"flagged": f"{FLAGGED} / {ITEMS}", "estimated prevalence, risk from {{band}}": "avg by (band) (dorfman_prevalence_estimate{@})"}, "percentunit"),
-        Panel("Flags by label", "An image may have several labels.",
+        Panel("Flagged share", "Share of flagged images among all images. With group.size auto also the worker's estimate of the share of positives.",
+              {"flagged": f"{FLAGGED} / {ITEMS}", "estimated prevalence, risk band from {{band}}": "avg by (band) (dorfman_prevalence_estimate{@})"}, "percentunit"),
+        Panel("Flags by label", "Flagged images per second. An image may have several labels.",
               {"{{label}}": per_second("dorfman_flagged_total", "label")}, "cps"),
-        Panel("Confirm network", "Images that it was asked about, and those it found positive too.",
-              {"asked": per_second("dorfman_confirm_tests_total"), "agreed": per_second("dorfman_confirmed_total")}, "cps"),
-        Panel("Dead letters", "Images that could not be judged, by reason.",
+        Panel("Confirm network", "Images that the confirm network tested, and images that it found positive too.",
+              {"tested": per_second("dorfman_confirm_tests_total"), "confirmed": per_second("dorfman_confirmed_total")}, "cps"),
+        Panel("Dead letters", "Images that could not be scored, by reason.",
               {"{{reason}}": per_second("dorfman_dead_letters_total", "reason")}, "cps", stack=True),
-        Panel("What pooling misses", "By audits: the share of individual testing's finds that pooling misses, averaged over the "
-              "workers, and the share of audits in the time shown that found something.",
-              {"{{bound}}, of all workers": "avg by (bound) (dorfman_audit_miss_rate{@})", "audits that found": f"{FOUND} / {AUDITS}"},
+        Panel("What pooling misses", "Estimated from audits: the share of the images flagged by individual testing that pooling misses, "
+              "as an average over the workers. Also the share of audits in the time shown whose image was flagged.",
+              {"{{bound}}, mean of workers": "avg by (bound) (dorfman_audit_miss_rate{@})", "audits that flagged": f"{FOUND} / {AUDITS}"},
               "percentunit"),
     ],
     "Tests": [
-        Panel("Tests an image, by round", "Individual testing has 1.",
+        Panel("Tests per image, by round", "Individual testing takes 1 test per image.",
               {"round {{round}}": f'{per_second("dorfman_tests_total", "round")} / on () group_left {ITEMS}'}, stack=True),
-        Panel("Positive tests", "Of the tests of a round, the share that came back positive.",
+        Panel("Positive tests", "Share of the tests of a round that are positive.",
               {"round {{round}}": f'{per_second("dorfman_positive_tests_total", "round")} / '
                f'{per_second("dorfman_tests_total", "round")}'}, "percentunit"),
-        Panel("Group size", "Images of a group: by the plan, and as formed (smaller where group.max_wait closes them).",
-              {"plan, risk from {{band}}": "avg by (band) (dorfman_plan_group_size{@})",
+        Panel("Group size", "Images per group: as planned, and as formed. Formed groups are smaller where group.max_wait closes them early.",
+              {"plan, risk band from {{band}}": "avg by (band) (dorfman_plan_group_size{@})",
                "formed": f'{JUDGED} / {per_second("dorfman_groups_total")}'}),
-        Panel("Cost", "Multiply-adds over those of testing each image alone: spent, and expected of the plan where the worker makes it.",
-              {"spent": f"{SPENT} / ({SAVED} + {SPENT})", "expected, risk from {{band}}": "avg by (band) (dorfman_plan_cost_ratio{@})"}, "percentunit"),
-        Panel("Changes of plan", "By all workers, in an hour.", {"changes": "sum(increase(dorfman_plan_changes_total{@}[1h]))"}),
-        Panel("Multiply-adds", "Spent and saved, a second.", {"spent": SPENT, "saved": SAVED}, "short", stack=True),
+        Panel("Cost", "Multiply-adds relative to testing each image alone: spent, and with group.size auto also expected by the plan.",
+              {"spent": f"{SPENT} / ({SAVED} + {SPENT})", "expected, risk band from {{band}}": "avg by (band) (dorfman_plan_cost_ratio{@})"}, "percentunit"),
+        Panel("Plan changes", "Changes per hour, of all workers.", {"changes": "sum(increase(dorfman_plan_changes_total{@}[1h]))"}),
+        Panel("Multiply-adds", "Spent and saved per second.", {"spent": SPENT, "saved": SAVED}, "short", stack=True),
     ],
     "Network": [
-        Panel("Batch fill", "Mean share of engine.max_batch that a run used.",
+        Panel("Batch fill", "Mean share of engine.max_batch that a run uses.",
               {"stage {{stage}}": f'{per_second("dorfman_batch_fill_ratio_sum", "stage")} / '
                f'{per_second("dorfman_batch_fill_ratio_count", "stage")}'}, "percentunit", limits={"min": 0, "max": 1}),
-        Panel("Seconds of a run", "99th percentile, by stage.",
+        Panel("Seconds per run", "99th percentile, by stage.",
               {"stage {{stage}}": quantile(0.99, "dorfman_stage_seconds", "stage")}, "s"),
-        Panel("Network busy", "Seconds in the network a second: each worker's network does one thing at a time, so 1 a worker is all.",
+        Panel("Network busy", "Seconds in the network per second. Each worker runs one stage at a time, so the maximum is 1 per worker.",
               {"stage {{stage}}": per_second("dorfman_network_seconds_total", "stage")}, "short", stack=True),
-        Panel("Against the profile", "Seconds measured over seconds that the profile expects; nothing without a profile.",
+        Panel("Time relative to the profile", "Measured seconds divided by the seconds that the profile expects. Empty without a profile.",
               {"stage {{stage}}": f'{per_second("dorfman_network_seconds_total", "stage")} / '
                f'{per_second("dorfman_network_expected_seconds_total", "stage")}'}),
-        Panel("Padding", "Share of the rows that only fill a bucket.",
+        Panel("Padding", "Share of the batch rows that only fill a batch up to its bucket size.",
               {"stage {{stage}}": f'{per_second("dorfman_network_padding_rows_total", "stage")} / '
                f'{per_second("dorfman_network_rows_total", "stage")}'}, "percentunit"),
-        Panel("Runs", "Runs of a stage, a second.", {"stage {{stage}}": per_second("dorfman_network_runs_total", "stage")}, "cps"),
+        Panel("Runs", "Runs of a stage per second.", {"stage {{stage}}": per_second("dorfman_network_runs_total", "stage")}, "cps"),
     ],
     "Flow": [
-        Panel("Messages behind", "Between the last committed and the last offset, by topic.",
+        Panel("Messages behind", "Messages between the last committed and the last offset, by topic.",
               {"{{topic}}": "sum by (topic) (dorfman_consumer_lag_messages{@})",
                "worst partition": "max(dorfman_consumer_lag_messages{@})"}),
-        Panel("Age at the verdict", "From taking a message to its verdict.",
+        Panel("Age at the verdict", "Seconds from receiving a message to its verdict.",
               {"median": quantile(0.5, "dorfman_verdict_age_seconds"), "99 %": quantile(0.99, "dorfman_verdict_age_seconds")}, "s"),
-        Panel("Age when decoded", "From taking a message to its tensor.",
+        Panel("Age when decoded", "Seconds from receiving a message to its decoded tensor.",
               {"median": quantile(0.5, "dorfman_decoded_age_seconds"), "99 %": quantile(0.99, "dorfman_decoded_age_seconds")}, "s"),
-        Panel("Taken and in flight", "Messages taken a second, and items in the engine.",
-              {"taken a second": per_second("dorfman_messages_received_total"), "in the engine": "sum(dorfman_engine_items{@})"}),
-        Panel("Queues", "Batches in front of a stage. The stage behind the fullest is the slow one.",
-              {"{{stage}}": "sum by (stage) (dorfman_queue_batches{@})", "workers that pause": "sum(dorfman_partitions_paused{@})"}),
-        Panel("CPU of fetch and decode", "CPU seconds a second: cores in use.",
+        Panel("Received and in flight", "Messages received per second, and items in the engine.",
+              {"received per second": per_second("dorfman_messages_received_total"), "in the engine": "sum(dorfman_engine_items{@})"}),
+        Panel("Queues", "Batches that wait for a stage. The stage with the fullest queue is the slow one.",
+              {"{{stage}}": "sum by (stage) (dorfman_queue_batches{@})", "paused workers": "sum(dorfman_partitions_paused{@})"}),
+        Panel("CPU of fetch and decode", "CPU seconds per second, which is the number of cores in use.",
               {"{{part}}": per_second("dorfman_ingest_cpu_seconds_total", "part")}, stack=True),
     ],
     "Group and workers": [
-        Panel("Commits and rebalances", "Commits a second; assignments and revocations in 15 minutes.",
+        Panel("Commits and rebalances", "Commits per second, and assignments and revocations in 15 minutes.",
               {"commits": per_second("dorfman_commits_total"), "rebalances": "sum(increase(dorfman_rebalances_total{@}[15m]))"}),
-        Panel("Consumer errors", "A second.", {"{{instance}}": per_second("dorfman_consumer_errors_total", "instance")}, "cps"),
+        Panel("Consumer errors", "Errors per second.", {"{{instance}}": per_second("dorfman_consumer_errors_total", "instance")}, "cps"),
         Panel("Versions", "Workers by version, bundle and plan.",
               {"{{version}}, {{bundle}} {{bundle_version}}, {{plan}}":
                "count by (version, bundle, bundle_version, plan) (dorfman_build_info{@})"}, stack=True),
-        Panel("Up since", "How long each worker has been up.", {"{{instance}}": "time() - dorfman_start_time_seconds{@}"}, "s"),
+        Panel("Uptime", "Time since each worker started.", {"{{instance}}": "time() - dorfman_start_time_seconds{@}"}, "s"),
     ],
 }
 
@@ -185,7 +187,7 @@ def dashboard() -> dict:
               "current": {"text": "", "value": ""}, "options": [], "refresh": 1}
     return {
         "uid": "dorfman", "title": "Dorfman", "tags": ["dorfman"], "schemaVersion": 39, "version": 1, "editable": True, "timezone": "",
-        "description": "What the workers judge, what it costs and where they stand. Made by scripts/dashboard.py.",
+        "description": "Verdicts, tests, cost, flow and state of the workers. Generated by scripts/dashboard.py.",
         "time": {"from": "now-3h", "to": "now"}, "refresh": "30s", "graphTooltip": 1,
         "annotations": {"list": []}, "links": [],
         "templating": {"list": [source, choice("namespace", ""), choice("job", 'namespace=~"$namespace"')]},
@@ -200,7 +202,7 @@ def main() -> None:
     if not parser.parse_args().check:
         OUT.write_text(text)
     elif not OUT.exists() or OUT.read_text() != text:
-        sys.exit(f"dashboard: {OUT.name} is not what scripts/dashboard.py makes: run it")
+        sys.exit(f"dashboard: {OUT.name} is out of date: run scripts/dashboard.py")
 
 
 main()

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Writes what is made from the code: the example configuration and the JSON Schemas, and what follows from the chart's values. Tests compare them.
+# Writes the generated files: the example configuration and the JSON Schemas from the code, and the
+# chart's schema and README table from its values. Tests compare these files with their sources.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dorfman=${1:-target/release/dorfman}
@@ -9,5 +10,6 @@ for subject in bundle profile reference flag verdict dead-letter; do
     "$dorfman" schema "$subject" >"config/$subject.schema.json"
 done
 echo "written: config/dorfman.example.yaml, config/*.schema.json"
-# After the schemas: the worker's is a part of the chart's. For YAML it needs scripts/setup.sh kubernetes-validate.
+# This runs after the schemas, because the worker's schema is a part of the chart's. It needs a
+# Python with a YAML library: scripts/setup.sh kubernetes-validate.
 .dorfman/venv/bin/python scripts/generate_chart.py

@@ -1,10 +1,12 @@
-"""Makes what follows from charts/dorfman/values.yaml: its JSON Schema, and the table of values in the chart's README.
+"""Generates two files from charts/dorfman/values.yaml: its JSON Schema, and the table of values in
+the chart's README.
 
-generate_chart.py            writes them
-generate_chart.py --check    fails if what is there is another
+generate_chart.py            writes both files
+generate_chart.py --check    fails if a file differs from what would be written
 
-A comment above a key is its description. A line `# @schema {…}` in it is JSON Schema, as YAML, beside what the key's default tells.
-`config` is the worker's own, config/dorfman.schema.json.
+The comment above a key is its description. A line `# @schema {…}` in the comment is JSON Schema,
+written as YAML. It is added to the type that follows from the key's default. The schema of `config`
+is the worker's own: config/dorfman.schema.json.
 """
 
 import json
@@ -25,7 +27,7 @@ TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: 
 
 @dataclass
 class Key:
-    """A key of values.yaml with the comment above it."""
+    """A key of values.yaml, with the comment above the key."""
 
     path: tuple[str, ...]
     text: str
@@ -35,7 +37,9 @@ class Key:
 
     @property
     def leaf(self) -> bool:
-        """Whether the table shows it as one value: no keys of ours are below it, or another schema describes them."""
+        """Whether the table shows the key in one row: values.yaml has no keys below it, or another
+        schema describes the keys below it.
+        """
         return not self.below or "$ref" in self.schema or self.schema.get("additionalProperties") is not None
 
 
@@ -48,7 +52,7 @@ def main() -> int:
     stale = [path for path, content in made.items() if not path.exists() or path.read_text() != content]
     if "--check" in sys.argv[1:]:
         for path in stale:
-            print(f"{path.relative_to(ROOT)} is stale: run scripts/generate.sh", file=sys.stderr)
+            print(f"{path.relative_to(ROOT)} is out of date: run scripts/generate.sh", file=sys.stderr)
         return 1 if stale else 0
     for path in stale:
         path.write_text(made[path])
@@ -57,12 +61,12 @@ def main() -> int:
 
 
 def parse(text: str) -> list[Key]:
-    """The keys of values.yaml as a tree. Line by line, since a YAML parser drops the comments."""
+    """The keys of values.yaml as a tree. Reads line by line, because a YAML parser drops comments."""
     values = yaml.safe_load(text)
     top: list[Key] = []
     stack: list[tuple[int, Key]] = []
     comment: list[str] = []
-    items: int | None = None  # how deep the list is whose items are passed over
+    items: int | None = None  # indentation of the list whose items are being skipped
     for line in text.splitlines():
         if found := re.match(r" *# ?(.*)", line):
             comment.append(found[1])
@@ -90,7 +94,7 @@ def described(comment: list[str], path: tuple[str, ...]) -> tuple[str, dict[str,
         if line.startswith("@schema"):
             part = yaml.safe_load(line.removeprefix("@schema"))
             if not isinstance(part, dict):
-                sys.exit(f"values.yaml: {'.'.join(path)}: @schema must be a table in braces")
+                sys.exit(f"values.yaml: {'.'.join(path)}: @schema must be a mapping in braces")
             schema |= part
     return text, schema
 
@@ -98,14 +102,14 @@ def described(comment: list[str], path: tuple[str, ...]) -> tuple[str, dict[str,
 def at(values: Any, path: tuple[str, ...]) -> Any:
     for name in path:
         if not isinstance(values, dict) or name not in values:
-            sys.exit(f"values.yaml: {'.'.join(path)} is not where its indentation says; write nested tables in lines of their own")
+            sys.exit(f"values.yaml: {'.'.join(path)} does not match its indentation; write each nested mapping on its own lines")
         values = values[name]
     return values
 
 
 def schema(keys: list[Key]) -> dict[str, Any]:
     worker = json.loads((ROOT / "config" / "dorfman.schema.json").read_text())
-    # Draft 7, which every Helm understands, calls them so.
+    # Draft 7, which every Helm version supports, calls them `definitions`.
     definitions = worker.pop("$defs")
     worker.pop("$schema")
     definitions = json.loads(json.dumps({"Worker": worker, **definitions}).replace("#/$defs/", "#/definitions/"))
@@ -114,7 +118,7 @@ def schema(keys: list[Key]) -> dict[str, Any]:
         "title": "Values of the chart dorfman",
         "type": "object",
         "additionalProperties": False,
-        # Helm puts it there for charts that have this one as a part.
+        # Helm adds `global` when another chart includes this one.
         "properties": {"global": {"type": "object"}, **{key.path[-1]: of(key) for key in keys}},
         "definitions": definitions,
     }
@@ -123,11 +127,11 @@ def schema(keys: list[Key]) -> dict[str, Any]:
 def of(key: Key) -> dict[str, Any]:
     made: dict[str, Any] = {"description": key.text} if key.text else {}
     if "$ref" in key.schema:
-        # Beside a reference, draft 7 looks at nothing else.
+        # Draft 7 ignores every keyword beside a `$ref`.
         return {**made, "allOf": [key.schema]}
     if "type" not in key.schema and "enum" not in key.schema:
         if key.default is None:
-            sys.exit(f"values.yaml: {'.'.join(key.path)} is null, so it needs @schema {{type: …}}")
+            sys.exit(f"values.yaml: {'.'.join(key.path)} is null: add @schema {{type: …}}")
         made["type"] = TYPES[type(key.default)]
     if key.below and key.schema.get("additionalProperties") is None:
         made["additionalProperties"] = False
@@ -146,7 +150,7 @@ def readme(text: str, keys: list[Key]) -> str:
 
 
 def listed(keys: list[Key]) -> Iterator[Key]:
-    """The table's rows: leaves, and tables that have something to say of themselves."""
+    """The rows of the table: leaves, and mappings that have a description."""
     for key in keys:
         if key.leaf or key.text:
             yield key

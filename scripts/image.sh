@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# Builds the container image from the Dockerfile without a daemon, and runs the demo in it as an orchestrator would run the worker.
+# Builds the container image from the Dockerfile without a daemon, and runs the demo in it with the
+# restrictions that an orchestrator would apply to the worker.
 #
-#   scripts/image.sh [build | demo]      both, in turn, if neither is named
+#   scripts/image.sh [build | demo]      without an argument: both, one after the other
 #
-# The bases that the Dockerfile names are pulled. Where no registry can be reached, Debian's packages stand in for them: debootstrap makes the
-# one to build on, with this machine's Rust in it, and the packages that distroless images consist of make the one to run on, without a shell.
+# The script pulls the base images that the Dockerfile names. If no registry can be reached, it
+# makes stand-ins from Debian's packages. The base to build on comes from debootstrap, with this
+# machine's Rust mounted into it. The base to run on has the packages that distroless images consist
+# of, and no shell.
 #
-# ONNXRUNTIME=onnxruntime-gpu with BASE=... builds for GPUs; see the Dockerfile. Needs `scripts/setup.sh image`, and root for the stand-ins.
+# ONNXRUNTIME=onnxruntime-gpu with BASE=... builds for GPUs; see the Dockerfile. Needs
+# `scripts/setup.sh image`, and root for the stand-ins.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -28,17 +32,17 @@ die() {
     exit 1
 }
 
-# A mount that is still there must not be emptied with the folder it lies in.
+# --one-file-system: a mount that still exists in the folder must not be emptied.
 clean() {
     "${runc[@]}" delete --force worker 2>/dev/null || true
     rm -rf --one-file-system "$work"
 }
 
-# Storage of our own, which needs no privileges of the kernel, out of the way of another buildah's.
+# The storage is separate from that of another buildah. The vfs driver needs no kernel privileges.
 readonly tool=(buildah --storage-driver vfs --root "$store/storage" --runroot "$store/run")
 readonly runc=(runc --root "$work/runc")
 
-# base ARG: what the Dockerfile names there, if the environment doesn't.
+# base ARG: the base image from the environment, or else from the Dockerfile.
 base() {
     local given=${!1:-}
     echo "${given:-$(sed -n "s/^ARG $1=//p" Dockerfile)}"
@@ -48,7 +52,7 @@ have() { "${tool[@]}" inspect --type image "$1" >/dev/null 2>&1; }
 
 pulled() { timeout 60 "${tool[@]}" pull --quiet "$1" >/dev/null 2>&1; }
 
-# commit FOLDER NAME OPTION...: an image of a folder, with these options of `buildah config`.
+# commit FOLDER NAME OPTION...: makes an image of a folder, with these options of `buildah config`.
 commit() {
     local folder=$1 image=$2 container
     shift 2
@@ -58,11 +62,12 @@ commit() {
     "${tool[@]}" commit --quiet --rm "$container" "$image" >/dev/null
 }
 
-# For BUILD: Debian with a C toolchain. This machine's Rust is mounted into it, since nothing in Debian is new enough.
+# For BUILD: Debian with a C toolchain. This machine's Rust is mounted into it, because Debian's
+# Rust is too old.
 stand_in_build() {
     local folder="$work/build"
     have localhost/stand-in-build && return
-    say "no registry of images can be reached; debootstrap makes a base to build on"
+    say "no image registry can be reached; making the build base with debootstrap"
     debootstrap --variant=minbase --include=ca-certificates,g++,gcc,libc6-dev,libssl-dev,make,pkg-config,python3-pip \
         "$suite" "$folder" >"$work/log" 2>&1 || die "debootstrap failed: $(tail -n 5 "$work/log")"
     rm -rf "$folder"/var/cache/apt/archives/*.deb "$folder"/var/lib/apt/lists/*
@@ -71,11 +76,11 @@ stand_in_build() {
         --env PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 }
 
-# For BASE: what gcr.io/distroless/cc consists of, but for OpenSSL, which the binary must not need.
+# For BASE: the packages of gcr.io/distroless/cc, except OpenSSL, which the binary must not need.
 stand_in_base() {
     local folder="$work/base" package
     have localhost/stand-in-base && return
-    say "no registry of images can be reached; Debian's packages make a base to run on"
+    say "no image registry can be reached; making the base to run on from Debian's packages"
     mkdir -p "$work/packages" "$folder"
     (cd "$work/packages" && apt-get download -qq -o APT::Sandbox::User=root base-files libc6 libgcc-s1 libgomp1 libstdc++6 netbase tzdata)
     for package in "$work"/packages/*.deb; do
@@ -95,7 +100,8 @@ build() {
     if ! pulled "$build"; then
         stand_in_build
         build=localhost/stand-in-build
-        # The certificates, because they are this machine's: behind a proxy of its own, only it knows whom to trust.
+        # This machine's certificates are mounted too: behind a proxy, they include the proxy's
+        # authority.
         volumes+=(--volume "$(rustc --print sysroot):/usr/local/rust:ro" --volume /etc/ssl/certs:/etc/ssl/certs:ro)
     fi
     if ! pulled "$run"; then
@@ -103,15 +109,16 @@ build() {
         run=localhost/stand-in-base
     fi
     say "building $name on $run"
-    # In Docker's format, since OCI's has no health check.
+    # Docker's image format, because OCI's format has no health check.
     nice -n 5 "${tool[@]}" build --isolation chroot --format docker \
         --pull=never "${volumes[@]}" --build-arg "BUILD=$build" --build-arg "BASE=$run" --build-arg "ONNXRUNTIME=$variant" --tag "localhost/$name" .
     say "localhost/$name is built"
 }
 
-# inside ARGUMENT...: runs the image's entrypoint with these arguments, by the image's own user and environment, as Kubernetes' restricted profile
-# would: no capabilities, no new privileges, a root file system that can't be written, /tmp in memory. VARIABLES and MOUNTS come on top, ID
-# names the container.
+# inside ARGUMENT...: runs the image's entrypoint with these arguments, with the image's user and
+# environment, under the limits of Kubernetes' restricted profile: no capabilities, no new
+# privileges, a read-only root file system, /tmp in memory. VARIABLES and MOUNTS are added; ID names
+# the container.
 inside() {
     local bundle
     bundle=$(mktemp -d "$work/bundle.XXXXXX")
@@ -129,7 +136,7 @@ config["process"].update(
     terminal=False, cwd=image["WorkingDir"], user={"uid": user, "gid": group}, args=image["Entrypoint"] + (arguments or image["Cmd"]),
     env=image["Env"] + variables.split(), capabilities={}, noNewPrivileges=True,
 )
-# This machine's network, for loopback alone.
+# The container shares this machine's network, to use loopback.
 config["linux"]["namespaces"] = [{"type": t} for t in ("pid", "ipc", "uts", "mount")]
 config["mounts"] = [m for m in config["mounts"] if not m["destination"].startswith("/sys")]
 config["mounts"].append({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "mode=1777"]})
@@ -141,7 +148,7 @@ PYTHON
     "${runc[@]}" run --bundle "$bundle" "${ID:-$(basename "$bundle")}"
 }
 
-# healthy: asks as Docker would, by the image's own health check.
+# healthy: runs the image's own health check, as Docker would.
 healthy() {
     local check
     mapfile -t check < <("${tool[@]}" inspect --type image "localhost/$name" |
@@ -157,20 +164,21 @@ demo() {
 
     MOUNTS=/usr/share/datasets/fashion-mnist:/usr/share/datasets/fashion-mnist inside demo --out /tmp/demo
 
-    # Its brokers are nowhere, which is no reason to be unhealthy.
+    # The brokers do not exist. A worker without brokers must still be healthy.
     port=$(python3 -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')
     printf 'kafka: {brokers: "127.0.0.1:1"}\n' >"$work/dorfman.yaml"
     local VARIABLES="DORFMAN_OPS__LISTEN=127.0.0.1:$port" MOUNTS="$work/dorfman.yaml:/etc/dorfman/dorfman.yaml"
-    ! healthy 2>"$work/log" || die "the health check is content without a worker"
+    ! healthy 2>"$work/log" || die "the health check passes without a worker"
     ID=worker inside 2>"$work/worker.log" &
     worker=$!
-    # Until it misses its brokers too: SIGTERM is to end a worker at work, not one that still warms up.
+    # Waits also for the log line on the missing brokers: SIGTERM must stop a running worker, not
+    # one that is still warming up.
     until healthy 2>"$work/log" && grep -q "kafka consumer" "$work/worker.log"; do
         if ! kill -0 "$worker" 2>/dev/null || ((SECONDS > deadline)); then
             die "the worker is not healthy: $(cat "$work/log" "$work/worker.log")"
         fi
     done
-    say "the worker is healthy, by the image's own check"
+    say "the worker is healthy according to the image's own check"
     "${runc[@]}" kill worker TERM
     wait "$worker" || die "the worker ended with $?: $(tail -n 5 "$work/worker.log")"
     say "the worker stopped at SIGTERM"
@@ -184,5 +192,5 @@ all)
     build
     demo
     ;;
-*) die "no such command: $1; build or demo would be right" ;;
+*) die "unknown command: $1; use build or demo" ;;
 esac

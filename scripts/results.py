@@ -1,13 +1,19 @@
 #!/usr/bin/env python3
-"""Makes docs/results.md: what every design finds and costs on the test images of each set.
+"""Measures what every design finds and costs on the test images of each set, and writes the tables.
 
-    scripts/results.py [--only SET] [--clothing DIR] [--firearms DIR]    train what is not trained, measure, write the tables
-    scripts/results.py --tables                                          write the tables from the measurements as they are
-    scripts/results.py --check                                           fail if the tables are not those of the measurements
+    scripts/results.py [--only SET] [--clothing DIR] [--firearms DIR]    train missing bundles, measure, write the tables
+    scripts/results.py --tables                                          write the tables from the existing measurements
+    scripts/results.py --check                                           fail if a table differs from the measurements
 
-A measurement lies in docs/results/SET.json; the text around the tables is written by hand. Sets whose images are not part of this
-repository are measured only where their folder is given. A run that was cut off trains nothing twice; `--only` names what is still to be
-measured. Needs python3 alone; what trains is called as `$PYTHON -m dorfman_training`, in the environment that `make results` sets.
+The measurements of a set are in docs/results/SET.json and its tables in docs/results/SET.md.
+docs/results.md has a summary table. The rest of that page is written by hand.
+
+The images of some sets are not part of this repository. Such a set is measured only if the option
+with its folder is given. After an interruption, bundles that are already trained are not trained
+again; name the sets that are still to be measured with `--only`.
+
+The script needs only python3. It trains with `$PYTHON -m dorfman_training`, in the environment that
+`make results` sets.
 """
 
 from __future__ import annotations
@@ -23,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from results_sets import ARITIES, SETS, Run, Set
-from results_tables import page, two_rounds
+from results_tables import GENERATED, findings, set_page, two_rounds
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, MEASURED = ROOT / "docs" / "results.md", ROOT / "docs" / "results"
@@ -31,27 +37,44 @@ PAGE, MEASURED = ROOT / "docs" / "results.md", ROOT / "docs" / "results"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=[each.name for each in SETS], help="measure this set alone; may be repeated")
-    parser.add_argument("--clothing", type=Path, metavar="DIR", help="the folder of clothing-dataset-small's train.zip, calibration.zip and test.zip")
-    parser.add_argument("--firearms", type=Path, metavar="DIR", help="the folder of the firearms' index.csv and tars")
-    parser.add_argument("--repeat", default="4", metavar="SECONDS", help="what each timing rests on at least (default: %(default)s)")
+    parser.add_argument("--only", action="append", choices=[each.name for each in SETS], help="measure only this set; may be repeated")
+    parser.add_argument("--clothing", type=Path, metavar="DIR", help="folder with train.zip, calibration.zip and test.zip of clothing-dataset-small")
+    parser.add_argument("--firearms", type=Path, metavar="DIR", help="folder with index.csv and the tar files of the firearms photos")
+    parser.add_argument("--repeat", default="4", metavar="SECONDS", help="minimum network seconds behind each timing (default: %(default)s)")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--tables", action="store_true", help="measure nothing, write the tables")
-    what.add_argument("--check", action="store_true", help="measure and write nothing, say whether the tables are right")
+    what.add_argument("--tables", action="store_true", help="measure nothing; write the tables from the existing measurements")
+    what.add_argument("--check", action="store_true", help="measure and write nothing; fail if a table differs from the measurements")
     arguments = parser.parse_args()
     if not (arguments.tables or arguments.check):
         measure_all(arguments)
-    found = PAGE.read_text()
-    wanted = page(found, measurements())
-    if arguments.check and wanted != found:
-        sys.exit("docs/results.md does not hold what docs/results/*.json say: run scripts/results.py --tables")
-    if not arguments.check:
-        PAGE.write_text(wanted)
-        print(f"wrote {PAGE.relative_to(ROOT)}")
+    wanted = pages()
+    if arguments.check:
+        check(wanted)
+        return
+    for path, text in wanted.items():
+        path.write_text(text)
+    print(f"wrote {PAGE.relative_to(ROOT)} and {len(wanted) - 1} files in {MEASURED.relative_to(ROOT)}/")
+
+
+def pages() -> dict[Path, str]:
+    """The text of every page with generated tables."""
+    found = measurements()
+    tables = {MEASURED / f"{each.name}.md": set_page(each, measured) for each, measured in found.items()}
+    return {PAGE: findings(PAGE.read_text(), found), **tables}
+
+
+def check(wanted: dict[Path, str]) -> None:
+    """Exits if a page differs from the measurements, or if a generated page has no measurements."""
+    different = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    left_over = [path for path in sorted(MEASURED.glob("*.md")) if path not in wanted and path.read_text().startswith(GENERATED)]
+    problems = [f"{path.name} differs from the measurements in docs/results/: run scripts/results.py --tables" for path in different]
+    problems += [f"docs/results/{path.name} has no measurements {path.stem}.json of a set in results_sets.py: delete it" for path in left_over]
+    if problems:
+        sys.exit("\n".join(problems))
 
 
 def measurements() -> dict[Set, dict[str, Any]]:
-    """What there is of every set."""
+    """The measurements of every set that was measured."""
     paths = {each: MEASURED / f"{each.name}.json" for each in SETS}
     return {each: json.loads(path.read_text()) for each, path in paths.items() if path.exists()}
 
@@ -64,13 +87,13 @@ def measure_all(arguments: argparse.Namespace) -> None:
             continue
         folder = folders[each.source]
         if folder is None:
-            print(f"{each.name}: left as it was measured, since --{each.source} is not given", flush=True)
+            print(f"{each.name}: not measured again; give --{each.source} DIR to measure it", flush=True)
             continue
         measure(each, folder.resolve() if folder.name else None, arguments.repeat, at)
 
 
 def measure(wanted: Set, folder: Path | None, repeat: str, at: str) -> None:
-    """`at` is the commit that is measured."""
+    """Measures one set and writes its measurements. `at` is the measured commit."""
     names = {name for run in wanted.runs for name in run.bundles}
     bundles = {name: made(name, folder) for name in sorted(names)}
     data = images(wanted, folder)
@@ -87,7 +110,7 @@ def measure(wanted: Set, folder: Path | None, repeat: str, at: str) -> None:
 
 
 def written(table: dict[str, Any]) -> str:
-    """JSON with a line a bundle and a row, so that a change shows what it changed."""
+    """JSON with one line per bundle and per row, so that a diff shows the changed ones."""
     lists = {key: value for key, value in table.items() if isinstance(value, list)}
     lines = [f'"{key}": {json.dumps(value)}' for key, value in table.items() if key not in lists]
     lines += [f'"{key}": [\n' + ",\n".join(f"  {json.dumps(each)}" for each in value) + "\n]" for key, value in lists.items()]
@@ -103,8 +126,9 @@ def training(command: str, config: str, folder: Path | None, *more: str) -> None
 
 
 def made(name: str, folder: Path | None) -> str:
-    """The bundle's folder, relative to the repository. One that does not ship is made from its configuration as it is now: a bundle of
-    an older one would be measured under its name."""
+    """The bundle's folder, relative to the repository. A bundle that does not ship is made from its
+    present configuration first. Without this step, a bundle of an older configuration would be
+    measured under the same name."""
     shipped = Path("models") / name
     if (ROOT / shipped / "bundle.json").exists():
         return str(shipped)
@@ -113,7 +137,7 @@ def made(name: str, folder: Path | None) -> str:
 
 
 def images(wanted: Set, folder: Path | None) -> str:
-    """The set's images, as `dorfman evaluate --data` takes them."""
+    """The set's images in a form that `dorfman evaluate --data` reads."""
     if wanted.source == "clothing" and folder and not wanted.negatives:
         return str(folder / f"{wanted.split}.zip")
     out = Path("target") / "results" / wanted.name
@@ -122,7 +146,7 @@ def images(wanted: Set, folder: Path | None) -> str:
 
 
 def chosen(wanted: Set, out: Path) -> Path:
-    """A list with the negatives of some classes alone."""
+    """A list of the images with only the negatives of the wanted classes."""
     kinds = {*wanted.positive.split(","), *wanted.negatives}
     with open(ROOT / out / "list.csv", newline="") as every, open(ROOT / out / "chosen.csv", "w", newline="") as few:
         rows = csv.DictReader(every)
@@ -151,7 +175,8 @@ def evaluate(wanted: Set, run: Run, bundles: dict[str, str], data: str, repeat: 
 
 
 def commit() -> str:
-    """What was measured: the repository's commit, marked if files differ from it. Measurements and the page change on the way."""
+    """The repository's commit, marked as changed if files differ from it. Changes in docs/ do not
+    count, because the measurements and the pages are written there."""
     line = ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs"]
     changed = subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
     head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
@@ -159,13 +184,13 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """The processor, by its own name, and how many cores."""
+    """The processor's name and the number of cores."""
     names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return f"{names[0].strip() if names else 'unknown processor'}, {os.cpu_count()} cores"
 
 
 def about(name: str, folder: str, reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a table says of a bundle: its cost, and what its calibration says of each size of group."""
+    """What the tables show of a bundle: its cost, and its calibration at each group size."""
     line = next(line for report in reports for line in report["bundles"] if line["bundle"] == folder)
     manifest = json.loads((ROOT / folder / "bundle.json").read_text())
     first = manifest["stages"][0]["macs"] if len(manifest["stages"]) > 1 else 0
@@ -186,8 +211,9 @@ def calibrated(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def area(positive: list[float], negative: list[float]) -> float:
-    """The area under the curve of two lists of quantiles: a pair counts if the positive is above, half if equal. The first and the last
-    quantile stand for half as many scores as the others."""
+    """The area under the ROC curve of two lists of quantiles. A pair counts fully if the positive
+    score is above the negative one, and half if they are equal. The first and the last quantile of a
+    list represent half as many scores as the others."""
     hot, cold = halved_ends(len(positive)), halved_ends(len(negative))
     pairs = ((v * w, (p > n) + 0.5 * (p == n)) for p, v in zip(positive, hot) for n, w in zip(negative, cold))
     return sum(weight * above for weight, above in pairs) / (sum(hot) * sum(cold))
@@ -206,7 +232,7 @@ DETAILS = ("by_class", "by_source")
 
 
 def slim(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What tables are made from: of the rows that are told by class, the classes too."""
+    """The columns that the tables need. Rows with a table by class keep the classes and sources."""
     detailed = two_rounds(rows)
     return [rounded({key: row[key] for key in (KEPT + DETAILS if row in detailed else KEPT)}) for row in rows]
 

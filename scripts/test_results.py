@@ -1,7 +1,9 @@
-"""The tables of docs/results.md say what the measurements say."""
+"""Tests of the tables in docs/results.md and docs/results/, and of the links between these pages."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,8 @@ import results
 import results_tables as tables
 from results_sets import SETS, Set
 
-LOOSE = Set("a", "hats", "hat", "clothing", ())
-STRICT = Set("b", "bags", "bag", "fashion", ())
+LOOSE = Set("a", "Hats", "hats", "hat", "clothing", ())
+STRICT = Set("b", "Bags", "bags", "bag", "fashion", ())
 
 
 def row(plan: str, recall: float, seconds: float, **other: Any) -> dict[str, Any]:
@@ -45,37 +47,65 @@ def cells(lines: list[str]) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[1:]]
 
 
-def test_the_cheapest_plan_loses_no_more_than_its_set_allows() -> None:
+def test_the_cheapest_plan_loses_at_most_the_allowed_recall() -> None:
     rows = [row("individual", 0.98, 1), row("4 > 1", 0.975, 0.5), row("8 > 1", 0.961, 0.4), row("16 > 1", 0.95, 0.3)]
-    found = cells(list(tables.cheapest_table({LOOSE: measured(*rows), STRICT: measured(*rows)})))
-    assert [(line[0], line[1], line[3], line[5]) for line in found] == [("hats", "it", "8 > 1", "-1.9"), ("bags", "it", "4 > 1", "-0.5")]
+    found = cells(list(tables.summary_table({LOOSE: measured(*rows), STRICT: measured(*rows)})))
+    assert [(line[0], line[1], line[3], line[5]) for line in found] == [
+        ("hats", "[it](results/a.md)", "8 > 1", "-1.9"),
+        ("bags", "[it](results/b.md)", "4 > 1", "-0.5"),
+    ]
 
 
-def test_the_cheapest_plan_is_of_the_rarest_prevalence_and_never_confirmed() -> None:
+def test_the_cheapest_plan_has_the_rarest_prevalence_and_no_confirm_network() -> None:
     rows = [
         row("individual", 0.98, 1),
         row("4 > 1", 0.98, 0.2, prevalence=0.01),
         row("8 > 1", 0.98, 0.3, confirm_sensitivity=0.99),
         row("2 > 1", 0.98, 0.7),
     ]
-    assert [line[3] for line in cells(list(tables.cheapest_table({STRICT: measured(*rows)})))] == ["2 > 1"]
+    assert [line[3] for line in cells(list(tables.summary_table({STRICT: measured(*rows)})))] == ["2 > 1"]
 
 
-def test_two_streams_of_one_network_are_two_lines() -> None:
-    other = Set("c", "bags among bags", "bag", "fashion", ())
+def test_two_streams_of_one_network_have_two_lines() -> None:
+    other = Set("c", "More bags", "bags among bags", "bag", "fashion", ())
     found = {STRICT: measured(row("individual", 0.98, 1)), other: measured(row("4 > 1", 0.98, 0.2))}
-    assert [(line[0], line[3]) for line in cells(list(tables.cheapest_table(found)))] == [("bags", "individual"), ("bags among bags", "4 > 1")]
+    assert [(line[0], line[3]) for line in cells(list(tables.summary_table(found)))] == [("bags", "individual"), ("bags among bags", "4 > 1")]
 
 
-def test_a_row_is_told_against_individual_testing() -> None:
-    told = tables.measured_cells(row("4 > 1", 0.97, 0.256))
-    assert told == ["0.99 / 0.99", "97.0% (96.0-98.0)", "-1.0", "1.00%", "0.50", "0.256", "25.6%", "25.6%", "25.6%"]
+def test_a_row_compares_with_individual_testing() -> None:
+    shown = tables.measured_cells(row("4 > 1", 0.97, 0.256))
+    assert shown == ["0.99 / 0.99", "97.0% (96.0-98.0)", "-1.0", "1.00%", "0.50", "0.256", "25.6%", "25.6%", "25.6%"]
     assert "-" in tables.measured_cells(row("4 > 1", 0.97, 0.2, individual_fpr={"value": 0.0}))
 
 
-def test_a_table_that_no_measurement_fills_is_an_error() -> None:
-    with pytest.raises(SystemExit, match="gone"):
-        tables.page("<!-- gone: rows -->\n\n<!-- end -->\n", {})
+def test_only_the_text_between_the_markers_is_replaced() -> None:
+    start, end = tables.SUMMARY
+    shown = tables.findings(f"before\n{start}old\n{end}after\n", {STRICT: measured(row("individual", 0.98, 1))})
+    assert shown.startswith(f"before\n{start}\n| images |") and shown.endswith(f" |\n\n{end}after\n") and "old" not in shown
+    assert tables.findings(shown, {STRICT: measured(row("individual", 0.98, 1))}) == shown
+
+
+def test_findings_without_a_place_for_the_summary_are_an_error() -> None:
+    with pytest.raises(SystemExit, match="no place for the summary table"):
+        tables.findings("before\nafter\n", {})
+
+
+def test_pages_that_differ_and_pages_without_measurements_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "MEASURED", tmp_path)
+    page = tmp_path / "set.md"
+    page.write_text(f"{tables.GENERATED} from set.json: do not edit. -->\n")
+    (tmp_path / "README.md").write_text("written by hand\n")
+    results.check({page: page.read_text()})
+    with pytest.raises(SystemExit, match="set.md differs"):
+        results.check({page: "other"})
+    with pytest.raises(SystemExit, match="no measurements set.json"):
+        results.check({})
+
+
+def test_links_of_the_pages_lead_to_files() -> None:
+    for page in (results.PAGE, *results.MEASURED.glob("*.md")):
+        links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+        assert links and not [link for link in links if not (page.parent / link).exists()], page.name
 
 
 def test_every_set_has_a_name_of_its_own() -> None:
@@ -85,5 +115,6 @@ def test_every_set_has_a_name_of_its_own() -> None:
 def test_the_area_counts_pairs_and_half_of_ties() -> None:
     assert results.area([0.8, 0.9, 1.0], [0.1, 0.2, 0.3]) == 1
     assert results.area([0.5, 0.5, 0.5], [0.5, 0.5, 0.5]) == 0.5
-    # The ends of quantiles stand for half as many scores: of the weights 1/4, 1/2, 1/4 each, only 0.2 against 0.3 is the wrong way round.
+    # The first and last quantile have half the weight of the others. With the weights 1/4, 1/2 and
+    # 1/4, the only pair in the wrong order is 0.2 and 0.3.
     assert results.area([0.2, 0.8, 0.9], [0.0, 0.1, 0.3]) == 1 - 1 / 16

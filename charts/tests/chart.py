@@ -1,4 +1,4 @@
-"""Renders the chart for the tests, and finds things in what came out."""
+"""Renders the chart for the tests, and finds objects in the result."""
 
 import subprocess
 import tempfile
@@ -12,15 +12,15 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "dorfman"
 HELM = ROOT / ".dorfman" / "bin" / "helm"
-# Helm knows no cluster here; without a version it would claim to be on a very old one.
+# Helm has no cluster here. Without a version it would assume a very old one.
 KUBERNETES = "1.34.0"
 
-# Any, since a test that expects another form fails at it.
+# Any: a test that expects another structure fails when it reads the object.
 Objects = list[Any]
 
 
 class ChartTest(unittest.TestCase):
-    """A test of what the chart renders from values, given as YAML."""
+    """A test of the objects that the chart renders. Values are given as YAML."""
 
     maxDiff = None
 
@@ -30,7 +30,7 @@ class ChartTest(unittest.TestCase):
         return [o for o in yaml.safe_load_all(out) if o]
 
     def refused(self, values: str, *words: str) -> None:
-        """The chart must not render with these values, and its message must have these words."""
+        """Checks that rendering with these values fails, with a message that contains these words."""
         code, _, err = template(values, KUBERNETES)
         self.assertNotEqual(code, 0, f"the chart accepted {values}")
         for word in words:
@@ -45,17 +45,17 @@ class ChartTest(unittest.TestCase):
         self.assertNotIn(kind, kinds(self.render(values)))
 
     def pod(self, values: str = "") -> Any:
-        """The workers' pod."""
+        """Returns the pod spec of the workers."""
         (found,) = (o for o in self.render(values) if o["kind"] in ("Deployment", "StatefulSet"))
         return found["spec"]["template"]["spec"]
 
     def worker(self, values: str = "") -> Any:
-        """The worker's container."""
+        """Returns the container of the worker."""
         (container,) = self.pod(values)["containers"]
         return container
 
     def config(self, values: str = "") -> Any:
-        """The configuration that the worker reads."""
+        """Returns the configuration that the worker reads."""
         return yaml.safe_load(self.one("ConfigMap", values, "test-dorfman")["data"]["dorfman.yaml"])
 
 

@@ -1,4 +1,4 @@
-"""A bundle that is not in the worker's image."""
+"""A bundle that is not part of the worker's image."""
 
 from chart import ChartTest
 

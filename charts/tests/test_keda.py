@@ -1,4 +1,4 @@
-"""Scaling by KEDA, on the group's lag."""
+"""Scaling with KEDA on the lag of the consumer group."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ class Keda(ChartTest):
         self.assertEqual(metadata["lagThreshold"], "2000000")
         self.assertEqual(metadata["offsetResetPolicy"], "earliest")
         self.assertEqual(metadata["version"], "2.5.0")
-        # KEDA reads texts alone.
+        # KEDA accepts only strings.
         self.assertTrue(all(isinstance(v, str) for v in metadata.values()), metadata)
         late = self.scaled(more="config: {source: {properties: {auto.offset.reset: latest}}}")
         self.assertEqual(late["triggers"][0]["metadata"]["offsetResetPolicy"], "latest")

@@ -1,4 +1,4 @@
-"""The script of `helm test`, run against something that answers as a worker does."""
+"""The script of `helm test`, run against a server that responds like a worker."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from chart import ChartTest
 
 
 class Worker(BaseHTTPRequestHandler):
-    """Unready when first asked, as a worker that is joining its group."""
+    """Not ready at the first request, like a worker that is joining its consumer group."""
 
     unready: ClassVar[int] = 1
     metrics = b"dorfman_items_total 0\n"

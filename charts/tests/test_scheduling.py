@@ -1,4 +1,4 @@
-"""GPUs, and where pods go."""
+"""GPU requests, and the scheduling of pods."""
 
 from chart import ChartTest
 

@@ -1,4 +1,4 @@
-"""What a pod may do, where secrets are, and who may reach a worker."""
+"""The privileges of pods, secrets, and the network policy."""
 
 from typing import Any
 

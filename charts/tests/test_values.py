@@ -1,4 +1,4 @@
-"""What Helm itself refuses, by values.schema.json, and what it hands to the worker."""
+"""Values that Helm refuses by values.schema.json, and values that it passes to the worker."""
 
 from chart import ChartTest
 

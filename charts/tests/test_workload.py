@@ -1,4 +1,4 @@
-"""Deployment and StatefulSet: how many workers, how they start, end and are replaced."""
+"""Deployment and StatefulSet: the number of workers, and how they start, stop and are replaced."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ class Workload(ChartTest):
     def test_a_session_timeout_of_ones_own_stays(self) -> None:
         own = "{kind: StatefulSet, config: {kafka: {properties: {session.timeout.ms: 60000}}}}"
         self.assertNotIn("properties", self.config(own)["source"])
-        # With this protocol it is the broker's, and the client refuses it.
+        # With this protocol the broker sets the session timeout. The client refuses the property.
         new = "{kind: StatefulSet, config: {source: {properties: {group.protocol: consumer}}}}"
         self.assertEqual(self.config(new)["source"]["properties"], {"group.protocol": "consumer"})
 
@@ -102,7 +102,7 @@ class Workload(ChartTest):
     def test_labels_of_every_object(self) -> None:
         for o in self.render("{commonLabels: {team: moderation}, serviceMonitor: {enabled: true}, dashboard: {enabled: true}}"):
             self.assertEqual(o["metadata"]["labels"]["team"], "moderation", o["kind"])
-        # They must not get into selectors, which can't be changed.
+        # Labels must not be in selectors, which cannot be changed after creation.
         self.assertNotIn("team", str(self.one("Deployment", "commonLabels: {team: moderation}")["spec"]["selector"]))
 
     def test_an_image_by_tag_and_by_digest(self) -> None:

@@ -1,4 +1,4 @@
-"""A Kubernetes control plane on loopback, with simulated nodes that have GPUs. See README.md beside this file."""
+"""A Kubernetes control plane on loopback, with simulated GPU nodes. See README.md in this folder."""
 
 import contextlib
 import json
@@ -18,12 +18,12 @@ import yaml
 
 BIN = Path(__file__).resolve().parents[2] / ".dorfman" / "cluster" / "bin"
 GPU = "nvidia.com/gpu"
-# Seconds that a start may take; a machine that is busy with a build takes most of them.
+# The longest time in seconds that a start may take, on a machine that is busy with a build.
 PATIENCE = 180
 
 
 class Cluster:
-    """Runs between `with` and its end; what it keeps on disk goes with it."""
+    """A context manager. The control plane runs inside `with`; its files are deleted at the end."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="dorfman-cluster-")
@@ -43,7 +43,10 @@ class Cluster:
         self.stop()
 
     def kubectl(self, *arguments: str, given: Any = None) -> str:
-        """What kubectl prints; `given` is what it reads as `-f -`. Raises CalledProcessError, with what it complained of in `stderr`."""
+        """Runs kubectl and returns its output. `given` is passed as standard input, for `-f -`.
+
+        Raises CalledProcessError; `stderr` has the error message.
+        """
         text = None if given is None else given if isinstance(given, str) else json.dumps(given)
         return subprocess.run(self.command(*arguments), input=text, capture_output=True, text=True, check=True, timeout=600).stdout
 
@@ -52,7 +55,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def paused(self, name: str) -> Iterator[None]:
-        """One of its processes stands still meanwhile."""
+        """Pauses one of the processes inside `with`."""
         (process,) = (process for running, process, _ in self._running if running == name)
         process.send_signal(signal.SIGSTOP)
         try:
@@ -61,7 +64,7 @@ class Cluster:
             process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        # The last one first, so that nothing complains of what is gone.
+        # In reverse order, so that no process loses a process that it depends on.
         for _, process, _ in reversed(self._running):
             process.terminate()
         for _, process, log in reversed(self._running):
@@ -84,7 +87,7 @@ class Cluster:
         self._run("etcd", f"--data-dir={self.folder}/etcd", f"--listen-client-urls=http://127.0.0.1:{etcd}",
                   f"--advertise-client-urls=http://127.0.0.1:{etcd}", f"--listen-peer-urls=http://127.0.0.1:{peer}",
                   f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}", f"--initial-cluster=default=http://127.0.0.1:{peer}",
-                  # The cluster lasts minutes, and nobody restarts it.
+                  # The cluster lasts minutes and is never restarted.
                   "--unsafe-no-fsync")  # fmt: skip
         self._run("kube-apiserver", f"--etcd-servers=http://127.0.0.1:{etcd}", "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
                   f"--secure-port={port}", f"--cert-dir={self.folder}/api", f"--token-auth-file={self.folder}/tokens.csv",
@@ -101,14 +104,14 @@ class Cluster:
             f"--kubeconfig={self.kubeconfig}",
             "--manage-all-nodes=true",
             "--server-address=127.0.0.1:0",
-            # Or the nodes count as lost after some minutes.
+            # Without this option the nodes count as lost after some minutes.
             "--node-lease-duration-seconds=40",
         )
         names = [*(f"gpu-{n}" for n in range(3)), "plain"]
         for name in names:
             self.kubectl("apply", "-f", "-", given=node(name))
         self._until_ready("wait", "--for=condition=Ready", "--timeout=1s", *(f"node/{name}" for name in names))
-        # Made by the controllers; without it no pod is admitted.
+        # The controllers create this account. No pod is admitted without it.
         self._until_ready("get", "serviceaccount", "default")
 
     def _run(self, name: str, *arguments: str) -> None:
@@ -117,7 +120,7 @@ class Cluster:
         self._running.append((name, process, log))
 
     def _until_ready(self, *command: str) -> None:
-        """Asks until kubectl is content. Nothing can be watched that isn't there yet, so this one asks again and again."""
+        """Repeats the command until it succeeds. An object that does not exist yet cannot be watched."""
         end = time.monotonic() + PATIENCE
         while True:
             try:
@@ -127,7 +130,7 @@ class Cluster:
                 for name, process, log in self._running:
                     if process.poll() is not None:
                         lines = Path(log.name).read_text(errors="replace").splitlines()[-15:]
-                        raise RuntimeError("\n".join([f"{name} ended by itself, with {process.returncode}:", *lines])) from None
+                        raise RuntimeError("\n".join([f"{name} ended unexpectedly with exit code {process.returncode}:", *lines])) from None
                 if time.monotonic() > end:
                     raise RuntimeError(f"kubectl {' '.join(command)}: {error.stderr.strip()}, after {PATIENCE} s") from None
                 time.sleep(0.2)
@@ -161,7 +164,7 @@ def node(name: str) -> dict[str, Any]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that are free now; all at once, so that they differ."""
+    """Ports that are free now. All sockets are open at the same time, so the ports differ."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [s.getsockname()[1] for s in sockets]
     for s in sockets:

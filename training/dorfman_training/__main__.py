@@ -1,4 +1,4 @@
-"""The commands. `python3 -m dorfman_training --help` lists them."""
+"""Command line of the training package. `python3 -m dorfman_training --help` lists the commands."""
 
 from __future__ import annotations
 
@@ -29,49 +29,49 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python3 -m dorfman_training", description=__doc__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for name, run, text in [
-        ("train", run_train, "train the network; goes on from a checkpoint if there is one"),
-        ("calibrate", run_calibrate, "score held-out groups at every arity"),
+        ("train", run_train, "train the network; resumes from a checkpoint if one exists"),
+        ("calibrate", run_calibrate, "score groups of held-out images at every arity"),
         ("export", run_export, "write the bundle"),
-        ("make-bundle", run_all, "train, calibrate and export, the networks it builds on first"),
-        ("report", run_report, "print what the network does with groups of the test images"),
+        ("make-bundle", run_all, "train, calibrate and export the network, after the networks that it depends on"),
+        ("report", run_report, "print AUC and false positive rates for groups of the test images"),
         ("images", run_images, "write a split's images as files, for `dorfman evaluate`"),
         ("sample", run_sample, "write a small zip of a split's photos, for `dorfman demo`"),
-        ("make-agreement", run_agreement, "write the scores that the worker's tests hold themselves against"),
+        ("make-agreement", run_agreement, "write the reference scores that the worker's tests compare with"),
     ]:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=with_config(run))
         command.add_argument("config", type=Path, help="the bundle's TOML file")
-        command.add_argument("--data", type=Path, help="the folder of the data (default: data.folder of the configuration)")
-        command.add_argument("--work", type=Path, help="where checkpoints lie between commands (default: work/ beside configs/)")
-        command.add_argument("--threads", type=int, default=2, help="threads to compute with (default: %(default)s)")
+        command.add_argument("--data", type=Path, help="folder of the data (default: data.folder of the configuration)")
+        command.add_argument("--work", type=Path, help="folder for checkpoints and calibrations (default: work/ beside configs/)")
+        command.add_argument("--threads", type=int, default=2, help="number of CPU threads (default: %(default)s)")
         if name in ("export", "make-bundle"):
             command.add_argument(
                 "--bundle",
                 type=Path,
-                help="the bundle's folder (default: models/NAME beside training/ if it ships, bundle/ in the work folder if not)",
+                help="folder for the bundle (default: models/NAME beside training/ if bundle.ships is true, else bundle/ in the work folder)",
             )
         if name == "images":
             command.add_argument("--split", choices=data.SPLITS, default="test")
-            command.add_argument("--out", type=Path, required=True, help="the folder to write: CLASS/NAME, and list.csv")
+            command.add_argument("--out", type=Path, required=True, help="output folder for the files CLASS/NAME and list.csv")
         if name == "sample":
             command.add_argument("--split", choices=data.SPLITS, default="test")
-            command.add_argument("--out", type=Path, required=True, help="the zip to write, CLASS/NAME.jpg in it")
+            command.add_argument("--out", type=Path, required=True, help="output zip file, with entries CLASS/NAME.jpg")
             command.add_argument(
-                "--negatives", type=int, default=240, help="photos that are not positive (default: %(default)s); of the others, all are in it"
+                "--negatives", type=int, default=240, help="number of negative photos (default: %(default)s); all positive photos are included"
             )
-            command.add_argument("--side", type=int, default=192, help="pixels of a photo's shorter side, at most (default: %(default)s)")
+            command.add_argument("--side", type=int, default=192, help="largest shorter side of a photo, in pixels (default: %(default)s)")
         if name == "make-agreement":
             command.add_argument(
                 "--photos",
                 type=Path,
-                help="folder or .zip of clothing-dataset-small's test images; without it, the photos in the fixture's folder stay",
+                help="folder or .zip of clothing-dataset-small's test images; without it, the photos in the fixture's folder are used",
             )
-            command.add_argument("--folder", type=Path, help="where to write scores.json (default: beside the images, in tests/data/agreement)")
+            command.add_argument("--folder", type=Path, help="folder for scores.json (default: beside the images, in tests/data/agreement)")
     cutter = commands.add_parser("cut", help="cut your own ONNX classifier into a bundle", description=cut.__doc__)
     cut.add_arguments(cutter)
     cutter.set_defaults(run=cut.run)
     if not any(action.dest == "threads" for action in cutter._actions):
-        cutter.add_argument("--threads", type=int, default=2, help="threads to compute with (default: %(default)s)")
+        cutter.add_argument("--threads", type=int, default=2, help="number of CPU threads (default: %(default)s)")
     return top
 
 
@@ -80,7 +80,7 @@ def with_config(run: Callable[[argparse.Namespace, Config], None]) -> Callable[[
 
 
 def root(arguments: argparse.Namespace) -> Path:
-    """The folder that holds training/, models/ and tests/."""
+    """Returns the folder that contains training/, models/ and tests/."""
     return arguments.config.resolve().parents[2]
 
 
@@ -94,7 +94,7 @@ def bundle(arguments: argparse.Namespace, settings: Config) -> Path:
 
 
 def other(arguments: argparse.Namespace, name: str) -> Config:
-    """A configuration beside this one."""
+    """Loads the configuration `name` from the folder of this one."""
     return config.load(arguments.config.parent / name)
 
 
@@ -105,7 +105,7 @@ def network(arguments: argparse.Namespace, settings: Config) -> StagedNet:
 def run_train(arguments: argparse.Namespace, settings: Config) -> None:
     started, checkpoint = time.monotonic(), work(arguments, settings) / "checkpoint.pt"
     if train.is_finished(settings, checkpoint, known_origin(arguments, settings)):
-        say(f"{settings.bundle.name}: trained already")
+        say(f"{settings.bundle.name}: already trained")
         return
     source = origin(arguments, settings)
     split = data.load(settings, "train", arguments.data)
@@ -115,7 +115,7 @@ def run_train(arguments: argparse.Namespace, settings: Config) -> None:
 
 
 def start(arguments: argparse.Namespace, settings: Config, split: data.Split) -> dict[str, Tensor] | None:
-    """The weights that training starts from: another configuration's, or those of a bundle."""
+    """Returns the weights that training starts from: those of another configuration or of a bundle."""
     name = settings.network.init
     if not name:
         return None
@@ -125,7 +125,10 @@ def start(arguments: argparse.Namespace, settings: Config, split: data.Split) ->
 
 
 def origin(arguments: argparse.Namespace, settings: Config) -> str:
-    """Tells which weights training starts from: a network whose own start was trained anew is another."""
+    """Returns a digest of the weights that training starts from, or "" without `network.init`.
+
+    The digest changes when the network that `network.init` names is trained again.
+    """
     name = settings.network.init
     if not name:
         return ""
@@ -135,7 +138,10 @@ def origin(arguments: argparse.Namespace, settings: Config) -> str:
 
 
 def known_origin(arguments: argparse.Namespace, settings: Config) -> str | None:
-    """The same, or nothing where the start is no longer there: a finished network does not need it."""
+    """As `origin`, but None if the checkpoint that training starts from no longer exists.
+
+    A finished network does not need that checkpoint.
+    """
     name = settings.network.init
     gone = name and not is_bundle(arguments, name) and not (work(arguments, other(arguments, name)) / "checkpoint.pt").exists()
     return None if gone else origin(arguments, settings)
@@ -155,13 +161,13 @@ def run_calibrate(arguments: argparse.Namespace, settings: Config) -> None:
 def calibration(arguments: argparse.Namespace, settings: Config) -> list[calibrate.Entry]:
     saved = work(arguments, settings) / "calibration.json"
     if not saved.exists():
-        raise SystemExit(f"there is no {saved}: run `calibrate` first")
+        raise SystemExit(f"{saved} does not exist: run `calibrate` first")
     return manifest.entries_from(json.loads(saved.read_text()))
 
 
 def run_export(arguments: argparse.Namespace, settings: Config) -> None:
     if not settings.design.cuts:
-        raise SystemExit(f"{settings.bundle.name} has no design.cuts: it is exported as part of a bundle whose bundle.confirm names it")
+        raise SystemExit(f"{settings.bundle.name} has no design.cuts: export a bundle whose bundle.confirm names this configuration")
     model, entries = network(arguments, settings), calibration(arguments, settings)
     folder = bundle(arguments, settings)
     stages = export.write_stages(model, image_shape(settings), folder)
@@ -169,9 +175,9 @@ def run_export(arguments: argparse.Namespace, settings: Config) -> None:
     command = f"PYTHONPATH=training python3 -m dorfman_training make-bundle training/configs/{arguments.config.name}{given(settings)}"
     manifest.write(folder / "bundle.json", manifest.manifest(settings, stages, entries, confirm, command))
     size = sum((folder / stage.file).stat().st_size for stage in stages)
-    say(f"wrote {folder}: {size / 1e6:.1f} MB of networks, {sum(stage.macs for stage in stages) / 1e6:.1f} M multiply-adds an individual test")
+    say(f"wrote {folder}: {size / 1e6:.1f} MB of networks, {sum(stage.macs for stage in stages) / 1e6:.1f} M multiply-adds per individual test")
     if not check.has_runtime():
-        say("NOT checked against ONNX Runtime: this Python has no onnxruntime")
+        say("NOT checked against ONNX Runtime: install onnxruntime to check the bundle")
         return
     worst = check.largest_difference(model, folder, some_images(arguments, settings), settings.calibration.arities)
     if confirm:
@@ -180,11 +186,11 @@ def run_export(arguments: argparse.Namespace, settings: Config) -> None:
         worst = max(worst, check.confirm_difference(network(arguments, last_word), folder / confirm.file.file, images))
     say(f"largest difference between PyTorch's and ONNX Runtime's scores: {worst:.1e}")
     if worst > check.TOLERANCE:
-        raise SystemExit("that is too much")
+        raise SystemExit("the difference is too large: the exported files do not match the network")
 
 
 def some_images(arguments: argparse.Namespace, settings: Config) -> Tensor:
-    """What a network takes, of images that it was not trained on."""
+    """Returns normalised images that the network was not trained on."""
     return data.normalise(data.load(settings, "calibration", arguments.data).images[:64], settings.input)
 
 
@@ -197,7 +203,7 @@ def write_confirm(arguments: argparse.Namespace, settings: Config, folder: Path)
 
 
 def given(settings: Config) -> str:
-    """What the command needs of somebody who has the data elsewhere."""
+    """Returns the option --data DIR, except for Fashion-MNIST, whose folder is the configured one."""
     return "" if settings.data.kind == "idx" else " --data DIR"
 
 
@@ -214,17 +220,17 @@ def run_all(arguments: argparse.Namespace, settings: Config) -> None:
 
 
 def make_ready(arguments: argparse.Namespace, settings: Config) -> None:
-    """Trains and calibrates, in a run that was cut off only what is not done yet."""
+    """Trains and calibrates a network. A repeated run does only the steps that are not finished."""
     train_chain(arguments, settings)
     folder = work(arguments, settings)
     weights, measured = folder / "checkpoint.pt", folder / "calibration.json"
-    # A calibration of older weights says nothing of these.
+    # A calibration is valid only for the weights that it was measured with.
     if not measured.exists() or measured.stat().st_mtime < weights.stat().st_mtime:
         run_calibrate(arguments, settings)
 
 
 def train_chain(arguments: argparse.Namespace, settings: Config) -> None:
-    """The networks that this one starts from, then this one."""
+    """Trains the networks that this network starts from, then this network."""
     if settings.network.init and not is_bundle(arguments, settings.network.init):
         train_chain(arguments, other(arguments, settings.network.init))
     run_train(arguments, settings)

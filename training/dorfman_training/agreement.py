@@ -1,8 +1,9 @@
-"""Writes the fixture that the worker's tests hold decoding, preprocessing and scoring against.
+"""Writes the fixture for the worker's tests of decoding, preprocessing and scoring.
 
-The images are the same for every network. The PNG files are written afresh from the test images of Fashion-MNIST when the network is the
-one whose scores lie beside them. The photos (*.jpg) are those found in the folder; `copy_photos` puts them there as they are published,
-since a JPEG written anew is another image.
+The fixture is a set of images and `scores.json`, the results that the worker must reproduce. The
+images are the same for every network. If `scores.json` is written beside the images, the PNG files
+are written again from the test images of Fashion-MNIST. The photos (*.jpg) are those in the folder.
+`copy_photos` copies their published bytes, since encoding a JPEG again changes its pixels.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from .config import Config
 from .fold import folded
 from .model import StagedNet
 
-POSITIVES, NEGATIVES = 4, 8  # of the test images, the first ones
-PHOTOS = (  # kind/file, as in the test folder of clothing-dataset-small
+POSITIVES, NEGATIVES = 4, 8  # how many of the first test images are used
+PHOTOS = (  # CLASS/FILE in the test folder of clothing-dataset-small
     "hat/570eaee3e4c2b960.jpg",
     "longsleeve/0f2f29988180997a.jpg",
     "longsleeve/642d6c6cea8ae172.jpg",
@@ -32,12 +33,12 @@ PHOTOS = (  # kind/file, as in the test folder of clothing-dataset-small
     "skirt/ea9f840a27e5434e.jpg",
     "skirt/eba239c81bb01a5b.jpg",
 )
-# (y, x) of what scores.json quotes from a preprocessed image
+# (y, x) of the pixels of a preprocessed image that scores.json contains
 PIXELS = ((0, 0), (7, 20), (14, 14), (20, 7), (27, 27))
 
 
 def write(model: StagedNet, config: Config, images: Path, folder: Path) -> None:
-    """Writes `scores.json` into `folder`, of the images in `images`."""
+    """Writes `scores.json` into `folder`, for the images in the folder `images`."""
     folder.mkdir(parents=True, exist_ok=True)
     names = write_pngs(config, images) if folder == images else sorted(path.name for path in images.glob("*.png"))
     photos = sorted(path.name for path in images.glob("*.jpg"))
@@ -54,7 +55,7 @@ def write(model: StagedNet, config: Config, images: Path, folder: Path) -> None:
 
 
 def copy_photos(source: Path, folder: Path) -> None:
-    """The photos' bytes from `source`, which holds a folder for each kind, or is a ZIP file of them."""
+    """Copies the photos from `source`, a folder with one folder per class or a ZIP file of it."""
     folder.mkdir(parents=True, exist_ok=True)
     root = zipfile.Path(source) if source.is_file() else source
     for name in PHOTOS:
@@ -73,7 +74,7 @@ def write_pngs(config: Config, folder: Path) -> list[str]:
 
 
 def summary(image: Tensor) -> dict[str, Any]:
-    """Enough of a preprocessed image to tell a wrong step from rounding."""
+    """Summarises a preprocessed image, to distinguish a wrong preprocessing step from rounding."""
     values = image.double()
     return {
         "mean": round(float(values.mean()), 6),
@@ -89,7 +90,10 @@ def score(model: StagedNet, inputs: Tensor, rows: list[int]) -> float:
 
 
 def group_rows(names: list[str], photos: list[str]) -> list[list[int]]:
-    """Groups of 2, 4 and 16, and two that no tree divides evenly: with a positive and without, of one kind of file and of both."""
+    """Returns groups of 2, 4 and 16 images, and two groups whose size no tree divides evenly.
+
+    Some groups have a positive and some have none. Some contain one file type and some both.
+    """
     hot = list(range(POSITIVES))
     cold = list(range(POSITIVES, len(names)))
     real = list(range(len(names), len(names) + len(photos)))
@@ -106,4 +110,4 @@ def group_rows(names: list[str], photos: list[str]) -> list[list[int]]:
         [cold[3], cold[4], hot[3]],
         [*cold[1:], *hot],
     ]
-    return [rows for rows in drawn if rows]  # without photos some are empty
+    return [rows for rows in drawn if rows]  # without photos, some groups are empty

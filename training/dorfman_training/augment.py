@@ -1,4 +1,4 @@
-"""Moves, mirrors, crops, covers and tints training images, so that a small set teaches longer."""
+"""Augments training images: shifts, mirrors, crops, erases and tints them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .config import TrainConfig
 
 
 def augment(images: Tensor, settings: TrainConfig, generator: torch.Generator) -> Tensor:
-    """uint8 in, float or uint8 in 0..255 out, of the same shape."""
+    """Takes uint8 images and returns float or uint8 images in 0..255, of the same shape."""
     if settings.shift:
         images = shifted(images, settings.shift, generator)
     if settings.zoom < 1:
@@ -23,7 +23,10 @@ def augment(images: Tensor, settings: TrainConfig, generator: torch.Generator) -
 
 
 def shifted(images: Tensor, shift: int, generator: torch.Generator) -> Tensor:
-    """Grey images [N,H,W], each moved by up to `shift` pixels (what comes in is black) and half of them mirrored."""
+    """Shifts each grey image of [N,H,W] by up to `shift` pixels and mirrors half of the images.
+
+    Pixels that enter at an edge are black.
+    """
     count, height, width = images.shape
     padded = functional.pad(images, (shift, shift, shift, shift))
     offsets = torch.randint(0, 2 * shift + 1, (2, count, 1), generator=generator)
@@ -35,7 +38,10 @@ def shifted(images: Tensor, shift: int, generator: torch.Generator) -> Tensor:
 
 
 def erased(images: Tensor, most: float, generator: torch.Generator) -> Tensor:
-    """[N,...,H,W], half of them with a rectangle of noise, its sides up to `most` of the image's: Zhong et al., "Random Erasing", 2017."""
+    """Covers a rectangle with noise in half of the images of [N,...,H,W].
+
+    The sides are up to `most` of the image's sides. See Zhong et al., "Random Erasing", 2017.
+    """
     count, (height, width) = len(images), images.shape[-2:]
     inside = torch.ones(count, height, width, dtype=torch.bool)
     for axis, length in ((1, height), (2, width)):
@@ -49,7 +55,10 @@ def erased(images: Tensor, most: float, generator: torch.Generator) -> Tensor:
 
 
 def zoomed(images: Tensor, least: float, generator: torch.Generator) -> Tensor:
-    """[N,C,H,W], each a crop of its own place, size and aspect, brought to full size again, half of them mirrored."""
+    """Crops each image of [N,C,H,W] at random, resizes it to full size and mirrors half of the images.
+
+    Position, size and aspect ratio differ per image. A side is at least `least` of the image's side.
+    """
     count, _, height, width = images.shape
     side = least + (1 - least) * torch.rand(count, 2, generator=generator)
     centre = (1 - side) * (2 * torch.rand(count, 2, generator=generator) - 1)
@@ -62,7 +71,11 @@ def zoomed(images: Tensor, least: float, generator: torch.Generator) -> Tensor:
 
 
 def tinted(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Float [N,C,H,W] in 0..255: brightness, contrast and the channels' balance, each moved by up to `strength`."""
+    """Changes brightness, contrast and the balance of the channels of float [N,C,H,W] in 0..255.
+
+    `strength` is the largest relative change of brightness and of contrast. A channel changes by up
+    to half of it.
+    """
     count, channels = images.shape[:2]
 
     def factor(width: int, part: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""The networks, each a chain of named parts that can be cut between any two."""
+"""The networks. Each is a chain of named parts, and can be cut between any two parts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from .config import InputConfig, NetworkConfig, StemLayer
 from .lite0 import lite0_parts
 
-# Parts in order; the last gives logits [T,L].
-Parts = OrderedDict  # of str and nn.Module
+# The parts in order, by name. The last part returns logits [T,L].
+Parts = OrderedDict  # from str to nn.Module
 
 LABELS = 1
 
@@ -21,11 +21,11 @@ def backbone(config: NetworkConfig, image: InputConfig) -> "OrderedDict[str, nn.
     channels = 1 if image.channels == "grey" else 3
     if ":" in config.kind:
         if config.stem or config.coarse_until or config.tail_channels or config.tail_blocks or config.dropout:
-            raise ValueError(f"network: of its keys only frozen_until and init have a meaning for {config.kind}")
+            raise ValueError(f"network: only frozen_until and init apply to {config.kind}; remove the other keys")
         return own(config.kind, channels)
     wrong = {"small": "coarse_until" if config.coarse_until else "", "lite0": "stem" if config.stem else ""}.get(config.kind)
     if wrong:
-        raise ValueError(f"network.{wrong} has no meaning for {config.kind}")
+        raise ValueError(f"network.{wrong} does not apply to {config.kind}: remove it")
     if config.kind == "small":
         return small(config, channels)
     if config.kind == "lite0":
@@ -34,16 +34,19 @@ def backbone(config: NetworkConfig, image: InputConfig) -> "OrderedDict[str, nn.
 
 
 def own(kind: str, channels: int) -> "OrderedDict[str, nn.Module]":
-    """What a function of the user's own module gives: parts by name, in order, the last of which gives logits [T,labels]."""
+    """Calls a function of a user's module. It returns parts by name, in order.
+
+    The last part must return logits [T,labels].
+    """
     module, _, function = kind.partition(":")
     try:
         make = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
-        raise SystemExit(f"network.kind: {kind} can't be had ({error}); modules are looked for in the current folder and in PYTHONPATH") from error
+        raise SystemExit(f"network.kind: cannot import {kind} ({error}); put the module in the current folder or in PYTHONPATH") from error
     parts = OrderedDict(make(channels=channels, labels=LABELS))
     wrong = [name for name, part in parts.items() if not isinstance(part, nn.Module)]
     if wrong or not parts:
-        raise SystemExit(f"network.kind: {kind} must give modules by name; these are none: {', '.join(wrong) or 'it gave nothing'}")
+        raise SystemExit(f"network.kind: {kind} must return torch modules by name; not a module: {', '.join(wrong) or 'nothing was returned'}")
     return parts
 
 
@@ -61,7 +64,7 @@ class Residual(nn.Module):
         super().__init__()
         self.first = conv_norm(channels, channels, 3)
         self.second = conv_norm(channels, channels, 3)
-        # Starting as the identity lets the deeper blocks come in gradually.
+        # The block starts as the identity, so that deeper blocks gain influence gradually.
         nn.init.zeros_(self.second[1].weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,7 +72,7 @@ class Residual(nn.Module):
 
 
 class PooledHead(nn.Module):
-    """Mean and maximum over the places, then a linear layer."""
+    """Mean and maximum over the spatial positions, then a linear layer."""
 
     def __init__(self, channels: int, dropout: float) -> None:
         super().__init__()
@@ -77,14 +80,18 @@ class PooledHead(nn.Module):
         self.linear = nn.Linear(2 * channels, LABELS)
 
     def forward(self, x: Tensor) -> Tensor:
-        # The mean says how much, the maximum whether anywhere; a group of many needs the second.
+        # The mean measures how much, the maximum whether any position responds. Large groups need
+        # the maximum.
         pooled = torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
         return self.linear(self.dropout(pooled))
 
 
 def stem(layers: tuple[StemLayer, ...], channels: int, parts: "OrderedDict[str, nn.Module]") -> int:
-    """Adds a part a layer. A part begins with the ReLU of the one before: the maximum of signed values carries more than that of
-    clipped ones, wherever the network is cut."""
+    """Adds one part per layer to `parts` and returns the number of output channels.
+
+    Each part begins with the ReLU of the part before it, so a cut merges values before the ReLU. The
+    maximum of signed values keeps more information than the maximum of clipped values.
+    """
     for index, layer in enumerate(layers):
         conv = conv_norm(channels, layer.channels, layer.kernel, layer.stride)
         parts[f"stem{index}"] = nn.Sequential(nn.ReLU(), conv) if index else conv
@@ -93,7 +100,7 @@ def stem(layers: tuple[StemLayer, ...], channels: int, parts: "OrderedDict[str, 
 
 
 def small(config: NetworkConfig, channels: int) -> "OrderedDict[str, nn.Module]":
-    """A small residual network from scratch."""
+    """Builds a small residual network with random weights."""
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     channels = stem(config.stem, channels, parts)
     width = config.tail_channels

@@ -1,4 +1,7 @@
-"""Measures, at every arity, how positive and negative groups score on images that were not trained on, and what thresholds give."""
+"""Measures the scores of positive and negative groups at every arity, and sets thresholds.
+
+The images are held out: the network was not trained on them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from .config import CalibrationConfig, Config
 from .data import Split
 from .model import StagedNet
 
-CHUNK = 128  # images or tests a pass
+CHUNK = 128  # images or tests per pass
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Entry:
-    """What bundle.json holds for one label and one arity."""
+    """The calibration of one label at one arity, as in bundle.json."""
 
     label: str
     arity: int
@@ -39,13 +42,13 @@ class Entry:
 
 
 class Scores(Protocol):
-    """Whatever scores tests: lines of members of one split."""
+    """Scores tests. Each line of `members` contains the row numbers of one test's images."""
 
     def scores(self, members: Tensor) -> np.ndarray: ...
 
 
 class Scorer:
-    """Scores groups in PyTorch. Each image passes stage 0 once, as in the worker."""
+    """Scores groups in PyTorch. Stage 0 runs once per image, as in the worker."""
 
     def __init__(self, model: StagedNet, images: Tensor, config: Config) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -74,10 +77,10 @@ class Sample:
 
 
 def sample(scorer: Scores, split: Split, arity: int, settings: CalibrationConfig) -> Sample:
-    """Scores of groups with exactly one positive and of groups with none."""
+    """Scores groups with exactly one positive and groups with none."""
     generator = torch.Generator().manual_seed(settings.seed + arity)
     positives, negatives = split.rows(True), split.rows(False)
-    # Singles have nothing to resample: every image once.
+    # At arity 1 every image is scored once, without resampling.
     hot_count = len(positives) if arity == 1 else settings.positives
     cold_count = len(negatives) if arity == 1 else settings.negatives
     hot = groups.draw_for_calibration(arity, hot_count, True, positives, negatives, generator)
@@ -86,15 +89,18 @@ def sample(scorer: Scores, split: Split, arity: int, settings: CalibrationConfig
 
 
 def threshold_for(positive: np.ndarray, sensitivity: float) -> float:
-    """The largest threshold that keeps this share of the positive groups (a test is positive if its score is >= it)."""
+    """Returns the largest threshold that keeps the share `sensitivity` of the positive groups.
+
+    A test is positive if its score is at least the threshold.
+    """
     ordered = np.sort(positive)[::-1]
-    # The product's rounding must not cost a group: 0.95 of 20 is 19, not 20.
+    # The rounding of the product must not add a group: 0.95 of 20 is 19, not 20.
     kept = max(1, math.ceil(sensitivity * len(ordered) - 1e-9))
     return exact(ordered[kept - 1])
 
 
 def specificity_at(negative: np.ndarray, threshold: float) -> float:
-    """The share of the negative groups below it: a tie is a false positive."""
+    """Returns the share of the negative groups below the threshold. A tie is a false positive."""
     return float(np.mean(negative.astype(np.float64) < threshold))
 
 
@@ -104,7 +110,10 @@ def operating_point(scores: Sample, sensitivity: float) -> OperatingPoint:
 
 
 def exact(score: np.floating) -> float:
-    """A float32 score as JSON will hold it: the same value, so that the comparison in the worker has no rounding to fear."""
+    """Converts a float32 score to the equal float, which JSON keeps exactly.
+
+    The worker then compares scores with the same threshold, without rounding.
+    """
     return float(score)
 
 
@@ -114,7 +123,7 @@ def quantiles(scores: np.ndarray, count: int) -> list[float]:
 
 
 class Detail(Protocol):
-    """How finely an entry tells what was measured."""
+    """How many quantiles and which operating points an entry has."""
 
     @property
     def quantiles(self) -> int: ...

@@ -1,4 +1,4 @@
-"""Holds an exported bundle against the network it came from, in ONNX Runtime."""
+"""Compares an exported bundle, run in ONNX Runtime, with the PyTorch network it was exported from."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def session(path: Path, threads: int = 2) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # Pools that spin against each other make the figures of two sessions worthless.
+    # Spinning thread pools of several sessions would compete for the cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 class Staged:
-    """The bundle as the worker runs it: features first, then tests of any members."""
+    """Runs a bundle as the worker does: features first, then tests of any members."""
 
     def __init__(self, folder: Path, threads: int = 2) -> None:
         self.manifest = json.loads((folder / "bundle.json").read_text()) if (folder / "bundle.json").exists() else {}
         self.sessions = [session(path, threads) for path in sorted(folder.glob("stage*.onnx"))]
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """Of the first stage; the images themselves where that one merges pixels."""
+        """Returns the output of stage 0, or the images themselves if the bundle merges pixels."""
         if len(self.sessions) == 1:
             return images
         return self.sessions[0].run(None, {"images": images})[0]
@@ -53,7 +53,7 @@ class Staged:
 
 
 def confirm_difference(model: StagedNet, file: Path, images: Tensor) -> float:
-    """The largest difference of a score, over single images."""
+    """Returns the largest difference of a score of the confirm network, over single images."""
     with torch.no_grad():
         wanted = torch.sigmoid(individual(model.eval(), images)).numpy()
     found = session(file).run(None, {"images": images.numpy()})[0]
@@ -61,9 +61,10 @@ def confirm_difference(model: StagedNet, file: Path, images: Tensor) -> float:
 
 
 def largest_difference(model: StagedNet, folder: Path, images: Tensor, sizes: Sequence[int], seed: int = 0) -> float:
-    """The largest difference of a score, over groups of every size and, where the merge is a maximum, the same groups padded by repeats.
+    """Returns the largest difference of a score, over groups of every size in `sizes`.
 
-    Raises if a row that repeats members scores otherwise than the row without.
+    If the merge is a maximum, each group is also scored with members repeated as padding. Raises
+    AssertionError if the padding changes a score.
     """
     staged = Staged(folder)
     generator = torch.Generator().manual_seed(seed)
@@ -82,5 +83,5 @@ def largest_difference(model: StagedNet, folder: Path, images: Tensor, sizes: Se
         nodes = arrays[-1].shape[1]
         arrays[-1] = arrays[-1][:, np.arange(max(sizes) + 1) % nodes]
         if not np.allclose(staged.scores(features, arrays), found, rtol=0, atol=1e-6):
-            raise AssertionError(f"groups of {size} score otherwise when padded by repeats")
+            raise AssertionError(f"groups of {size} have other scores when padded by repeated members")
     return worst

@@ -1,4 +1,4 @@
-"""The one file that a bundle is made from. Unknown and missing keys are refused, so that a typing error can't train something else."""
+"""Reads the configuration file of a bundle. Unknown and missing keys are errors, to catch mistyped keys."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ class BundleConfig:
     description: str
     licence: str
     label: str
-    ships: bool = True  # in models/, committed; otherwise it is written to the work folder, which git ignores
-    confirm: str = ""  # the configuration, beside this one, of the network that has the last word; of one with cuts, its individual test
+    ships: bool = True  # true: written to models/ and committed; false: written to the work folder, which git ignores
+    # File name of the confirm network's configuration, in the folder of this one. If that network
+    # has cuts, its individual test is used.
+    confirm: str = ""
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    kind: str  # idx: Fashion-MNIST's files; zip: SPLIT.zip of CLASS/NAME; csv: index.csv and SPLIT.tar
-    folder: str  # where they are; --data names another place
+    kind: str  # idx: files of Fashion-MNIST; zip: SPLIT.zip with entries CLASS/NAME; csv: index.csv and SPLIT.tar
+    folder: str  # folder of the files; the option --data replaces it
     data: str
     data_licence: str
-    positive: tuple[str, ...]  # classes
-    calibration_images: int = 0  # idx only: held out of the training images, by class
+    positive: tuple[str, ...]  # the positive classes
+    calibration_images: int = 0  # idx only: how many training images are held out, in proportion to the classes
     split_seed: int = 0
 
 
@@ -50,54 +52,54 @@ class StemLayer:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    kind: str  # small, lite0, or MODULE:FUNCTION of your own: function(channels=, labels=) gives the parts by name
-    stem: tuple[StemLayer, ...] = ()  # small only: its first layers
-    coarse_until: str = ""  # lite0 only: this block does not halve the image's sides, the stem does it in its place
+    kind: str  # small, lite0, or MODULE:FUNCTION of a user: function(channels=, labels=) returns the parts by name
+    stem: tuple[StemLayer, ...] = ()  # small only: the first layers
+    coarse_until: str = ""  # lite0 only: the stem halves the image's sides once more, and this block does not
     tail_channels: int = 0  # small only
     tail_blocks: int = 0  # small only
     dropout: float = 0.0
-    frozen_until: str = ""  # the last part whose weights stay as they were pretrained; its features are computed once
-    init: str = ""  # whose weights training starts from: another configuration, beside this one, or a bundle's folder
+    frozen_until: str = ""  # the last part whose pretrained weights are not trained; its features are computed once
+    init: str = ""  # initial weights: a configuration file in the folder of this one, or the folder of a bundle
 
 
 @dataclass(frozen=True)
 class Cut:
     after: str  # the part after which features are merged; "images" merges pixels
-    fan_in: int = 0  # how many rows a row merges; 0 for the last cut, which merges all that is left
+    fan_in: int = 0  # how many rows of the stage before are merged into one; 0 for the last cut, which merges all rows of a test
 
 
 @dataclass(frozen=True)
 class DesignConfig:
-    cuts: tuple[Cut, ...]  # none: a network that tests single images only
+    cuts: tuple[Cut, ...]  # empty: the network tests single images only
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     seed: int
     steps: int
-    images: int  # a step: how many pass stage 0
-    positives: int  # a step: how many of these are positive
-    groups: int  # a step: how many tests
+    images: int  # images per step
+    positives: int  # positive images per step
+    groups: int  # tests per step
     learning_rate: float
     weight_decay: float
     warm_up: int
     ema_decay: float
-    shift: int  # pixels, each way
-    sizes: tuple[int, ...]  # group sizes to draw from, ...
-    size_weights: tuple[float, ...]  # ... and how often each
-    positive_share: float  # of the groups
-    several_share: float  # of the positive groups, those with two or three positives
+    shift: int  # largest shift, in pixels, in each direction
+    sizes: tuple[int, ...]  # group sizes to draw from
+    size_weights: tuple[float, ...]  # relative frequency of each group size
+    positive_share: float  # share of the groups that are positive
+    several_share: float  # share of the positive groups that have two or three positives
     progress_every: int
     checkpoint_every: int
-    hard_share: float = 0.0  # of the images of a step, those drawn by how much they still teach
-    zoom: float = 1.0  # the smallest side of a crop, as a share of the image's
-    erase: float = 0.0  # the longest side of a rectangle that covers a part of half the images, as a share of the image's
-    colour: float = 0.0  # how far brightness and contrast are moved
-    frozen_norms: bool = False  # whether norms keep the statistics that they start with
-    variants: int = 0  # frozen networks: how many augmented copies of an image have their features kept
-    distil: float = 0.0  # weight of the loss that holds a coarse first stage to the features of the pretrained one
-    distil_steps: int = 0  # steps of that loss alone, before the others
-    precision: str = "fp32"  # or bf16: fp32 all the same where the processor does not compute in it
+    hard_share: float = 0.0  # share of a step's images that are drawn in proportion to their recent error
+    zoom: float = 1.0  # the smallest side of a crop, as a share of the image's side
+    erase: float = 0.0  # the longest side of the rectangle erased in half of the images, as a share of the image's side
+    colour: float = 0.0  # largest relative change of brightness and contrast
+    frozen_norms: bool = False  # whether batch norms keep their initial statistics
+    variants: int = 0  # with frozen parts: for how many augmented copies of each image features are stored
+    distil: float = 0.0  # weight of the loss between the features of a coarse first stage and the pretrained ones
+    distil_steps: int = 0  # first steps that use only this loss
+    precision: str = "fp32"  # fp32 or bf16; bf16 becomes fp32 on a processor without bfloat16 instructions
 
 
 @dataclass(frozen=True)
@@ -151,17 +153,17 @@ def nested(section: dict[str, Any], key: str, kind: type, where: str) -> None:
 def check(config: Config) -> None:
     train, cuts = config.train, config.design.cuts
     if len(train.sizes) != len(train.size_weights):
-        raise ValueError("train.sizes and train.size_weights differ in length")
+        raise ValueError("train.sizes and train.size_weights differ in length: give one weight per size")
     if any(cut.fan_in < 2 for cut in cuts[:-1]) or any(cut.fan_in for cut in cuts[-1:]):
-        raise ValueError("design.cuts: every cut but the last has a fan_in of 2 or more, the last has none")
+        raise ValueError("design.cuts: give every cut except the last a fan_in of 2 or more, and the last cut none")
     if not cuts and max(train.sizes) > 1:
-        raise ValueError("train.sizes: a network without cuts tests single images only")
+        raise ValueError("train.sizes: a network without cuts tests single images only; set it to [1]")
     if train.precision not in ("fp32", "bf16"):
         raise ValueError(f"train.precision must be fp32 or bf16, not {train.precision}")
     if train.distil and not (config.network.coarse_until and cuts):
-        raise ValueError("train.distil teaches what lies before the first cut: it needs network.coarse_until and design.cuts")
+        raise ValueError("train.distil trains the stage before the first cut: set network.coarse_until and design.cuts too")
     if bool(config.network.frozen_until) != bool(train.variants):
-        raise ValueError("network.frozen_until and train.variants go together")
+        raise ValueError("set network.frozen_until and train.variants together, or neither")
 
 
 def load(path: Path) -> Config:

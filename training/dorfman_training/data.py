@@ -1,4 +1,7 @@
-"""Labelled images in three splits: training, calibration (held out: thresholds) and test (reporting only)."""
+"""Reads labelled images in three splits: train, calibration and test.
+
+The calibration split is held out of training and sets the thresholds. The test split is for reports.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt",
 
 @dataclass(frozen=True)
 class Split:
-    """Images, uint8 [N,H,W] or [N,3,H,W], which of them are positive, and what each is."""
+    """Images, uint8 [N,H,W] or [N,3,H,W], with a flag (positive or not) and a class for each image."""
 
     images: Tensor
     positive: Tensor
@@ -37,16 +40,16 @@ class Split:
 
 @dataclass(frozen=True)
 class File:
-    """An image as it lies in its source."""
+    """An image file as stored in its source."""
 
     name: str
-    kind: str  # its class
-    origin: str  # where the photo came from, if the source says
+    kind: str  # the class
+    origin: str  # where the photo came from, or "" if the source does not record it
     content: bytes
 
 
 def load(config: Config, name: str, folder: Path | None = None) -> Split:
-    """One split, at the size of the network's input."""
+    """Loads one split, with images resized to the network's input."""
     data = config.data
     place = folder or Path(data.folder)
     if data.kind == "idx":
@@ -69,7 +72,7 @@ def photos(source: Iterator[File], image: InputConfig) -> tuple[Tensor, list[str
 
 
 def files(folder: Path, data: DataConfig, name: str) -> Iterator[File]:
-    """The images of a split, unchanged."""
+    """Yields the image files of a split, unchanged."""
     if data.kind == "zip":
         return zipped(folder / f"{name}.zip")
     if data.kind == "csv":
@@ -78,7 +81,7 @@ def files(folder: Path, data: DataConfig, name: str) -> Iterator[File]:
 
 
 def zipped(path: Path) -> Iterator[File]:
-    """CLASS/NAME entries."""
+    """Yields the entries CLASS/NAME of a zip file, in order of their names."""
     with zipfile.ZipFile(path) as archive:
         for entry in sorted(archive.namelist()):
             kind, _, name = entry.partition("/")
@@ -87,7 +90,10 @@ def zipped(path: Path) -> Iterator[File]:
 
 
 def listed(folder: Path, name: str) -> Iterator[File]:
-    """The rows of index.csv (path, class, split, source) of a split, whose files lie in SPLIT.tar."""
+    """Yields the files of a split that index.csv lists, from the archive SPLIT.tar.
+
+    index.csv has the columns path, class, split and source.
+    """
     with open(folder / "index.csv", newline="") as table:
         rows = {row["path"]: row for row in csv.DictReader(table) if row["split"] == name}
     with tarfile.open(folder / f"{name}.tar") as archive:
@@ -108,10 +114,14 @@ def fashion(folder: Path, config: DataConfig, name: str) -> tuple[Tensor, list[s
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The format of the MNIST family: two zero bytes, a type (8 is uint8), the number of axes, their sizes, the values."""
+    """Reads a gzipped IDX file of uint8 values, the format of MNIST and Fashion-MNIST.
+
+    The file contains two zero bytes, a type (8 is uint8), the number of axes, their sizes and the
+    values. Raises ValueError for any other file.
+    """
     raw = gzip.decompress(path.read_bytes())
     if raw[:3] != b"\x00\x00\x08":
-        raise ValueError(f"{path} holds no unsigned bytes in IDX form")
+        raise ValueError(f"{path} is not an IDX file of unsigned bytes")
     axes = raw[3]
     shape = np.frombuffer(raw, dtype=">u4", count=axes, offset=4)
     return np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * axes).reshape(shape)
@@ -122,7 +132,10 @@ def read_pair(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def hold_out(classes: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """A mask of `count` images, every class in its share, the same for a seed on every machine."""
+    """Returns a mask that selects about `count` images, in proportion to the classes.
+
+    A seed gives the same mask on every machine.
+    """
     random = np.random.RandomState(seed)
     mask = np.zeros(len(classes), dtype=bool)
     for label in np.unique(classes):
@@ -132,7 +145,7 @@ def hold_out(classes: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def normalise(images: Tensor, config: InputConfig) -> Tensor:
-    """uint8 or float [N,H,W] or [N,C,H,W], in 0..255, to float [N,C,H,W] as the network wants it."""
+    """Converts images in 0..255, [N,H,W] or [N,C,H,W], to normalised float [N,C,H,W]."""
     if images.ndim == 3:
         images = images.unsqueeze(1)
     shape = (1, -1, 1, 1)
@@ -142,7 +155,10 @@ def normalise(images: Tensor, config: InputConfig) -> Tensor:
 
 
 def write_images(config: Config, name: str, out: Path, folder: Path | None = None) -> int:
-    """Writes a split as files, OUT/CLASS/NAME, with a list.csv (path, class, source): what `dorfman evaluate` reads."""
+    """Writes a split as files OUT/CLASS/NAME, for `dorfman evaluate`, and returns their number.
+
+    OUT/list.csv lists the files, with the columns path, class and source.
+    """
     place = folder or Path(config.data.folder)
     source = fashion_files(place, config.data, name) if config.data.kind == "idx" else files(place, config.data, name)
     rows = []

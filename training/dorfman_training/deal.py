@@ -1,4 +1,4 @@
-"""Which images a step sees: some in turn, some by how much they still teach."""
+"""Chooses the images of a training step: most in turn, some in proportion to their recent error."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-MEMORY = 0.7  # how much of an image's old error is kept when a new one is seen
-FLOOR = 0.02  # even an image that is always right comes up now and then
+MEMORY = 0.7  # weight of an image's previous error when a new error is averaged in
+FLOOR = 0.02  # added to every error, so that images without error are drawn too
 
 
 class Deal:
-    """Deals rows so that each is seen once before any is seen again, but for a share that is drawn by its last errors."""
+    """Draws row numbers of a split.
+
+    The share `hard_share` is drawn with probabilities proportional to the rows' recent errors. The
+    rest is dealt in shuffled order: every row is dealt once before a row is dealt again.
+    """
 
     def __init__(self, rows: Tensor, hard_share: float, generator: torch.Generator) -> None:
         self.rows, self.hard_share, self.generator = rows, hard_share, generator
@@ -33,7 +37,10 @@ class Deal:
         return dealt
 
     def learn(self, rows: Tensor, errors: Tensor) -> None:
-        """How wrong (0..1) the tests were that these rows were in. A row in several gets one of them."""
+        """Records the errors (0..1) of the tests that contained these rows.
+
+        If a row was in several tests, one of their errors is used.
+        """
         at = self.place[rows]
         self.error[at] = MEMORY * self.error[at] + (1 - MEMORY) * errors
 

@@ -1,4 +1,7 @@
-"""Holds a first stage that sees fewer places to what the pretrained one makes of the same images."""
+"""Trains a coarse first stage to reproduce the features of the pretrained one (distillation).
+
+A coarse first stage computes its early features at a quarter of the spatial positions.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from .lite0 import lite0_parts
 
 
 class Teacher:
-    """The first stage as it was pretrained."""
+    """The pretrained first stage, with fixed weights."""
 
     def __init__(self, config: Config, device: torch.device) -> None:
         parts = lite0_parts(0.0, 1)
@@ -19,7 +22,7 @@ class Teacher:
         self.blocks = nn.Sequential(*(parts[name] for name in kept)).to(device).to(memory_format=torch.channels_last).eval()
 
     def loss(self, features: Tensor, images: Tensor) -> Tensor:
-        """The squared error as a share of the teacher's variance."""
+        """Returns the mean squared error, divided by the variance of the teacher's features."""
         with torch.no_grad():
             wanted = self.blocks(images).float()
             scale = wanted.var()

@@ -1,4 +1,4 @@
-"""Writes a network's stages as ONNX files, with the names that docs/bundle.md fixes."""
+"""Writes a network's stages as ONNX files. docs/bundle.md defines the names of inputs and outputs."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ class StageFile:
 
 
 class MergingGraph(nn.Module):
-    """What a file but the first holds: gather, merge and layers; the last one a sigmoid too."""
+    """The graph of every stage that merges: gather, merge, layers and, in the last stage, a sigmoid."""
 
     def __init__(self, layers: nn.Module, mean: bool, last: bool) -> None:
         super().__init__()
         self.layers, self.mean, self.last = layers, mean, last
 
     def forward(self, features: Tensor, members: Tensor) -> Tensor:
-        # Written so that it becomes one Gather and one ReduceMax or ReduceMean.
+        # This form is exported as one Gather and one ReduceMax or ReduceMean.
         picked = features[members]
         out = self.layers(picked.mean(dim=1) if self.mean else picked.amax(dim=1))
         return torch.sigmoid(out) if self.last else out
 
 
 class AloneGraph(nn.Module):
-    """A network that sees single images only, and its sigmoid."""
+    """The graph of a network that tests single images only, with a sigmoid."""
 
     def __init__(self, layers: nn.Module) -> None:
         super().__init__()
@@ -53,12 +53,15 @@ class AloneGraph(nn.Module):
 
 
 def write_stages(model: StagedNet, image_shape: tuple[int, int, int], folder: Path) -> list[StageFile]:
-    """The pixel design has one file, which merges; any other a file a stage."""
+    """Writes the ONNX files of a network to `folder` and describes them.
+
+    The pixel design has one file, which merges images. Other designs have one file per stage.
+    """
     model = folded(model).cpu()
     folder.mkdir(parents=True, exist_ok=True)
-    # Two rows, as the exporter may take a size of one for a constant.
+    # The example has two rows, since the exporter may treat an axis of size one as a constant.
     features, files = torch.zeros(2, *image_shape), []
-    first, *stages = model.stages  # of pixels: the first has no layers
+    first, *stages = model.stages  # in the pixel design, the first stage has no layers
     if not model.pixels:
         write(first, (features,), folder / "stage0.onnx", ["images"], ["features"], {"images": {0: "N"}, "features": {0: "N"}})
         files.append(stage_file(folder / "stage0.onnx", first, features, last=False))
@@ -88,7 +91,10 @@ def stage_file(path: Path, stage: nn.Module, rows: Tensor, last: bool, fan_in: i
 
 
 def write_confirm(model: StagedNet, image_shape: tuple[int, int, int], folder: Path) -> StageFile:
-    """Of a network that can merge, its individual test: merging one row changes nothing."""
+    """Writes confirm.onnx, the network as an individual test.
+
+    The merges of a network with cuts are left out: a merge of one row does not change it.
+    """
     graph, images = nn.Sequential(*folded(model).cpu().stages), torch.zeros(2, *image_shape)
     path = folder / "confirm.onnx"
     write(AloneGraph(graph).eval(), (images,), path, ["images"], ["scores"], {"images": {0: "N"}, "scores": {0: "N"}})
@@ -105,7 +111,7 @@ def write(
 ) -> None:
     options: dict[str, object] = {}
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
-        options["dynamo"] = False  # newer releases default to an exporter that needs more packages
+        options["dynamo"] = False  # the default exporter of newer torch releases needs more packages
     torch.onnx.export(module, example, str(path), opset_version=OPSET, input_names=inputs, output_names=outputs, dynamic_axes=axes, **options)
     make_mergeable(path)
 

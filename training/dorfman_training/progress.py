@@ -1,4 +1,4 @@
-"""What long work says of itself: a bar on a terminal; in a log, where a bar would be noise, the lines alone."""
+"""Reports progress: bars and lines on a terminal, only lines in a log."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ T = TypeVar("T")
 
 
 def say(text: str, file: Optional[TextIO] = None) -> None:
-    """A line, above whatever bars there are; on standard output if no file is given."""
+    """Prints a line above the progress bars, to `file` or by default to standard output."""
     tqdm.write(text, file=file or sys.stdout)
     (file or sys.stdout).flush()
 
 
 def over(parts: Sequence[T], what: str) -> Iterable[T]:
-    """The parts one by one, with a bar."""
+    """Iterates over the parts and shows a progress bar."""
     return tqdm(parts, desc=what, disable=None, leave=False)
 
 
 def counter(what: str, total: int, done: int = 0) -> "tqdm[None]":
-    """A bar that its user moves, from `done` to `total`."""
+    """Returns a bar from `done` to `total`. The caller advances it."""
     return tqdm(desc=what, total=total, initial=done, disable=None, leave=False)

@@ -1,4 +1,7 @@
-"""Prints what a network does with groups of the test images. Seconds are `dorfman evaluate`'s business."""
+"""Prints the accuracy of a network on groups of the test images.
+
+`dorfman evaluate` measures seconds.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,11 @@ SENSITIVITIES = (0.98, 0.99, 0.995)
 
 
 def report(model: StagedNet, entries: Sequence[Entry], test: Split, config: Config, say: Callable[[str], None]) -> None:
-    """A table: the thresholds set on the test images themselves, then those of the calibration, as the worker takes them."""
+    """Prints a table with one row per arity.
+
+    The false positive rates (FP) use thresholds set on the test images themselves. The last columns
+    use the thresholds of the calibration, as the worker does.
+    """
     scorer = Scorer(model, test.images, config)
     heads = ["AUC"] + [f"FP at {s:.1%}" for s in SENSITIVITIES] + [f"calibrated {s:.1%}: sensitivity, FP" for s in SENSITIVITIES]
     say("| M | " + " | ".join(heads) + " |\n|" + "---|" * (len(heads) + 1))
@@ -39,7 +46,10 @@ def caught(scores: Sample, threshold: float) -> float:
 
 
 def auc(scores: Sample) -> float:
-    """The chance that a positive group scores above a negative one, ties counted half (Mann and Whitney 1947)."""
+    """Returns the probability that a positive group scores above a negative one.
+
+    A tie counts as one half (Mann and Whitney 1947).
+    """
     both = np.concatenate([scores.negative, scores.positive])
     values, place, counts = np.unique(both, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]

@@ -1,6 +1,6 @@
-"""ResNeXt-101 32x8d (Xie et al. 2017), the network of the paper that group testing of images comes from, untrained.
+"""ResNeXt-101 32x8d (Xie et al. 2017), the network of the neural group testing paper, with random weights.
 
-What a network costs does not depend on what its weights know, so these are drawn by chance.
+The weights are not trained, since the cost of a network does not depend on them.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from .backbone import conv_norm
 
-# Blocks of each layer; the first layer's width, which doubles from layer to layer.
+# Blocks per layer, then the width of the first layer. The width doubles from layer to layer.
 BLOCKS = (3, 4, 23, 3)
 WIDTH, GROUPS, WIDTH_OF_GROUP = 64, 32, 8
 EXPANSION = 4
 
 
 class Block(nn.Module):
-    """1x1, a grouped 3x3, 1x1, around a shortcut."""
+    """A 1x1, a grouped 3x3 and a 1x1 convolution around a shortcut."""
 
     def __init__(self, inputs: int, planes: int, stride: int) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Block(nn.Module):
 
 
 class Head(nn.Module):
-    """The mean over the places, then a linear layer."""
+    """The mean over the spatial positions, then a linear layer."""
 
     def __init__(self, inputs: int, labels: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Head(nn.Module):
 
 
 def resnext101(labels: int, seed: int = 1) -> "OrderedDict[str, nn.Module]":
-    """The network as parts: stem, layer1 to layer4, head. The same seed gives the same weights."""
+    """Returns the network as parts: stem, layer1 to layer4, head. A seed always gives the same weights."""
     torch.manual_seed(seed)
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     parts["stem"] = nn.Sequential(conv_norm(3, WIDTH, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, padding=1))

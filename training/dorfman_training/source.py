@@ -1,4 +1,7 @@
-"""What a training step feeds the network: augmented images, or stored features of them where the first parts are frozen."""
+"""Prepares the input of a training step.
+
+The input is augmented images or, if the first parts are frozen, stored features of augmented images.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ from .data import Split
 from .fold import folded
 from .model import StagedNet, place
 
-CHUNK = 128  # images a pass, when features are computed ahead
+CHUNK = 128  # images per pass when features are computed in advance
 
 
 class Feed:
-    """Rows of a split as the trainable part of stage 0 wants them."""
+    """Converts rows of a split to the input of the trainable part of stage 0."""
 
     def __init__(self, model: StagedNet, split: Split, config: Config, device: torch.device, say: Callable[[str], None]) -> None:
         self.config, self.split, self.device = config, split, device
@@ -42,7 +45,7 @@ class Feed:
 
     @torch.no_grad()
     def store(self, say: Callable[[str], None]) -> list[Tensor]:
-        """A tensor of features in bfloat16 for each augmented copy of the split."""
+        """Computes one tensor of bfloat16 features per augmented copy of the split."""
         prefix = folded(self.prefix)
         copies = []
         for variant in range(self.config.train.variants):
@@ -58,28 +61,31 @@ class Feed:
 
 
 def divide(model: StagedNet, config: Config) -> tuple[nn.Sequential, nn.Sequential]:
-    """Stage 0 in what is frozen and what is trained."""
+    """Divides stage 0 into a frozen and a trained part."""
     first = model.stages[0]
     assert isinstance(first, nn.Sequential)
     if not config.network.frozen_until:
         return nn.Sequential(), first
     count = place(list(backbone(config.network, config.input)), config.network.frozen_until)
     if count > len(first):
-        raise SystemExit("network.frozen_until lies behind the first cut")
+        raise SystemExit("network.frozen_until names a part after the first cut: name a part before it")
     for parameter in first[:count].parameters():
         parameter.requires_grad_(False)
     return first[:count], first[count:]
 
 
 def half(config: Config, device: torch.device) -> torch.autocast:
-    """bfloat16 where the configuration asks for it and the processor computes in it."""
+    """Returns a context that uses bfloat16 if it is configured and the processor supports it."""
     wanted = config.train.precision == "bf16"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted and has_bfloat16(device))
 
 
 @functools.cache
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is done in hardware; where it is emulated, a step takes several times longer than in float32."""
+    """Returns whether the processor has bfloat16 instructions.
+
+    With emulated bfloat16, a step takes several times longer than in float32.
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     try:

@@ -1,4 +1,4 @@
-"""Trains one network for all group sizes. A run that was cut off goes on from its last checkpoint."""
+"""Trains one network for all group sizes. An interrupted run resumes from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def device() -> torch.device:
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """Linear warm-up, then half a cosine down to nothing."""
+    """Returns the learning rate of a step: linear warm-up, then half a cosine down to 0."""
     if step < config.warm_up:
         return config.learning_rate * (step + 1) / config.warm_up
     done = (step - config.warm_up) / max(1, config.steps - config.warm_up)
@@ -36,7 +36,10 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 class Average:
-    """An exponential average of the weights and of the norms' statistics: what is calibrated and exported."""
+    """An exponential average of the weights and of the batch norms' statistics.
+
+    The averaged network is calibrated and exported.
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model = copy.deepcopy(model).eval()
@@ -44,7 +47,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        # The first weights are noise: a short memory early on forgets them.
+        # The first weights are random. A smaller decay in the early steps removes them faster.
         decay = min(self.decay, (1 + step) / (10 + step))
         for mine, theirs in zip(self.model.state_dict().values(), model.state_dict().values()):
             if mine.dtype.is_floating_point:
@@ -55,7 +58,10 @@ class Average:
 
 class Trainer:
     def __init__(self, config: Config, split: Split, say: Callable[[str], None], start: dict[str, Tensor] | None = None, origin: str = "") -> None:
-        """`start` has the weights of another network of the same parts, by `weights`; `origin` tells which, by `digest`."""
+        """`start` has the initial weights, as `weights` returns them for a network with the same parts.
+
+        `origin` is the `digest` of the weights that training starts from.
+        """
         self.config, self.split, self.say, self.origin = config, split, say, origin
         settings = config.train
         torch.manual_seed(settings.seed)
@@ -76,7 +82,7 @@ class Trainer:
         settings = self.config.train
         if checkpoint.exists():
             self.restore(torch.load(checkpoint, map_location=self.device))
-            self.say(f"going on from step {self.step}")
+            self.say(f"resuming from step {self.step}")
         self.set_modes()
         started, first, losses = time.monotonic(), self.step, []
         bar = progress.counter(self.config.bundle.name, settings.steps, self.step)
@@ -87,7 +93,7 @@ class Trainer:
             if self.step % settings.progress_every == 0 or self.step == settings.steps:
                 pace = (time.monotonic() - started) / (self.step - first)
                 left = pace * (settings.steps - self.step)
-                self.say(f"step {self.step}/{settings.steps}, loss {sum(losses) / len(losses):.4f}, {pace:.3f} s a step, {left:.0f} s left")
+                self.say(f"step {self.step}/{settings.steps}, loss {sum(losses) / len(losses):.4f}, {pace:.3f} s per step, {left:.0f} s left")
                 losses.clear()
             if self.step % settings.checkpoint_every == 0 or self.step == settings.steps:
                 self.save(checkpoint)
@@ -135,12 +141,12 @@ class Trainer:
             return features.index_select(0, drawn.members[:, 0].to(self.device))
         if not self.model.pixels:
             return self.model.tests(features, levels)
-        # A mean counts repeats, so that each size needs its own width.
+        # Repeated members change a mean, so each group is merged at its own size.
         merged = [self.model.merge(features, line[:size].unsqueeze(0)) for line, size in zip(levels[0], drawn.sizes.tolist())]
         return self.model.stages[1](torch.cat(merged))
 
     def learn(self, rows: Tensor, drawn: Groups, errors: Tensor) -> None:
-        """Tells the deals which images still teach: the members of negative groups, the positives of positive ones."""
+        """Records the errors of the members of negative groups and of the positives of positive groups."""
         if not self.config.train.hard_share:
             return
         owners = torch.arange(len(drawn.sizes)).unsqueeze(1).expand_as(drawn.members)
@@ -186,7 +192,7 @@ class Trainer:
 
 def optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
     trained = [p for p in model.parameters() if p.requires_grad]
-    # Norms and biases are left out of the decay: pulling them to nought only slows training.
+    # Norms and biases have no weight decay, which would only slow training down.
     return torch.optim.AdamW(
         [
             {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
@@ -197,7 +203,10 @@ def optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
 
 
 def weights(model: StagedNet) -> dict[str, Tensor]:
-    """The values in the order of the parts, whatever the cuts: two designs of one backbone have the same list."""
+    """Returns the weights, numbered in the order of the parts.
+
+    The order does not depend on the cuts, so all designs of one backbone can exchange weights.
+    """
     values = [value for stage in model.stages for value in stage.state_dict().values()]
     return {str(index): value for index, value in enumerate(values)}
 
@@ -205,26 +214,32 @@ def weights(model: StagedNet) -> dict[str, Tensor]:
 def load_weights(model: StagedNet, start: dict[str, Tensor]) -> None:
     mine = weights(model)
     if [v.shape for v in mine.values()] != [v.shape for v in start.values()]:
-        raise SystemExit("network.init names a configuration of another network")
+        raise SystemExit("network.init names a configuration of another network: name one with the same parts")
     with torch.no_grad():
         for name, value in mine.items():
             value.copy_(start[name])
 
 
 def made_with(config: Config) -> str:
-    """What decides the weights: a new description or calibration needs no new training."""
+    """Returns the settings that determine the weights.
+
+    A change of other settings, such as the description or the calibration, needs no new training.
+    """
     data = (config.data.kind, config.data.positive, config.data.calibration_images, config.data.split_seed)
     return repr((data, config.input, chosen(config.network), config.design, chosen(config.train)))
 
 
 def chosen(section: NetworkConfig | TrainConfig) -> dict[str, Any]:
-    """What a section sets, without what it leaves as it is by default: a setting that comes new makes no checkpoint another."""
+    """Returns the settings of a section that differ from their defaults.
+
+    A checkpoint therefore stays valid when a new setting with a default is added.
+    """
     fields = dataclasses.fields(section)
     return {field.name: getattr(section, field.name) for field in fields if getattr(section, field.name) != field.default}
 
 
 def digest(values: Iterable[Tensor]) -> str:
-    """Tells one set of weights from another."""
+    """Returns a SHA-256 digest that identifies a set of weights."""
     held = hashlib.sha256()
     for value in values:
         held.update(value.detach().cpu().contiguous().numpy().tobytes())
@@ -232,15 +247,23 @@ def digest(values: Iterable[Tensor]) -> str:
 
 
 def check(saved: dict[str, Any], config: Config, origin: str | None = None) -> None:
-    """`origin`, where it matters: of the weights that training starts from now. A checkpoint that does not say is of any."""
+    """Exits if the checkpoint does not fit the configuration or the initial weights.
+
+    `origin` is the digest of the weights that training would start from now. The origin is not
+    checked if `origin` is None or the checkpoint has none.
+    """
     if saved["settings"] != made_with(config):
-        raise SystemExit("the checkpoint was made with another configuration: remove it, or name another --work folder")
+        raise SystemExit("the checkpoint was made with another configuration: remove the checkpoint, or name another --work folder")
     if origin is not None and saved.get("origin", origin) != origin:
-        raise SystemExit("the checkpoint started from other weights than network.init has now: remove it, or name another --work folder")
+        raise SystemExit("the checkpoint started from other weights than network.init has now: remove the checkpoint, or name another --work folder")
 
 
 def is_finished(config: Config, checkpoint: Path, origin: str | None = None) -> bool:
-    """Whether nothing is left to train. Asked first, since a network with frozen parts has much to compute before its first step."""
+    """Returns whether training is finished.
+
+    Callers check this before they create a Trainer: with frozen parts, a Trainer first computes the
+    features of all images.
+    """
     return checkpoint.exists() and opened(config, checkpoint, origin)["step"] >= config.train.steps
 
 
@@ -251,9 +274,9 @@ def opened(config: Config, checkpoint: Path, origin: str | None = None) -> dict[
 
 
 def trained(config: Config, checkpoint: Path) -> StagedNet:
-    """The averaged network of a finished run."""
+    """Returns the averaged network of a finished run. Exits if the run is not finished."""
     if not checkpoint.exists():
-        raise SystemExit(f"there is no {checkpoint}: run `train` first")
+        raise SystemExit(f"{checkpoint} does not exist: run `train` first")
     saved = opened(config, checkpoint)
     if saved["step"] < config.train.steps:
         raise SystemExit(f"training stopped at step {saved['step']} of {config.train.steps}: run `train` again to finish it")

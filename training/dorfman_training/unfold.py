@@ -1,4 +1,7 @@
-"""A network as it was before its norms were folded: what lets training start from a bundle instead of a checkpoint."""
+"""Restores a network with batch norms from a bundle, in which they are folded.
+
+This allows training to start from a bundle instead of a checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ STATISTICS = 512  # images
 
 
 def start(settings: Config, folder: Path, split: Split) -> dict[str, Tensor]:
-    """The weights of the bundle in `folder`, as `train.Trainer` starts from them; norms see tests as training draws them."""
+    """Returns the weights of the bundle in `folder`, as initial weights for `train.Trainer`.
+
+    The statistics of the batch norms are measured on tests that are drawn as in training.
+    """
     model = build(settings.network, settings.design, settings.input)
     generator = torch.Generator().manual_seed(settings.train.seed)
     hot = groups.take(split.rows(True), STATISTICS * settings.train.positives // settings.train.images, generator)
@@ -32,10 +38,11 @@ def start(settings: Config, folder: Path, split: Split) -> dict[str, Tensor]:
 
 
 def load(model: StagedNet, folder: Path, images: Tensor, levels: Sequence[Tensor]) -> None:
-    """Gives `model` the weights of the bundle in `folder`, which must be of the same parts, wherever it is cut.
+    """Loads the weights of the bundle in `folder` into `model`.
 
-    Evaluated, it scores as the bundle does. What its norms see of a batch of tests (`images` and `levels` as in StagedNet.forward)
-    becomes their statistics, so that it also trains from there.
+    The bundle must have the same parts; its cuts may differ. In evaluation mode the model then has the
+    same scores as the bundle. The statistics of its batch norms are measured on a batch of tests
+    (`images` and `levels` as in StagedNet.forward), so that the model can be trained further.
     """
     bare(model, initializers(folder))
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -47,22 +54,25 @@ def load(model: StagedNet, folder: Path, images: Tensor, levels: Sequence[Tensor
 
 
 def initializers(folder: Path) -> list[Tensor]:
-    """The weights of a bundle's stages, in the order of its layers."""
+    """Returns the weights of a bundle's stages, in the order of its layers."""
     import onnx.numpy_helper
 
     files = [stage["file"] for stage in json.loads((folder / "bundle.json").read_text())["stages"]]
     graphs = [onnx.load(str(folder / file)).graph for file in files]
-    # The exporter adds constants of its own; weights alone are floats with a dimension.
+    # The exporter also adds constants. Only weights are floats with at least one axis.
     arrays = [onnx.numpy_helper.to_array(value) for graph in graphs for value in graph.initializer]
     return [torch.from_numpy(array.copy()) for array in arrays if array.dtype.kind == "f" and array.ndim]
 
 
 def bare(model: StagedNet, values: list[Tensor]) -> None:
-    """Puts folded weights in their places, behind norms that only add what was folded into the bias."""
+    """Loads folded weights into convolutions and linear layers.
+
+    A batch norm after a convolution becomes the identity plus the folded bias.
+    """
     places = list(layers(model))
     wanted = [tensor.shape for conv, norm in places for tensor in (conv.weight, conv.bias if norm is None else norm.bias)]
     if wanted != [value.shape for value in values]:
-        raise SystemExit("network.init names a bundle of another network")
+        raise SystemExit("network.init names a bundle of another network: name one with the same parts")
     found = iter(values)
     with torch.no_grad():
         for layer, norm in places:
@@ -76,7 +86,7 @@ def bare(model: StagedNet, values: list[Tensor]) -> None:
 
 
 def layers(model: nn.Module) -> Iterator[tuple[nn.Module, nn.BatchNorm2d | None]]:
-    """What has weights in an exported graph, with the norm that was folded into it."""
+    """Yields each layer that has weights in an exported graph, with the batch norm folded into it."""
     for module in model.modules():
         if is_pair(module):
             yield module[0], module[1]
@@ -85,7 +95,10 @@ def layers(model: nn.Module) -> Iterator[tuple[nn.Module, nn.BatchNorm2d | None]
 
 
 def take_statistics(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
-    """What `norm` gets becomes its mean and variance; weight and bias are moved so that it gives what it gave."""
+    """Sets the mean and variance of `norm` to those of its input.
+
+    Weight and bias are adjusted so that the output of `norm` does not change.
+    """
     mean, variance = inputs[0].mean(dim=(0, 2, 3)), inputs[0].var(dim=(0, 2, 3), unbiased=False)
     norm.bias.add_(mean)
     norm.weight.copy_(torch.sqrt(variance + norm.eps))

@@ -1,4 +1,4 @@
-"""What several tests need: the committed configuration and bundle, and a small network with settled norms."""
+"""Fixtures for several tests: the committed configuration and bundle, and small untrained networks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import dorfman_training  # noqa: F401  (before torch: it quietens OpenMP)
+import dorfman_training  # noqa: F401  (before torch: it configures OpenMP)
 from dorfman_training import config, groups
 from dorfman_training.config import Config, Cut, DesignConfig, InputConfig, NetworkConfig, StemLayer
 from dorfman_training.model import StagedNet, build
@@ -36,7 +36,10 @@ DESIGNS = {
 
 
 def settled(cuts: tuple[Cut, ...]) -> StagedNet:
-    """Untrained, but with norms that are not the identity, so that a wrong fold shows. The same weights for every design."""
+    """Returns an untrained network with the same weights for every design.
+
+    Its batch norms are not the identity, so that errors of folding change the scores.
+    """
     torch.manual_seed(5)
     torch.set_num_threads(2)
     network = NetworkConfig("small", (StemLayer(8, 5, 2), StemLayer(8, 3, 2)), tail_channels=12, tail_blocks=1, dropout=0.1)
@@ -50,7 +53,7 @@ def settled(cuts: tuple[Cut, ...]) -> StagedNet:
 
 @pytest.fixture(scope="session", params=list(DESIGNS))
 def design(request: pytest.FixtureRequest) -> StagedNet:
-    """A small network of every design."""
+    """A small network, of each design in turn."""
     return settled(DESIGNS[request.param])
 
 

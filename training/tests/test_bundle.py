@@ -1,4 +1,4 @@
-"""The bundle that ships is what its manifest says, and exporting keeps the scores."""
+"""The shipped bundles match their manifests and configurations, and exporting keeps the scores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dorfman_training.config import Config, Cut
 from dorfman_training.macs import count
 from dorfman_training.model import StagedNet, build
 
-needs_runtime = pytest.mark.skipif(not check.has_runtime(), reason="this Python has no onnxruntime to run the exported files with")
+needs_runtime = pytest.mark.skipif(not check.has_runtime(), reason="onnxruntime is not installed, so exported files cannot be run")
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def table(bundle: Path) -> dict[str, Any]:
     return json.loads((bundle / "bundle.json").read_text())
 
 
-def test_it_says_what_its_configuration_says(table: dict[str, Any], settings: Config) -> None:
+def test_the_manifest_matches_its_configuration(table: dict[str, Any], settings: Config) -> None:
     assert table["format"] == 1
     for field in ("name", "version", "description", "licence"):
         assert table[field] == getattr(settings.bundle, field) and table[field]
@@ -43,12 +43,12 @@ def test_it_says_what_its_configuration_says(table: dict[str, Any], settings: Co
     assert table["merge"] == "max"
 
 
-def test_its_files_are_those_it_names(table: dict[str, Any], bundle: Path) -> None:
+def test_the_files_match_the_digests_of_the_manifest(table: dict[str, Any], bundle: Path) -> None:
     for stage in table["stages"]:
         assert hashlib.sha256((bundle / stage["file"]).read_bytes()).hexdigest() == stage["sha256"]
 
 
-def test_its_stages_are_those_of_the_configuration(table: dict[str, Any], settings: Config) -> None:
+def test_the_stages_match_the_configuration(table: dict[str, Any], settings: Config) -> None:
     model = build(settings.network, settings.design, settings.input).eval()
     image = torch.zeros(1, 1, 28, 28)
     features = model.stages[0](image)
@@ -58,7 +58,7 @@ def test_its_stages_are_those_of_the_configuration(table: dict[str, Any], settin
     assert "fan_in" not in first and "fan_in" not in last
 
 
-def test_its_last_word_is_another_network(table: dict[str, Any], bundle: Path) -> None:
+def test_the_confirm_network_matches_the_manifest(table: dict[str, Any], bundle: Path) -> None:
     confirm = table["confirm"]
     assert hashlib.sha256((bundle / confirm["file"]).read_bytes()).hexdigest() == confirm["sha256"]
     assert [(entry["label"], entry["arity"]) for entry in confirm["calibration"]] == [("bag", 1)]
@@ -66,12 +66,12 @@ def test_its_last_word_is_another_network(table: dict[str, Any], bundle: Path) -
 
 @pytest.fixture(scope="module")
 def photos() -> tuple[Config, Path, dict[str, Any]]:
-    """The other bundle that ships: its configuration, its folder and its manifest."""
+    """The shipped photo bundle: its configuration, its folder and its manifest."""
     folder = ROOT / "models" / "shoes"
     return config.load(ROOT / "training" / "configs" / "shoes.toml"), folder, json.loads((folder / "bundle.json").read_text())
 
 
-def test_the_photo_bundle_is_what_its_configuration_says(photos: tuple[Config, Path, dict[str, Any]]) -> None:
+def test_the_photo_bundle_matches_its_configuration(photos: tuple[Config, Path, dict[str, Any]]) -> None:
     settings, folder, table = photos
     for field in ("name", "version", "description", "licence"):
         assert table[field] == getattr(settings.bundle, field)
@@ -86,7 +86,7 @@ def test_the_photo_bundle_is_what_its_configuration_says(photos: tuple[Config, P
         assert hashlib.sha256((folder / stage["file"]).read_bytes()).hexdigest() == stage["sha256"]
 
 
-def test_the_photo_bundle_has_the_stages_of_its_configuration(photos: tuple[Config, Path, dict[str, Any]]) -> None:
+def test_the_stages_of_the_photo_bundle_match_its_configuration(photos: tuple[Config, Path, dict[str, Any]]) -> None:
     settings, _, table = photos
     model = build(settings.network, settings.design, settings.input).eval()
     image = torch.zeros(1, 3, settings.input.height, settings.input.width)
@@ -113,21 +113,21 @@ def test_every_arity_is_calibrated(table: dict[str, Any], settings: Config) -> N
             assert abs(at - point["threshold"]) < 0.05
 
 
-def test_its_files_have_no_address_of_the_machine_they_were_made_on(bundle: Path) -> None:
+def test_the_files_contain_no_path_of_the_machine_that_wrote_them(bundle: Path) -> None:
     here = [str(Path(agreement.__file__).parents[1]).encode(), str(Path.home()).encode()]
     for name in ("stage0.onnx", "stage1.onnx", "bundle.json"):
         held = (bundle / name).read_bytes()
         assert not any(path in held for path in here)
 
 
-def test_its_graphs_gather_merge_and_squash_themselves_and_have_no_norm(bundle: Path) -> None:
+def test_the_graphs_gather_merge_and_apply_the_sigmoid_and_have_no_batch_norm(bundle: Path) -> None:
     held = (bundle / "stage1.onnx").read_bytes()
     assert all(word in held for word in (b"Gather", b"ReduceMax", b"Sigmoid", b"features", b"members", b"scores"))
     assert b"BatchNormalization" not in held + (bundle / "stage0.onnx").read_bytes()
 
 
 @needs_runtime
-def test_the_exported_files_score_as_pytorch_does_at_every_size(design: StagedNet, tmp_path: Path) -> None:
+def test_exported_files_have_the_scores_of_pytorch_at_every_size(design: StagedNet, tmp_path: Path) -> None:
     stages = export.write_stages(design, (1, 28, 28), tmp_path)
     assert [stage.file for stage in stages] == [f"stage{index}.onnx" for index in range(len(stages))]
     assert len(stages) == (1 if design.pixels else len(design.stages))
@@ -138,18 +138,18 @@ def test_the_exported_files_score_as_pytorch_does_at_every_size(design: StagedNe
 
 @needs_runtime
 @pytest.mark.parametrize("cuts", [(), *DESIGNS.values()])
-def test_a_confirm_network_scores_single_images_as_pytorch_does(tmp_path: Path, cuts: tuple[Cut, ...]) -> None:
+def test_an_exported_confirm_network_has_the_scores_of_pytorch(tmp_path: Path, cuts: tuple[Cut, ...]) -> None:
     model = settled(cuts)
     stage = export.write_confirm(model, (1, 28, 28), tmp_path)
     images = torch.randn(5, 1, 28, 28, generator=torch.Generator().manual_seed(2))
     assert check.confirm_difference(model, tmp_path / stage.file, images) < check.TOLERANCE
     assert stage.features is None and stage.macs == count(nn.Sequential(*model.stages), images[:1])
     next(model.parameters()).data += 0.1
-    assert check.confirm_difference(model, tmp_path / stage.file, images) > check.TOLERANCE, "another network's"
+    assert check.confirm_difference(model, tmp_path / stage.file, images) > check.TOLERANCE, "the scores of another network differ"
 
 
 @needs_runtime
-def test_the_fixture_is_of_this_bundle(table: dict[str, Any], bundle: Path, settings: Config) -> None:
+def test_the_agreement_fixture_matches_the_bundle(table: dict[str, Any], bundle: Path, settings: Config) -> None:
     from dorfman_training import preprocess
 
     folder = bundle.parents[1] / "tests" / "data" / "agreement"
@@ -164,7 +164,7 @@ def test_the_fixture_is_of_this_bundle(table: dict[str, Any], bundle: Path, sett
         assert staged.scores(features, [members])[0, 0] == pytest.approx(entry["score"], abs=check.TOLERANCE)
 
 
-def test_a_confirm_network_is_no_bundle_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_confirm_network_is_not_exported_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     config = ROOT / "training" / "configs" / "fashion-bag-confirm.toml"
     monkeypatch.setattr("sys.argv", ["dorfman_training", "export", str(config)])
     with pytest.raises(SystemExit, match="design.cuts"):

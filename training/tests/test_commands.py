@@ -1,4 +1,7 @@
-"""The command line as a team uses it: one command makes a bundle and what the bundle builds on, and trains and calibrates nothing twice."""
+"""The command line: one command makes a bundle and the networks it depends on.
+
+A repeated command does not train or calibrate again.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +86,7 @@ Run = Callable[..., list[str]]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    """Runs a command on one of the configurations, and gives the lines that it prints."""
+    """Returns a function that runs a command on a configuration and returns the printed lines."""
     (tmp_path / "training" / "configs").mkdir(parents=True)
     for name, values in CONFIGS.items():
         (tmp_path / "training" / "configs" / f"{name}.toml").write_text(CONFIG.format(name=name, **values))
@@ -111,22 +114,24 @@ def trained(lines: list[str]) -> list[str]:
     return [line.split(":")[0] for line in lines if "training images" in line]
 
 
-def test_one_command_trains_what_a_bundle_builds_on_and_nothing_twice(run: Run, tmp_path: Path) -> None:
+def test_make_bundle_trains_all_networks_of_a_bundle_exactly_once(run: Run, tmp_path: Path) -> None:
     lines = run("make-bundle", "bags")
     assert trained(lines) == ["word", "first", "second", "bags"]
     folder = tmp_path / "training" / "work" / "bags" / "bundle"
     manifest = json.loads((folder / "bundle.json").read_text())
     assert [entry["arity"] for entry in manifest["calibration"]] == [1, 2, 3]
-    assert [entry["arity"] for entry in manifest["confirm"]["calibration"]] == [1], "the last word is on single images"
+    assert [entry["arity"] for entry in manifest["confirm"]["calibration"]] == [1], "the confirm network tests single images"
     assert all((folder / stage["file"]).exists() for stage in [*manifest["stages"], manifest["confirm"]])
-    assert not (tmp_path / "training" / "work" / "second" / "calibration.json").exists(), "nobody tests with what another starts from"
+    assert not (tmp_path / "training" / "work" / "second" / "calibration.json").exists(), (
+        "a network that only provides initial weights is not calibrated"
+    )
     again = run("make-bundle", "bags")
     assert trained(again) == []
-    assert [line.split(":")[0] for line in again if "trained already" in line] == ["word", "first", "second", "bags"]
+    assert [line.split(":")[0] for line in again if "already trained" in line] == ["word", "first", "second", "bags"]
     assert json.loads((folder / "bundle.json").read_text())["calibration"] == manifest["calibration"]
 
 
-def test_a_network_whose_start_was_trained_anew_is_refused(run: Run, tmp_path: Path) -> None:
+def test_a_checkpoint_is_refused_after_its_initial_network_was_trained_again(run: Run, tmp_path: Path) -> None:
     run("make-bundle", "bags")
     config = tmp_path / "training" / "configs" / "first.toml"
     config.write_text(config.read_text().replace("seed = 1", "seed = 9"))
@@ -135,7 +140,7 @@ def test_a_network_whose_start_was_trained_anew_is_refused(run: Run, tmp_path: P
         run("make-bundle", "bags")
 
 
-def test_weights_that_are_newer_than_their_calibration_are_calibrated_again(run: Run, tmp_path: Path) -> None:
+def test_weights_newer_than_their_calibration_are_calibrated_again(run: Run, tmp_path: Path) -> None:
     run("make-bundle", "bags")
     measured = tmp_path / "training" / "work" / "bags" / "calibration.json"
     told = measured.read_text()
@@ -146,7 +151,7 @@ def test_weights_that_are_newer_than_their_calibration_are_calibrated_again(run:
     assert measured.read_text() == told
 
 
-def test_a_report_tells_of_every_size_that_was_calibrated(run: Run) -> None:
+def test_a_report_has_every_calibrated_size(run: Run) -> None:
     run("make-bundle", "bags")
     table = [line.split("|")[1:-1] for line in run("report", "bags") if line.startswith("|")]
     assert [row[0].strip() for row in table[2:]] == ["1", "2", "3"] and len({len(row) for row in table}) == 1
@@ -154,7 +159,7 @@ def test_a_report_tells_of_every_size_that_was_calibrated(run: Run) -> None:
         assert 0 <= float(area) <= 1 and all("%" in rate for rate in rates)
 
 
-def test_what_was_not_calibrated_is_not_exported(run: Run) -> None:
+def test_export_requires_a_calibration(run: Run) -> None:
     run("train", "first")
     run("train", "second")
     run("train", "bags")

@@ -1,4 +1,4 @@
-"""Cutting a small classifier with residual blocks, made by hand."""
+"""Cutting a small ONNX classifier with residual blocks, built in this file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ SIDE, WIDE = 16, 8
 
 
 def classifier(batch: int | str = "N", opset: int = 13, layout: str = "nchw", activation: str = "Softmax") -> Any:
-    """A stem, two residual blocks, a pooled head. Its reshape holds the batch if that is fixed."""
+    """Returns a classifier with a stem, two residual blocks and a pooled head.
+
+    With a fixed batch, its reshape contains the batch size.
+    """
     random = np.random.default_rng(1)
     weights: list[Any] = []
     nodes: list[Any] = []
@@ -74,7 +77,7 @@ def run(folder: Path, *words: str) -> None:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A zip with 12 bright and 40 dark noisy images of several sizes, and a file that is no image."""
+    """A zip with 12 bright and 40 dark noisy images of several sizes, and a file that is not an image."""
     path = tmp_path_factory.mktemp("photos") / "photos.zip"
     random = np.random.default_rng(2)
     with zipfile.ZipFile(path, "w") as archive:
@@ -92,7 +95,7 @@ def arguments(photos: Path, out: Path) -> list[str]:
     return (text + "--channels bgr --mean 10,20,30 --std 50,60,70 --short-side 18 --groups 20 --arities 1,2,4").split()
 
 
-def test_no_cut_lies_inside_a_block(tmp_path: Path) -> None:
+def test_no_cut_point_is_inside_a_block(tmp_path: Path) -> None:
     _, net = prepared(tmp_path, classifier())
     found = [point.name for point in points.find(net)]
     assert {"stem", "stem_relu", "one_relu", "two_relu", "pooled"} <= set(found)
@@ -100,7 +103,7 @@ def test_no_cut_lies_inside_a_block(tmp_path: Path) -> None:
     assert [point.name for point in points.worth_listing(points.find(net))] == ["stem_relu", "one_relu", "flat"]
 
 
-def test_multiply_adds_are_those_counted_by_hand(tmp_path: Path) -> None:
+def test_multiply_adds_equal_a_manual_count(tmp_path: Path) -> None:
     _, net = prepared(tmp_path, classifier(batch=4))
     stem, layer, head = 64 * 8 * 27, 64 * 8 * 72, 16
     assert sum(macs.counts(net)) == stem + 4 * layer + head
@@ -112,7 +115,7 @@ def test_multiply_adds_are_those_counted_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize("opset", [9, 13, 18])
 @pytest.mark.parametrize("batch", ["N", 1, 4])
 @pytest.mark.parametrize("names", [["one_relu"], ["stem_relu", "one_relu"]])
-def test_staged_scores_are_the_whole_networks(tmp_path: Path, opset: int, batch: int | str, names: list[str]) -> None:
+def test_staged_scores_equal_those_of_the_whole_network(tmp_path: Path, opset: int, batch: int | str, names: list[str]) -> None:
     original, net = prepared(tmp_path, classifier(batch, opset))
     models = stages.build(net, points.choose(net, names, frozenset()), "none")
     for model in models:
@@ -124,7 +127,7 @@ def test_staged_scores_are_the_whole_networks(tmp_path: Path, opset: int, batch:
     assert max(differences.individual, differences.repeats, differences.order) < 1e-5
 
 
-def test_a_group_scores_as_the_maximum_of_its_members_features(tmp_path: Path) -> None:
+def test_a_group_has_the_score_of_the_maximum_of_its_members_features(tmp_path: Path) -> None:
     _, net = prepared(tmp_path, classifier())
     staged = chain.Chain(stages.build(net, points.choose(net, ["one_relu"], frozenset()), "none"), [], 1)
     rows = staged.features(np.random.default_rng(0).standard_normal((6, 3, SIDE, SIDE), dtype=np.float32))
@@ -145,14 +148,14 @@ def test_a_tree_merges_neighbours_first(tmp_path: Path) -> None:
 def test_a_model_that_mixes_its_rows_is_refused(tmp_path: Path) -> None:
     model = classifier(1)
     softmax = next(node for node in model.graph.node if node.op_type == "Softmax")
-    softmax.attribute[0].i = 0  # over the batch: with one row a score is 1, with several it is not
+    softmax.attribute[0].i = 0  # over the batch: with one row every score is 1, with several rows it is not
     original, net = prepared(tmp_path, model)
     staged = chain.Chain(stages.build(net, points.choose(net, ["one_relu"], frozenset()), "none"), [], 1)
     with pytest.raises(CutError, match="mixes its rows"):
         verify.check(chain.Whole(original, "none", 1), staged, np.ones((5, 3, SIDE, SIDE), dtype=np.float32))
 
 
-def test_logits_are_refused_and_an_activation_makes_them_scores(tmp_path: Path) -> None:
+def test_logits_are_refused_unless_an_activation_is_given(tmp_path: Path) -> None:
     pictures = np.random.default_rng(0).standard_normal((5, 3, SIDE, SIDE), dtype=np.float32)
     for activation in ("none", "softmax", "sigmoid"):
         original, net = prepared(tmp_path, classifier(activation="Identity"))
@@ -165,28 +168,28 @@ def test_logits_are_refused_and_an_activation_makes_them_scores(tmp_path: Path) 
             verify.check(whole, staged, pictures)
 
 
-def test_what_can_not_be_cut_is_said(tmp_path: Path) -> None:
+def test_invalid_cut_points_and_models_are_refused(tmp_path: Path) -> None:
     _, net = prepared(tmp_path, classifier())
-    for name, why in [("one_rleu", "there is no tensor one_rleu.* one_relu"), ("one_a_relu", "goes past it"), ("output", "network's end")]:
+    for name, why in [("one_rleu", "no tensor one_rleu.* one_relu"), ("one_a_relu", "bypasses it"), ("output", "network's end")]:
         with pytest.raises(CutError, match=why):
             points.choose(net, [name], frozenset())
     two = classifier()
     two.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["N", 1]))
     with pytest.raises(CutError, match="2 inputs .*image, mask"):
         prepared(tmp_path, two)
-    with pytest.raises(CutError, match="no ONNX model"):
+    with pytest.raises(CutError, match="not an ONNX model"):
         (tmp_path / "text.onnx").write_text("hello")
         network.read(tmp_path / "text.onnx")
 
 
-def test_shares_of_time_are_shares(tmp_path: Path) -> None:
+def test_shares_of_time_are_above_0_and_at_most_1(tmp_path: Path) -> None:
     _, net = prepared(tmp_path, classifier())
     said: list[str] = []
     shares, seconds = timing.shares(net, points.worth_listing(points.find(net)), 2, 1, 1, said.append)
     assert len(shares) == len(said) == 3 and all(0 < share <= 1 for share in shares) and seconds > 0
 
 
-def test_the_list_can_be_read_by_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_is_printed_as_json_or_as_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepared(tmp_path, classifier())
     run(tmp_path, "--json", "--no-time")
     table = json.loads(capsys.readouterr().out)
@@ -196,7 +199,7 @@ def test_the_list_can_be_read_by_programs(tmp_path: Path, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize("names", [["one_relu"], ["stem_relu", "one_relu"]])
-def test_the_bundle_is_what_the_worker_demands(tmp_path: Path, photos: Path, names: list[str]) -> None:
+def test_the_bundle_has_the_format_of_the_worker(tmp_path: Path, photos: Path, names: list[str]) -> None:
     prepared(tmp_path, classifier(1, layout="nhwc"))
     run(tmp_path, "--at", *names, *arguments(photos, tmp_path / "out"))
     table = json.loads((tmp_path / "out" / "bundle.json").read_text())
@@ -218,13 +221,13 @@ def test_the_bundle_is_what_the_worker_demands(tmp_path: Path, photos: Path, nam
     assert str(tmp_path) not in table["provenance"]["command"]
 
 
-def test_what_is_missing_or_wrong_is_said(tmp_path: Path, photos: Path) -> None:
+def test_missing_and_wrong_options_are_refused(tmp_path: Path, photos: Path) -> None:
     prepared(tmp_path, classifier())
     good = arguments(photos, tmp_path / "out")
     for change, why in [
         ({"--positive-class": "brihgt"}, "no class brihgt; there are bright, dark"),
-        ({"--labels": "a,b,yes"}, "--labels has 3 names, the model scores 2"),
-        ({"--positive": "maybe"}, "--positive: maybe is none"),
+        ({"--labels": "a,b,yes"}, "--labels has 3 names, but the model has 2 scores"),
+        ({"--positive": "maybe"}, "--positive: maybe is not in --labels"),
         ({"--channels": "grey"}, "3 channels"),
         ({"--short-side": "8"}, "needs at least 16"),
         ({"--arities": "2,4"}, "1 is always needed"),
@@ -239,7 +242,7 @@ def test_what_is_missing_or_wrong_is_said(tmp_path: Path, photos: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_data_is_read_from_folders_zips_and_lists_alike(tmp_path: Path, photos: Path) -> None:
+def test_folders_zips_and_lists_give_the_same_data(tmp_path: Path, photos: Path) -> None:
     with zipfile.ZipFile(photos) as archive:
         archive.extractall(tmp_path / "folder")
     lines = [f"folder/{path.parent.name}/{path.name},{path.parent.name}" for path in sorted((tmp_path / "folder").glob("*/*"))]
@@ -250,7 +253,7 @@ def test_data_is_read_from_folders_zips_and_lists_alike(tmp_path: Path, photos: 
     assert sorted(entry.kind for entry in few) == ["bright"] * 5 + ["dark"] * 5
 
 
-def test_pixels_are_as_the_bundles_format_says(tmp_path: Path) -> None:
+def test_pixels_follow_the_bundle_format(tmp_path: Path) -> None:
     values = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
     path = tmp_path / "a.png"
     Image.fromarray(values).save(path)
@@ -264,7 +267,7 @@ def test_pixels_are_as_the_bundles_format_says(tmp_path: Path) -> None:
     assert (images.pixels(path.read_bytes(), plain) == 255).all()
 
 
-def test_pooling_is_worth_what_its_false_positives_leave() -> None:
+def test_the_estimated_cost_of_pooling_includes_retests_of_false_positives() -> None:
     assert worth.two_rounds([20, 80], [], 16, 1.0, 1.0) == pytest.approx(0.2 + 0.8 / 16 + 0.8 * (1 - 0.99**16))
     assert worth.two_rounds([20, 80], [], 16, 1.0, 0.0) == pytest.approx(1 + 0.8 / 16)
     assert worth.two_rounds([10, 20, 70], [2], 4, 0.0, 1.0) == pytest.approx(0.1 + 0.1 + 0.7 / 4)

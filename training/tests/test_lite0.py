@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 is the published one, and a coarse first stage gives features of the same shape."""
+"""EfficientNet-Lite0 matches the published network, and a coarse first stage has features of the same shape."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ RGB = InputConfig(160, 160, "rgb", "bilinear", (127.0,) * 3, (128.0,) * 3)
 
 
 @torch.no_grad()
-def test_it_has_the_published_size_and_multiply_adds() -> None:
+def test_parameters_and_multiply_adds_are_the_published_ones() -> None:
     parts = backbone.backbone(NetworkConfig("lite0"), RGB)
     whole = nn.Sequential(*parts.values()).eval()
-    # 4.65 M parameters with a head of 1,000 classes; this one has a single output.
+    # The published network has 4.65 M parameters with 1,000 outputs. This head has one output.
     assert round((sum(p.numel() for p in whole.parameters()) + 999 * 1281) / 1e6, 2) == 4.65
     assert round((macs.count(whole, torch.zeros(1, 3, 224, 224)) + 999 * 1280) / 1e6) == 385
     assert list(parts)[:3] == ["stem", "block0_wide", "block0"] and list(parts)[-2:] == ["block15", "head"]
 
 
 @torch.no_grad()
-def test_its_weights_know_a_picture_from_noise() -> None:
+def test_features_differ_between_a_dark_and_a_light_image() -> None:
     features = nn.Sequential(*list(backbone.backbone(NetworkConfig("lite0"), RGB).values())[:-1]).eval()
     dark, light = features(torch.full((1, 3, 160, 160), -0.9)), features(torch.full((1, 3, 160, 160), 0.9))
     assert dark.shape == (1, 320, 5, 5) and not torch.allclose(dark, light, atol=0.1)
 
 
-def test_onnx_runtime_pads_within_its_convolutions(tmp_path: Path) -> None:
+def test_onnx_runtime_merges_paddings_into_convolutions(tmp_path: Path) -> None:
     onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     model = build(NetworkConfig("lite0"), DesignConfig((Cut("block3_wide"),)), RGB)
     options = onnxruntime.SessionOptions()
     for stage in export.write_stages(model, (3, 160, 160), tmp_path):
-        assert "Pad" in operators(onnx.load(str(tmp_path / stage.file))), "else there is nothing to see"
+        assert "Pad" in operators(onnx.load(str(tmp_path / stage.file))), "without a Pad node the test proves nothing"
         options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
         onnxruntime.InferenceSession(str(tmp_path / stage.file), options, providers=["CPUExecutionProvider"])
         assert "Pad" not in operators(onnx.load(options.optimized_model_filepath))
@@ -53,7 +53,7 @@ def operators(model: Any) -> set[str]:
 
 @pytest.mark.parametrize("until, quarter", [("block1", "block1_wide"), ("block3", "block3_wide")])
 @torch.no_grad()
-def test_a_coarse_first_stage_sees_a_quarter_of_the_places(until: str, quarter: str) -> None:
+def test_a_coarse_first_stage_has_a_quarter_of_the_spatial_positions(until: str, quarter: str) -> None:
     fine, coarse = (backbone.backbone(NetworkConfig("lite0", coarse_until=block), RGB) for block in ("", until))
     assert list(fine) == list(coarse)
     x = y = torch.zeros(1, 3, 160, 160)
@@ -64,18 +64,18 @@ def test_a_coarse_first_stage_sees_a_quarter_of_the_places(until: str, quarter: 
 
 
 @torch.no_grad()
-def test_a_coarse_stem_starts_as_the_mean_of_what_it_replaces() -> None:
+def test_a_coarse_stem_starts_as_the_mean_of_the_fine_stem() -> None:
     fine, coarse = (backbone.backbone(NetworkConfig("lite0", coarse_until=block), RGB)["stem"][0].eval() for block in ("", "block1"))
     photo = torch.randn(2, 3, 160, 160)
     assert torch.allclose(functional.avg_pool2d(fine(photo), 2), coarse(photo), atol=1e-4)
 
 
-def test_only_a_block_that_halves_can_end_it() -> None:
+def test_coarse_until_must_be_a_block_that_halves_the_sides() -> None:
     with pytest.raises(ValueError, match="block1, block3"):
         backbone.backbone(NetworkConfig("lite0", coarse_until="block2"), RGB)
 
 
-def test_what_has_no_meaning_for_a_network_is_refused() -> None:
+def test_keys_that_do_not_apply_to_a_network_are_refused() -> None:
     with pytest.raises(ValueError, match="network.stem"):
         backbone.backbone(NetworkConfig("lite0", stem=(StemLayer(8, 3, 2),)), RGB)
     with pytest.raises(ValueError, match="network.coarse_until"):

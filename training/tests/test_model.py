@@ -1,4 +1,4 @@
-"""The merge is exact in every design, and pooling needs no parameter."""
+"""The merge is exact in every design, and pooling adds no parameters."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_group_of_one_is_the_individual_network_parameter_for_parameter(name: 
 @torch.no_grad()
 def test_a_tree_of_maxima_merges_nodes_that_cover_the_line() -> None:
     tree, early = settled(DESIGNS["tree"]), settled(DESIGNS["early"])
-    # With nothing between its merges a tree would be the early design: pairs of equal images make it so.
+    # Each pair has two equal images, so each node of the first level covers one image.
     line = torch.tensor([[3, 3, 6, 6]])
     assert torch.allclose(
         tree(images(), levels(line, tree)),
@@ -56,20 +56,21 @@ def test_a_tree_of_maxima_merges_nodes_that_cover_the_line() -> None:
 
 
 @torch.no_grad()
-def test_folding_the_norms_changes_no_score_and_leaves_none(design: StagedNet) -> None:
+def test_folding_removes_all_batch_norms_and_changes_no_score(design: StagedNet) -> None:
     whole, tests = folded(design), levels(torch.tensor([[0, 1, 5], [2, 3, 4]]), design)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in whole.modules())
     assert torch.allclose(whole(images(), tests), design(images(), tests), rtol=1e-4, atol=1e-4)
 
 
-def test_multiply_adds_of_layers_known_by_hand() -> None:
-    # output channels x places x (input channels of a group x kernel); outputs x inputs of a linear layer
+def test_multiply_adds_of_single_layers() -> None:
+    # Convolution: output channels x positions x (input channels of a group x kernel).
+    # Linear layer: outputs x inputs.
     assert macs.count(nn.Conv2d(3, 8, 5, stride=2, padding=2), torch.zeros(1, 3, 28, 28)) == 8 * 14 * 14 * 75
     assert macs.count(nn.Conv2d(4, 8, 3, padding=1, groups=2), torch.zeros(1, 4, 7, 7)) == 8 * 7 * 7 * 18
     assert macs.count(nn.Linear(10, 4), torch.zeros(1, 10)) == 40
 
 
-def test_the_first_stage_is_at_most_an_eighth_of_the_work(settings: Config) -> None:
+def test_the_first_stage_has_less_than_an_eighth_of_the_multiply_adds(settings: Config) -> None:
     model = build(settings.network, settings.design, settings.input).eval()
     first = macs.count(model.stages[0], torch.zeros(1, 1, 28, 28))
     last = macs.count(model.stages[1], model.stages[0](torch.zeros(1, 1, 28, 28)))
@@ -77,6 +78,6 @@ def test_the_first_stage_is_at_most_an_eighth_of_the_work(settings: Config) -> N
 
 
 @pytest.mark.parametrize("cuts", [(Cut("stem9"),), (Cut("stem1", 2), Cut("stem0")), (Cut("head"),), (Cut("images", 2), Cut("stem0"))])
-def test_cuts_that_cannot_be_are_refused(cuts: tuple[Cut, ...]) -> None:
+def test_invalid_cuts_are_refused(cuts: tuple[Cut, ...]) -> None:
     with pytest.raises(ValueError, match="stem|parts|pixels"):
         settled(cuts)

@@ -1,4 +1,4 @@
-"""Images reach the network as docs/bundle.md says."""
+"""Preprocessing follows docs/bundle.md, and augmentation keeps shape and range."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pixels(path: Path, settings: Config) -> np.ndarray:
         return preprocess.pixels(image, settings.input)
 
 
-def test_an_image_of_the_right_size_is_only_normalised(tmp_path: Path, settings: Config) -> None:
+def test_an_image_of_the_input_size_is_only_normalised(tmp_path: Path, settings: Config) -> None:
     grey = np.random.RandomState(0).randint(0, 256, (28, 28)).astype(np.uint8)
     wanted = data.normalise(torch.from_numpy(grey)[None], settings.input)
     assert torch.equal(preprocess.tensor(saved(tmp_path, grey), settings.input), wanted)
@@ -46,10 +46,10 @@ def test_sixteen_bits_become_the_high_byte(tmp_path: Path, settings: Config) -> 
     assert np.array_equal(pixels(saved(tmp_path, values), settings), values >> 8)
 
 
-def test_orientation_is_heeded(tmp_path: Path, settings: Config) -> None:
+def test_the_exif_orientation_is_applied(tmp_path: Path, settings: Config) -> None:
     grey = np.random.RandomState(2).randint(0, 256, (28, 28)).astype(np.uint8)
     exif = Image.Exif()
-    exif[0x0112] = 6  # stored so that it must be turned by 90 degrees clockwise
+    exif[0x0112] = 6  # the image must be rotated by 90 degrees clockwise
     found = pixels(saved(tmp_path, grey, exif=exif.tobytes()), settings)
     assert np.array_equal(found, np.rot90(grey, -1))
 
@@ -60,7 +60,7 @@ def test_another_size_is_stretched(tmp_path: Path, settings: Config) -> None:
     assert found.shape == (28, 28) and (found == 90).all()
 
 
-def test_augmenting_moves_and_mirrors_but_never_changes_a_value() -> None:
+def test_shifting_moves_and_mirrors_but_changes_no_value() -> None:
     images = torch.zeros(200, 28, 28, dtype=torch.uint8)
     images[:, 10, 8] = 200
     moved = augment.shifted(images, 2, torch.Generator().manual_seed(0))

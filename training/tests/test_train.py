@@ -1,4 +1,4 @@
-"""Training can be cut off, and one configuration makes one network."""
+"""Training can be interrupted and resumed, and a checkpoint belongs to one configuration."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def weights(model: torch.nn.Module) -> torch.Tensor:
     return torch.cat([value.float().reshape(-1) for value in model.state_dict().values()])
 
 
-def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path: Path, settings: Config) -> None:
+def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_run(tmp_path: Path, settings: Config) -> None:
     torch.set_num_threads(1)
     whole = train.Trainer(tiny(settings, 4), split(), lambda _: None).run(tmp_path / "whole.pt")
     cut = train.Trainer(tiny(settings, 4), split(), lambda _: None)
@@ -52,7 +52,7 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path: Path, setting
     cut.save(tmp_path / "cut.pt")
     said: list[str] = []
     rest = train.Trainer(tiny(settings, 4), split(), said.append).run(tmp_path / "cut.pt")
-    assert said[0] == "going on from step 2" and "step 4/4" in said[-1]
+    assert said[0] == "resuming from step 2" and "step 4/4" in said[-1]
     assert train.is_finished(tiny(settings, 4), tmp_path / "cut.pt") and not train.is_finished(tiny(settings, 4), tmp_path / "none.pt")
     assert torch.allclose(weights(rest), weights(whole), atol=1e-6)
     assert torch.allclose(weights(train.trained(tiny(settings, 4), tmp_path / "cut.pt")), weights(whole), atol=1e-6)
@@ -91,7 +91,7 @@ def broken(channels, labels):
 """
 
 
-def test_a_network_of_one_s_own_is_trained_exported_and_scores_the_same(tmp_path: Path, settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_network_can_be_trained_and_exported(tmp_path: Path, settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_network.py").write_text(OWN)
     monkeypatch.syspath_prepend(str(tmp_path))
     kind = NetworkConfig("own_network:parts")
@@ -113,7 +113,7 @@ def test_a_network_of_one_s_own_is_trained_exported_and_scores_the_same(tmp_path
         train.Trainer(dataclasses.replace(own, network=dataclasses.replace(kind, dropout=0.1)), split(), lambda _: None)
 
 
-def test_images_held_out_are_in_every_class_s_share_and_the_same_each_time(settings: Config) -> None:
+def test_held_out_images_are_proportional_to_the_classes_and_reproducible(settings: Config) -> None:
     if not Path(settings.data.folder).exists():
         pytest.skip(f"Fashion-MNIST is not in {settings.data.folder}")
     splits = [data.load(settings, name) for name in data.SPLITS]
@@ -133,7 +133,7 @@ def test_unknown_and_missing_keys_are_refused(settings: Config) -> None:
         config.parse({**table, "train": {**table["train"], "distil": 1.0}})
 
 
-def test_frozen_parts_stay_as_they_were(tmp_path: Path, settings: Config) -> None:
+def test_frozen_parts_are_not_trained(tmp_path: Path, settings: Config) -> None:
     base = tiny(settings, 3)
     frozen = dataclasses.replace(
         base, network=dataclasses.replace(base.network, frozen_until="stem0"), train=dataclasses.replace(base.train, variants=2)
@@ -147,7 +147,7 @@ def test_frozen_parts_stay_as_they_were(tmp_path: Path, settings: Config) -> Non
     assert any(not torch.equal(rest[name], value) for name, value in trainer.model.stages[-1].state_dict().items())
 
 
-def test_a_network_starts_from_another_design_s_weights(settings: Config) -> None:
+def test_a_network_can_start_from_the_weights_of_another_design(settings: Config) -> None:
     base = tiny(settings, 3)
     first = train.Trainer(base, split(), lambda _: None).model
     cut = dataclasses.replace(base, design=DesignConfig((Cut("widen"),)), train=dataclasses.replace(base.train, seed=9))
@@ -159,22 +159,24 @@ def test_a_network_starts_from_another_design_s_weights(settings: Config) -> Non
 
 
 @pytest.mark.parametrize("cuts, sizes", [((Cut("images"),), (1, 4)), ((), (1,))])
-def test_pixels_and_single_images_train_too(tmp_path: Path, settings: Config, cuts: tuple[Cut, ...], sizes: tuple[int, ...]) -> None:
+def test_the_pixel_design_and_individual_networks_can_be_trained(
+    tmp_path: Path, settings: Config, cuts: tuple[Cut, ...], sizes: tuple[int, ...]
+) -> None:
     base = tiny(settings, 2)
     other = dataclasses.replace(base, design=DesignConfig(cuts), train=dataclasses.replace(base.train, sizes=sizes, size_weights=(1,) * len(sizes)))
     assert train.Trainer(other, split(), lambda _: None).run(tmp_path / "other.pt") is not None
 
 
-def test_images_that_still_teach_come_up_more_often() -> None:
+def test_images_with_a_larger_error_are_drawn_more_often() -> None:
     deal = Deal(torch.arange(10, 110), 0.5, torch.Generator().manual_seed(0))
     for _ in range(20):
         deal.learn(torch.arange(10, 110), (torch.arange(10, 110) < 15).float())
     drawn = torch.cat([deal.next(20) for _ in range(50)])
-    assert (drawn < 15).float().mean() > 0.2, "they are a twentieth of the rows"
-    assert set(drawn.tolist()) == set(range(10, 110)), "and every other one still does"
+    assert (drawn < 15).float().mean() > 0.2, "rows with errors are a twentieth of all rows"
+    assert set(drawn.tolist()) == set(range(10, 110)), "every row is still drawn"
 
 
-def test_norms_keep_their_statistics_where_that_is_wanted(tmp_path: Path, settings: Config) -> None:
+def test_frozen_norms_keep_their_statistics(tmp_path: Path, settings: Config) -> None:
     base = tiny(settings, 3)
     kept = dataclasses.replace(base, train=dataclasses.replace(base.train, frozen_norms=True))
     trainer = train.Trainer(kept, split(), lambda _: None)
@@ -182,4 +184,4 @@ def test_norms_keep_their_statistics_where_that_is_wanted(tmp_path: Path, settin
     before = [(norm.running_mean.clone(), norm.weight.clone()) for norm in norms]
     trainer.run(tmp_path / "it.pt")
     assert all(torch.equal(norm.running_mean, mean) for norm, (mean, _) in zip(norms, before))
-    assert any(not torch.equal(norm.weight, weight) for norm, (_, weight) in zip(norms, before)), "what they multiply by is trained"
+    assert any(not torch.equal(norm.weight, weight) for norm, (_, weight) in zip(norms, before)), "the weights of the norms are trained"

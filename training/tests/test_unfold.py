@@ -38,14 +38,14 @@ def scores(model: StagedNet, members: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", ["feature", "early", "tree", "three levels"])
-def test_every_design_starts_with_the_scores_of_the_bundle(name: str, tmp_path: Path) -> None:
+def test_every_design_loads_a_bundle_with_equal_scores(name: str, tmp_path: Path) -> None:
     source, model = exported(tmp_path), fresh(name)
     unfold.load(model, tmp_path, IMAGES, levels(MEMBERS, model))
     alone = MEMBERS.reshape(-1, 1)
     assert torch.allclose(scores(model, alone), scores(source, alone), atol=1e-4)
 
 
-def test_its_norms_are_fit_to_train_with(tmp_path: Path) -> None:
+def test_the_batch_norms_have_the_statistics_of_the_batch(tmp_path: Path) -> None:
     exported(tmp_path)
     model = fresh("feature")
     unfold.load(model, tmp_path, IMAGES, levels(MEMBERS, model))
@@ -55,7 +55,7 @@ def test_its_norms_are_fit_to_train_with(tmp_path: Path) -> None:
             module.p = 0.0
     with torch.no_grad():
         found = model.train()(IMAGES, levels(MEMBERS, model))
-    assert torch.allclose(found, wanted, atol=1e-3), "the batch's statistics are those that the norms hold"
+    assert torch.allclose(found, wanted, atol=1e-3), "the statistics of the batch are those of the norms"
 
 
 def test_a_bundle_of_another_network_is_refused(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_bundle_of_another_network_is_refused(tmp_path: Path) -> None:
         unfold.load(model, tmp_path, IMAGES, levels(MEMBERS, model))
 
 
-def test_the_shipped_bundle_is_a_start(settings: Config, bundle: Path) -> None:
+def test_training_can_start_from_the_shipped_bundle(settings: Config, bundle: Path) -> None:
     images = torch.randint(0, 256, (600, 28, 28), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     split = Split(images, torch.arange(600) < 200, tuple("bag" if i < 200 else "coat" for i in range(600)))
     tree = dataclasses.replace(settings, design=DesignConfig(DESIGNS["tree"]))

@@ -29,7 +29,7 @@
   {{- with $bundle.image.reference }}
   image: {{ . | quote }}
   imagePullPolicy: {{ $bundle.image.pullPolicy }}
-  # The dot: what is in the folder, not the folder.
+  # The dot copies the content of the folder, not the folder itself.
   command: [cp, -R, {{ printf "%s/." (trimSuffix "/" $bundle.image.path) | quote }}, {{ $bundle.mountPath | quote }}]
   {{- else }}
   image: {{ $bundle.download.image | quote }}
@@ -58,7 +58,7 @@
   volumeMounts:
     - name: bundle
       mountPath: {{ $bundle.mountPath }}
-    # Clients of object stores keep their settings and caches in a home of theirs.
+    # Clients of object stores write settings and caches to their home folder.
     - name: tmp
       mountPath: /tmp
 {{- end }}

@@ -1,4 +1,4 @@
-{{- /* What the schema can't say, and would only show at the first rollout, is refused here. */}}
+{{- /* Refuses values that the schema cannot check and that would fail only at the first rollout. */}}
 {{- define "dorfman.check" -}}
 {{- include "dorfman.check.worker" . }}
 {{- include "dorfman.check.secrets" . }}
@@ -40,7 +40,7 @@
 {{- end }}
 {{- end }}
 
-{{- /* A ConfigMap is no place for secrets. */}}
+{{- /* Refuses secrets in `config`, which is stored in a ConfigMap. */}}
 {{- define "dorfman.check.secrets" -}}
 {{- $places := dict "kafka" "credentials.sasl, or extraEnv with a secretKeyRef" "source" "extraEnv with a secretKeyRef" "sink" "extraEnv with a secretKeyRef" }}
 {{- range $section, $instead := $places }}

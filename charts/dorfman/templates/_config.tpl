@@ -1,9 +1,9 @@
-{{- /* The port is said once, in the worker's own configuration. */}}
+{{- /* The port, from the worker's own configuration, which is the only place that sets it. */}}
 {{- define "dorfman.port" -}}
 {{- splitList ":" .Values.config.ops.listen | last }}
 {{- end }}
 
-{{- /* Seconds of a duration as the worker writes it, such as `1m 30s`, rounded up. Takes a dict of key and text. */}}
+{{- /* The seconds of a duration in the worker's format, such as `1m 30s`, rounded up. Takes a dict with `key` and `text`. */}}
 {{- define "dorfman.seconds" -}}
 {{- $units := dict "ms" 1 "msec" 1 "millis" 1 "s" 1000 "sec" 1000 "secs" 1000 "second" 1000 "seconds" 1000
       "m" 60000 "min" 60000 "mins" 60000 "minute" 60000 "minutes" 60000 "h" 3600000 "hr" 3600000 "hrs" 3600000 "hour" 3600000 "hours" 3600000 }}
@@ -40,14 +40,14 @@
 {{- default $derived .Values.probes.startup.seconds | int }}
 {{- end }}
 
-{{- /* Kafka properties as the consumer has them: those of kafka, and its own over them. */}}
+{{- /* The Kafka properties of the consumer: those of `kafka`, overridden by those of `source`. */}}
 {{- define "dorfman.consumerProperties" -}}
 {{- $own := dig "source" "properties" dict .Values.config | default dict }}
 {{- $shared := dig "kafka" "properties" dict .Values.config | default dict }}
 {{- merge (dict) $own $shared | toYaml }}
 {{- end }}
 
-{{- /* The worker's configuration: the values, and what the chart's other values mean for it. */}}
+{{- /* The worker's configuration: `config`, plus the settings that follow from the chart's other values. */}}
 {{- define "dorfman.config" -}}
 {{- $config := deepCopy .Values.config }}
 {{- $tls := .Values.credentials.tls }}

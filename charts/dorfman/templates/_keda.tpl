@@ -1,4 +1,4 @@
-{{- /* The TriggerAuthentication's name; empty where the brokers want no credentials. */}}
+{{- /* The name of the TriggerAuthentication. Empty if the brokers need no credentials. */}}
 {{- define "dorfman.keda.authentication" -}}
 {{- if .Values.keda.authentication }}
 {{- .Values.keda.authentication }}
@@ -7,7 +7,7 @@
 {{- end }}
 {{- end }}
 
-{{- /* KEDA's word for the worker's SASL mechanism. */}}
+{{- /* KEDA's name for the worker's SASL mechanism. */}}
 {{- define "dorfman.keda.sasl" -}}
 {{- $properties := include "dorfman.consumerProperties" . | fromYaml }}
 {{- if hasPrefix "sasl_" (get $properties "security.protocol" | lower) }}

@@ -28,7 +28,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
-{{- /* Labels of the test's pod: were they the workers' own, the Deployment would adopt it. */}}
+{{- /* Labels of the test's pod. They differ from the workers' labels, because the Deployment would adopt the pod otherwise. */}}
 {{- define "dorfman.testLabels" -}}
 app.kubernetes.io/name: {{ include "dorfman.name" . | trunc 58 }}-test
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -1,4 +1,4 @@
-{{- /* Variables of the worker's container: secrets by reference, and the name that the broker knows a static member by. */}}
+{{- /* Environment of the worker's container: secrets by reference, and the static member's name at the broker. */}}
 {{- define "dorfman.env" -}}
 {{- with .Values.credentials.sasl }}
 {{- if .secret }}
@@ -47,7 +47,7 @@
   emptyDir: {}
 {{- end }}
 
-{{- /* The limit that asks for a GPU, beside what the values say. */}}
+{{- /* The resources of the values, plus the limit that requests a GPU. */}}
 {{- define "dorfman.resources" -}}
 {{- $resources := deepCopy .Values.resources }}
 {{- if gt (int .Values.gpu.count) 0 }}
@@ -66,7 +66,7 @@
 {{- end }}
 {{- end }}
 
-{{- /* By revision, so that the pods that a rollout is about to end don't count. */}}
+{{- /* Spread by revision, so that the pods that a rollout will stop do not count. */}}
 {{- define "dorfman.topologySpread" -}}
 {{- $revision := ternary "controller-revision-hash" "pod-template-hash" (eq .Values.kind "StatefulSet") }}
 {{- $selector := dict "matchLabels" (include "dorfman.selectorLabels" . | fromYaml) }}
@@ -79,15 +79,15 @@
 {{- end }}
 {{- end }}
 
-{{- /* What a Deployment and a StatefulSet have in common: the pod. */}}
+{{- /* The pod template, shared by the Deployment and the StatefulSet. */}}
 {{- define "dorfman.podTemplate" -}}
 {{- $start := include "dorfman.startSeconds" . | int -}}
 metadata:
-  # Without the chart's version: a new one replaces pods only if it changes them.
+  # The chart's version is left out: a new chart replaces the pods only if it changes them.
   labels:
     {{- merge (include "dorfman.selectorLabels" . | fromYaml) .Values.podLabels .Values.commonLabels | toYaml | nindent 4 }}
   annotations:
-    # The worker reads its configuration once: a change of it must replace the pods.
+    # The worker reads its configuration once, so a change must replace the pods.
     checksum/config: {{ include "dorfman.config" . | sha256sum }}
     kubectl.kubernetes.io/default-container: dorfman
     {{- with .Values.podAnnotations }}
@@ -96,7 +96,7 @@ metadata:
 spec:
   serviceAccountName: {{ include "dorfman.serviceAccountName" . }}
   automountServiceAccountToken: false
-  # Their variables would only lengthen the environment that the worker looks through.
+  # Service links only add variables to the environment, which the worker reads for DORFMAN_ keys.
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ include "dorfman.gracePeriod" . }}
   {{- with .Values.priorityClassName }}
@@ -136,7 +136,7 @@ spec:
       ports:
         - name: http
           containerPort: {{ include "dorfman.port" . }}
-      # Loading and warming up a large network takes a while, and is no hang.
+      # Loading and warming up a large network takes a while; it is not a hang.
       startupProbe:
         httpGet:
           path: /healthz

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Writes confirm.onnx, a confirm network by docs/bundle.md for the input of models/fashion-bag: a picture's score is the sigmoid of its
-mean value, so that a test can say what it must be.
+"""Writes confirm.onnx, a confirm network (docs/bundle.md) for the input of models/fashion-bag.
+
+The score of an image is the sigmoid of its mean value, so tests can compute the expected score.
 
     ./make.py
 
-Written for onnx 1.23; what it wrote is committed, so nobody needs to run it again.
+Written for onnx 1.23. The output is committed, so this script need not be run again.
 """
 
 import pathlib

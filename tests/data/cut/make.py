@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Writes the bundle in this folder, as a team gets one that cuts a classifier of its own: the network of tests/data/tree is written whole, as
-one ONNX file for single images, and `cut` does the rest.
+"""Writes the bundle in this folder with the command `cut`, as for a user's own classifier.
+
+The network of tests/data/tree is first exported without cuts, as one ONNX file for single images.
 
     PYTHONPATH=training tests/data/cut/make.py
 """
@@ -18,12 +19,12 @@ from dorfman_training.model import StagedNet, build
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 CONFIG = ROOT / "training" / "configs" / "tiny-tree.toml"
-AT = "/layers/layers.2/layers.2.1/Conv_output_0"  # one of those that `cut` lists
+AT = "/layers/layers.2/layers.2.1/Conv_output_0"  # one of the cut points that `cut` lists
 COMMAND = [sys.executable, "-m", "dorfman_training"]
 
 
 def whole() -> StagedNet:
-    """The network without cuts."""
+    """Returns the network without cuts."""
     settings = config.load(CONFIG)
     single = dataclasses.replace(settings.train, sizes=(1,), size_weights=(1.0,))
     settings = dataclasses.replace(settings, design=DesignConfig(()), train=single)

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Draws the images of this folder and preprocesses them with Pillow, by the order of docs/bundle.md.
+"""Writes the images of this folder and preprocesses them with Pillow, in the order of docs/bundle.md.
 
     ./make.py ARCHIVE
 
-ARCHIVE is a zip of clothing-dataset-small's test folder (see README.md). Written for Pillow 9.4 and NumPy (Debian 12: python3-pil,
-python3-numpy); what it wrote is committed, so nobody needs to run it again.
+ARCHIVE is a zip of clothing-dataset-small's test folder (see README.md). Written for Pillow 9.4 and
+NumPy (Debian 12: python3-pil, python3-numpy). The output is committed, so this script need not be
+run again.
 """
 
 import io
@@ -30,7 +31,7 @@ FILTERS = {
 
 
 def entry(size, channels, resize, layout="nchw"):
-    """An input of the manifest. Its mean and std differ by channel, so that a mixed-up order shows."""
+    """Returns an input of the manifest. Mean and std differ by channel, to detect a wrong channel order."""
     several = channels != "grey"
     mean, std = ([100.0, 120.0, 90.0], [50.0, 64.0, 70.0]) if several else ([72.5], [90.0])
     return {"width": size[0], "height": size[1], "channels": channels, "layout": layout, "resize": resize, "mean": mean, "std": std}
@@ -51,7 +52,7 @@ INPUTS = (
 
 
 def flat(image):
-    """Upright, no alpha, 8 bits: mode L or RGB."""
+    """Returns the image in upright orientation, without alpha and with 8 bits: mode L or RGB."""
     image.seek(0)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
@@ -63,7 +64,7 @@ def flat(image):
 
 
 def preprocess(image, wanted):
-    """Everything but the normalisation; channels in the order RGB."""
+    """Does all preprocessing except the normalisation. The channel order is RGB."""
     image = flat(image).convert("L" if wanted["channels"] == "grey" else "RGB")
     size, rule = (wanted["width"], wanted["height"]), wanted["resize"]
     if rule["rule"] == "stretch":
@@ -77,7 +78,7 @@ def preprocess(image, wanted):
 
 
 def drawing(size=(57, 43)):
-    """Gradients with hard edges on them; every channel and every corner differs."""
+    """Draws shapes with hard edges on gradients. All channels and all corners differ."""
     width, height = size
     y, x = np.mgrid[0:height, 0:width]
     pixels = np.stack([x * 255 // (width - 1), y * 255 // (height - 1), (x * 3 + y * 5) % 256], axis=2).astype(np.uint8)
@@ -90,7 +91,7 @@ def drawing(size=(57, 43)):
 
 
 def alpha(size=(57, 43)):
-    """From clear to opaque, left to right, with a hole."""
+    """Returns an alpha channel from transparent (left) to opaque (right), with a transparent hole."""
     ramp = Image.fromarray(np.tile(np.linspace(0, 255, size[0]).astype(np.uint8), (size[1], 1)), "L")
     ImageDraw.Draw(ramp).ellipse((10, 10, 25, 30), fill=0)
     return ramp
@@ -101,7 +102,10 @@ def chunk(kind, data):
 
 
 def png(samples, depth, colour, extra=b"", interlaced=False):
-    """A PNG of what Pillow can't write. Samples: height x width x channels, for depths below 8 packed; no line filters."""
+    """Writes a PNG of a kind that Pillow cannot write, without line filters.
+
+    `samples` is height x width x channels. Depths below 8 bits are packed into bytes.
+    """
     height, width = samples.shape[:2]
     passes = [(0, 0, 1, 1)]
     if interlaced:
@@ -135,14 +139,17 @@ def exif(orientation):
 
 
 def adobe(jpeg, transform):
-    """With an Adobe segment that says which colour transform was used (0: none, 2: YCCK), in place of the JFIF or Adobe one."""
+    """Replaces the JFIF or Adobe segment of a JPEG by an Adobe segment with a colour transform.
+
+    `transform` is 0 (none) or 2 (YCCK).
+    """
     length = struct.unpack(">H", jpeg[4:6])[0]
     assert jpeg[2:4] in (b"\xff\xe0", b"\xff\xee")
     return jpeg[:2] + b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + bytes([transform]) + jpeg[4 + length :]
 
 
 def relabelled(image):
-    """Red, green and blue under the names Y, Cb and Cr, so that they are stored as they are."""
+    """Labels red, green and blue as Y, Cb and Cr, so that a JPEG stores them without conversion."""
     return Image.merge("YCbCr", image.split())
 
 
@@ -155,7 +162,7 @@ def jpegs(photos):
     yield "grey.jpg", saved(first.convert("L"), "JPEG", quality=90), ["bgr24"]
     cmyk = saved(third.convert("CMYK"), "JPEG", quality=92)
     yield "cmyk.jpg", cmyk, ["bgr24"]
-    # The same bytes read as YCCK: odd colours, but the same for every decoder.
+    # The same bytes, read as YCCK. The colours are wrong, but equal for every decoder.
     yield "ycck.jpg", adobe(cmyk, 2), ["bgr24"]
     yield "rgb.jpg", adobe(saved(relabelled(first), "JPEG", quality=92, subsampling=0), 0), ["bgr24"]
     for orientation in range(1, 9):
@@ -224,7 +231,7 @@ def resized(photos):
 def main(archive):
     with zipfile.ZipFile(archive) as zipped:
         photos = [Image.open(zipped.open(name)).convert("RGB") for name in PHOTOS]
-    # Half the size, then cut to an odd one, so that blocks of 8 and 16 pixels are cut off.
+    # The photos are halved and cropped to odd sizes, to get incomplete blocks of 8 and 16 pixels.
     photos = [photo.reduce(2).crop((15, 30, 114, 105)) for photo in photos]
     INPUTS["native-photo"] = entry(photos[0].size, "rgb", {"rule": "stretch", "filter": "bilinear"})
     expected = HERE / "expected"

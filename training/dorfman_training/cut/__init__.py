@@ -1,6 +1,7 @@
-"""Cuts somebody's own ONNX classifier into a bundle: `list` where it can be cut, then cut, check and calibrate it. See docs/cut.md.
+"""Cuts an ONNX classifier into a bundle. See docs/cut.md.
 
-Importing this needs neither onnx nor onnxruntime; running it needs both.
+Without --at, it lists the points where the network can be cut. With --at, it cuts the network, checks
+it and calibrates it. Running it needs the packages onnx and onnxruntime.
 """
 
 from .command import add_arguments, run

@@ -1,4 +1,4 @@
-"""Writes the bundle: stages, checks them, calibrates them and says all of it in bundle.json."""
+"""Builds the stages, checks and calibrates them, and writes the bundle."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .images import Input
 from .network import Network, Original
 from .points import Point
 
-CHECKED = 32  # images that the stages are held against the whole network on
+CHECKED = 32  # images on which the stages are compared with the whole network
 BATCH = 16
-MOST_BYTES = 8 << 30  # of features kept while calibrating
+MOST_BYTES = 8 << 30  # limit of the features kept on disk during calibration
 
 
 @dataclass(frozen=True)
 class About:
-    """What bundle.json says that can't be measured."""
+    """The fields of bundle.json that the user gives."""
 
     name: str
     version: str
@@ -40,7 +40,7 @@ class About:
     data_licence: str
     command: str
     labels: tuple[str, ...]
-    positive: dict[str, tuple[str, ...]]  # the classes of the data that each positive label means
+    positive: dict[str, tuple[str, ...]]  # the classes of the data that belong to each positive label
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Plan:
 def make(folder: Path, plan: Plan, about: About, found: Sequence[Labelled], settings: Settings, say: Callable[[str], None]) -> None:
     columns = stages.labels(plan.network)
     if columns != len(about.labels):
-        raise CutError(f"--labels has {len(about.labels)} names, the model scores {columns}")
+        raise CutError(f"--labels has {len(about.labels)} names, but the model has {columns} scores")
     models = stages.build(plan.network, plan.cuts, plan.activation)
     chain = Chain(models, plan.fan_in, plan.threads)
     tell(verify.check(Whole(plan.original, plan.activation, plan.threads), chain, some(found, plan.input)), say)
@@ -68,18 +68,18 @@ def make(folder: Path, plan: Plan, about: About, found: Sequence[Labelled], sett
         del features
     write(folder, plan, about, models, entries)
     say(worth.verdict([measures(plan, number)["macs"] for number in range(len(models))], plan.fan_in, entries))
-    say(f"wrote {folder}; the thresholds hold for images like these that the network was not trained on")
+    say(f"wrote {folder}; the thresholds are valid for images like those of --data that the network was not trained on")
 
 
 def tell(differences: verify.Differences, say: Callable[[str], None]) -> None:
     say(
-        f"cut against whole: an image's score differs by {differences.individual:.1e} at most; "
-        f"padded by repeats by {differences.repeats:.1e}, in another order by {differences.order:.1e}"
+        f"largest difference of a score: {differences.individual:.1e} between the cut and the whole network; "
+        f"{differences.repeats:.1e} with members repeated as padding, {differences.order:.1e} with members in another order"
     )
 
 
 def some(found: Sequence[Labelled], wanted: Input) -> np.ndarray:
-    """The first images that can be read."""
+    """Returns the first images that can be read, at most CHECKED."""
     tensors = []
     for entry in found:
         tensor = read(entry, wanted)
@@ -95,15 +95,15 @@ def some(found: Sequence[Labelled], wanted: Input) -> np.ndarray:
 def read(entry: Labelled, wanted: Input) -> np.ndarray | None:
     try:
         return images.tensor(entry.read(), wanted)
-    except (OSError, ValueError, SyntaxError):  # all three are Pillow's ways to refuse a file
+    except (OSError, ValueError, SyntaxError):  # Pillow raises any of these for a file that it cannot read
         return None
 
 
 def embed(chain: Chain, found: Sequence[Labelled], plan: Plan, scratch: Path, say: Callable[[str], None]) -> tuple[np.ndarray, list[str]]:
-    """Stage 0 of every image, in a file since they may be many, and the images' classes."""
+    """Runs stage 0 on every image. Returns the features, kept in a file, and the images' classes."""
     needed = plan.cuts[0].bytes * len(found)
     if needed > MOST_BYTES:
-        raise CutError(f"the features of {len(found)} images take {needed / 1e9:.0f} GB: take fewer with --images, or cut later")
+        raise CutError(f"the features of {len(found)} images take {needed / 1e9:.0f} GB: use fewer images (--images) or cut later")
     rows = np.lib.format.open_memmap(scratch / "rows.npy", "w+", np.float32, (len(found), *plan.cuts[0].row))
     kinds: list[str] = []
     skipped = 0
@@ -117,12 +117,12 @@ def embed(chain: Chain, found: Sequence[Labelled], plan: Plan, scratch: Path, sa
         if start % 512 == 0:
             say(f"stage 0: {len(kinds)} of {len(found)} images")
     if skipped:
-        say(f"{skipped} files can't be read and were left out")
+        say(f"skipped {skipped} files that cannot be read")
     return rows[: len(kinds)], kinds
 
 
 def split(about: About, kinds: Sequence[str]) -> tuple[list[Target], np.ndarray]:
-    """Each positive label's images, and those of no positive label."""
+    """Returns the images of each positive label, and the images of none."""
     of = np.array(kinds)
     targets = [Target(label, about.labels.index(label), np.flatnonzero(np.isin(of, classes))) for label, classes in about.positive.items()]
     hot = {kind for classes in about.positive.values() for kind in classes}
@@ -131,7 +131,7 @@ def split(about: About, kinds: Sequence[str]) -> tuple[list[Target], np.ndarray]
         if not len(target.rows):
             raise CutError(f"--data: no image of label {target.label} can be read")
     if not len(negatives):
-        raise CutError("--data: every image is of a positive class; negative ones are needed too")
+        raise CutError("--data: every image has a positive class; add negative images")
     return targets, negatives
 
 
@@ -148,7 +148,7 @@ def write(folder: Path, plan: Plan, about: About, models: Sequence[onnx.ModelPro
 
 
 def measures(plan: Plan, number: int) -> dict[str, Any]:
-    """Multiply-adds of a stage, the shape of its rows, and how many it merges."""
+    """Returns the multiply-adds of a stage, the shape of its rows and its fan_in."""
     ends = [0, *(cut.macs for cut in plan.cuts), sum(macs.counts(plan.network))]
     table: dict[str, Any] = {"macs": ends[number + 1] - ends[number]}
     if number < len(plan.cuts):

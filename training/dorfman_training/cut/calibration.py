@@ -1,4 +1,4 @@
-"""Scores groups of the user's labelled images at every arity, and says what thresholds give."""
+"""Scores groups of the user's labelled images at every arity, and sets thresholds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TESTS_A_RUN = 32
 @dataclass(frozen=True)
 class Settings:
     arities: tuple[int, ...]
-    groups: int  # of each kind, above arity 1
+    groups: int  # number of positive groups, and of negative groups, above arity 1
     sensitivities: tuple[float, ...]
     quantiles: int
     seed: int
@@ -27,7 +27,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Target:
-    """A positive label: its column of the scores, and the images that have it."""
+    """A positive label, its column in the scores and the images that have it."""
 
     label: str
     column: int
@@ -35,26 +35,26 @@ class Target:
 
 
 def scores(chain: Chain, features: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """[T,labels]"""
+    """Returns the scores of tests, [T,labels]."""
     parts = progress.over(list(batches(len(members), TESTS_A_RUN)), "tests")
     return np.concatenate([chain.scores(features, members[part]) for part in parts])
 
 
 def draw(arity: int, settings: Settings, positive: bool, positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
-    """[T,arity] rows. Singles have nothing to resample: every image once."""
+    """Draws groups, [T,arity] rows. At arity 1, every image is drawn once."""
     generator = torch.Generator().manual_seed(settings.seed + arity)
     count = settings.groups if arity > 1 else len(positives) if positive else len(negatives)
     try:
         drawn = groups.draw_for_calibration(arity, count, positive, torch.from_numpy(positives), torch.from_numpy(negatives), generator)
     except ValueError as error:
-        raise CutError(f"--data: {error}; give more negative images or smaller --arities") from error
+        raise CutError(f"--data: {error}; add negative images or use smaller --arities") from error
     return drawn.numpy()
 
 
 def run(
     chain: Chain, features: np.ndarray, targets: Sequence[Target], negatives: np.ndarray, settings: Settings, say: Callable[[str], None]
 ) -> list[Entry]:
-    """An entry for each label and arity."""
+    """Returns one calibration entry per label and arity."""
     entries = []
     for arity in settings.arities:
         cold = scores(chain, features, draw(arity, settings, False, targets[0].rows, negatives))

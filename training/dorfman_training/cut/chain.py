@@ -1,4 +1,4 @@
-"""Runs networks in ONNX Runtime: the whole one as its owner made it, and the stages of a bundle as the worker runs them."""
+"""Runs networks in ONNX Runtime: the original network, and the stages of a bundle as in the worker."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ def session(model: onnx.ModelProto, threads: int) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # Pools that spin against each other make the times of two sessions worthless.
+    # Spinning thread pools of several sessions would compete for the cores and distort times.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise CutError(f"ONNX Runtime can't load {model.graph.name}: {error}") from error
+        raise CutError(f"ONNX Runtime cannot load {model.graph.name}: {error}") from error
 
 
 class Whole:
-    """The model uncut: what the stages are held against."""
+    """The original model, with which the stages are compared."""
 
     def __init__(self, original: Original, activation: str, threads: int) -> None:
         self.original, self.activation = original, activation
         self.session = session(original.model, threads)
 
     def scores(self, images: np.ndarray) -> np.ndarray:
-        """[N,labels]"""
+        """Returns the scores of images, [N,labels]."""
         width = self.original.batch or BATCH
         parts = [self.run(images[start : start + width]) for start in range(0, len(images), width)]
         return np.concatenate(parts)
@@ -57,22 +57,28 @@ def activate(values: np.ndarray, activation: str) -> np.ndarray:
 
 
 class Chain:
-    """The stages, one session each. `fan_in` has how many rows each stage between the first and the last merges."""
+    """The stages of a bundle, with one session each.
+
+    `fan_in` has the number of rows that each stage between the first and the last merges.
+    """
 
     def __init__(self, models: Sequence[onnx.ModelProto], fan_in: Sequence[int], threads: int) -> None:
         self.sessions = [session(model, threads) for model in models]
         self.fan_in = list(fan_in)
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """Stage 0."""
+        """Runs stage 0."""
         return self.sessions[0].run(None, {"images": images})[0]
 
     def merge(self, stage: int, rows: np.ndarray, members: np.ndarray) -> np.ndarray:
-        """Stage `stage` on these rows; `members` is [T,m]."""
+        """Runs stage `stage` on rows of the stage before; `members` is [T,m]."""
         return self.sessions[stage].run(None, {"features": rows, "members": members.astype(np.int64)})[0]
 
     def scores(self, features: np.ndarray, members: np.ndarray) -> np.ndarray:
-        """[T,labels] for lines of rows of stage 0, [T,m]. As in the worker, stages in between merge neighbours."""
+        """Returns the scores [T,labels] of tests, whose `members` [T,m] are rows of stage 0.
+
+        As in the worker, the stages between the first and the last merge neighbours.
+        """
         used, lines = np.unique(members, return_inverse=True)
         rows, lines = np.asarray(features[used]), lines.reshape(members.shape)
         for stage, fan_in in enumerate(self.fan_in, start=1):
@@ -83,7 +89,10 @@ class Chain:
 
 
 def neighbours(lines: np.ndarray, fan_in: int) -> np.ndarray:
-    """[T,ceil(m/fan_in),fan_in]: each line in parts, the last one filled up by repeating its last member."""
+    """Divides each line into parts, [T,ceil(m/fan_in),fan_in].
+
+    The last part is padded by repeating the last member of the line.
+    """
     count, width = lines.shape
     fan_in = min(fan_in, width)
     missing = -width % fan_in

@@ -1,4 +1,8 @@
-"""Labelled images: a folder with a folder a class, a zip with such paths in it, or a CSV list with the columns path and class."""
+"""Finds labelled images in a folder, a zip file or a CSV file.
+
+A folder has one folder per class. A zip file has entries CLASS/NAME. A CSV file has the columns path
+and class.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ import numpy as np
 
 from .errors import CutError
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif")  # what the worker reads
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif")  # the formats that the worker reads
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,9 @@ def find(source: Path) -> list[Labelled]:
     elif source.is_file():
         found = list(in_list(source))
     else:
-        raise CutError(f"--data: there is no {source}")
+        raise CutError(f"--data: {source} does not exist")
     if not found:
-        raise CutError(f"--data: no images ({', '.join(ENDINGS)}) of any class in {source}")
+        raise CutError(f"--data: {source} has no images ({', '.join(ENDINGS)}) with a class")
     return found
 
 
@@ -55,14 +59,14 @@ def in_list(source: Path) -> Iterator[Labelled]:
     with open(source, newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
         if not {"path", "class"} <= set(rows.fieldnames or ()):
-            raise CutError(f"--data: {source} has no columns `path` and `class`")
+            raise CutError(f"--data: {source} must have the columns `path` and `class`")
         for row in rows:
             path = source.parent / row["path"]
             yield Labelled(row["class"], str(path), path.read_bytes)
 
 
 def sample(found: Sequence[Labelled], most: int | None, seed: int) -> list[Labelled]:
-    """At most so many of each class, the same ones every time."""
+    """Draws at most `most` images of each class. A seed always draws the same images."""
     order = np.random.default_rng(seed).permutation(len(found))
     taken: dict[str, int] = {}
     kept = []

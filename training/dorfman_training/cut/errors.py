@@ -1,7 +1,7 @@
-"""What stops a cut."""
+"""The error that stops a cut."""
 
 from __future__ import annotations
 
 
 class CutError(Exception):
-    """Says in one line what is wrong with the model, the data or the arguments, and what would be right."""
+    """One line: the problem with the model, the data or the arguments, and how to fix it."""

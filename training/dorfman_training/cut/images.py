@@ -1,4 +1,7 @@
-"""From an image's bytes to the network's input with Pillow, step by step in the order of docs/bundle.md, for every kind of input."""
+"""Converts an image's bytes to the network's input with Pillow, for every kind of input.
+
+The steps and their order are those of docs/bundle.md.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from PIL import Image, ImageOps
 
 from .errors import CutError
 
-FILTERS = {"nearest": 0, "lanczos3": 1, "bilinear": 2, "bicubic": 3}  # Pillow's own numbers, the same in old and new releases
-MOST_PIXELS = 1 << 25  # of an image resized before its crop
+FILTERS = {"nearest": 0, "lanczos3": 1, "bilinear": 2, "bicubic": 3}  # Pillow's constants, equal in all its releases
+MOST_PIXELS = 1 << 25  # limit for an image that is resized before it is cropped
 CHANNELS = {"grey": 1, "rgb": 3, "bgr": 3}
 
 
@@ -22,7 +25,7 @@ class Input:
     height: int
     channels: str
     layout: str
-    short_side: int | None  # None stretches
+    short_side: int | None  # None: stretch
     filter: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -31,13 +34,13 @@ class Input:
         count = CHANNELS[self.channels]
         for field, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != count:
-                raise CutError(f"--{field} has {len(values)} values, a {self.channels} image has {count} channels")
+                raise CutError(f"--{field} has {len(values)} values, but a {self.channels} image has {count} channels")
         if not all(0 < value < float("inf") for value in self.std):
             raise CutError("--std: every value must be above 0")
         if not (1 <= self.width <= 8192 and 1 <= self.height <= 8192):
-            raise CutError(f"the input is {self.width} x {self.height}; the worker takes sides of 1 to 8192")
+            raise CutError(f"the input is {self.width} x {self.height}, but the worker accepts sides of 1 to 8192")
         if self.short_side is not None and self.short_side < max(self.width, self.height):
-            raise CutError(f"--short-side is {self.short_side}, the crop needs at least {max(self.width, self.height)}")
+            raise CutError(f"--short-side is {self.short_side}, but the crop needs at least {max(self.width, self.height)}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -45,7 +48,7 @@ class Input:
         return (count, self.height, self.width) if self.layout == "nchw" else (self.height, self.width, count)
 
     def table(self) -> dict[str, Any]:
-        """As bundle.json has it."""
+        """Returns the field `input` of bundle.json."""
         rule: dict[str, Any] = {"rule": "stretch"} if self.short_side is None else {"rule": "short-side", "short_side": self.short_side}
         return {
             "width": self.width, "height": self.height, "channels": self.channels, "layout": self.layout,
@@ -54,12 +57,12 @@ class Input:
 
 
 def tensor(content: bytes, wanted: Input) -> np.ndarray:
-    """float32 of `wanted.shape`. Raises OSError or ValueError for what is no image."""
+    """Returns float32 of `wanted.shape`. Raises OSError, ValueError or SyntaxError for a file that is not an image."""
     return normalise(pixels(content, wanted), wanted)
 
 
 def pixels(content: bytes, wanted: Input) -> np.ndarray:
-    """uint8 [H,W,channels], resized and cropped, in the order of the channels."""
+    """Returns the resized and cropped pixels, uint8 [H,W,channels], in the order of `wanted.channels`."""
     with Image.open(io.BytesIO(content)) as image:
         upright = ImageOps.exif_transpose(image)
         plain = fit(on_white(upright, "L" if wanted.channels == "grey" else "RGB"), wanted)
@@ -69,12 +72,12 @@ def pixels(content: bytes, wanted: Input) -> np.ndarray:
 
 def on_white(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith("I"):
-        # Pillow's own conversion clips 16-bit values at 255; the high byte is meant.
+        # Pillow clips 16-bit values at 255. The conversion must take the high byte.
         return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert(mode)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         values = np.asarray(image.convert("RGBA")).astype(np.uint32)
         colour, alpha = values[..., :3], values[..., 3:]
-        # Rounded as the worker does it; Pillow's own compositing differs by one here and there.
+        # Rounded as in the worker. Pillow's compositing differs by one for some values.
         mixed = (colour * alpha + 255 * (255 - alpha) + 127) // 255
         return Image.fromarray(mixed.astype(np.uint8)).convert(mode)
     if image.mode == mode:
@@ -89,7 +92,8 @@ def fit(image: Image.Image, wanted: Input) -> Image.Image:
     full = tuple(wanted.short_side * side // min(image.size) for side in image.size)
     left, top = ((long - part) // 2 for long, part in zip(full, crop))
     if full[0] * full[1] > MOST_PIXELS:
-        # A sliver's long side may be millions of pixels. Pillow's boxes are of single precision: a level is off here and there.
+        # The long side of a very narrow image may be millions of pixels: only the crop is resized.
+        # Pillow's boxes have single precision, so some values differ by one.
         scale = min(image.size) / wanted.short_side
         box = (left * scale, top * scale, (left + crop[0]) * scale, (top + crop[1]) * scale)
         return image.resize(crop, FILTERS[wanted.filter], tuple(min(edge, side) for edge, side in zip(box, image.size * 2)))

@@ -1,4 +1,7 @@
-"""Reads an ONNX classifier and brings it into a form that can be cut: constants folded, every shape known, any number of rows."""
+"""Reads an ONNX classifier and prepares it for cutting.
+
+Constants are folded, shapes are inferred, and the network is changed to take any number of rows.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,20 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from ..padding import mergeable
 from .errors import CutError
 
-OLDEST_OPSET = 7  # what ONNX Runtime promises to read
+OLDEST_OPSET = 7  # the oldest opset that ONNX Runtime supports
 STANDARD = ("", "ai.onnx", "ai.onnx.ml")
 
 
 @dataclass(frozen=True)
 class Original:
-    """A model as its owner made it, with its one image input and the output that scores."""
+    """The user's model, with the names of its image input and of the output with the scores."""
 
     path: Path
     model: onnx.ModelProto
     image: str
     output: str
-    image_shape: tuple[int | None, ...]  # without the batch; None where the model leaves it open
-    batch: int | None  # the batch that the model was exported with, None if any
+    image_shape: tuple[int | None, ...]  # without the batch; None for an axis that is not fixed
+    batch: int | None  # the fixed batch of the export, or None
 
     @property
     def opset(self) -> int:
@@ -36,15 +39,15 @@ class Original:
 
 @dataclass(frozen=True)
 class Network:
-    """The same as a graph to be cut. Its nodes take any number of rows; `shapes` are those that `batch` rows give."""
+    """A model prepared for cutting. Its nodes take any number of rows; `shapes` are those for `batch` rows."""
 
     model: onnx.ModelProto
-    nodes: Sequence[NodeProto]  # those between image and output, each after those it reads
+    nodes: Sequence[NodeProto]  # the nodes between image and output, each after the nodes that it reads
     image: str
     output: str
     batch: int
     shapes: dict[str, tuple[int, ...]]
-    floats: frozenset[str]
+    floats: frozenset[str]  # float32 values
     carrying: frozenset[str]  # values that depend on the image
 
 
@@ -56,22 +59,22 @@ def read(path: Path, output: str | None = None) -> Original:
     try:
         model = onnx.load(str(path))
     except FileNotFoundError:
-        raise CutError(f"there is no {path}") from None
-    except Exception as error:  # protobuf's own errors have no common class in all its releases
-        raise CutError(f"{path} is no ONNX model: {error}") from error
+        raise CutError(f"{path} does not exist") from None
+    except Exception as error:  # the error classes of protobuf differ between its releases
+        raise CutError(f"{path} is not an ONNX model: {error}") from error
     if opset(model) < OLDEST_OPSET:
         model = newer(model)
     initialised = {entry.name for entry in model.graph.initializer}
     inputs = [entry for entry in model.graph.input if entry.name not in initialised]
     if len(inputs) != 1:
-        raise CutError(f"the model has {len(inputs)} inputs ({names(inputs)}); one is wanted, the image")
+        raise CutError(f"the model has {len(inputs)} inputs ({names(inputs)}); it must have one, the image")
     image = inputs[0]
     if image.type.tensor_type.elem_type != TensorProto.FLOAT:
         kind = TensorProto.DataType.Name(image.type.tensor_type.elem_type)
-        raise CutError(f"input {image.name} is {kind}; FLOAT is wanted (converters have an option to keep inputs and outputs so)")
+        raise CutError(f"input {image.name} is {kind}; it must be FLOAT (converters have an option to keep inputs and outputs as FLOAT)")
     shape = declared(image)
     if len(shape) != 4:
-        raise CutError(f"input {image.name} has {len(shape)} axes; 4 are wanted, images of N,C,H,W or N,H,W,C")
+        raise CutError(f"input {image.name} has {len(shape)} axes; it must have 4, N,C,H,W or N,H,W,C")
     return Original(path, model, image.name, chosen_output(model, output), shape[1:], shape[0])
 
 
@@ -82,7 +85,7 @@ def newer(model: onnx.ModelProto) -> onnx.ModelProto:
         return version_converter.convert_version(model, 13)
     except Exception as error:
         raise CutError(
-            f"the model is of opset {opset(model)}, older than {OLDEST_OPSET}, and can't be converted ({error}): export it again"
+            f"the model has opset {opset(model)}, older than {OLDEST_OPSET}, and cannot be converted ({error}): export it with a newer opset"
         ) from error
 
 
@@ -99,14 +102,14 @@ def chosen_output(model: onnx.ModelProto, wanted: str | None) -> str:
     if wanted is None and len(outputs) == 1:
         return outputs[0]
     if wanted is None:
-        raise CutError(f"the model has {len(outputs)} outputs ({', '.join(outputs)}): say with --output which one scores")
+        raise CutError(f"the model has {len(outputs)} outputs ({', '.join(outputs)}): name the one with the scores with --output")
     if wanted not in outputs:
-        raise CutError(f"there is no output {wanted}, only {', '.join(outputs)}")
+        raise CutError(f"the model has no output {wanted}; its outputs are {', '.join(outputs)}")
     return wanted
 
 
 def prepare(original: Original, image_shape: Sequence[int], simplify: bool = True) -> Network:
-    """`image_shape` is that of one image, in the model's own layout."""
+    """Prepares a model for cutting. `image_shape` is the shape of one image, in the model's layout."""
     batch = original.batch or 1
     model = fixed(original, (batch, *image_shape))
     if simplify:
@@ -121,7 +124,11 @@ def prepare(original: Original, image_shape: Sequence[int], simplify: bool = Tru
 
 
 def fixed(original: Original, shape: Sequence[int]) -> onnx.ModelProto:
-    """A copy for images of just this shape, in which every shape is a constant; without names of files it was exported from."""
+    """Returns a copy for images of the given shape, without documentation and metadata.
+
+    With a fixed input shape, all other shapes are constants. The removed texts may contain file names
+    of the export.
+    """
     model = onnx.ModelProto()
     model.CopyFrom(original.model)
     graph = model.graph
@@ -130,14 +137,17 @@ def fixed(original: Original, shape: Sequence[int]) -> onnx.ModelProto:
     del graph.value_info[:], graph.input[:], graph.output[:]
     graph.input.append(helper.make_tensor_value_info(original.image, TensorProto.FLOAT, list(shape)))
     graph.output.append(helper.make_tensor_value_info(original.output, output.type.tensor_type.elem_type, None))
-    model.ir_version = max(model.ir_version, 4)  # before 4, initialisers had to be inputs too
+    model.ir_version = max(model.ir_version, 4)  # before version 4, initialisers must also be inputs
     model.doc_string = graph.doc_string = ""
     del model.metadata_props[:]
     return model
 
 
 def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
-    """After ONNX Runtime's basic optimisation: constants and norms folded, nothing but standard operators."""
+    """Applies ONNX Runtime's basic optimisation, which folds constants and batch norms.
+
+    Returns the model unchanged if the result has operators that are neither standard nor in the model.
+    """
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
@@ -150,7 +160,7 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
         try:
             onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise CutError(f"ONNX Runtime can't load the model: {error}") from error
+            raise CutError(f"ONNX Runtime cannot load the model: {error}") from error
         result = onnx.load(str(target))
     foreign = {node.domain for node in result.graph.node} - {node.domain for node in model.graph.node} - set(STANDARD)
     if foreign:
@@ -167,7 +177,7 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def infer(model: onnx.ModelProto, output: str) -> tuple[dict[str, tuple[int, ...]], frozenset[str]]:
-    """Shapes of all values where they are known, and which values are float32."""
+    """Returns the known shapes of values, and the names of float32 values."""
     del model.graph.value_info[:]
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes, floats = {}, set()
@@ -180,12 +190,12 @@ def infer(model: onnx.ModelProto, output: str) -> tuple[dict[str, tuple[int, ...
     for entry in model.graph.initializer:
         shapes[entry.name] = tuple(entry.dims)
     if output not in shapes:
-        raise CutError("shapes can't be inferred through to the output; export the model with fixed height and width")
+        raise CutError("the shape of the output cannot be inferred: export the model with fixed height and width")
     return shapes, frozenset(floats)
 
 
 def reads(node: NodeProto) -> Iterator[str]:
-    """What a node reads, bodies of loops and branches included."""
+    """Yields the names that a node reads, including those in bodies of loops and branches."""
     yield from (name for name in node.input if name)
     for attribute in node.attribute:
         for graph in [attribute.g, *attribute.graphs]:
@@ -202,7 +212,7 @@ def reached(model: onnx.ModelProto, image: str) -> frozenset[str]:
 
 
 def between(model: onnx.ModelProto, carrying: frozenset[str], output: str) -> list[NodeProto]:
-    """The nodes on a way from the image to the output."""
+    """Returns the nodes on paths from the image to the output."""
     needed, kept = {output}, []
     for node in reversed(model.graph.node):
         if any(name in needed for name in node.output):
@@ -213,9 +223,10 @@ def between(model: onnx.ModelProto, carrying: frozenset[str], output: str) -> li
 
 
 def free_batch(model: onnx.ModelProto, carrying: frozenset[str], shapes: dict[str, tuple[int, ...]], batch: int) -> None:
-    """Lets constants that hold the batch take any number of rows: a reshape's first axis is what the others leave.
+    """Replaces constants that contain the batch size, so that nodes take any number of rows.
 
-    Right wherever the rows are the slowest axis. Where they are not, the check of the cut network against the whole one fails.
+    The first axis of a reshape becomes -1, which is derived from the other axes. This is correct if
+    the rows are the first axis. Otherwise the comparison of the cut network with the whole one fails.
     """
     constants = {entry.name: entry for entry in model.graph.initializer}
     constants.update({node.output[0]: node.attribute[0].t for node in model.graph.node if is_tensor_constant(node)})

@@ -1,4 +1,8 @@
-"""Finds the tensors at which a network can be cut: those that alone carry the image's way to the score."""
+"""Finds the tensors at which a network can be cut.
+
+A cut point is a single tensor through which every path from the image to the scores passes. It must
+be float32, with the batch as its first axis.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +23,9 @@ AFTER_ALL = 1 << 60
 class Point:
     name: str
     row: tuple[int, ...]  # shape of one row
-    macs: int  # for one row, up to here
+    macs: int  # for one row, from the image to this tensor
     macs_share: float
-    position: int  # of its node
+    position: int  # position of the node that computes the tensor
 
     @property
     def bytes(self) -> int:
@@ -29,7 +33,7 @@ class Point:
 
 
 def last_reads(network: Network) -> dict[str, int]:
-    """Where each value that carries the image is read last."""
+    """Returns the position of the last node that reads each value that depends on the image."""
     last = {network.output: AFTER_ALL}
     for position, node in enumerate(network.nodes):
         for name in reads(node):
@@ -39,14 +43,14 @@ def last_reads(network: Network) -> dict[str, int]:
 
 
 def crossing(network: Network, position: int) -> list[str]:
-    """The values that nodes after `position` need from the image or the nodes up to it."""
+    """Returns the values that nodes after `position` read from the image or from nodes up to it."""
     last = last_reads(network)
     made = [network.image, *(name for node in network.nodes[: position + 1] for name in node.output)]
     return [name for name in made if last.get(name, -1) > position]
 
 
 def find(network: Network) -> list[Point]:
-    """Every point, from the image on."""
+    """Returns all cut points, in order from the image."""
     last, counts = last_reads(network), macs.counts(network)
     total = max(1, sum(counts))
     live, points, before = {network.image}, [], 0
@@ -64,7 +68,7 @@ def find(network: Network) -> list[Point]:
 
 
 def row_shape(network: Network, name: str) -> tuple[int, ...] | None:
-    """None for what can't be kept as rows of float32."""
+    """Returns the shape of one row of a value, or None if the value has no rows of float32."""
     shape = network.shapes.get(name, ())
     if len(shape) < 2 or shape[0] != network.batch or name not in network.floats or 0 in shape:
         return None
@@ -72,7 +76,11 @@ def row_shape(network: Network, name: str) -> tuple[int, ...] | None:
 
 
 def worth_listing(points: Sequence[Point]) -> list[Point]:
-    """Of points with no multiply-adds in between the one with the fewest bytes, or of several the last; none where nothing is before or behind."""
+    """Selects one point from each set of points with no multiply-adds between them.
+
+    It is the point with the fewest bytes, and the last of these if there are several. Points with no
+    multiply-adds before or after them are left out.
+    """
     kept = []
     for _, group in itertools.groupby(points, key=lambda point: point.macs):
         together = list(group)
@@ -82,31 +90,31 @@ def worth_listing(points: Sequence[Point]) -> list[Point]:
 
 
 def choose(network: Network, wanted: Sequence[str], original_names: frozenset[str]) -> list[Point]:
-    """The points of these names, in the order of the network."""
+    """Returns the points with the names `wanted`, in the order of the network."""
     points = {point.name: point for point in find(network)}
     for name in wanted:
         if name not in points:
             raise CutError(why_not(network, name, list(points), original_names))
     chosen = sorted((points[name] for name in set(wanted)), key=lambda point: point.position)
     if len(chosen) != len(wanted):
-        raise CutError("a tensor is named twice")
+        raise CutError("--at names a tensor twice")
     return chosen
 
 
 def why_not(network: Network, name: str, points: Sequence[str], original_names: frozenset[str]) -> str:
     near = ", ".join(difflib.get_close_matches(name, points, 5, 0.0)) or "none"
     if name in (network.image, network.output):
-        return f"{name} is the network's end: nothing is cut off there"
+        return f"{name} is the network's end: a cut there divides nothing"
     made = {output: place for place, node in enumerate(network.nodes) for output in node.output}
     if name not in made:
         if name in original_names:
-            return f"{name} carries nothing of the image to the score, or was folded into a neighbour; the nearest cut points: {near}"
-        return f"there is no tensor {name}; the nearest cut points: {near}"
+            return f"{name} is not on a path from the image to the scores, or was folded into a neighbour; the nearest cut points: {near}"
+        return f"the network has no tensor {name}; the nearest cut points: {near}"
     others = [other for other in crossing(network, made[name]) if other != name]
     if others:
         reader = next(node for node in network.nodes[made[name] + 1 :] if others[0] in reads(node))
         return (
-            f"{name} is no cut point: {others[0]} goes past it, to {reader.op_type} {reader.name or reader.output[0]} "
-            f"({len(others)} such); the nearest cut points: {near}"
+            f"{name} is not a cut point: {others[0]} bypasses it, to {reader.op_type} {reader.name or reader.output[0]} "
+            f"(tensors that bypass it: {len(others)}); the nearest cut points: {near}"
         )
-    return f"{name} is no cut point: it is no float32 tensor with the batch as its first axis; the nearest cut points: {near}"
+    return f"{name} is not a cut point: it is not a float32 tensor with the batch as its first axis; the nearest cut points: {near}"

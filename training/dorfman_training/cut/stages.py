@@ -1,4 +1,4 @@
-"""Builds a bundle's ONNX files out of a network and the points it is cut at."""
+"""Builds a bundle's ONNX files from a network and its cut points."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from .network import Network, opset, reads
 from .points import Point
 
 ACTIVATIONS = ("none", "softmax", "sigmoid")
-# ONNX names a value once, so a stage that reads `features` can't call its output so too.
+# Names are unique in an ONNX graph: a stage that reads `features` needs another name for its output.
 BETWEEN_OUTPUT = "features_out"
 OWN = ("images", "features", BETWEEN_OUTPUT, "members", "scores", "gathered", "merged", "merge_axes", "raw", "flat", "flat_shape")
 
 
 def build(network: Network, cuts: Sequence[Point], activation: str) -> list[onnx.ModelProto]:
-    """Stage 0, then one for each cut, which merges rows of the stage before."""
+    """Returns stage 0, then one stage per cut, which merges rows of the stage before."""
     starts = [network.image, *(cut.name for cut in cuts)]
     stages = [part(network, start, cut.name) for start, cut in zip(starts, cuts)]
     return [*stages, part(network, starts[-1], None, activation)]
 
 
 def part(network: Network, start: str, end: str | None, activation: str = "none") -> onnx.ModelProto:
-    """The nodes from one tensor to another (None: the score), with the inputs and outputs of docs/bundle.md."""
+    """Returns the part of the network from tensor `start` to tensor `end` (None: the scores).
+
+    docs/bundle.md defines its inputs and outputs.
+    """
     merging = start != network.image
     version, rows = opset(network.model), "T" if merging else "N"
     nodes = needed(network, start, end or network.output)
@@ -62,19 +65,19 @@ def labels(network: Network) -> int:
 
 
 def needed(network: Network, start: str, end: str) -> list[NodeProto]:
-    """The nodes that make `end` out of `start`, those that make constants included."""
+    """Returns the nodes that compute `end` from `start`, including those that compute constants."""
     wanted, kept = {end}, []
     for node in reversed(network.model.graph.node):
         if start not in node.output and any(name in wanted for name in node.output):
             wanted.update(reads(node))
             kept.append(node)
     if start != network.image and network.image in wanted:
-        raise CutError(f"a bug: {start} does not separate the image from {end}")
+        raise CutError(f"internal error: {start} does not separate the image from {end}")
     return kept[::-1]
 
 
 def merge(version: int) -> tuple[list[NodeProto], list[TensorProto]]:
-    """Gathers the rows that a line of members names, and takes their element-wise maximum."""
+    """Returns nodes that gather the rows in a line of `members` and take their element-wise maximum."""
     gather = helper.make_node("Gather", ["features", "members"], ["gathered"], axis=0)
     if version < 18:
         return [gather, helper.make_node("ReduceMax", ["gathered"], ["merged"], axes=[1], keepdims=0)], []
@@ -83,7 +86,7 @@ def merge(version: int) -> tuple[list[NodeProto], list[TensorProto]]:
 
 
 def squash(activation: str) -> tuple[list[NodeProto], list[TensorProto]]:
-    """Whatever axes the network's output has, `scores` has two: tests and labels."""
+    """Returns nodes that apply the activation and reshape the output to `scores` [tests, labels]."""
     shape = numpy_helper.from_array(np.array([0, -1], dtype=np.int64), "flat_shape")
     nodes = [helper.make_node("Reshape", ["raw", "flat_shape"], ["scores" if activation == "none" else "flat"])]
     if activation == "softmax":

@@ -1,4 +1,7 @@
-"""Measures what share of a network's time lies before each cut, as multiply-adds do not tell."""
+"""Measures the share of a network's time before each cut point.
+
+The share of multiply-adds does not determine the share of time.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +23,18 @@ def seconds(runner: Any, images: np.ndarray) -> float:
 
 
 def fastest(runners: Sequence[Any], images: np.ndarray, repeats: int) -> list[float]:
-    """Seconds of each one's fastest run. They take turns, so that other work on the machine slows all of them alike."""
+    """Returns the seconds of the fastest run of each session.
+
+    The sessions take turns, so that other work on the machine slows all of them equally.
+    """
     rounds = [[seconds(runner, images) for runner in runners] for _ in range(repeats + 1)]
-    return [min(times) for times in zip(*rounds[1:])]  # the first is a warm-up
+    return [min(times) for times in zip(*rounds[1:])]  # the first round is a warm-up
 
 
 def shares(
     network: Network, points: Sequence[Point], batch: int, repeats: int, threads: int, say: Callable[[str], None]
 ) -> tuple[list[float], float]:
-    """A share for each point, and the whole network's seconds an image."""
+    """Returns the share of time before each point, and the whole network's seconds per image."""
     images = np.random.default_rng(0).standard_normal((batch, *network.shapes[network.image][1:]), dtype=np.float32)
     whole = session(part(network, network.image, None), threads)
     found, best = [], float("inf")

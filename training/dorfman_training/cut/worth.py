@@ -1,4 +1,7 @@
-"""What pooling with this bundle would cost, by its calibration: a network that never saw merged features may gain nothing."""
+"""Estimates from the calibration what pooling with a bundle costs.
+
+A network that was not trained on merged features may gain nothing from pooling.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,14 @@ from typing import Sequence
 from ..calibrate import Entry
 
 PREVALENCE = 0.01
-SENSITIVITY = 0.95  # of a pooled test
+SENSITIVITY = 0.95  # of a test of a group
 
 
 def two_rounds(stages: Sequence[int], fan_in: Sequence[int], arity: int, sensitivity: float, specificity: float) -> float:
-    """Multiply-adds an image of a group of `arity`, whose members are tested one by one if it is positive, against testing all one by one."""
+    """Returns the multiply-adds per image of two-round testing, divided by those of individual tests.
+
+    Two-round testing tests groups of `arity` images, and each member of a positive group alone.
+    """
     first, later = stages[0], sum(stages[1:])
     span, pooled = 1, stages[-1] / arity
     for macs, rows in zip(stages[1:-1], fan_in):
@@ -23,7 +29,7 @@ def two_rounds(stages: Sequence[int], fan_in: Sequence[int], arity: int, sensiti
 
 
 def verdict(stages: Sequence[int], fan_in: Sequence[int], entries: Sequence[Entry]) -> str:
-    """One line for people. With several labels the worst of them counts."""
+    """Returns a one-line message about the cheapest group size. Of several labels, the worst counts."""
     costs: dict[int, float] = {}
     for entry in entries:
         points = [point for point in entry.operating_points if point.sensitivity >= SENSITIVITY]
@@ -32,8 +38,8 @@ def verdict(stages: Sequence[int], fan_in: Sequence[int], entries: Sequence[Entr
             cost = two_rounds(stages, fan_in, entry.arity, point.sensitivity, point.specificity)
             costs[entry.arity] = max(cost, costs.get(entry.arity, 0))
     if not costs:
-        return "no group size was calibrated, so pooling was not judged"
+        return "no group size was calibrated, so the saving of pooling is not estimated"
     arity, cost = min(costs.items(), key=lambda pair: pair[1])
-    told = f"groups of {arity} that keep {SENSITIVITY:.0%} of the positives, then one by one"
-    told += f": {cost:.0%} of the multiply-adds, at {PREVALENCE:.0%} positives"
+    told = f"groups of {arity} at a sensitivity of {SENSITIVITY:.0%}, then individual tests"
+    told += f": {cost:.0%} of the multiply-adds of individual tests, at {PREVALENCE:.0%} positives"
     return told if cost < 0.9 else f"POOLING SAVES NOTHING HERE ({told}): cut elsewhere, or train the network on merged features first"

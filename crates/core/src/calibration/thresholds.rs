@@ -1,0 +1,98 @@
+//! From scores to outcomes: one threshold per positive label and arity (pure).
+
+use crate::policy::{MAX_GROUP, Outcome};
+
+/// Thresholds by arity and label, for the score columns of the positive labels.
+///
+/// ```
+/// use dorfman_core::calibration::Thresholds;
+///
+/// // The positive label is score column 1; pooled tests have a lower threshold.
+/// let thresholds = Thresholds::new(vec![1], |arity, _label| if arity == 1 { 0.9 } else { 0.5 });
+/// assert!(thresholds.outcome(16, &[0.2, 0.6]).positive);
+/// assert!(!thresholds.outcome(1, &[0.2, 0.6]).positive);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Thresholds {
+    columns: Vec<usize>,
+    by_arity: Vec<Vec<f32>>,
+}
+
+impl Thresholds {
+    /// `columns[i]` is the score column of positive label `i`. `threshold(arity, i)` is called once
+    /// for every arity from 1 to [`MAX_GROUP`] and every label; thresholds are scores, 0 to 1.
+    pub fn new(columns: Vec<usize>, threshold: impl Fn(usize, usize) -> f32) -> Self {
+        let by_arity = (1..=MAX_GROUP)
+            .map(|arity| (0..columns.len()).map(|label| threshold(arity, label)).collect());
+        Self { by_arity: by_arity.collect(), columns }
+    }
+
+    /// One positive label in column 0, with the same threshold at every arity.
+    pub fn constant(threshold: f32) -> Self {
+        Self::new(vec![0], |_, _| threshold)
+    }
+
+    /// The threshold of positive label `label` (an index into `columns`) for tests of `arity`
+    /// items.
+    pub fn threshold(&self, arity: usize, label: usize) -> f32 {
+        self.by_arity[arity.clamp(1, MAX_GROUP) - 1][label]
+    }
+
+    /// The outcome of a test of `arity` items with `scores` (one per column).
+    ///
+    /// The test is positive if any positive label reaches its threshold, or if one of their scores
+    /// is NaN: a group that cannot be scored is retested, not cleared. The outcome's score is that
+    /// of the label furthest above its threshold.
+    pub fn outcome(&self, arity: usize, scores: &[f32]) -> Outcome {
+        let thresholds = &self.by_arity[arity.clamp(1, MAX_GROUP) - 1];
+        let mut best = Outcome { positive: false, score: f32::NAN };
+        let mut margin = f32::NEG_INFINITY;
+        for (&column, &threshold) in self.columns.iter().zip(thresholds) {
+            let score = scores[column];
+            if score.is_nan() {
+                return Outcome { positive: true, score };
+            }
+            if score - threshold > margin {
+                margin = score - threshold;
+                best = Outcome { positive: score >= threshold, score };
+            }
+        }
+        best
+    }
+
+    /// The score columns whose label reaches its threshold in a test of `arity` items, with their
+    /// scores.
+    pub fn passed(&self, arity: usize, scores: &[f32]) -> Vec<(usize, f32)> {
+        let passed = self.columns.iter().zip(&self.by_arity[arity.clamp(1, MAX_GROUP) - 1]);
+        passed.filter(|&(&c, &t)| scores[c] >= t).map(|(&c, _)| (c, scores[c])).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_label_makes_a_test_positive() {
+        let t = Thresholds::new(
+            vec![1, 2],
+            |arity, label| if label == 0 { 0.9 } else { 0.5 / arity as f32 },
+        );
+        assert!(!t.outcome(1, &[1.0, 0.8, 0.4]).positive);
+        assert_eq!(t.outcome(1, &[1.0, 0.8, 0.6]), Outcome { positive: true, score: 0.6 });
+        assert!(t.outcome(2, &[1.0, 0.8, 0.4]).positive);
+        assert_eq!(t.passed(1, &[1.0, 0.95, 0.6]), vec![(1, 0.95), (2, 0.6)]);
+        assert_eq!(t.passed(2, &[1.0, 0.8, 0.3]), vec![(2, 0.3)]);
+    }
+
+    #[test]
+    fn the_threshold_itself_is_positive() {
+        assert!(Thresholds::constant(0.5).outcome(4, &[0.5]).positive);
+    }
+
+    #[test]
+    fn a_score_that_is_not_a_number_is_positive() {
+        let outcome = Thresholds::constant(0.5).outcome(4, &[f32::NAN]);
+        assert!(outcome.positive && outcome.score.is_nan());
+    }
+}

@@ -1,0 +1,168 @@
+//! The loop around an engine: admit items, close groups, run the network, return verdicts.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::engine::{Engine, EngineError};
+use super::item::{ItemVerdict, PoolAssignment};
+use super::network::Network;
+
+/// What a turn of a [`Driver`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// One part of the network ran once.
+    Ran,
+    /// No run is possible until more items are offered, or until `deadline`, when an open group
+    /// must be closed. Without an open group there is no deadline.
+    Idle {
+        /// The earliest deadline of the open groups.
+        deadline: Option<Instant>,
+    },
+    /// The driver is closed and every item has its verdict.
+    Done,
+}
+
+/// Owns the loop around an engine. Every user of an engine runs it through a driver.
+///
+/// # Example
+///
+/// One positive among eight items, found by 4 > 1:
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use dorfman_core::calibration::Thresholds;
+/// use dorfman_core::engine::{
+///     BandPlan, BatchSettings, Driver, Engine, ManualClock, ScriptedNetwork, Verdict,
+///     single_label_shape,
+/// };
+/// use dorfman_core::policy::MultiRound;
+///
+/// // The score of an image is its first value.
+/// let network = ScriptedNetwork::new(single_label_shape(64, 10, 90));
+/// let plan = BandPlan::new(Box::new(MultiRound::new(&[4, 1])?), Thresholds::constant(0.5));
+/// let max_wait = Duration::from_millis(200);
+/// let settings = BatchSettings { max_batch: 8, preferred_batch: 8, buckets: vec![], max_wait };
+/// let clock = ManualClock::new(Instant::now());
+/// let mut driver = Driver::new(Engine::new(network, clock, plan, settings));
+/// for item in 0..8 {
+///     driver.offer(vec![if item == 5 { 0.9 } else { 0.1 }], item);
+/// }
+/// driver.close();
+/// let mut flagged = Vec::new();
+/// driver.run_to_end(|item| {
+///     if matches!(item.verdict, Verdict::Flagged(_)) {
+///         flagged.push(item.payload);
+///     }
+/// })?;
+/// assert_eq!(flagged, [5]);
+/// // Two first tests, and four individual tests of the positive group.
+/// assert_eq!(driver.engine().stats().tests_by_round, [2, 4]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Driver<N, T> {
+    engine: Engine<N, T>,
+    /// Items that were offered and are not admitted to the engine yet.
+    waiting: VecDeque<Offer<T>>,
+    closed: bool,
+    flush: bool,
+}
+
+struct Offer<T> {
+    assignment: PoolAssignment,
+    image: Vec<f32>,
+    payload: T,
+}
+
+impl<N: Network, T> Driver<N, T> {
+    /// A driver of an engine without items.
+    pub fn new(engine: Engine<N, T>) -> Self {
+        Self { engine, waiting: VecDeque::new(), closed: false, flush: false }
+    }
+
+    /// Items that can be offered and admitted in the next turn. An item that is offered beyond this
+    /// number waits in the driver.
+    pub fn room(&self) -> usize {
+        self.engine.slots().saturating_sub(self.engine.in_flight() + self.waiting.len())
+    }
+
+    /// Offers an item to the first pool. `image` is preprocessed as the network's input expects it.
+    pub fn offer(&mut self, image: Vec<f32>, payload: T) {
+        self.offer_to(PoolAssignment::default(), image, payload);
+    }
+
+    /// Offers an item to a pool.
+    pub fn offer_to(&mut self, assignment: PoolAssignment, image: Vec<f32>, payload: T) {
+        self.waiting.push_back(Offer { assignment, image, payload });
+    }
+
+    /// Declares that no more items will be offered. Open groups are closed once all items are
+    /// admitted.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Closes the open groups in the next turn, however small they are.
+    pub fn flush(&mut self) {
+        self.flush = true;
+    }
+
+    /// Admits waiting items, closes groups that are due, and runs one part of the network once.
+    ///
+    /// # Errors
+    /// [`EngineError`]; the driver must then be dropped, and its items have no verdict.
+    pub fn turn(&mut self) -> Result<Turn, EngineError> {
+        let now = self.engine.now();
+        while self.engine.has_room() {
+            let Some(Offer { assignment, image, payload }) = self.waiting.pop_front() else {
+                break;
+            };
+            self.engine.offer(assignment, image, payload, now)?;
+        }
+        self.engine.expire(now)?;
+        let last_items = self.closed && self.waiting.is_empty();
+        if std::mem::take(&mut self.flush) || last_items {
+            self.engine.flush()?;
+        }
+        if self.engine.step()? {
+            return Ok(Turn::Ran);
+        }
+        if self.is_done() {
+            return Ok(Turn::Done);
+        }
+        Ok(Turn::Idle { deadline: self.engine.deadline() })
+    }
+
+    /// Removes and returns the items that have their verdict.
+    pub fn verdicts(&mut self) -> impl Iterator<Item = ItemVerdict<T>> + '_ {
+        self.engine.verdicts.drain(..)
+    }
+
+    /// Takes turns until no run is possible, and calls `each` with every verdict. After
+    /// [`Driver::close`], every item has its verdict then.
+    ///
+    /// # Errors
+    /// As [`Driver::turn`].
+    pub fn run_to_end(&mut self, mut each: impl FnMut(ItemVerdict<T>)) -> Result<(), EngineError> {
+        while self.turn()? == Turn::Ran {
+            self.verdicts().for_each(&mut each);
+        }
+        self.verdicts().for_each(&mut each);
+        Ok(())
+    }
+
+    /// Whether the driver is closed and every item has its verdict.
+    pub fn is_done(&self) -> bool {
+        self.closed && self.waiting.is_empty() && self.engine.in_flight() == 0
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine<N, T> {
+        &self.engine
+    }
+
+    /// The engine, to warm it up or to replace a plan.
+    pub fn engine_mut(&mut self) -> &mut Engine<N, T> {
+        &mut self.engine
+    }
+}

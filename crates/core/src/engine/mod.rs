@@ -1,0 +1,45 @@
+//! Continuous batching of tests.
+//!
+//! Preprocessed images are offered one by one; every image leaves with exactly one verdict. Groups
+//! are small state machines ([`crate::policy`]) that request tests. Whenever the network is free,
+//! one step is taken:
+//!
+//! 1. *Schedule* (`scheduler.rs`): choose the run with the fullest batch among the jobs of all
+//!    groups.
+//! 2. *Execute* (`executor.rs`): gather its slots or images and call the [`Network`] once.
+//! 3. *Update* (`update.rs`, `dispatch.rs`, `verdict.rs`): give slots and scores to groups and
+//!    policies, queue the tests that follow, and settle verdicts.
+//!
+//! An item that a policy flags is tested by the confirm network, if one is used; policies do not
+//! depend on it. Features stay in a fixed number of slots, which bounds memory and the items in
+//! flight.
+//!
+//! A [`Driver`] owns the loop around the steps; its documentation has an example.
+
+mod clock;
+mod dispatch;
+mod driver;
+#[allow(clippy::module_inception)]
+mod engine;
+mod executor;
+mod group;
+mod item;
+mod job_queue;
+mod network;
+mod scheduler;
+mod scripted;
+mod slots;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod update;
+mod verdict;
+mod warm_up;
+
+pub use clock::{Clock, ManualClock};
+pub use driver::{Driver, Turn};
+pub use engine::{BandPlan, BatchSettings, Engine, EngineError};
+pub use item::{ItemVerdict, NotFinite, PoolAssignment, Verdict};
+pub use network::{Level, Network, NetworkPart, NetworkShape, RunError};
+pub use scripted::{NullNetwork, ScriptedNetwork, single_label_shape};
+pub use stats::{BandStats, StageStats, Stats};

@@ -1,0 +1,205 @@
+//! What the engine requires of a network: slots that keep features, and tests over slots.
+
+use std::fmt;
+
+use crate::policy::MAX_GROUP;
+
+/// A network cut into stages, which keeps features in numbered slots.
+///
+/// At level 0 a slot holds the features of one item. At level k > 0 a slot holds a merged set of
+/// slots of level k - 1 (a tree's pairs). The engine decides which slot belongs to which item or
+/// set; the network computes slots and keeps them until they are written again. A network of one
+/// stage (pixel merging) has one level, whose slots hold the images themselves.
+pub trait Network: Send {
+    /// The levels, labels and costs of the network.
+    fn shape(&self) -> &NetworkShape;
+
+    /// Runs stage 0 on preprocessed images and writes their features into slots `first..first +
+    /// images.len()` of level 0. Each image has the number of values that the network's input
+    /// expects.
+    ///
+    /// # Errors
+    /// [`RunError`]; the slots are then undefined.
+    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError>;
+
+    /// Runs the stage of `level` (at least 1, not the last stage). `members` is a matrix `[T,
+    /// arity]` of slot indices of level `level - 1`, row by row. Row t is merged into slot `first +
+    /// t` of `level`.
+    ///
+    /// # Errors
+    /// [`RunError`]; the slots are then undefined.
+    fn merge(
+        &mut self,
+        level: usize,
+        members: &[i64],
+        arity: usize,
+        first: usize,
+    ) -> Result<(), RunError>;
+
+    /// Runs the last stage. `members` is a matrix `[T, arity]` of slot indices of the last level,
+    /// row by row: one row per test. Appends the scores `[T, labels]` to `scores`, row by row.
+    ///
+    /// # Errors
+    /// [`RunError`]; `scores` is then undefined.
+    fn score(
+        &mut self,
+        members: &[i64],
+        arity: usize,
+        scores: &mut Vec<f32>,
+    ) -> Result<(), RunError>;
+
+    /// Runs the confirm network on `N` preprocessed images, each alone, and appends the scores `[N,
+    /// labels]` to `scores`. The confirm network reads and writes no slot.
+    ///
+    /// # Errors
+    /// [`RunError`]; `scores` is then undefined. Always, where [`NetworkShape::confirm_macs`] is
+    /// `None`.
+    fn confirm(&mut self, _images: &[&[f32]], _scores: &mut Vec<f32>) -> Result<(), RunError> {
+        Err(RunError { part: NetworkPart::Confirm, message: "there is no confirm network".into() })
+    }
+}
+
+/// The levels, labels and costs of a network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkShape {
+    /// One level per stage that keeps slots, in order. There is at least level 0.
+    pub levels: Vec<Level>,
+    /// Scores per test.
+    pub labels: usize,
+    /// Multiply-adds of one test in the last stage.
+    pub score_macs: u64,
+    /// Whether a test may be padded by repeating a member without changing its scores. True for a
+    /// maximum, false for a mean.
+    pub repeats: bool,
+    /// Multiply-adds of the confirm network per image. `None` without a confirm network.
+    pub confirm_macs: Option<u64>,
+}
+
+/// The slots of one level.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Level {
+    /// Slots of the level below that one slot merges; 1 at level 0.
+    pub fan_in: usize,
+    /// The number of slots.
+    pub slots: usize,
+    /// Multiply-adds to compute one slot (0 where the images themselves are kept).
+    pub macs: u64,
+}
+
+impl NetworkShape {
+    /// Multiply-adds of one image alone, through all stages, without the confirm network.
+    pub fn individual_macs(&self) -> u64 {
+        self.levels.iter().map(|level| level.macs).sum::<u64>() + self.score_macs
+    }
+
+    /// The number of items that a full slot of `level` covers.
+    pub fn span(&self, level: usize) -> usize {
+        self.levels[..=level].iter().map(|level| level.fan_in.max(1)).product()
+    }
+
+    /// The arity to which a set of `slots` is padded: the next power of two where repeats change
+    /// nothing, so that few different arities occur.
+    pub fn padded(&self, slots: usize) -> usize {
+        if self.repeats { slots.next_power_of_two().min(MAX_GROUP) } else { slots }
+    }
+
+    /// The last level, whose slots the tests merge.
+    pub fn top(&self) -> usize {
+        self.levels.len() - 1
+    }
+
+    /// Multiply-adds of one row of `part`.
+    pub fn macs(&self, part: NetworkPart) -> u64 {
+        match part {
+            NetworkPart::Stage(stage) => {
+                self.levels.get(stage).map_or(self.score_macs, |level| level.macs)
+            }
+            NetworkPart::Confirm => self.confirm_macs.unwrap_or_default(),
+        }
+    }
+}
+
+/// A part of a network that is run by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkPart {
+    /// The stage of a level or, after those, the last stage. Stage 0 of a pixel network only keeps
+    /// the images.
+    Stage(usize),
+    /// The confirm network.
+    Confirm,
+}
+
+impl fmt::Display for NetworkPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NetworkPart::Stage(stage) => write!(f, "{stage}"),
+            NetworkPart::Confirm => f.write_str("confirm"),
+        }
+    }
+}
+
+/// A part of the network failed to run. No image causes this error, so the worker stops instead of
+/// giving verdicts.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub struct RunError {
+    /// The part that failed.
+    pub part: NetworkPart,
+    /// The message of the runtime.
+    pub message: String,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.part {
+            NetworkPart::Stage(stage) => {
+                write!(f, "stage {stage} of the network failed: {}", self.message)
+            }
+            NetworkPart::Confirm => write!(f, "the confirm network failed: {}", self.message),
+        }
+    }
+}
+
+/// Implements [`Network`] for a pointer to a network.
+macro_rules! forward {
+    ($pointer:ty) => {
+        impl<N: Network + ?Sized> Network for $pointer {
+            fn shape(&self) -> &NetworkShape {
+                (**self).shape()
+            }
+
+            fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
+                (**self).embed(images, first)
+            }
+
+            fn merge(
+                &mut self,
+                level: usize,
+                members: &[i64],
+                arity: usize,
+                first: usize,
+            ) -> Result<(), RunError> {
+                (**self).merge(level, members, arity, first)
+            }
+
+            fn score(
+                &mut self,
+                members: &[i64],
+                arity: usize,
+                scores: &mut Vec<f32>,
+            ) -> Result<(), RunError> {
+                (**self).score(members, arity, scores)
+            }
+
+            fn confirm(
+                &mut self,
+                images: &[&[f32]],
+                scores: &mut Vec<f32>,
+            ) -> Result<(), RunError> {
+                (**self).confirm(images, scores)
+            }
+        }
+    };
+}
+
+forward!(Box<N>);
+forward!(&mut N);

@@ -1,0 +1,170 @@
+//! Sums over the life of an engine.
+
+use super::network::NetworkPart;
+use crate::calibration::AuditCounts;
+use crate::policy::Round;
+
+/// Expected seconds of a run, by part, arity and batch. `None` where no profile measured them.
+pub(super) type ExpectedSeconds = Box<dyn Fn(NetworkPart, usize, usize) -> Option<f64> + Send>;
+
+/// Sums over the life of one engine. They only grow.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Stats {
+    /// By stage, without the confirm network.
+    pub stages: Vec<StageStats>,
+    /// The confirm network.
+    pub confirm: StageStats,
+    /// Tests requested in each numbered round; index 0 is round 1.
+    pub tests_by_round: Vec<u64>,
+    /// Positive tests of each numbered round.
+    pub positives_by_round: Vec<u64>,
+    /// Items whose policy has decided.
+    pub decided: u64,
+    /// Items among `decided` that their policy flagged, before any confirm network and without
+    /// audits.
+    pub policy_flagged: u64,
+    /// Items that pooling clears without an individual test, audited or not.
+    pub pool_cleared: u64,
+    /// Items among `pool_cleared` that have their verdict after an audit.
+    pub audits: u64,
+    /// Audits whose item was flagged.
+    pub audits_flagged: u64,
+    /// Items that were flagged without an audit.
+    pub flagged_without_audit: u64,
+    /// Items that were tested by the confirm network.
+    pub confirm_tests: u64,
+    /// Items among them that the confirm network found positive too.
+    pub confirmed: u64,
+    /// `decided` and `policy_flagged` by risk band.
+    pub bands: Vec<BandStats>,
+    /// Groups formed.
+    pub groups: u64,
+    /// Items offered.
+    pub items: u64,
+}
+
+/// Sums of one risk band.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct BandStats {
+    /// As [`Stats::decided`].
+    pub decided: u64,
+    /// As [`Stats::policy_flagged`].
+    pub flagged: u64,
+}
+
+/// Sums of one stage.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct StageStats {
+    /// Runs of the stage.
+    pub runs: u64,
+    /// Rows computed, without padding.
+    pub rows: u64,
+    /// Rows computed only to fill a bucket.
+    pub padding: u64,
+    /// Seconds of all runs.
+    pub seconds: f64,
+    /// Seconds that a profile expects for the same runs; 0 without a profile.
+    pub expected_seconds: f64,
+    /// CPU seconds of the engine's own thread within `seconds`. A runtime's thread pool is not
+    /// included.
+    pub cpu_seconds: f64,
+    /// Multiply-adds of `rows`.
+    pub macs: u64,
+}
+
+/// One run of the network, measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct RunRecord {
+    pub part: NetworkPart,
+    pub rows: usize,
+    pub padding: usize,
+    pub seconds: f64,
+    pub cpu_seconds: f64,
+    pub expected_seconds: f64,
+    pub macs: u64,
+}
+
+impl Stats {
+    /// Sums of 0 for a network of `stages` stages and a number of risk bands.
+    pub(super) fn new(stages: usize, bands: usize) -> Self {
+        let stages = vec![StageStats::default(); stages];
+        Self { stages, bands: vec![BandStats::default(); bands], ..Self::default() }
+    }
+
+    /// Seconds in the network: all stages and the confirm network.
+    pub fn network_seconds(&self) -> f64 {
+        self.parts().map(|stage| stage.seconds).sum()
+    }
+
+    /// CPU seconds of the engine's own thread within [`Stats::network_seconds`].
+    pub fn cpu_seconds(&self) -> f64 {
+        self.parts().map(|stage| stage.cpu_seconds).sum()
+    }
+
+    /// Multiply-adds: all stages and the confirm network.
+    pub fn macs(&self) -> u64 {
+        self.parts().map(|stage| stage.macs).sum()
+    }
+
+    /// Tests: all rounds, audits and the confirm network.
+    pub fn tests(&self) -> u64 {
+        self.tests_by_round.iter().sum::<u64>() + self.audits + self.confirm_tests
+    }
+
+    /// The counts from which the miss rate of pooling is estimated.
+    pub fn audit_counts(&self) -> AuditCounts {
+        AuditCounts {
+            flagged: self.flagged_without_audit,
+            cleared: self.pool_cleared,
+            audited: self.audits,
+            found: self.audits_flagged,
+        }
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &StageStats> {
+        self.stages.iter().chain([&self.confirm])
+    }
+
+    /// Adds a run.
+    pub(super) fn add_run(&mut self, run: &RunRecord) {
+        let stage = match run.part {
+            NetworkPart::Stage(stage) => &mut self.stages[stage],
+            NetworkPart::Confirm => &mut self.confirm,
+        };
+        stage.runs += 1;
+        stage.rows += run.rows as u64;
+        stage.padding += run.padding as u64;
+        stage.seconds += run.seconds;
+        stage.cpu_seconds += run.cpu_seconds;
+        stage.expected_seconds += run.expected_seconds;
+        stage.macs += run.macs;
+    }
+
+    /// Counts an item whose policy has decided.
+    pub(super) fn add_decision(&mut self, band: usize, flagged: bool) {
+        let flagged = u64::from(flagged);
+        self.decided += 1;
+        self.policy_flagged += flagged;
+        self.bands[band].decided += 1;
+        self.bands[band].flagged += flagged;
+    }
+
+    /// Counts a requested test. Audits are counted with their item's verdict.
+    pub(super) fn add_test(&mut self, round: Round) {
+        count(&mut self.tests_by_round, round);
+    }
+
+    /// Counts a positive test.
+    pub(super) fn add_positive_test(&mut self, round: Round) {
+        count(&mut self.positives_by_round, round);
+    }
+}
+
+fn count(sums: &mut Vec<u64>, round: Round) {
+    let Some(number) = round.number() else { return };
+    let index = usize::from(number.max(1)) - 1;
+    if sums.len() <= index {
+        sums.resize(index + 1, 0);
+    }
+    sums[index] += 1;
+}

@@ -1,0 +1,45 @@
+//! The first runs of every shape, before any item arrives.
+
+use super::engine::{Engine, EngineError};
+use super::network::Network;
+
+impl<N: Network, T> Engine<N, T> {
+    /// Runs every stage at every bucket (or, without buckets, at 1, the preferred and the largest
+    /// batch) and at every arity that the plans or `arities` contain, so that no item waits for a
+    /// first run. `image_len` is the number of values of an image.
+    ///
+    /// # Errors
+    /// [`EngineError::Network`].
+    pub fn warm_up(&mut self, image_len: usize, arities: &[usize]) -> Result<(), EngineError> {
+        let blank = vec![0.0; image_len];
+        let shape = self.network().shape().clone();
+        let span = shape.span(shape.top());
+        let arities = self.arities().into_iter().chain(arities.iter().copied());
+        let mut padded: Vec<usize> = arities.map(|a| shape.padded(a.div_ceil(span))).collect();
+        padded.sort_unstable();
+        padded.dedup();
+        let settings = self.scheduler.settings();
+        let sizes = [1, settings.preferred_batch, settings.max_batch];
+        let buckets = &settings.buckets[..];
+        let batches = if buckets.is_empty() { sizes.to_vec() } else { buckets.to_vec() };
+        let confirm = self.confirm.is_some();
+        let network = self.executor.network_mut();
+        let mut scores = Vec::new();
+        for batch in batches {
+            network.embed(&vec![&blank[..]; batch.min(shape.levels[0].slots)], 0)?;
+            for (level, entry) in shape.levels.iter().enumerate().skip(1) {
+                let members = vec![0; batch.min(entry.slots) * entry.fan_in];
+                network.merge(level, &members, entry.fan_in, 0)?;
+            }
+            for &arity in &padded {
+                scores.clear();
+                network.score(&vec![0; batch * arity], arity, &mut scores)?;
+            }
+            if confirm {
+                scores.clear();
+                network.confirm(&vec![&blank[..]; batch], &mut scores)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,43 @@
+//! Individual testing: the baseline that group testing is compared with.
+
+use super::{Decision, Members, Outcome, Plan, Policy, Round, Test};
+
+/// Tests every member alone, once.
+///
+/// ```
+/// use dorfman_core::policy::{Individual, Plan};
+///
+/// assert_eq!((Individual.group_size(), Individual.arities()), (1, vec![1]));
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Individual;
+
+impl Policy for Individual {
+    fn start(&mut self, size: usize, decision: &mut Decision) {
+        for position in 0..size {
+            decision.test(Members::only(position), Round::FIRST);
+        }
+    }
+
+    fn observe(&mut self, test: Test, outcome: Outcome, decision: &mut Decision) {
+        decision.settle(test.members, outcome.positive);
+    }
+}
+
+impl Plan for Individual {
+    fn group_size(&self) -> usize {
+        1
+    }
+
+    fn policy(&self) -> Box<dyn Policy> {
+        Box::new(*self)
+    }
+
+    fn arities(&self) -> Vec<usize> {
+        vec![1]
+    }
+
+    fn describe(&self) -> String {
+        "individual".into()
+    }
+}

@@ -1,0 +1,167 @@
+//! The calibration and costs of a bundle, for planners and policies.
+
+use dorfman_core::calibration::{
+    ArityPoints, CalibrationError, Evidence, LikelihoodRatio, OperatingPoint, OperatingPoints,
+};
+use dorfman_core::cost::{StageCosts, TestCosts, TierCost};
+use dorfman_core::engine::NetworkPart;
+use dorfman_core::policy::{MAX_GROUP, PolicyInputs};
+
+use super::manifest::{CalibratedThreshold, Calibration, Merge, Stage};
+use super::{Bundle, Profile};
+
+impl Bundle {
+    /// The operating points of tests of every calibrated arity. With several positive labels a test
+    /// is negative only if it is negative for each label; the labels' errors are assumed
+    /// independent. Sensitivities that some label lacks are left out.
+    ///
+    /// # Errors
+    /// [`CalibrationError`] if the calibration lacks an arity or a point that is needed.
+    pub fn operating_points(&self) -> Result<OperatingPoints, CalibrationError> {
+        let entries = &self.manifest.calibration;
+        let mut arities: Vec<usize> = entries.iter().map(|c| c.arity).collect();
+        arities.sort_unstable();
+        arities.dedup();
+        let labels = self.manifest.labels.iter().filter(|l| l.positive).count();
+        let points_of = |&arity: &usize| {
+            let of_arity: Vec<&Calibration> = entries.iter().filter(|c| c.arity == arity).collect();
+            let known = of_arity.len() == labels;
+            known.then(|| ArityPoints { arity, points: points(&of_arity) })
+        };
+        OperatingPoints::new(arities.iter().filter_map(points_of).collect())
+    }
+
+    /// The inputs of policies that weigh tests by probability and cost, with costs in
+    /// multiply-adds. `prior` is the share of positives in the stream.
+    ///
+    /// # Errors
+    /// [`CalibrationError`] if the calibration lacks an arity or a point, or a cost is not above 0.
+    pub fn policy_inputs(&self, prior: f64) -> Result<PolicyInputs, CalibrationError> {
+        let stages = self.mac_costs();
+        let costs = TestCosts::new(|arity| stages.test(arity))?;
+        let operating_points = self.operating_points()?;
+        Ok(PolicyInputs { evidence: self.evidence(), operating_points, costs, prior })
+    }
+
+    /// The likelihood ratios of scores. A bundle with several positive labels has none, because the
+    /// score of a test does not name its label.
+    fn evidence(&self) -> Result<Evidence, CalibrationError> {
+        if self.manifest.labels.iter().filter(|l| l.positive).count() > 1 {
+            return Err(CalibrationError::SeveralLabels);
+        }
+        let ratio = |c: &Calibration| {
+            let (positive, negative) = (&c.positive_scores, &c.negative_scores);
+            LikelihoodRatio::from_quantiles(positive, c.positives, negative, c.negatives)
+                .map(|ratio| (c.arity, ratio))
+                .map_err(|error| error.at_arity(c.arity))
+        };
+        let ratios: Result<Vec<_>, CalibrationError> =
+            self.manifest.calibration.iter().map(ratio).collect();
+        Evidence::new(ratios?)
+    }
+
+    /// The costs of tests in seconds, at the preferred batch size on the device of `profile`.
+    /// `None` if the profile lacks a stage.
+    pub fn second_costs(&self, profile: &Profile) -> Option<StageCosts> {
+        let stages = &self.manifest.stages;
+        let last = stages.len() - 1;
+        let mut span = 1;
+        let tier = |(i, stage): (usize, &Stage)| {
+            let fan_in = stage.fan_in.unwrap_or(2);
+            span *= fan_in;
+            Some(TierCost { span, row: profile.seconds_per_row(NetworkPart::Stage(i), fan_in)? })
+        };
+        let tiers: Option<Vec<TierCost>> =
+            stages[..last].iter().enumerate().skip(1).map(tier).collect();
+        // A pixel network has no ONNX file for stage 0, but a profile of it.
+        let item = profile.seconds_per_row(NetworkPart::Stage(0), 1)?;
+        let score = NetworkPart::Stage(last.max(1));
+        // Where repeats change nothing, a test is padded to the next power of two.
+        let padded = |rows: usize| {
+            if self.manifest.merge == Merge::Max { rows.next_power_of_two() } else { rows }
+        };
+        let cost = |rows: usize| Some((rows, profile.seconds_per_row(score, padded(rows))?));
+        let last: Option<Vec<(usize, f64)>> = (1..=MAX_GROUP).map(cost).collect();
+        Some(StageCosts { item, tiers: tiers?, last: last? })
+    }
+
+    /// The costs of tests in multiply-adds.
+    pub fn mac_costs(&self) -> StageCosts {
+        let stages = &self.manifest.stages;
+        let last = stages.len() - 1;
+        let mut span = 1;
+        let tiers = stages[..last].iter().skip(1).map(|stage| {
+            span *= stage.fan_in.unwrap_or(2);
+            TierCost { span, row: stage.macs as f64 }
+        });
+        let tiers = tiers.collect();
+        let item = if last == 0 { 0.0 } else { stages[0].macs as f64 };
+        StageCosts { item, tiers, last: vec![(1, stages[last].macs as f64)] }
+    }
+}
+
+/// The sensitivities that all labels have, each with the combined specificity.
+fn points(labels: &[&Calibration]) -> Vec<OperatingPoint> {
+    let Some((first, others)) = labels.split_first() else { return Vec::new() };
+    let combined = |p: &CalibratedThreshold| {
+        let mut specificity = p.specificity;
+        for other in others {
+            specificity *=
+                other.operating_points.iter().find(|o| o.sensitivity == p.sensitivity)?.specificity;
+        }
+        Some(OperatingPoint { sensitivity: p.sensitivity, specificity })
+    };
+    first.operating_points.iter().filter_map(combined).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::manifest::Label;
+
+    fn shipped() -> Bundle {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
+        Bundle::open(&models.join("fashion-bag")).unwrap()
+    }
+
+    #[test]
+    fn the_shipped_bundle_has_operating_points_and_costs() {
+        let bundle = shipped();
+        let point = bundle.operating_points().unwrap().at(16, 0.99).unwrap();
+        assert!(point.sensitivity == 0.99 && (0.8..1.0).contains(&point.specificity), "{point:?}");
+        let macs: u64 = bundle.manifest.stages.iter().map(|s| s.macs).sum();
+        assert_eq!(bundle.mac_costs().individual(), macs as f64);
+    }
+
+    #[test]
+    fn the_shipped_bundles_scores_are_evidence() {
+        let mut bundle = shipped();
+        let inputs = bundle.policy_inputs(0.001).unwrap();
+        let evidence = inputs.evidence.unwrap();
+        assert!(evidence.log(16, 0.999) > 2.0 && evidence.log(16, 0.001) < -2.0);
+        assert_eq!(inputs.costs.full(1), bundle.mac_costs().individual());
+        bundle.manifest.labels.push(Label { name: "hat".into(), positive: true });
+        assert_eq!(bundle.evidence().unwrap_err(), CalibrationError::SeveralLabels);
+    }
+
+    #[test]
+    fn with_several_labels_a_test_is_negative_only_for_all_of_them() {
+        let mut bundle = shipped();
+        bundle.manifest.labels.push(Label { name: "hat".into(), positive: true });
+        let mut second = bundle.manifest.calibration.clone();
+        second.iter_mut().for_each(|c| c.label = "hat".into());
+        second.retain(|c| c.arity != 16);
+        second.iter_mut().for_each(|c| c.operating_points.retain(|p| p.sensitivity != 0.9));
+        let one = bundle.operating_points().unwrap_err();
+        assert_eq!(one, CalibrationError::NoIndividualTest);
+        let alone = shipped().operating_points().unwrap();
+        bundle.manifest.calibration.extend(second);
+        let both = bundle.operating_points().unwrap();
+        let points = |of: &OperatingPoints| of.of(4).unwrap().points.len();
+        assert!(both.of(16).is_none() && points(&both) + 1 == points(&alone));
+        let (a, b) = (alone.at(4, 0.99).unwrap(), both.at(4, 0.99).unwrap());
+        assert!((b.specificity - a.specificity * a.specificity).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,92 @@
+//! From the bytes of an image to the tensor that the bundle's input expects.
+//!
+//! The bytes are of unknown origin. The tensor is exactly the preprocessing of `docs/bundle.md`. An image
+//! whose header declares more pixels than allowed is not decoded, and a decoder's panic on a broken image
+//! becomes a [`DecodeError`].
+
+mod error;
+mod header;
+mod jpeg;
+mod pixels;
+mod png;
+mod read;
+mod resize;
+mod webp;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use error::{DecodeError, DecodeFault};
+
+use crate::manifest::{Channels, InputSpec, Layout};
+use pixels::Pixels;
+
+/// Decodes and preprocesses images. All decoding threads share one.
+#[derive(Debug)]
+pub struct Preprocessor {
+    input: InputSpec,
+    max_pixels: u64,
+    /// One table per channel: the normalised value of each of 256 levels.
+    levels: Vec<[f32; 256]>,
+}
+
+impl Preprocessor {
+    /// The preprocessing of a bundle's input. Images of more than `max_pixels` pixels, by their header, are
+    /// refused.
+    pub fn new(input: &InputSpec, max_pixels: u64) -> Self {
+        let table = |(mean, std): (&f32, &f32)| std::array::from_fn(|x| (x as f32 - mean) / std);
+        let levels = input.mean.iter().zip(&input.std).map(table).collect();
+        Self { input: input.clone(), max_pixels, levels }
+    }
+
+    /// The tensor of one image: [`InputSpec::len`] values in the input's layout.
+    ///
+    /// # Errors
+    /// [`DecodeError`] with the kind of fault.
+    pub fn tensor(&self, bytes: &[u8]) -> Result<Vec<f32>, DecodeError> {
+        // Decoders are third-party code that reads hostile bytes. A panic leaves no state of this crate
+        // behind.
+        catch_unwind(AssertUnwindSafe(|| self.preprocess(bytes))).unwrap_or_else(|_| {
+            Err(DecodeError::new(DecodeFault::Undecodable, "the decoder panicked"))
+        })
+    }
+
+    fn preprocess(&self, bytes: &[u8]) -> Result<Vec<f32>, DecodeError> {
+        let decoded = read::read(bytes, self.max_pixels)?;
+        let pixels =
+            resize::fit(Pixels::new(decoded, self.input.channels == Channels::Grey), &self.input)?;
+        Ok(self.normalise(&pixels))
+    }
+
+    fn normalise(&self, pixels: &Pixels) -> Vec<f32> {
+        let order: &[usize] = match self.input.channels {
+            Channels::Grey => &[0],
+            Channels::Rgb => &[0, 1, 2],
+            Channels::Bgr => &[2, 1, 0],
+        };
+        let channels = order.len();
+        let mut tensor = Vec::with_capacity(self.input.len());
+        match self.input.layout {
+            Layout::Nchw => {
+                for (table, &from) in self.levels.iter().zip(order) {
+                    tensor.extend(
+                        pixels
+                            .data
+                            .chunks_exact(channels)
+                            .map(|pixel| table[usize::from(pixel[from])]),
+                    );
+                }
+            }
+            Layout::Nhwc => {
+                for pixel in pixels.data.chunks_exact(channels) {
+                    tensor.extend(
+                        self.levels
+                            .iter()
+                            .zip(order)
+                            .map(|(table, &from)| table[usize::from(pixel[from])]),
+                    );
+                }
+            }
+        }
+        tensor
+    }
+}

@@ -1,0 +1,173 @@
+//! Eight-bit pixels, grey or RGB, and how they come from what decoders give (pure).
+
+use image::metadata::Orientation;
+use image::{DynamicImage, GrayImage, RgbImage};
+
+/// What a decoder gave: 8 bits a sample, interleaved.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    pub width: u32,
+    pub height: u32,
+    pub samples: Samples,
+    pub data: Vec<u8>,
+    /// What the file says about which way is up; not yet applied.
+    pub orientation: Orientation,
+}
+
+/// The samples of a pixel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Samples {
+    Grey,
+    GreyAlpha,
+    Rgb,
+    Rgba,
+}
+
+impl Samples {
+    pub fn count(self) -> usize {
+        match self {
+            Samples::Grey => 1,
+            Samples::GreyAlpha => 2,
+            Samples::Rgb => 3,
+            Samples::Rgba => 4,
+        }
+    }
+
+    /// A buffer for `width` x `height` pixels.
+    pub fn buffer(self, width: u32, height: u32) -> Vec<u8> {
+        vec![0; width as usize * height as usize * self.count()]
+    }
+}
+
+/// An image of one (grey) or three (RGB) 8-bit channels, interleaved, upright.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Pixels {
+    pub width: u32,
+    pub height: u32,
+    pub data: Vec<u8>,
+}
+
+impl Pixels {
+    /// Upright, alpha composited on white, and grey or RGB as wanted.
+    pub fn new(decoded: Decoded, grey: bool) -> Self {
+        let Decoded { width, height, samples, data, orientation } = decoded;
+        // All of this is pixel by pixel, so the turn may come last, when there are fewest samples.
+        let data = match (samples, grey) {
+            (Samples::Grey, true) | (Samples::Rgb, false) => data,
+            (Samples::Grey, false) => map(&data, |[x]| [x; 3]),
+            (Samples::GreyAlpha, true) => map(&data, |[x, a]| [on_white(x, a)]),
+            (Samples::GreyAlpha, false) => map(&data, |[x, a]| [on_white(x, a); 3]),
+            (Samples::Rgb, true) => map(&data, |[r, g, b]| [luma(r, g, b)]),
+            (Samples::Rgba, true) => {
+                map(&data, |[r, g, b, a]| [luma(on_white(r, a), on_white(g, a), on_white(b, a))])
+            }
+            (Samples::Rgba, false) => {
+                map(&data, |[r, g, b, a]| [on_white(r, a), on_white(g, a), on_white(b, a)])
+            }
+        };
+        let pixels = Self { width, height, data };
+        if orientation == Orientation::NoTransforms {
+            pixels
+        } else {
+            pixels.turned(orientation, grey)
+        }
+    }
+
+    fn turned(self, orientation: Orientation, grey: bool) -> Self {
+        let Self { width, height, data } = self;
+        let image = if grey {
+            GrayImage::from_raw(width, height, data).map(DynamicImage::from)
+        } else {
+            RgbImage::from_raw(width, height, data).map(DynamicImage::from)
+        };
+        let mut image = image.unwrap_or_default();
+        image.apply_orientation(orientation);
+        Self { width: image.width(), height: image.height(), data: image.into_bytes() }
+    }
+}
+
+/// ITU-R 601 luma with Pillow's rounding.
+fn luma(r: u8, g: u8, b: u8) -> u8 {
+    ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16) as u8
+}
+
+/// A value composited on white.
+fn on_white(x: u8, alpha: u8) -> u8 {
+    let (x, alpha) = (u32::from(x), u32::from(alpha));
+    ((x * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+}
+
+/// Every pixel of `N` samples to one of `M`.
+fn map<const N: usize, const M: usize>(data: &[u8], f: impl Fn([u8; N]) -> [u8; M]) -> Vec<u8> {
+    data.as_chunks().0.iter().map(|&pixel| f(pixel)).collect::<Vec<_>>().into_flattened()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(samples: Samples, data: &[u8], grey: bool) -> Vec<u8> {
+        let width = (data.len() / samples.count()) as u32;
+        let data = data.to_vec();
+        Pixels::new(
+            Decoded { width, height: 1, samples, data, orientation: Orientation::NoTransforms },
+            grey,
+        )
+        .data
+    }
+
+    #[test]
+    fn luma_is_pillows() {
+        // (r, g, b) -> Image.new("RGB", (1, 1), rgb).convert("L").getpixel((0, 0)) of Pillow 9.4
+        for ((r, g, b), l) in [
+            ((255, 255, 255), 255),
+            ((255, 0, 0), 76),
+            ((0, 255, 0), 150),
+            ((0, 0, 255), 29),
+            ((12, 200, 99), 132),
+        ] {
+            assert_eq!(luma(r, g, b), l);
+        }
+        for x in 0..=255 {
+            assert_eq!(luma(x, x, x), x);
+        }
+    }
+
+    #[test]
+    fn compositing_is_pillows() {
+        // Image.alpha_composite on opaque white, as its C code computes it.
+        for x in 0..=255u8 {
+            for alpha in 0..=255u8 {
+                let blend = u32::from(x) * u32::from(alpha) + 255 * (255 - u32::from(alpha));
+                let t = 128 * (blend + 128);
+                assert_eq!(u32::from(on_white(x, alpha)), (((t >> 8) + t) >> 8) >> 7);
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_of_pixel_becomes_grey_or_rgb() {
+        for (samples, pixel, grey, rgb) in [
+            (Samples::Grey, &[7][..], 7, [7; 3]),
+            (Samples::GreyAlpha, &[9, 0], 255, [255; 3]),
+            (Samples::Rgb, &[255, 0, 0], 76, [255, 0, 0]),
+            (Samples::Rgba, &[0, 100, 255, 128], 171, [127, 177, 255]),
+        ] {
+            assert_eq!(one(samples, &pixel.repeat(3), true), [grey; 3], "{samples:?}");
+            assert_eq!(one(samples, &pixel.repeat(3), false), rgb.repeat(3), "{samples:?}");
+        }
+    }
+
+    #[test]
+    fn a_turn_swaps_the_sides() {
+        let decoded = Decoded {
+            width: 3,
+            height: 1,
+            samples: Samples::Grey,
+            data: vec![1, 2, 3],
+            orientation: Orientation::Rotate90,
+        };
+        let turned = Pixels::new(decoded, true);
+        assert_eq!((turned.width, turned.height, turned.data), (1, 3, vec![1, 2, 3]));
+    }
+}

@@ -1,0 +1,81 @@
+//! From bytes to samples: the format decides the decoder.
+
+use std::io::Cursor;
+
+use image::codecs::gif::GifDecoder;
+use image::codecs::webp::WebPDecoder;
+use image::error::{ImageError, LimitErrorKind};
+use image::{ColorType, ImageDecoder, ImageFormat, Limits};
+
+use super::header::{check_size, orientation};
+use super::pixels::{Decoded, Samples};
+use super::{DecodeError, DecodeFault, jpeg, png, webp};
+
+/// Bytes per pixel that a decoder may allocate for itself.
+const OWN_COPIES: u64 = 12;
+
+/// Decodes the first frame. The format is detected from the bytes.
+pub(super) fn read(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
+    let unsupported = |what: String| Err(DecodeError::new(DecodeFault::UnsupportedFormat, what));
+    match image::guess_format(bytes) {
+        Ok(ImageFormat::Jpeg) => jpeg::read(bytes, max_pixels),
+        Ok(ImageFormat::Png) => png::read(bytes, max_pixels),
+        Ok(ImageFormat::WebP) => {
+            if let Some((width, height)) = webp::largest_lossy(bytes) {
+                check_size(width, height, max_pixels)?;
+            }
+            decode("WebP", WebPDecoder::new(Cursor::new(bytes)), max_pixels)
+        }
+        Ok(ImageFormat::Gif) => decode("GIF", GifDecoder::new(Cursor::new(bytes)), max_pixels),
+        Ok(format) => {
+            unsupported(format!("{format:?} is not supported; JPEG, PNG, WebP and GIF are"))
+        }
+        Err(_) => unsupported("neither JPEG, PNG, WebP nor GIF".into()),
+    }
+}
+
+fn decode(
+    format: &str,
+    decoder: Result<impl ImageDecoder, ImageError>,
+    max_pixels: u64,
+) -> Result<Decoded, DecodeError> {
+    let failed = |e: ImageError| failure(format, &e);
+    let mut decoder = decoder.map_err(failed)?;
+    let (width, height) = decoder.dimensions();
+    check_size(width, height, max_pixels)?;
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(max_pixels.saturating_mul(OWN_COPIES).max(1 << 20));
+    decoder.set_limits(limits).map_err(failed)?;
+    let samples = match decoder.color_type() {
+        ColorType::L8 => Samples::Grey,
+        ColorType::La8 => Samples::GreyAlpha,
+        ColorType::Rgb8 => Samples::Rgb,
+        ColorType::Rgba8 => Samples::Rgba,
+        colour => {
+            return Err(DecodeError::new(
+                DecodeFault::UnsupportedFormat,
+                format!("{format}: {colour:?}"),
+            ));
+        }
+    };
+    let orientation = orientation(decoder.exif_metadata().unwrap_or_default().as_deref());
+    let mut data = samples.buffer(width, height);
+    decoder.read_image(&mut data).map_err(failed)?;
+    Ok(Decoded { width, height, samples, data, orientation })
+}
+
+fn failure(format: &str, error: &ImageError) -> DecodeError {
+    let reason = match error {
+        ImageError::Unsupported(_) => DecodeFault::UnsupportedFormat,
+        ImageError::Limits(e)
+            if matches!(
+                e.kind(),
+                LimitErrorKind::DimensionError | LimitErrorKind::InsufficientMemory
+            ) =>
+        {
+            DecodeFault::TooManyPixels
+        }
+        _ => DecodeFault::Undecodable,
+    };
+    DecodeError::new(reason, format!("{format}: {error}"))
+}

@@ -1,0 +1,234 @@
+//! Pixels to the network's size, by the manifest's rule.
+//!
+//! First across, then down, with 8 bits in between: Pillow's order. The other one differs by many levels where a filter overshoots.
+
+use std::cell::RefCell;
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+use super::pixels::Pixels;
+use super::{DecodeError, DecodeFault};
+use crate::manifest::{Filter, InputSpec, Resize};
+
+/// The image in between may always be this large, in bytes.
+const BETWEEN: u64 = 16 << 20;
+
+thread_local! {
+    /// Keeps its scratch memory from image to image.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Scratch {
+    resizer: Resizer,
+    between: Vec<u8>,
+}
+
+/// The part of an image, in its own pixels, that becomes the target.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct CropBox {
+    left: f64,
+    top: f64,
+    width: f64,
+    height: f64,
+}
+
+/// Brings pixels to width x height of the input.
+pub(super) fn fit(pixels: Pixels, input: &InputSpec) -> Result<Pixels, DecodeError> {
+    let (part, filter) = match input.resize {
+        Resize::Stretch { filter } => (CropBox::whole(&pixels), filter),
+        Resize::ShortSide { short_side, filter } => {
+            (CropBox::middle(&pixels, short_side, input.width, input.height), filter)
+        }
+    };
+    if (pixels.width, pixels.height) == (input.width, input.height)
+        && part == CropBox::whole(&pixels)
+    {
+        return Ok(pixels);
+    }
+    let kind = if input.channels.count() == 1 { PixelType::U8 } else { PixelType::U8x3 };
+    let target = Image::new(input.width, input.height, kind);
+    let resized =
+        SCRATCH.with_borrow_mut(|scratch| resample(&pixels, part, target, filter, scratch));
+    let data = resized
+        .map_err(|e| DecodeError::new(DecodeFault::Undecodable, format!("not resized: {e}")))?
+        .into_vec();
+    Ok(Pixels { width: input.width, height: input.height, data })
+}
+
+impl CropBox {
+    fn whole(pixels: &Pixels) -> Self {
+        Self { left: 0.0, top: 0.0, width: pixels.width.into(), height: pixels.height.into() }
+    }
+
+    /// What a centre crop of width x height leaves after the short side is brought to `short`. It is cut out of the source, so that what the
+    /// crop drops is never computed: a sliver's long side may be millions of pixels.
+    fn middle(pixels: &Pixels, short: u32, width: u32, height: u32) -> Self {
+        let (full_width, full_height) = short_side_size(pixels.width, pixels.height, short);
+        let (left, width) = span(pixels.width, full_width, width);
+        let (top, height) = span(pixels.height, full_height, height);
+        Self { left, top, width, height }
+    }
+}
+
+/// The size with the short side at `short`; the long side is rounded down, as torchvision does.
+fn short_side_size(width: u32, height: u32, short: u32) -> (u64, u64) {
+    let scale = |long: u32, side: u32| u64::from(short) * u64::from(long) / u64::from(side);
+    if width <= height {
+        (short.into(), scale(height, width))
+    } else {
+        (scale(width, height), short.into())
+    }
+}
+
+/// Where along one side, in pixels of the source, the middle `crop` of `full` pixels lies, and how long it is.
+fn span(source: u32, full: u64, crop: u32) -> (f64, f64) {
+    let scale = f64::from(source) / full as f64;
+    let start = ((full - u64::from(crop)) / 2) as f64 * scale;
+    // A rounding may not reach past the end.
+    (start, (f64::from(crop) * scale).min(f64::from(source) - start))
+}
+
+type Resized = Result<Image<'static>, Box<dyn std::error::Error>>;
+
+fn resample(
+    pixels: &Pixels,
+    part: CropBox,
+    mut target: Image<'static>,
+    filter: Filter,
+    scratch: &mut Scratch,
+) -> Resized {
+    let source = ImageRef::new(pixels.width, pixels.height, &pixels.data, target.pixel_type())?;
+    let (algorithm, support) = algorithm(filter);
+    let options = |p: CropBox| {
+        ResizeOptions::new()
+            .resize_alg(algorithm)
+            .use_alpha(false)
+            .crop(p.left, p.top, p.width, p.height)
+    };
+    let (first, last) = rows(part, target.height(), pixels.height, support);
+    let size =
+        u64::from(target.width()) * u64::from(last - first) * target.pixel_type().size() as u64;
+    // A tall sliver would swell on its way across: both ways at once then.
+    if filter == Filter::Nearest || size > BETWEEN.max(pixels.data.len() as u64) {
+        scratch.resizer.resize(&source, &mut target, &options(part))?;
+        return Ok(target);
+    }
+    scratch.between.resize(size as usize, 0);
+    let mut between = Image::from_slice_u8(
+        target.width(),
+        last - first,
+        &mut scratch.between,
+        target.pixel_type(),
+    )?;
+    let across = CropBox { top: first.into(), height: (last - first).into(), ..part };
+    scratch.resizer.resize(&source, &mut between, &options(across))?;
+    let down = CropBox {
+        left: 0.0,
+        top: part.top - f64::from(first),
+        width: target.width().into(),
+        height: part.height,
+    };
+    scratch.resizer.resize(&between, &mut target, &options(down))?;
+    Ok(target)
+}
+
+/// The rows of the source that a part's target is made of, the filter's reach included.
+fn rows(part: CropBox, target: u32, source: u32, support: f64) -> (u32, u32) {
+    let reach = support * (part.height / f64::from(target)).max(1.0);
+    let first = (part.top - reach).floor().max(0.0) as u32;
+    let last = (part.top + part.height + reach).ceil().min(source.into()) as u32;
+    (first, last)
+}
+
+/// How it is computed, and how far the filter reaches to each side.
+fn algorithm(filter: Filter) -> (ResizeAlg, f64) {
+    match filter {
+        Filter::Nearest => (ResizeAlg::Nearest, 0.0),
+        Filter::Bilinear => (ResizeAlg::Convolution(FilterType::Bilinear), 1.0),
+        Filter::Bicubic => (ResizeAlg::Convolution(FilterType::CatmullRom), 2.0),
+        Filter::Lanczos3 => (ResizeAlg::Convolution(FilterType::Lanczos3), 3.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{Channels, Layout};
+
+    fn input(width: u32, height: u32, resize: Resize) -> InputSpec {
+        InputSpec {
+            width,
+            height,
+            channels: Channels::Grey,
+            layout: Layout::Nchw,
+            resize,
+            mean: vec![0.0],
+            std: vec![1.0],
+        }
+    }
+
+    #[test]
+    fn the_short_side_decides_the_size() {
+        assert_eq!(short_side_size(640, 480, 256), (341, 256));
+        assert_eq!(short_side_size(480, 640, 256), (256, 341));
+        assert_eq!(short_side_size(100, 100, 256), (256, 256));
+        assert_eq!(short_side_size(1, u32::MAX, 1000), (1000, 1000 * u64::from(u32::MAX)));
+    }
+
+    #[test]
+    fn the_crop_is_the_middle() {
+        let pixels = Pixels { width: 4, height: 3, data: (0..12).collect() };
+        let resize = Resize::ShortSide { short_side: 3, filter: Filter::Bilinear };
+        assert_eq!(fit(pixels, &input(2, 1, resize)).unwrap().data, [5, 6]);
+    }
+
+    #[test]
+    fn the_right_size_is_left_alone() {
+        let pixels = Pixels { width: 4, height: 3, data: (0..12).collect() };
+        let stretched =
+            fit(pixels.clone(), &input(4, 3, Resize::Stretch { filter: Filter::Lanczos3 }))
+                .unwrap();
+        assert_eq!(stretched, pixels);
+    }
+
+    #[test]
+    fn every_part_lies_inside() {
+        for (source, short, crop) in [
+            (1, 36, 32),
+            (3, 7, 7),
+            (7, 3, 3),
+            (999, 256, 224),
+            (50_000_000, 256, 224),
+            (640, 512, 1),
+        ] {
+            let (start, length) = span(source, short, crop);
+            assert!(
+                start >= 0.0 && length > 0.0 && start + length <= f64::from(source),
+                "{source} {short} {crop}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_sliver_swells_neither_way() {
+        for filter in [Filter::Nearest, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos3] {
+            for (width, height) in [(1, 3_000_000), (3_000_000, 1)] {
+                for resize in
+                    [Resize::Stretch { filter }, Resize::ShortSide { short_side: 256, filter }]
+                {
+                    let pixels = Pixels { width, height, data: vec![77; 3_000_000] };
+                    assert_eq!(
+                        fit(pixels, &input(224, 224, resize)).unwrap().data,
+                        [77; 224 * 224]
+                    );
+                    let kept = SCRATCH.with_borrow(|s| {
+                        s.between.capacity() + s.resizer.size_of_internal_buffers()
+                    });
+                    assert!(kept <= 2 * BETWEEN as usize, "{kept}");
+                }
+            }
+        }
+    }
+}

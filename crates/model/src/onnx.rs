@@ -1,0 +1,389 @@
+//! A bundle's stages as ONNX Runtime sessions, and the slots between them.
+
+use ort::session::Session;
+use ort::value::{TensorElementType, TensorRef, ValueType};
+
+use super::manifest::{Layout, Manifest, Merge};
+use super::{Bundle, Provider, Runtime, RuntimeError};
+use dorfman_core::engine::{Level, Network, NetworkPart, NetworkShape, RunError};
+
+/// A network in ONNX Runtime. One thread owns it.
+///
+/// Slots are in host memory. On the CPU a stage reads them in place. On a GPU only the slots that a
+/// run reads are copied to the device.
+#[derive(Debug)]
+pub struct OnnxNetwork {
+    shape: NetworkShape,
+    sessions: Vec<Session>,
+    confirm: Option<Session>,
+    image: Shape,
+    levels: Vec<SlotStore>,
+    batch: Vec<f32>,
+    compact: Option<Compact>,
+}
+
+/// A tensor's shape without its first axis.
+#[derive(Debug, Clone, PartialEq)]
+struct Shape(Vec<usize>);
+
+impl Shape {
+    fn len(&self) -> usize {
+        self.0.iter().product()
+    }
+
+    fn with_rows(&self, rows: usize) -> Vec<usize> {
+        std::iter::once(rows).chain(self.0.iter().copied()).collect()
+    }
+
+    /// Whether every image has this number of values.
+    fn check(&self, images: &[&[f32]]) -> Result<(), String> {
+        let wanted = self.len();
+        let other = images.iter().find(|i| i.len() != wanted);
+        other.map_or(Ok(()), |i| {
+            Err(format!("an image has {} values; the input has {wanted}", i.len()))
+        })
+    }
+}
+
+/// The slots of one level.
+#[derive(Debug)]
+struct SlotStore {
+    shape: Shape,
+    values: Vec<f32>,
+}
+
+/// Scratch memory for copying only the slots that a run reads.
+#[derive(Debug, Default)]
+struct Compact {
+    /// By slot: its index among the copied ones.
+    copied: Vec<Option<usize>>,
+    members: Vec<i64>,
+    values: Vec<f32>,
+}
+
+impl OnnxNetwork {
+    /// Sessions for all stages and for the confirm network of the bundle, if it has one; with
+    /// `slots` slots at level 0, and as many at the levels above as their groups can need.
+    ///
+    /// # Errors
+    /// [`RuntimeError`] if the provider is not available, or the inputs and outputs of a stage
+    /// differ from those of `docs/bundle.md`.
+    pub fn new(
+        bundle: &Bundle,
+        runtime: &Runtime,
+        provider: Provider,
+        device: i32,
+        slots: usize,
+    ) -> Result<Self, RuntimeError> {
+        let manifest = &bundle.manifest;
+        let image = image_shape(manifest);
+        let last = manifest.stages.len() - 1;
+        let mut sessions = Vec::new();
+        for (i, stage) in manifest.stages.iter().enumerate() {
+            let path = bundle.dir.join(&stage.file);
+            let session = runtime.session(&path, provider, device)?;
+            let before = if i == 0 {
+                &image.0
+            } else {
+                manifest.stages[i - 1].features.as_ref().unwrap_or(&image.0)
+            };
+            let after = stage.features.clone().unwrap_or_else(|| vec![manifest.labels.len()]);
+            check(&session, i, last, before, &after)
+                .map_err(|message| RuntimeError::Model { path, message })?;
+            sessions.push(session);
+        }
+        let confirm = manifest.confirm.as_ref().map(|c| {
+            let path = bundle.dir.join(&c.file);
+            let session = runtime.session(&path, provider, device)?;
+            let checked = check_confirm(&session, &image.0, manifest.labels.len());
+            checked.map(|()| session).map_err(|message| RuntimeError::Model { path, message })
+        });
+        let confirm = confirm.transpose()?;
+        let shape = shape(manifest, slots);
+        let shapes = manifest.stages.iter().filter_map(|s| s.features.clone()).map(Shape);
+        let shapes: Vec<Shape> = if last == 0 { vec![image.clone()] } else { shapes.collect() };
+        let levels = shapes.into_iter().zip(&shape.levels);
+        let store = |(shape, level): (Shape, &Level)| SlotStore {
+            values: vec![0.0; shape.len() * level.slots],
+            shape,
+        };
+        let levels = levels.map(store).collect();
+        let compact = (provider != Provider::Cpu).then(Compact::default);
+        Ok(Self { shape, sessions, confirm, image, levels, batch: Vec::new(), compact })
+    }
+
+    /// Sends only the rows that a run names, as a GPU does, whatever the provider.
+    pub fn with_compaction(mut self) -> Self {
+        self.compact = Some(Compact::default());
+        self
+    }
+
+    /// Bytes of memory that the slots occupy.
+    pub fn bytes(&self) -> usize {
+        self.levels.iter().map(|l| l.values.len() * size_of::<f32>()).sum()
+    }
+
+    /// Runs a stage that merges slots of `level`. Returns its output, row by row.
+    fn run_merging(
+        &mut self,
+        stage: usize,
+        level: usize,
+        members: &[i64],
+        arity: usize,
+    ) -> Result<Vec<f32>, RunError> {
+        let failed =
+            |e: ort::Error| RunError { part: NetworkPart::Stage(stage), message: e.to_string() };
+        let store = &self.levels[level];
+        let (values, members, rows) = match &mut self.compact {
+            None => (&store.values[..], members, store.values.len() / store.shape.len()),
+            Some(compact) => compact.gather(store, members),
+        };
+        let name =
+            if self.levels.len() == 1 && self.sessions.len() == 1 { "images" } else { "features" };
+        let features =
+            TensorRef::from_array_view((store.shape.with_rows(rows), values)).map_err(failed)?;
+        let members = TensorRef::from_array_view(([members.len() / arity, arity], members))
+            .map_err(failed)?;
+        let outputs = self.sessions[stage]
+            .run(ort::inputs![name => features, "members" => members])
+            .map_err(failed)?;
+        let (_, out) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
+        Ok(out.to_vec())
+    }
+}
+
+impl Network for OnnxNetwork {
+    fn shape(&self) -> &NetworkShape {
+        &self.shape
+    }
+
+    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
+        let failed = |message: String| RunError { part: NetworkPart::Stage(0), message };
+        self.image.check(images).map_err(failed)?;
+        let store = &mut self.levels[0];
+        let width = store.shape.len();
+        let slots = &mut store.values[first * width..][..images.len() * width];
+        if self.sessions.len() == 1 {
+            let pairs = slots.chunks_mut(width).zip(images);
+            pairs.for_each(|(slot, image)| slot.copy_from_slice(image));
+            return Ok(());
+        }
+        let keep = |out: &[f32]| slots.copy_from_slice(out);
+        let wanted = images.len() * width;
+        run_images(&mut self.sessions[0], &self.image, &mut self.batch, images, wanted, keep)
+            .map_err(failed)
+    }
+
+    fn merge(
+        &mut self,
+        level: usize,
+        members: &[i64],
+        arity: usize,
+        first: usize,
+    ) -> Result<(), RunError> {
+        let out = self.run_merging(level, level - 1, members, arity)?;
+        let store = &mut self.levels[level];
+        let width = store.shape.len();
+        let slots = &mut store.values[first * width..][..members.len() / arity * width];
+        if out.len() != slots.len() {
+            let message = unexpected_length(out.len(), slots.len());
+            return Err(RunError { part: NetworkPart::Stage(level), message });
+        }
+        slots.copy_from_slice(&out);
+        Ok(())
+    }
+
+    fn score(
+        &mut self,
+        members: &[i64],
+        arity: usize,
+        scores: &mut Vec<f32>,
+    ) -> Result<(), RunError> {
+        let stage = self.sessions.len() - 1;
+        let out = self.run_merging(stage, self.shape.top(), members, arity)?;
+        let wanted = members.len() / arity * self.shape.labels;
+        if out.len() != wanted {
+            let message = unexpected_length(out.len(), wanted);
+            return Err(RunError { part: NetworkPart::Stage(stage), message });
+        }
+        scores.extend_from_slice(&out);
+        Ok(())
+    }
+
+    fn confirm(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
+        let failed = |message: String| RunError { part: NetworkPart::Confirm, message };
+        let Some(session) = &mut self.confirm else {
+            return Err(failed("the bundle has no confirm network".into()));
+        };
+        self.image.check(images).map_err(failed)?;
+        let keep = |out: &[f32]| scores.extend_from_slice(out);
+        let wanted = images.len() * self.shape.labels;
+        run_images(session, &self.image, &mut self.batch, images, wanted, keep).map_err(failed)
+    }
+}
+
+/// Runs a session whose only input is `images`. `keep` receives the output, which must have
+/// `wanted` values. `batch` is scratch memory.
+fn run_images(
+    session: &mut Session,
+    image: &Shape,
+    batch: &mut Vec<f32>,
+    images: &[&[f32]],
+    wanted: usize,
+    keep: impl FnOnce(&[f32]),
+) -> Result<(), String> {
+    let failed = |e: ort::Error| e.to_string();
+    batch.clear();
+    images.iter().for_each(|image| batch.extend_from_slice(image));
+    let batch =
+        TensorRef::from_array_view((image.with_rows(images.len()), &batch[..])).map_err(failed)?;
+    let outputs = session.run(ort::inputs!["images" => batch]).map_err(failed)?;
+    let (_, out) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
+    if out.len() != wanted {
+        return Err(unexpected_length(out.len(), wanted));
+    }
+    keep(out);
+    Ok(())
+}
+
+fn unexpected_length(found: usize, expected: usize) -> String {
+    format!("the output has {found} values; {expected} were expected")
+}
+
+impl Compact {
+    /// Copies each slot in `members` once, and renumbers `members` accordingly. Returns the copied
+    /// slots, the new numbers, and how many slots were copied.
+    fn gather(&mut self, store: &SlotStore, members: &[i64]) -> (&[f32], &[i64], usize) {
+        let width = store.shape.len();
+        self.copied.clear();
+        self.copied.resize(store.values.len() / width, None);
+        self.members.clear();
+        self.values.clear();
+        let mut count = 0;
+        for &member in members {
+            let slot = member as usize;
+            let index = *self.copied[slot].get_or_insert_with(|| {
+                self.values.extend_from_slice(&store.values[slot * width..][..width]);
+                count += 1;
+                count - 1
+            });
+            self.members.push(index as i64);
+        }
+        (&self.values, &self.members, count)
+    }
+}
+
+fn image_shape(manifest: &Manifest) -> Shape {
+    let input = &manifest.input;
+    let (h, w, c) = (input.height as usize, input.width as usize, input.channels.count());
+    match input.layout {
+        Layout::Nchw => Shape(vec![c, h, w]),
+        Layout::Nhwc => Shape(vec![h, w, c]),
+    }
+}
+
+/// The network's shape with `slots` slots at level 0.
+///
+/// A level above 0 has as many slots as open items can need. An item is in at most 2^(span - 1) of
+/// the sets that can share a slot, and in at most 4 sets that a falling chain of tests requests.
+fn shape(manifest: &Manifest, slots: usize) -> NetworkShape {
+    let last = manifest.stages.len() - 1;
+    let mut levels =
+        vec![Level { fan_in: 1, slots, macs: if last == 0 { 0 } else { manifest.stages[0].macs } }];
+    let mut span = 1usize;
+    for stage in manifest.stages.iter().take(last).skip(1) {
+        let fan_in = stage.fan_in.unwrap_or(2);
+        span = span.saturating_mul(fan_in);
+        let sets = slots * (1 << (span - 1).min(2));
+        levels.push(Level { fan_in, slots: sets, macs: stage.macs });
+    }
+    let repeats = manifest.merge == Merge::Max;
+    let confirm_macs = manifest.confirm.as_ref().map(|c| c.macs);
+    NetworkShape {
+        levels,
+        labels: manifest.labels.len(),
+        score_macs: manifest.stages[last].macs,
+        repeats,
+        confirm_macs,
+    }
+}
+
+/// Whether the inputs and outputs of stage `i` are those of `docs/bundle.md`. `before` and `after`
+/// are the shapes of a row that the stage reads and writes.
+fn check(
+    session: &Session,
+    i: usize,
+    last: usize,
+    before: &[usize],
+    after: &[usize],
+) -> Result<(), String> {
+    let float = TensorElementType::Float32;
+    let rows = if i == 0 { "images" } else { "features" };
+    has(session.inputs(), "input", rows, float, before)?;
+    if i > 0 || last == 0 {
+        has(session.inputs(), "input", "members", TensorElementType::Int64, &[])?;
+    }
+    let result = match i {
+        _ if i == last => "scores",
+        0 => "features",
+        // The input and the output of a graph cannot have the same name.
+        _ => "features_out",
+    };
+    has(session.outputs(), "output", result, float, after)
+}
+
+/// Whether the inputs and outputs of a session are those of a confirm network.
+fn check_confirm(session: &Session, image: &[usize], labels: usize) -> Result<(), String> {
+    let float = TensorElementType::Float32;
+    if session.inputs().len() != 1 {
+        return Err(format!(
+            "has {} inputs; a confirm network has one, `images`",
+            session.inputs().len()
+        ));
+    }
+    has(session.inputs(), "input", "images", float, image)?;
+    has(session.outputs(), "output", "scores", float, &[labels])
+}
+
+/// Whether a tensor of this name has this type and, after the first axis, this shape. `members` has
+/// one more axis of any length.
+fn has(
+    outlets: &[ort::value::Outlet],
+    kind: &str,
+    name: &str,
+    ty: TensorElementType,
+    shape: &[usize],
+) -> Result<(), String> {
+    let Some(outlet) = outlets.iter().find(|o| o.name() == name) else {
+        let names: Vec<&str> = outlets.iter().map(|o| o.name()).collect();
+        return Err(format!("there is no {kind} `{name}`, only {}", names.join(", ")));
+    };
+    let ValueType::Tensor { ty: found, shape: dims, .. } = outlet.dtype() else {
+        return Err(format!("{kind} `{name}` is not a tensor"));
+    };
+    if *found != ty {
+        return Err(format!("{kind} `{name}` is of type {found}, must be {ty}"));
+    }
+    let wanted: Vec<i64> =
+        if name == "members" { vec![-1] } else { shape.iter().map(|&d| d as i64).collect() };
+    let fits = dims.len() == wanted.len() + 1
+        && dims
+            .iter()
+            .skip(1)
+            .zip(&wanted)
+            .all(|(&found, &wanted)| found < 0 || wanted < 0 || found == wanted);
+    if !fits {
+        return Err(format!(
+            "{kind} `{name}` has shape {dims:?}, the manifest makes it [N, {}]",
+            dims_text(&wanted)
+        ));
+    }
+    Ok(())
+}
+
+fn dims_text(dims: &[i64]) -> String {
+    dims.iter()
+        .map(|d| if *d < 0 { "m".into() } else { d.to_string() })
+        .collect::<Vec<_>>()
+        .join(", ")
+}

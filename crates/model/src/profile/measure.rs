@@ -1,0 +1,224 @@
+//! Times every part of a network at every batch and arity, as the engine runs them.
+
+use std::time::{Duration, Instant};
+
+use super::{PartProfile, Point, Spread};
+use dorfman_core::engine::{Network, NetworkPart, NetworkShape, RunError};
+
+/// Runs of each kind before any is timed: shapes that are new are slow.
+const WARM_UP: usize = 2;
+/// Times that the measuring goes round all kinds, so that other work on the machine hits them alike; also the least number of runs of each.
+const ROUNDS: u32 = 5;
+/// Most runs of one kind in one round.
+const MOST: usize = 1000;
+
+/// The kinds of runs to time.
+#[derive(Debug)]
+pub struct Cells {
+    shape: NetworkShape,
+    cells: Vec<Cell>,
+}
+
+/// What came out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    /// Stage by stage.
+    pub stages: Vec<PartProfile>,
+    /// The confirm network, if there is one.
+    pub confirm: Option<PartProfile>,
+}
+
+/// One kind of run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Cell {
+    part: NetworkPart,
+    arity: usize,
+    rows: usize,
+}
+
+impl Cells {
+    /// Every part of a network at `batches`, as far as it has rows for them, and the last stage in tests of `images` images.
+    pub fn new(shape: &NetworkShape, batches: &[usize], images: &[usize]) -> Self {
+        let mut cells = Vec::new();
+        for (stage, level) in shape.levels.iter().enumerate() {
+            // In a tree an image that is tested alone is merged alone.
+            let arities = [1, level.fan_in].into_iter().collect();
+            add(
+                &mut cells,
+                NetworkPart::Stage(stage),
+                arities,
+                batches.iter().map(|&rows| rows.min(level.slots)).collect(),
+            );
+        }
+        let members =
+            |images: &usize| shape.padded(images.div_ceil(shape.span(shape.top())).max(1));
+        add(
+            &mut cells,
+            NetworkPart::Stage(shape.levels.len()),
+            images.iter().map(members).collect(),
+            batches.to_vec(),
+        );
+        if shape.confirm_macs.is_some() {
+            add(&mut cells, NetworkPart::Confirm, vec![1], batches.to_vec());
+        }
+        Self { shape: shape.clone(), cells }
+    }
+
+    /// How often [`Cells::measure`] tells of its progress.
+    pub fn ticks(&self) -> usize {
+        self.cells.len() * (1 + ROUNDS as usize)
+    }
+
+    /// Times all of them on a network of the shape that they were made for: `budget` in sum and evenly, but each kind five times at
+    /// least. Warming up comes on top.
+    ///
+    /// # Errors
+    /// [`RunError`] from the network.
+    pub fn measure(
+        &self,
+        network: &mut dyn Network,
+        image_len: usize,
+        budget: Duration,
+        mut tick: impl FnMut(),
+    ) -> Result<Measured, RunError> {
+        let mut random = fastrand::Rng::with_seed(1);
+        let image: Vec<f32> = (0..image_len).map(|_| random.f32() - 0.5).collect();
+        for cell in &self.cells {
+            for _ in 0..WARM_UP {
+                cell.time(network, &self.shape, &image)?;
+            }
+            tick();
+        }
+        let slice = budget / ROUNDS / self.cells.len().max(1) as u32;
+        let mut seconds = vec![Vec::new(); self.cells.len()];
+        for _ in 0..ROUNDS {
+            for (cell, seconds) in self.cells.iter().zip(&mut seconds) {
+                let start = Instant::now();
+                for _ in 0..MOST {
+                    seconds.push(cell.time(network, &self.shape, &image)?);
+                    if start.elapsed() >= slice {
+                        break;
+                    }
+                }
+                tick();
+            }
+        }
+        Ok(self.gather(seconds))
+    }
+
+    fn gather(&self, seconds: Vec<Vec<f64>>) -> Measured {
+        let part = |macs| PartProfile { macs, measured: Vec::new() };
+        let macs = self.shape.levels.iter().map(|level| level.macs).chain([self.shape.score_macs]);
+        let mut measured = Measured {
+            stages: macs.map(part).collect(),
+            confirm: self.shape.confirm_macs.map(part),
+        };
+        for (cell, seconds) in self.cells.iter().zip(seconds) {
+            let part = match cell.part {
+                NetworkPart::Stage(stage) => measured.stages.get_mut(stage),
+                NetworkPart::Confirm => measured.confirm.as_mut(),
+            };
+            let (runs, seconds) = (seconds.len(), Spread::of(seconds));
+            let point = Point { arity: cell.arity, rows: cell.rows, runs, seconds };
+            part.into_iter().for_each(|part| part.measured.push(point.clone()));
+        }
+        measured
+    }
+}
+
+/// Adds a part at all arities and batches, each once and rising.
+fn add(cells: &mut Vec<Cell>, part: NetworkPart, arities: Vec<usize>, batches: Vec<usize>) {
+    let (arities, batches) = (rising(arities), rising(batches));
+    for arity in arities {
+        cells.extend(batches.iter().map(|&rows| Cell { part, arity, rows }));
+    }
+}
+
+fn rising(mut values: Vec<usize>) -> Vec<usize> {
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+impl Cell {
+    /// Seconds of one run. The rows it reads are as different as there are rows; what is in them does not matter.
+    fn time(
+        &self,
+        network: &mut dyn Network,
+        shape: &NetworkShape,
+        image: &[f32],
+    ) -> Result<f64, RunError> {
+        match self.part {
+            NetworkPart::Stage(0) => {
+                let images = vec![image; self.rows];
+                timed(|| network.embed(&images, 0))
+            }
+            NetworkPart::Stage(stage) => {
+                let below = shape.levels[stage - 1].slots;
+                let members: Vec<i64> =
+                    (0..self.rows * self.arity).map(|i| (i % below) as i64).collect();
+                if stage < shape.levels.len() {
+                    return timed(|| network.merge(stage, &members, self.arity, 0));
+                }
+                let mut scores = Vec::with_capacity(self.rows * shape.labels);
+                timed(|| network.score(&members, self.arity, &mut scores))
+            }
+            NetworkPart::Confirm => {
+                let images = vec![image; self.rows];
+                let mut scores = Vec::with_capacity(self.rows * shape.labels);
+                timed(|| network.confirm(&images, &mut scores))
+            }
+        }
+    }
+}
+
+fn timed(run: impl FnOnce() -> Result<(), RunError>) -> Result<f64, RunError> {
+    let start = Instant::now();
+    run()?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dorfman_core::engine::{Level, ScriptedNetwork, single_label_shape};
+
+    /// A tree of pairs with a confirm network.
+    fn tree() -> NetworkShape {
+        let mut shape = single_label_shape(16, 10, 100);
+        shape.levels.push(Level { fan_in: 2, slots: 32, macs: 20 });
+        NetworkShape { confirm_macs: Some(1000), ..shape }
+    }
+
+    fn shapes(cells: &Cells, part: NetworkPart) -> Vec<(usize, usize)> {
+        cells.cells.iter().filter(|c| c.part == part).map(|c| (c.arity, c.rows)).collect()
+    }
+
+    #[test]
+    fn every_part_is_timed_at_every_batch_that_it_has_rows_for() {
+        let cells = Cells::new(&tree(), &[1, 8, 64], &[1, 4, 16, 24]);
+        assert_eq!(shapes(&cells, NetworkPart::Stage(0)), [(1, 1), (1, 8), (1, 16)]);
+        assert_eq!(
+            shapes(&cells, NetworkPart::Stage(1)),
+            [(1, 1), (1, 8), (1, 32), (2, 1), (2, 8), (2, 32)]
+        );
+        let tests = [1, 2, 8, 16].iter().flat_map(|&arity| [1, 8, 64].map(|rows| (arity, rows)));
+        assert_eq!(shapes(&cells, NetworkPart::Stage(2)), tests.collect::<Vec<_>>());
+        assert_eq!(shapes(&cells, NetworkPart::Confirm), [(1, 1), (1, 8), (1, 64)]);
+    }
+
+    #[test]
+    fn without_time_each_is_timed_as_often_as_the_rounds() {
+        let cells = Cells::new(&tree(), &[1, 8], &[1, 16]);
+        let mut ticks = 0;
+        let mut network = ScriptedNetwork::new(tree());
+        let measured = cells.measure(&mut network, 4, Duration::ZERO, || ticks += 1).unwrap();
+        assert_eq!(ticks, cells.ticks());
+        assert_eq!(measured.stages.iter().map(|s| s.macs).collect::<Vec<_>>(), [10, 20, 100]);
+        let confirm = measured.confirm.unwrap();
+        assert_eq!(confirm.macs, 1000);
+        let points = measured.stages.iter().chain([&confirm]).flat_map(|part| &part.measured);
+        assert!(points.clone().all(|p| p.runs == ROUNDS as usize));
+        assert_eq!(points.count(), cells.cells.len());
+    }
+}

@@ -1,0 +1,165 @@
+//! What a manifest must hold beyond its JSON types (pure).
+
+use super::manifest::{Calibration, Confirm, InputSpec, Manifest, Merge, Resize};
+use dorfman_core::policy::MAX_GROUP;
+
+/// The first thing that is wrong: the field, and what would be right.
+pub(super) fn check(m: &Manifest) -> Result<(), (String, String)> {
+    let wrong = |field: &str, what: String| Err((field.to_owned(), what));
+    if m.format != 1 {
+        return wrong("format", format!("is {}, this version reads format 1", m.format));
+    }
+    for (field, value) in [("name", &m.name), ("version", &m.version), ("licence", &m.licence)] {
+        if value.trim().is_empty() {
+            return wrong(field, "must not be empty".into());
+        }
+    }
+    if !m.labels.iter().any(|l| l.positive) {
+        return wrong("labels", "at least one label must have \"positive\": true".into());
+    }
+    check_input(&m.input)?;
+    check_stages(m)?;
+    for label in m.labels.iter().filter(|l| l.positive) {
+        if !m.calibration.iter().any(|c| c.label == label.name && c.arity == 1) {
+            return wrong(
+                "calibration",
+                format!("has no entry for label \"{}\" at arity 1", label.name),
+            );
+        }
+    }
+    for (i, c) in m.calibration.iter().enumerate() {
+        check_calibration(m, &format!("calibration[{i}]"), c)?;
+    }
+    m.confirm.as_ref().map_or(Ok(()), |confirm| check_confirm(m, confirm))
+}
+
+fn check_input(input: &InputSpec) -> Result<(), (String, String)> {
+    let wrong = |field: &str, what: String| Err((format!("input.{field}"), what));
+    if input.width == 0 || input.height == 0 || input.width > 8192 || input.height > 8192 {
+        return wrong(
+            "width",
+            format!("is {} x {}, each must be 1 to 8192", input.width, input.height),
+        );
+    }
+    let channels = input.channels.count();
+    for (field, values) in [("mean", &input.mean), ("std", &input.std)] {
+        if values.len() != channels {
+            return wrong(
+                field,
+                format!("has {} values, the image has {channels} channels", values.len()),
+            );
+        }
+    }
+    if input.std.iter().any(|s| !s.is_finite() || *s <= 0.0) {
+        return wrong("std", "every value must be above 0".into());
+    }
+    if let Resize::ShortSide { short_side, .. } = input.resize
+        && short_side < input.width.max(input.height)
+    {
+        let needed = input.width.max(input.height);
+        return wrong(
+            "resize.short_side",
+            format!("is {short_side}, the crop needs at least {needed}"),
+        );
+    }
+    Ok(())
+}
+
+fn check_stages(m: &Manifest) -> Result<(), (String, String)> {
+    let wrong =
+        |i: usize, field: &str, what: &str| Err((format!("stages[{i}].{field}"), what.to_owned()));
+    let Some(last) = m.stages.len().checked_sub(1) else {
+        return Err(("stages".into(), "at least one stage is needed".into()));
+    };
+    for (i, stage) in m.stages.iter().enumerate() {
+        if !is_file_name(&stage.file) {
+            return wrong(i, "file", "must be a file name inside the bundle");
+        }
+        if stage.features.is_some() != (i < last) {
+            return wrong(i, "features", "every stage but the last says the shape of its features");
+        }
+        if stage.features.as_ref().is_some_and(|f| f.is_empty() || f.contains(&0)) {
+            return wrong(i, "features", "must be a shape of one row, such as [32, 14, 14]");
+        }
+        let between = i > 0 && i < last;
+        if stage.fan_in.is_some() != between {
+            return wrong(
+                i,
+                "fan_in",
+                "every stage between the first and the last says how many rows it merges",
+            );
+        }
+        if stage.fan_in.is_some_and(|f| !(2..=MAX_GROUP).contains(&f)) {
+            return wrong(i, "fan_in", "must be 2 to 64");
+        }
+    }
+    if last == 0 && m.merge != Merge::Mean {
+        return Err((
+            "merge".into(),
+            "a network of one stage merges pixels, which is done by \"mean\"".into(),
+        ));
+    }
+    Ok(())
+}
+
+fn is_file_name(file: &str) -> bool {
+    let path = std::path::Path::new(file);
+    path.file_name() == Some(path.as_os_str())
+}
+
+fn check_confirm(m: &Manifest, confirm: &Confirm) -> Result<(), (String, String)> {
+    let wrong = |field: &str, what: String| Err((format!("confirm.{field}"), what));
+    if !is_file_name(&confirm.file) {
+        return wrong("file", "must be a file name inside the bundle".into());
+    }
+    for (i, c) in confirm.calibration.iter().enumerate() {
+        if c.arity != 1 {
+            return wrong(
+                &format!("calibration[{i}].arity"),
+                format!("is {}, must be 1: it sees images alone", c.arity),
+            );
+        }
+        check_calibration(m, &format!("confirm.calibration[{i}]"), c)?;
+    }
+    for label in m.labels.iter().filter(|l| l.positive) {
+        let entries = confirm.calibration.iter().filter(|c| c.label == label.name).count();
+        if entries != 1 {
+            return wrong(
+                "calibration",
+                format!("has {entries} entries for label \"{}\", must have one", label.name),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// `at` is where the manifest has the entry.
+fn check_calibration(m: &Manifest, at: &str, c: &Calibration) -> Result<(), (String, String)> {
+    let wrong = |field: &str, what: String| Err((format!("{at}.{field}"), what));
+    if !m.labels.iter().any(|l| l.positive && l.name == c.label) {
+        return wrong("label", format!("\"{}\" is no positive label", c.label));
+    }
+    if !(1..=MAX_GROUP).contains(&c.arity) {
+        return wrong("arity", format!("is {}, must be 1 to {MAX_GROUP}", c.arity));
+    }
+    if c.operating_points.is_empty() {
+        return wrong("operating_points", "at least one is needed".into());
+    }
+    for p in &c.operating_points {
+        let shares = [p.sensitivity, p.specificity];
+        if shares.iter().any(|s| !(0.0..=1.0).contains(s)) || !p.threshold.is_finite() {
+            return wrong(
+                "operating_points",
+                "sensitivity and specificity are 0 to 1, the threshold is a number".into(),
+            );
+        }
+    }
+    for (field, scores) in
+        [("positive_scores", &c.positive_scores), ("negative_scores", &c.negative_scores)]
+    {
+        if scores.len() < 3 || !scores.is_sorted() {
+            return wrong(field, "must be at least 3 quantiles, rising".into());
+        }
+    }
+    Ok(())
+}
