@@ -1,29 +1,29 @@
-//! Dorfman finds the rare bad image in a stream by testing many images in one forward pass and retesting only what comes back positive.
+//! Dorfman: a worker that finds rare positive images in a Kafka topic by neural group testing.
+//!
+//! Many images share one forward pass of a network; only groups whose test is positive are retested.
 //!
 //! ```text
-//! source -> fetch -> decode -> grouping -> engine <-> retest -> sink -> offsets
-//!   Kafka   bytes    tensor    M or age    ONNX       next      flags    commit
+//! source -> fetch -> decode -> pools -> engine -> sink -> offsets
+//!   Kafka   bytes    tensor   groups   verdicts  records  commit
 //! ```
 //!
-//! A stage of the flow is a module, listed here in order; [`worker`] is the one place that wires them. Every channel is bounded: pressure
-//! runs back to the source, which pauses its partitions and goes on polling.
+//! [`item`] defines what travels between the stages. [`worker`] starts the stages, supervises them and stops
+//! them. Every channel is bounded: when a stage is slow, its queue fills, then the queue before it, back to
+//! the source, which pauses its partitions and keeps polling.
+//!
+//! The pure parts are in `dorfman-core` (policies, planning, grouping, the engine). Bundles, decoding and ONNX
+//! Runtime are in `dorfman-model`. Experiments (`dorfman evaluate`, `replay`, `bench-paper`) are in
+//! `dorfman-lab`.
 
+pub mod cli;
 pub mod config;
-pub mod cpu;
-pub mod interval;
-pub mod message;
-pub mod source;
+pub mod failure;
 pub mod fetch;
-pub mod decode;
-pub mod grouping;
-pub mod retest;
-pub mod planner;
-pub mod simulation;
-pub mod replay;
-pub mod engine;
-pub mod model;
-pub mod sink;
+pub mod item;
+pub mod message;
 pub mod offsets;
 pub mod ops;
+pub mod sink;
+pub mod source;
+mod stages;
 pub mod worker;
-pub mod cli;

@@ -1,31 +1,28 @@
-//! What comes in (a reference to an image) and why an image may get no score.
-//!
-//! In: the bytes of a Kafka record. Out: a [`Reference`] that fetch and decode understand, or a [`Failure`] for the dead-letter topic.
-//! Nothing here does I/O.
-
-use std::fmt;
+//! References to images: from the bytes of a Kafka record to a [`Reference`], or a [`Failure`] (pure).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// One image reference: an id, where its bytes are, and what the sender knows about it.
+use crate::failure::{Failure, Reason};
+
+/// One image reference: an id, where the bytes are, and what the sender knows about the image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
-    /// The sender's name for the image; what a flag repeats.
+    /// The sender's name for the image, copied to every record about it.
     pub id: String,
     /// Where the bytes are.
     pub location: Location,
-    /// The sender's media type; a hint only, the bytes decide.
+    /// The sender's media type. It is not used: the format is detected from the bytes.
     pub content_type: Option<String>,
-    /// Prior probability (0 to 1) that the image is positive, from whoever sent it.
+    /// Prior probability (0 to 1) that the image is positive, as the sender estimates it.
     pub risk: Option<f32>,
-    /// Free fields, carried over to the flag untouched.
+    /// Free fields, copied to the flag unchanged.
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
-/// Where an image's bytes are.
+/// Where the bytes of an image are.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Location {
     /// In the message itself.
@@ -34,91 +31,25 @@ pub enum Location {
     Uri(String),
 }
 
-/// Why an item got no score. `detail` is for people; `reason` is for programs and metrics.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{reason}: {detail}")]
-pub struct Failure {
-    /// The reason code.
-    pub reason: Reason,
-    /// What exactly was wrong.
-    pub detail: String,
-}
-
-impl Failure {
-    /// A failure with a reason code and a sentence for people.
-    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
-    }
-}
-
-macro_rules! reasons {
-    ($($(#[$doc:meta])* $variant:ident => $code:literal),+ $(,)?) => {
-        /// Reason codes of dead letters; stable names, used as metric labels.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Reason { $($(#[$doc])* $variant),+ }
-
-        impl Reason {
-            /// Every reason, in a fixed order.
-            pub const ALL: &[Reason] = &[$(Reason::$variant),+];
-
-            /// The code as it stands in messages and metrics.
-            pub fn code(self) -> &'static str {
-                match self { $(Reason::$variant => $code),+ }
-            }
-        }
-    };
-}
-
-reasons! {
-    /// The message is not a reference (bad JSON, no id, no location, bad base64).
-    Malformed => "malformed",
-    /// The URI's scheme is not one that this worker fetches.
-    UnsupportedScheme => "unsupported_scheme",
-    /// The location is outside what the configuration allows (roots, private addresses).
-    Forbidden => "forbidden",
-    /// Nothing is there (no such file, HTTP 404 or 410).
-    NotFound => "not_found",
-    /// More bytes than allowed.
-    TooLarge => "too_large",
-    /// It took longer than allowed, retries included.
-    Timeout => "timeout",
-    /// The server or the file system failed, retries included.
-    Unavailable => "unavailable",
-    /// The bytes are no image of a known format.
-    UnsupportedFormat => "unsupported_format",
-    /// The image is broken.
-    Undecodable => "undecodable",
-    /// More pixels than allowed.
-    TooManyPixels => "too_many_pixels",
-    /// The network's score for the image alone was not a number.
-    ScoreNotFinite => "score_not_finite",
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code())
-    }
-}
-
-/// The JSON form of a reference, as it lies in the topic. Unknown fields are refused: a misspelt `risk` must not pass unseen.
+/// The JSON form of a reference in the topic. Unknown fields are refused, so that a misspelt `risk` is noticed.
 #[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReferenceMessage {
     /// The sender's name for the image.
     pub id: String,
-    /// Where the image is. Exactly one of `uri` and `data`.
+    /// Where the image is. Exactly one of `uri` and `data` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
-    /// The image itself, base64 (standard alphabet, padded).
+    /// The bytes of the image in base64 (standard alphabet, padded).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
-    /// Media type, a hint.
+    /// The media type. Not used: the format is detected from the bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
     /// Prior probability that the image is positive, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<f32>,
-    /// Carried over to the flag.
+    /// Copied to the flag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
 }
@@ -146,7 +77,7 @@ impl Reference {
     /// Reads the JSON form ([`ReferenceMessage`]).
     ///
     /// # Errors
-    /// [`Reason::Malformed`] with what is wrong and where.
+    /// [`Reason::Malformed`], with what is wrong and where.
     pub fn from_json(payload: &[u8]) -> Result<Self, Failure> {
         let malformed = |detail: String| Failure::new(Reason::Malformed, detail);
         let message: ReferenceMessage = serde_json::from_slice(payload).map_err(|e| malformed(e.to_string()))?;
@@ -154,7 +85,7 @@ impl Reference {
         if let Some(risk) = message.risk
             && !(0.0..=1.0).contains(&risk)
         {
-            return Err(malformed(format!("`risk` is {risk}, must be between 0 and 1")));
+            return Err(malformed(format!("`risk` is {risk}; it must be 0 to 1")));
         }
         let location = match (message.uri, message.data) {
             (Some(uri), None) => Location::Uri(uri),
@@ -162,7 +93,7 @@ impl Reference {
                 let bytes = STANDARD.decode(data).map_err(|e| malformed(format!("`data` is not base64: {e}")))?;
                 Location::Inline(bytes.into())
             }
-            (Some(_), Some(_)) => return Err(malformed("both `uri` and `data` are given, only one may be".into())),
+            (Some(_), Some(_)) => return Err(malformed("both `uri` and `data` are given; only one is allowed".into())),
             (None, None) => return Err(malformed("neither `uri` nor `data` is given".into())),
         };
         Ok(Self {
@@ -177,15 +108,15 @@ impl Reference {
     /// Reads the raw form: the payload is the image, the key is its id.
     ///
     /// # Errors
-    /// [`Reason::Malformed`] if the key is missing, empty or not UTF-8, or there is no payload.
+    /// [`Reason::Malformed`] if the key is missing, empty or not UTF-8, or if there is no payload.
     pub fn from_raw(key: Option<&[u8]>, payload: &[u8]) -> Result<Self, Failure> {
         let malformed = |detail: &str| Failure::new(Reason::Malformed, detail);
         let key =
-            key.filter(|k| !k.is_empty()).ok_or_else(|| malformed("a raw image needs its id as the message key"))?;
-        let id = std::str::from_utf8(key).map_err(|_| malformed("the message key is not UTF-8"))?;
-        check_id(id).map_err(|what| malformed(&format!("the message key {what}")))?;
+            key.filter(|k| !k.is_empty()).ok_or_else(|| malformed("a raw image needs its id as the record's key"))?;
+        let id = std::str::from_utf8(key).map_err(|_| malformed("the record's key is not UTF-8"))?;
+        check_id(id).map_err(|what| malformed(&format!("the record's key {what}")))?;
         if payload.is_empty() {
-            return Err(malformed("the message has no payload"));
+            return Err(malformed("the record has no payload"));
         }
         Ok(Self {
             id: id.to_owned(),
@@ -197,14 +128,14 @@ impl Reference {
     }
 }
 
-/// Longest id in bytes: it is the key of every record about the item.
+/// The longest id, in bytes. The id is the key of every record about the item.
 const LONGEST_ID: usize = 1024;
 
 fn check_id(id: &str) -> Result<(), String> {
     match id.len() {
         0 => Err("is empty".into()),
         1..=LONGEST_ID => Ok(()),
-        n => Err(format!("is {n} bytes long, at most {LONGEST_ID} are allowed")),
+        n => Err(format!("is {n} bytes long; at most {LONGEST_ID} are allowed")),
     }
 }
 
@@ -238,7 +169,7 @@ mod tests {
             (br#"{"id":"a"}"#, "neither"),
             (br#"{"id":"a","uri":"x","data":"eA=="}"#, "both"),
             (br#"{"id":"a","data":"!"}"#, "base64"),
-            (br#"{"id":"a","uri":"x","risk":2}"#, "between 0 and 1"),
+            (br#"{"id":"a","uri":"x","risk":2}"#, "must be 0 to 1"),
             (br#"{"id":"a","uri":"x","rsik":1}"#, "rsik"),
         ] {
             let failure = Reference::from_json(payload).unwrap_err();
@@ -253,13 +184,5 @@ mod tests {
         assert!(Reference::from_raw(Some(b""), b"x").is_err());
         assert!(Reference::from_raw(Some(b"k"), b"").is_err());
         assert_eq!(Reference::from_raw(Some(b"k"), b"x").unwrap().id, "k");
-    }
-
-    #[test]
-    fn reason_codes_are_distinct() {
-        let mut codes: Vec<_> = Reason::ALL.iter().map(|r| r.code()).collect();
-        codes.sort_unstable();
-        codes.dedup();
-        assert_eq!(codes.len(), Reason::ALL.len());
     }
 }

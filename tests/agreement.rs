@@ -1,4 +1,5 @@
-//! The worker scores an image as the training side does: the same preprocessing, the same network, alone and in groups.
+//! Scores agree with those of the training code: the same preprocessing and the same network, for single
+//! images and for groups.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -7,12 +8,12 @@ mod expected;
 use std::path::{Path, PathBuf};
 
 use dorfman::config::decode::DecodeConfig;
-use dorfman::decode::Preprocessor;
-use dorfman::engine::Network;
-use dorfman::model::{Bundle, OnnxNetwork, Provider, Runtime};
+use dorfman_core::engine::Network;
+use dorfman_model::decode::Preprocessor;
+use dorfman_model::{Bundle, OnnxNetwork, Provider, Runtime};
 use expected::{Expected, ExpectedFile};
 
-/// How far scores may lie apart.
+/// The largest difference of two scores.
 const CLOSE: f32 = 1e-4;
 
 fn root() -> PathBuf {
@@ -31,14 +32,14 @@ fn setup() -> Setup {
     let network = OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 64).unwrap();
     let folder = root().join("tests/data/agreement");
     let expected = Expected::read(&folder);
-    let preprocessor = Preprocessor::new(&bundle.manifest.input, &DecodeConfig::default());
+    let preprocessor = Preprocessor::new(&bundle.manifest.input, DecodeConfig::default().max_pixels);
     let tensor = |f: &ExpectedFile| preprocessor.tensor(&std::fs::read(folder.join(&f.file)).unwrap()).unwrap();
     let images = expected.files.iter().map(tensor).collect();
     Setup { expected, images, network }
 }
 
 impl Setup {
-    /// All images' features, image `i` in row `i`.
+    /// Computes the features of all images, those of image `i` in slot `i`.
     fn embed(&mut self) {
         let images: Vec<&[f32]> = self.images.iter().map(Vec::as_slice).collect();
         self.network.embed(&images, 0).unwrap();
@@ -50,7 +51,7 @@ impl Setup {
         scores[0]
     }
 
-    fn row(&self, file: &str) -> i64 {
+    fn slot(&self, file: &str) -> i64 {
         self.expected.files.iter().position(|f| f.file == file).unwrap() as i64
     }
 }
@@ -65,12 +66,12 @@ fn tensors_agree() {
 }
 
 #[test]
-fn scores_alone_agree() {
+fn scores_of_single_images_agree() {
     let mut s = setup();
     s.embed();
-    for row in 0..s.images.len() {
-        let score = s.score(&[row as i64]);
-        let f = &s.expected.files[row];
+    for slot in 0..s.images.len() {
+        let score = s.score(&[slot as i64]);
+        let f = &s.expected.files[slot];
         assert!((score - f.score).abs() < CLOSE, "{}: {score}, in training {}", f.file, f.score);
     }
 }
@@ -81,15 +82,15 @@ fn scores_of_groups_agree() {
     s.embed();
     assert!(!s.expected.groups.is_empty());
     for g in 0..s.expected.groups.len() {
-        let members: Vec<i64> = s.expected.groups[g].members.iter().map(|m| s.row(m)).collect();
+        let members: Vec<i64> = s.expected.groups[g].members.iter().map(|m| s.slot(m)).collect();
         let score = s.score(&members);
-        let wanted = s.expected.groups[g].score;
-        assert!((score - wanted).abs() < CLOSE, "group {g} of {}: {score}, in training {wanted}", members.len());
+        let expected = s.expected.groups[g].score;
+        assert!((score - expected).abs() < CLOSE, "group {g} of {}: {score}, in training {expected}", members.len());
     }
 }
 
 #[test]
-fn repeating_a_member_changes_nothing() {
+fn repeating_a_member_does_not_change_the_score() {
     let mut s = setup();
     s.embed();
     for size in 1..=15 {
@@ -101,17 +102,13 @@ fn repeating_a_member_changes_nothing() {
 }
 
 #[test]
-fn any_batch_and_only_the_rows_that_are_named_score_the_same() {
+fn single_images_score_the_same_in_any_batch() {
     let mut s = setup();
     s.embed();
-    let alone: Vec<f32> = (0..8).map(|row| s.score(&[row])).collect();
+    let alone: Vec<f32> = (0..8).map(|slot| s.score(&[slot])).collect();
     let mut together = Vec::new();
     s.network.score(&(0..8).collect::<Vec<i64>>(), 1, &mut together).unwrap();
-    s.network = s.network.with_compaction();
-    let mut compact = Vec::new();
-    s.network.score(&[7, 6, 5, 4, 3, 2, 1, 0], 1, &mut compact).unwrap();
-    compact.reverse();
-    for (row, alone) in alone.iter().enumerate() {
-        assert!((alone - together[row]).abs() < 1e-5 && (alone - compact[row]).abs() < 1e-5, "row {row}");
+    for (slot, (alone, together)) in alone.iter().zip(together).enumerate() {
+        assert!((alone - together).abs() < 1e-5, "slot {slot}");
     }
 }

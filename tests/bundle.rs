@@ -1,12 +1,12 @@
-//! A bundle is what it says, or it is refused with the file or field that is wrong.
+//! A bundle is valid, or opening it fails with the file or field that is wrong.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use dorfman::engine::Network;
-use dorfman::model::{Bundle, BundleError, OnnxNetwork, Provider, Runtime, RuntimeError};
+use dorfman_core::engine::Network;
+use dorfman_model::{Bundle, BundleError, OnnxNetwork, Provider, Runtime, RuntimeError};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -82,7 +82,7 @@ fn the_shipped_bundle_opens_and_has_thresholds_for_every_size() {
 }
 
 #[test]
-fn what_is_wrong_in_the_manifest_is_named() {
+fn a_wrong_field_of_the_manifest_is_named() {
     let set = |pointer: &'static str, value: Value| {
         refusal(move |m| *m.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value)
     };
@@ -106,7 +106,7 @@ fn what_is_wrong_in_the_manifest_is_named() {
 }
 
 #[test]
-fn what_is_wrong_with_the_confirm_network_is_named() {
+fn a_wrong_field_of_the_confirm_network_is_named() {
     let set = |pointer: &'static str, value: Value| {
         let dir =
             with_confirm(&confirm_file(), |m| *m.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value);
@@ -143,12 +143,12 @@ fn the_confirm_network_has_thresholds_of_its_own() {
 }
 
 #[test]
-fn the_confirm_network_scores_images_alone() {
+fn the_confirm_network_scores_single_images() {
     let runtime = Runtime::load(None, 2).unwrap();
     let dir = with_confirm(&confirm_file(), |_| {});
     let bundle = Bundle::open(dir.path()).unwrap();
     let mut network = OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 16).unwrap();
-    assert_eq!(network.form().confirm_macs, Some(784));
+    assert_eq!(network.shape().confirm_macs, Some(784));
     let (dark, light) = (vec![-2.0; 784], vec![1.0; 784]);
     let mut scores = vec![7.0];
     network.confirm(&[&dark, &light], &mut scores).unwrap();
@@ -160,11 +160,11 @@ fn the_confirm_network_scores_images_alone() {
     let mut plain = Bundle::open(&shipped()).unwrap();
     plain.manifest.confirm = None;
     let mut without = OnnxNetwork::new(&plain, &runtime, Provider::Cpu, 0, 16).unwrap();
-    assert!(without.form().confirm_macs.is_none() && without.confirm(&[&dark], &mut scores).is_err());
+    assert!(without.shape().confirm_macs.is_none() && without.confirm(&[&dark], &mut scores).is_err());
 }
 
 #[test]
-fn a_confirm_network_of_another_form_is_refused() {
+fn a_confirm_network_of_another_shape_is_refused() {
     let runtime = Runtime::load(None, 2).unwrap();
     for (file, what) in [("stage0.onnx", "no output `scores`"), ("stage1.onnx", "has 2 inputs")] {
         let dir = with_confirm(&shipped().join(file), |_| {});
@@ -175,7 +175,7 @@ fn a_confirm_network_of_another_form_is_refused() {
 }
 
 #[test]
-fn files_that_are_missing_or_other_ones_are_named() {
+fn missing_and_changed_files_are_named() {
     let dir = changed(|_| {});
     std::fs::write(dir.path().join("stage1.onnx"), b"other").unwrap();
     let error = Bundle::open(dir.path()).unwrap_err();
@@ -195,11 +195,11 @@ fn a_sensitivity_that_was_not_measured_is_refused() {
 }
 
 #[test]
-fn stages_that_are_not_as_the_manifest_says_are_refused() {
+fn stages_that_contradict_the_manifest_are_refused() {
     let runtime = Runtime::load(None, 2).unwrap();
     let open = |dir: &tempfile::TempDir| {
         let bundle = Bundle::open(dir.path()).unwrap();
-        OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 64).map(|n| n.form().clone())
+        OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 64).map(|n| n.shape().clone())
     };
     let dir = changed(|m| m["stages"][0]["features"] = json!([3, 3, 3]));
     let error = open(&dir).unwrap_err().to_string();
@@ -207,7 +207,7 @@ fn stages_that_are_not_as_the_manifest_says_are_refused() {
 
     let dir = changed(|m| m["stages"].as_array_mut().unwrap().swap(0, 1));
     let dir = {
-        // The first stage has to say its features, whichever file it names.
+        // The first stage must declare its features.
         let file = dir.path().join("bundle.json");
         let mut m: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         m["stages"][0]["features"] = m["stages"][1]["features"].take();
@@ -217,11 +217,11 @@ fn stages_that_are_not_as_the_manifest_says_are_refused() {
     };
     let error = open(&dir).unwrap_err().to_string();
     assert!(error.contains("no input `images`"), "{error}");
-    assert!(matches!(open(&changed(|_| {})), Ok(form) if form.levels.len() == 1 && form.repeats));
+    assert!(matches!(open(&changed(|_| {})), Ok(shape) if shape.levels.len() == 1 && shape.repeats));
 }
 
 #[test]
-fn a_file_that_is_no_model_is_refused() {
+fn a_file_that_is_not_a_model_is_refused() {
     let runtime = Runtime::load(None, 2).unwrap();
     let dir = changed(|m| {
         m["stages"][0]["sha256"] = json!("0a041b9462caa4a31bac3567e0b6e6fd9100787db2ab433d96f6d178cabfce90");

@@ -8,9 +8,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use dorfman::config::decode::DecodeConfig;
-use dorfman::decode::Preprocessor;
-use dorfman::message::Reason;
-use dorfman::model::manifest::{Channels, Filter, InputSpec, Layout, Resize};
+use dorfman_model::decode::{DecodeFault, Preprocessor};
+use dorfman_model::manifest::{Channels, Filter, InputSpec, Layout, Resize};
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -62,7 +61,7 @@ fn levels(tensor: &[f32], input: &InputSpec) -> Vec<f32> {
 /// Mean and largest distance of a case's tensor from what Pillow made of it.
 fn distance(file: &str, image: &[u8], name: &str, input: &InputSpec) -> (f32, f32) {
     let tensor =
-        Preprocessor::new(input, &DecodeConfig::default()).tensor(image).unwrap_or_else(|e| panic!("{file}: {e}"));
+        Preprocessor::new(input, DecodeConfig::default().max_pixels).tensor(image).unwrap_or_else(|e| panic!("{file}: {e}"));
     let expected = data(&format!("expected/{file}.{name}.pnm"));
     let (ours, theirs) = (levels(&tensor, input), samples(&expected));
     assert_eq!(ours.len(), theirs.len());
@@ -101,13 +100,13 @@ fn strict(max_pixels: u64, resize: Resize) -> Preprocessor {
         mean: vec![0.0; 3],
         std: vec![1.0; 3],
     };
-    Preprocessor::new(&input, &DecodeConfig { max_pixels, ..DecodeConfig::default() })
+    Preprocessor::new(&input, max_pixels)
 }
 
 const STRETCH: Resize = Resize::Stretch { filter: Filter::Bilinear };
 
-fn reason(bytes: &[u8]) -> Reason {
-    strict(50_000_000, STRETCH).tensor(bytes).unwrap_err().reason
+fn fault(bytes: &[u8]) -> DecodeFault {
+    strict(50_000_000, STRETCH).tensor(bytes).unwrap_err().fault
 }
 
 #[test]
@@ -122,7 +121,7 @@ fn what_is_no_image_is_an_unsupported_format() {
         b"II*\0\x08\0\0\0",
     ];
     for bytes in documents {
-        assert_eq!(reason(bytes), Reason::UnsupportedFormat, "{}", bytes.escape_ascii());
+        assert_eq!(fault(bytes), DecodeFault::UnsupportedFormat, "{}", bytes.escape_ascii());
     }
 }
 
@@ -131,13 +130,13 @@ fn a_broken_image_is_undecodable() {
     for name in ["rgb.png", "interlaced.png", "still.gif", "lossless.webp", "lossy.webp", "photo-420.jpg"] {
         let whole = data(name);
         for length in [12, 30, whole.len() / 2, whole.len() - 20] {
-            assert_eq!(reason(&whole[..length]), Reason::Undecodable, "{name} up to {length}");
+            assert_eq!(fault(&whole[..length]), DecodeFault::Undecodable, "{name} up to {length}");
         }
     }
     let mut flipped = data("rgb.png");
     let middle = flipped.len() / 2;
     flipped[middle] ^= 1;
-    assert_eq!(reason(&flipped), Reason::Undecodable);
+    assert_eq!(fault(&flipped), DecodeFault::Undecodable);
 }
 
 #[test]
@@ -148,7 +147,7 @@ fn a_jpeg_may_lack_its_end_but_not_its_rows() {
         let tensor = decode(&whole).unwrap();
         assert_eq!(decode(&[&whole[..], b"more"].concat()).unwrap(), tensor, "{name} with more after it");
         for length in [whole.len() * 3 / 4, whole.len() * 9 / 10] {
-            assert_eq!(reason(&whole[..length]), Reason::Undecodable, "{name} up to {length}");
+            assert_eq!(fault(&whole[..length]), DecodeFault::Undecodable, "{name} up to {length}");
         }
         // Between the scans of a progressive image nobody can know whether another one was to come.
         if name != "progressive.jpg" {
@@ -234,18 +233,18 @@ fn the_head_decides_whether_there_are_too_many_pixels() {
         webp_hiding(16383),
     ];
     for image in images {
-        assert_eq!(reason(&image), Reason::TooManyPixels, "{}", image[..40].escape_ascii());
+        assert_eq!(fault(&image), DecodeFault::TooManyPixels, "{}", image[..40].escape_ascii());
     }
     let grown = peak_growth(|| assert!(strict(1_000, STRETCH).tensor(&data("rgb.png")).is_err()));
     assert!(grown < 64 << 20, "{grown}");
-    assert_eq!(strict(57 * 43 - 1, STRETCH).tensor(&data("rgb.png")).unwrap_err().reason, Reason::TooManyPixels);
+    assert_eq!(strict(57 * 43 - 1, STRETCH).tensor(&data("rgb.png")).unwrap_err().fault, DecodeFault::TooManyPixels);
     assert!(strict(57 * 43, STRETCH).tensor(&data("rgb.png")).is_ok());
 }
 
 #[test]
 fn no_pixels_are_undecodable() {
     for image in [png_claiming(0, 5), claiming("still.gif", 6, &[0, 0, 0, 0])] {
-        assert_eq!(reason(&image), Reason::Undecodable);
+        assert_eq!(fault(&image), DecodeFault::Undecodable);
     }
 }
 
@@ -334,10 +333,10 @@ fn survives(bytes: &[u8]) -> Result<(), TestCaseError> {
     prop_assert!(grown < 64 << 20, "{grown} bytes");
     match result {
         Ok(tensor) => prop_assert_eq!(tensor.len(), 32 * 32 * 3),
-        Err(failure) => {
-            let known = [Reason::UnsupportedFormat, Reason::Undecodable, Reason::TooManyPixels];
-            prop_assert!(known.contains(&failure.reason), "{failure}");
-            prop_assert!(!failure.detail.contains("panicked"), "{failure}");
+        Err(error) => {
+            let known = [DecodeFault::UnsupportedFormat, DecodeFault::Undecodable, DecodeFault::TooManyPixels];
+            prop_assert!(known.contains(&error.fault), "{error}");
+            prop_assert!(!error.detail.contains("panicked"), "{error}");
         }
     }
     Ok(())

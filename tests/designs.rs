@@ -1,5 +1,6 @@
-//! Networks of every design, trained: the engine merges pixels, features, pairs and fours as their bundles say, and scores the images in
-//! `tests/data/agreement` as the training side does. What that says lies in `scores.json`.
+//! Trained networks of every design. The engine merges pixels, features, pairs and fours as the bundles
+//! define, and its scores of the images in `tests/data/agreement` agree with those of the training code, which
+//! are in `scores.json`.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -7,23 +8,27 @@ mod expected;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dorfman::config::decode::DecodeConfig;
-use dorfman::decode::Preprocessor;
-use dorfman::engine::{Engine, Judged, Settings, Verdict};
-use dorfman::model::{Bundle, OnnxNetwork, Provider, Runtime};
-use dorfman::retest::{Individual, MultiRound, Plan, Thresholds};
+use dorfman_core::calibration::Thresholds;
+use dorfman_core::engine::{BandPlan, BatchSettings, Driver, Engine, ItemVerdict, Verdict};
+use dorfman_core::policy::{Individual, MultiRound, Plan};
+use dorfman_model::cpu::SystemClock;
+use dorfman_model::decode::Preprocessor;
+use dorfman_model::{Bundle, OnnxNetwork, Provider, Runtime};
 use expected::{Expected, ExpectedGroup};
 
-/// How far scores may lie apart.
+/// The largest difference of two scores.
 const CLOSE: f32 = 1e-4;
-/// The same for photos: of 76,800 values some round the other way than Pillow's when the image is resized.
+/// The largest difference for photos. Some of their 76,800 values are rounded differently than by Pillow when
+/// the image is resized.
 const CLOSE_OF_PHOTOS: f32 = 1e-3;
-/// A threshold that splits the images into those with a bag and those without, alone and in groups.
+/// A threshold between the scores of images with and without a bag, alone and in groups.
 const BETWEEN: f32 = 0.5;
 
-/// Bundles, where their scores lie and how close they are, and how many rows each stage merges; none: all that are left.
+/// Bundles, the folders of their expected scores, the largest difference, and the fan-in of each stage (`None`:
+/// all slots of the test).
 const DESIGNS: [(&str, &str, f32, &[Option<usize>]); 4] = [
     ("tests/data/pixel", "tests/data/pixel", CLOSE, &[None]),
     ("models/shoes", "tests/data/shoes", CLOSE_OF_PHOTOS, &[None, None]),
@@ -49,28 +54,35 @@ impl Design {
     fn open(folder: &str) -> Self {
         let bundle = Bundle::open(&path(folder)).unwrap();
         let runtime = Runtime::load(None, 2).unwrap();
-        let preprocessor = Preprocessor::new(&bundle.manifest.input, &DecodeConfig::default());
+        let preprocessor = Preprocessor::new(&bundle.manifest.input, DecodeConfig::default().max_pixels);
         Self { bundle, runtime, preprocessor }
     }
 
-    /// Judges files, in order, under a plan.
-    fn judge(&self, files: &[String], plan: Box<dyn Plan>, threshold: f32) -> Vec<Judged<String>> {
+    /// The verdicts of files, which are offered in order.
+    fn test(
+        &self,
+        files: &[String],
+        plan: Box<dyn Plan>,
+        threshold: f32,
+    ) -> Vec<ItemVerdict<String>> {
         let network = OnnxNetwork::new(&self.bundle, &self.runtime, Provider::Cpu, 0, 64).unwrap();
-        let settings =
-            Settings { max_batch: 8, preferred_batch: 8, buckets: vec![], max_wait: Duration::from_millis(1) };
-        let mut engine = Engine::new(network, plan, Thresholds::constant(threshold), settings);
+        let max_wait = Duration::from_secs(60);
+        let settings = BatchSettings { max_batch: 8, preferred_batch: 8, buckets: vec![], max_wait };
+        let plan = BandPlan::new(plan, Thresholds::constant(threshold));
+        let mut driver = Driver::new(Engine::new(network, SystemClock, plan, settings));
         for file in files {
             let bytes = std::fs::read(path("tests/data/agreement").join(file)).unwrap();
-            engine.offer(self.preprocessor.tensor(&bytes).unwrap(), file.clone(), Instant::now()).unwrap();
+            driver.offer(self.preprocessor.tensor(&bytes).unwrap(), file.clone());
         }
-        engine.flush().unwrap();
-        while engine.step().unwrap() {}
-        engine.judged().collect()
+        driver.close();
+        let mut verdicts = Vec::new();
+        driver.run_to_end(|verdict| verdicts.push(verdict)).unwrap();
+        verdicts
     }
 }
 
 #[test]
-fn they_are_of_every_design() {
+fn the_bundles_have_every_design() {
     for (bundle, .., fans) in DESIGNS {
         let found: Vec<_> = Design::open(bundle).bundle.manifest.stages.iter().map(|stage| stage.fan_in).collect();
         assert_eq!(found, fans, "{bundle}");
@@ -78,34 +90,34 @@ fn they_are_of_every_design() {
 }
 
 #[test]
-fn images_alone_score_as_in_training() {
+fn scores_of_single_images_agree_with_training() {
     for (bundle, scores, close, _) in DESIGNS {
-        let expected = expected(scores);
-        let files: Vec<String> = expected.files.iter().map(|f| f.file.clone()).collect();
-        let wanted: HashMap<&str, f32> = expected.files.iter().map(|f| (&*f.file, f.score)).collect();
-        let judged = Design::open(bundle).judge(&files, Box::new(Individual), 2.0);
-        assert_eq!(judged.len(), files.len());
-        for item in judged {
-            let wanted = wanted[&*item.payload];
-            assert!((item.score - wanted).abs() < close, "{bundle}, {}: {} for {wanted}", item.payload, item.score);
+        let all = expected(scores);
+        let files: Vec<String> = all.files.iter().map(|f| f.file.clone()).collect();
+        let expected: HashMap<&str, f32> = all.files.iter().map(|f| (&*f.file, f.score)).collect();
+        let verdicts = Design::open(bundle).test(&files, Box::new(Individual), 2.0);
+        assert_eq!(verdicts.len(), files.len());
+        for item in verdicts {
+            let score = expected[&*item.payload];
+            assert!((item.score - score).abs() < close, "{bundle}, {}: {}, in training {score}", item.payload, item.score);
         }
     }
 }
 
 #[test]
-fn groups_score_as_in_training_also_where_pairs_do_not_come_out_even() {
+fn scores_of_groups_agree_with_training_also_for_odd_sizes() {
     for (bundle, scores, close, _) in DESIGNS {
         let design = Design::open(bundle);
         let groups = expected(scores).groups;
         assert!(groups.iter().any(|g| g.members.len() % 2 == 1));
         for ExpectedGroup { members, score } in groups {
-            // A threshold that nothing reaches: the score is that of the whole group.
-            let judged = design.judge(&members, Box::new(MultiRound::new(&[16, 1]).unwrap()), 2.0);
-            assert_eq!(judged.len(), members.len());
-            for item in judged {
+            // No score reaches this threshold, so the score is that of the whole group.
+            let verdicts = design.test(&members, Box::new(MultiRound::new(&[16, 1]).unwrap()), 2.0);
+            assert_eq!(verdicts.len(), members.len());
+            for item in verdicts {
                 assert_eq!((item.verdict, usize::from(item.arity)), (Verdict::Cleared, members.len()));
                 let size = members.len();
-                assert!((item.score - score).abs() < close, "{bundle}, {size}: {} for {score}", item.score);
+                assert!((item.score - score).abs() < close, "{bundle}, {size}: {}, in training {score}", item.score);
             }
         }
     }
@@ -117,9 +129,9 @@ fn retests_find_the_positives_of_a_group() {
     let clothes = expected.files.iter().filter(|f| f.file.ends_with(".png"));
     let files: Vec<String> = clothes.map(|f| f.file.clone()).collect();
     for chain in [&[16, 1][..], &[16, 4, 1], &[16, 4, 2, 1], &[3, 1]] {
-        let judged = Design::open("tests/data/tree").judge(&files, Box::new(MultiRound::new(chain).unwrap()), BETWEEN);
+        let verdicts = Design::open("tests/data/tree").test(&files, Box::new(MultiRound::new(chain).unwrap()), BETWEEN);
         let mut flagged: Vec<(&str, f32)> = vec![];
-        for item in &judged {
+        for item in &verdicts {
             if let Verdict::Flagged(labels) = &item.verdict {
                 flagged.push((&item.payload, labels[0].1));
             }

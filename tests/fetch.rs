@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dorfman::config::fetch::FetchConfig;
+use dorfman::failure::{Failure, Reason};
 use dorfman::fetch::{FetchSetupError, Fetcher};
-use dorfman::message::{Failure, Location, Reason};
+use dorfman::message::Location;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;

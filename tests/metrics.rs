@@ -1,4 +1,4 @@
-//! What alerts.yaml and dashboard.json ask for, against what a worker at work really exports.
+//! The queries of alerts.yaml and dashboard.json use only metrics that a running worker exports.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -13,18 +13,18 @@ use common::topic::produce;
 use common::{PATIENCE, config, confirmed_model, png_pair, stop, topics};
 use dorfman::config::group::GroupSize;
 use dorfman::message::ReferenceMessage;
-use dorfman::model::{Bundle, Profile};
 use dorfman::worker::{self, Model};
+use dorfman_model::{Bundle, Profile};
 use serde_json::{Value, json};
 
-/// Labels that Prometheus gives to what it scrapes, and those that only a histogram's buckets have.
-const NOT_OURS: &[&str] = &["namespace", "job", "instance", "pod", "le"];
+/// Labels that Prometheus adds, and labels that only histogram buckets have.
+const FOREIGN_LABELS: &[&str] = &["namespace", "job", "instance", "pod", "le"];
 
 /// A sample's name and the names of its labels.
 type Exported = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
-fn every_query_asks_for_what_a_worker_exports() {
+fn every_query_uses_exported_metrics() {
     let exported = exported(&scraped());
     let rules = rules();
     let recorded: BTreeSet<&str> = rules.iter().filter_map(|r| r["record"].as_str()).collect();
@@ -38,7 +38,7 @@ fn every_query_asks_for_what_a_worker_exports() {
 }
 
 #[test]
-fn what_is_not_exported_is_noticed() {
+fn a_query_of_a_missing_metric_fails() {
     let exported = exported("dorfman_items_total{verdict=\"flagged\"} 1\n");
     let wrong = |query: &str| std::panic::catch_unwind(|| check(query, &exported, &BTreeSet::new())).is_err();
     assert!(!wrong("sum by (job, verdict) (rate(dorfman_items_total{verdict=\"failed\"}[5m]))"));
@@ -65,7 +65,7 @@ fn every_alert_has_its_section_in_the_operations_guide() {
     }
 }
 
-/// The metrics of a worker that has done everything once: plans, audits, confirms, has a profile, a dead letter and a lag.
+/// The metrics of a worker with plans, audits, a confirm network, a profile, a dead letter and a lag.
 fn scraped() -> String {
     let name = "exported";
     let broker = Embedded::with_topics(&topics(name, 1));
@@ -106,7 +106,7 @@ fn get(url: &str) -> String {
     runtime.block_on(async { reqwest::get(url).await.unwrap().text().await.unwrap() })
 }
 
-/// A profile of the scripted network; the figures don't matter.
+/// A profile of the scripted network. Its figures are not used.
 fn profile() -> Profile {
     let spread = json!({ "p10": 0.001, "median": 0.001, "p90": 0.001 });
     let part = json!({ "macs": 1, "measured": [{ "arity": 1, "rows": 1, "runs": 1, "seconds": spread }] });
@@ -131,7 +131,7 @@ fn exported(text: &str) -> Exported {
 }
 
 fn check(query: &str, exported: &Exported, recorded: &BTreeSet<&str>) {
-    let mut known: BTreeSet<&str> = NOT_OURS.iter().copied().collect();
+    let mut known: BTreeSet<&str> = FOREIGN_LABELS.iter().copied().collect();
     for (name, matched) in selectors(query) {
         if name.contains(':') {
             assert!(recorded.contains(name), "no rule records {name}, in {query}");
@@ -141,7 +141,7 @@ fn check(query: &str, exported: &Exported, recorded: &BTreeSet<&str>) {
         let labels = exported.get(name).unwrap_or_else(|| panic!("no worker exports {name}, in {query}"));
         known.extend(labels.iter().map(String::as_str));
         for label in labels_of(matched) {
-            assert!(labels.contains(label) || NOT_OURS.contains(&label), "{name} has no label {label}, in {query}");
+            assert!(labels.contains(label) || FOREIGN_LABELS.contains(&label), "{name} has no label {label}, in {query}");
         }
     }
     for by in query.split("by (").skip(1).map(|rest| rest.split_once(')').unwrap().0) {
@@ -151,7 +151,7 @@ fn check(query: &str, exported: &Exported, recorded: &BTreeSet<&str>) {
     }
 }
 
-/// The names in a query that begin as ours do, each with what stands in the braces after it.
+/// The metric names of the worker in a query, each with the text in the braces after it.
 fn selectors(query: &str) -> Vec<(&str, &str)> {
     let of_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     let mut found = Vec::new();
@@ -181,7 +181,7 @@ fn dashboard() -> Value {
     serde_json::from_str(&std::fs::read_to_string(path("charts/dorfman/files/dashboard.json")).unwrap()).unwrap()
 }
 
-/// Everything under `expr` and `definition`, however deep.
+/// All values of the keys `expr` and `definition`, at any depth.
 fn queries_of(value: &Value, out: &mut Vec<String>) {
     match value {
         Value::Object(map) => {

@@ -1,12 +1,13 @@
-//! The planner against what was measured, and against every fixed plan.
+//! The planner beside measured costs and beside every fixed plan.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::Path;
 
-use dorfman::model::Bundle;
-use dorfman::planner::{Coherence, Link, Planner, StageCosts, Wanted, expected};
-use dorfman::retest::Answers;
+use dorfman_core::calibration::OperatingPoints;
+use dorfman_core::cost::StageCosts;
+use dorfman_core::planner::{ChainLink, Coherence, PlanConstraints, Planner, expected};
+use dorfman_model::Bundle;
 use serde_json::Value;
 
 const PREVALENCES: [f64; 9] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2];
@@ -15,28 +16,30 @@ fn bundle(folder: &str) -> Bundle {
     Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap()
 }
 
-/// The shipped bundle; the trained tree of the tests; and the shipped bundle with a first stage that is most of the network.
-fn bundles() -> [(Answers, StageCosts); 3] {
-    let (shipped, tree) = (bundle("models/fashion-bag"), bundle("tests/data/tree"));
-    let dear = StageCosts { item: 0.6, tiers: vec![], score: vec![(1, 0.4)] };
+/// The shipped bundle, the trained tree of the tests, and the shipped bundle with an expensive first stage.
+fn bundles() -> [(OperatingPoints, StageCosts); 3] {
+    let shipped = bundle("models/fashion-bag");
+    let tree = bundle("tests/data/tree");
+    let expensive = StageCosts { item: 0.6, tiers: vec![], last: vec![(1, 0.4)] };
     [
-        (shipped.answers().unwrap(), shipped.mac_costs()),
-        (tree.answers().unwrap(), tree.mac_costs()),
-        (shipped.answers().unwrap(), dear),
+        (shipped.operating_points().unwrap(), shipped.mac_costs()),
+        (tree.operating_points().unwrap(), tree.mac_costs()),
+        (shipped.operating_points().unwrap(), expensive),
     ]
 }
 
-/// Every chain of calibrated sizes in which each divides the one before, with one sensitivity for all pooled tests.
-fn fixed(answers: &Answers, individual: f64) -> Vec<Vec<Link>> {
-    let sizes: Vec<usize> = answers.sizes().iter().map(|s| s.arity).collect();
+/// Every chain of calibrated sizes in which each size divides the size before, with one sensitivity for all
+/// pooled tests.
+fn fixed(points: &OperatingPoints, individual: f64) -> Vec<Vec<ChainLink>> {
+    let sizes: Vec<usize> = points.arities().iter().map(|s| s.arity).collect();
     let mut found = Vec::new();
     for &size in &sizes {
         extend(&mut vec![size], &sizes, &mut found);
     }
-    let sensitivities: Vec<f64> = answers.sizes()[0].points.iter().map(|p| p.sensitivity).collect();
+    let sensitivities: Vec<f64> = points.arities()[0].points.iter().map(|p| p.sensitivity).collect();
     let link = |size: usize, sensitivity: f64| {
         let wanted = if size == 1 { individual } else { sensitivity };
-        answers.at(size, wanted).map(|point| Link { size, point })
+        points.at(size, wanted).map(|point| ChainLink { size, point })
     };
     let chains = found.iter().flat_map(|chain| sensitivities.iter().map(move |&s| (chain, s)));
     chains.filter_map(|(chain, s)| chain.iter().map(|&size| link(size, s)).collect()).collect()
@@ -58,16 +61,16 @@ fn extend(chain: &mut Vec<usize>, sizes: &[usize], found: &mut Vec<Vec<usize>>) 
 }
 
 #[test]
-fn no_fixed_plan_is_cheaper_by_more_than_a_hundredth() {
+fn no_fixed_plan_is_cheaper_by_more_than_one_per_cent() {
     let coherence = Coherence::default();
-    for (number, (answers, costs)) in bundles().iter().enumerate() {
-        let wanted = Wanted { individual_sensitivity: 0.95, recall_loss: 0.005, largest: 64, rounds: 5 };
-        let fixed = fixed(answers, wanted.individual_sensitivity);
-        let planner = Planner::new(answers.clone(), costs.clone(), wanted).unwrap();
+    for (number, (points, costs)) in bundles().iter().enumerate() {
+        let constraints = PlanConstraints { individual_sensitivity: 0.95, recall_loss: 0.005, largest: 64, rounds: 5 };
+        let fixed = fixed(points, constraints.individual_sensitivity);
+        let planner = Planner::new(points.clone(), costs.clone(), constraints).unwrap();
         assert!(fixed.len() > 20, "{} fixed plans", fixed.len());
         for p in PREVALENCES {
             let alone = [*fixed.iter().find(|chain| chain.len() == 1).unwrap().first().unwrap()];
-            let least = expected(&alone, p, coherence, costs).recall - wanted.recall_loss;
+            let least = expected(&alone, p, coherence, costs).recall - constraints.recall_loss;
             let planned = planner.best(p).expected;
             assert!(planned.recall >= least - 1e-6 && planned.cost <= costs.individual() * (1.0 + 1e-12));
             for chain in &fixed {
@@ -80,31 +83,36 @@ fn no_fixed_plan_is_cheaper_by_more_than_a_hundredth() {
 }
 
 #[test]
-fn where_pooling_does_not_pay_every_image_is_tested_alone() {
-    let (answers, costs) = &bundles()[0];
-    let wanted = Wanted { individual_sensitivity: 0.99, recall_loss: 0.005, largest: 64, rounds: 5 };
-    let planner = Planner::new(answers.clone(), costs.clone(), wanted).unwrap();
+fn images_are_tested_alone_where_pooling_does_not_pay() {
+    let (points, costs) = &bundles()[0];
+    let constraints = PlanConstraints { individual_sensitivity: 0.99, recall_loss: 0.005, largest: 64, rounds: 5 };
+    let planner = Planner::new(points.clone(), costs.clone(), constraints).unwrap();
     assert!(planner.best(0.45).is_individual());
     assert!(planner.best_of_size(3, 0.45).unwrap().expected.cost > costs.individual());
 }
 
-/// Images of the clean groups that `scripts/results.py` has a plan judge.
-const JUDGED: f64 = 16384.0;
+/// Images in the clean groups of `scripts/results.py`.
+const CLEAN_IMAGES: f64 = 16384.0;
 
-/// The standard error of a measured cost, as a share of it: n clean groups have n q false alarms and so much more or less by chance, and all
-/// that is spent on retests goes with them.
-fn chance(chain: &[Link], cost: f64, costs: &StageCosts) -> f64 {
+/// The relative standard error of a measured cost. n clean groups have n q false alarms with a binomial
+/// deviation, and the cost of retests is proportional to the number of false alarms.
+fn standard_error(chain: &[ChainLink], cost: f64, costs: &StageCosts) -> f64 {
     let size = chain[0].size as f64;
-    let (retests, alarms) = (cost - costs.first(chain[0].size) / size, 1.0 - chain[0].point.specificity);
-    if chain.len() == 1 { 0.0 } else { retests / cost * ((1.0 - alarms) / alarms * size / JUDGED).sqrt() }
+    let retests = cost - costs.first(chain[0].size) / size;
+    let alarms = 1.0 - chain[0].point.specificity;
+    if chain.len() == 1 {
+        return 0.0;
+    }
+    retests / cost * ((1.0 - alarms) / alarms * size / CLEAN_IMAGES).sqrt()
 }
 
-/// `dorfman evaluate` on the images that the shipped bundle was calibrated on (docs/results/planning.json, made by `make results`): what its
-/// engine spent on each plan is what was expected of it but for chance. Most of that is how many of its clean groups were false alarms.
+/// `dorfman evaluate` on the calibration images of the shipped bundle (docs/results/planning.json, from `make
+/// results`): the measured cost of each plan is its expected cost within the sampling error. The number of false
+/// alarms among the clean groups causes most of the error.
 #[test]
-fn what_was_measured_is_what_was_expected() {
+fn measured_costs_are_the_expected_costs() {
     let shipped = bundle("models/fashion-bag");
-    let (answers, costs) = (shipped.answers().unwrap(), shipped.mac_costs());
+    let (points, costs) = (shipped.operating_points().unwrap(), shipped.mac_costs());
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/results/planning.json");
     let measured: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     let rows = measured["rows"].as_array().unwrap();
@@ -116,12 +124,12 @@ fn what_was_measured_is_what_was_expected() {
         let wanted = |size: usize| {
             row[if size == 1 { "individual_sensitivity" } else { "pooled_sensitivity" }].as_f64().unwrap()
         };
-        let link = |&size: &usize| Link { size, point: answers.at(size, wanted(size)).unwrap() };
-        let chain: Vec<Link> = sizes.iter().map(link).collect();
+        let link = |&size: &usize| ChainLink { size, point: points.at(size, wanted(size)).unwrap() };
+        let chain: Vec<ChainLink> = sizes.iter().map(link).collect();
         let e = expected(&chain, row["prevalence"].as_f64().unwrap(), Coherence::default(), &costs);
         let (cost, macs) = (e.cost / costs.individual(), row["relative_macs"].as_f64().unwrap());
         assert!(
-            (cost / macs - 1.0).abs() < 3.0 * chance(&chain, e.cost, &costs) + 0.002,
+            (cost / macs - 1.0).abs() < 3.0 * standard_error(&chain, e.cost, &costs) + 0.002,
             "{}: {cost} expected, {macs} measured",
             row["plan"]
         );

@@ -1,4 +1,4 @@
-//! What the worker does about its plan, on librdkafka's mock cluster and on a real Apache Kafka.
+//! How the worker changes and audits its plan, on librdkafka's mock cluster and on Apache Kafka.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -12,12 +12,12 @@ use common::topic::{Read, produce, read};
 use common::{config, ids, model, references, scripted, stop, topics};
 use dorfman::config::group::GroupSize;
 use dorfman::config::planning::PlanningConfig;
-use dorfman::engine::{Form, Network, RunError, ScriptedNetwork};
-use dorfman::model::Bundle;
 use dorfman::sink::message::{FlagRecord, VerdictRecord};
 use dorfman::worker::{self, Model};
+use dorfman_core::engine::{Network, NetworkShape, RunError, ScriptedNetwork};
+use dorfman_model::Bundle;
 
-on_both_brokers![the_plan_follows_the_stream, an_audit_finds_what_pooling_misses_and_says_so];
+on_both_brokers![the_plan_follows_the_stream, an_audit_finds_positives_that_pooling_misses];
 
 fn the_plan_follows_the_stream<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 1));
@@ -27,15 +27,17 @@ fn the_plan_follows_the_stream<B: Broker>(name: &str) {
     config.validate().unwrap();
     let (messages, positives) = references(0..3000, 3);
     produce(broker.bootstrap(), &config.source.topic, &messages);
-    // Scores are the pixels, sizes and thresholds the shipped bundle's.
+    // The scores are the pixels. The sizes and thresholds are those of the shipped bundle.
     let bundle = Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/fashion-bag")).unwrap();
     let running = worker::start(&config, Model { calibrated: Some(bundle), ..model(scripted()) }).unwrap();
     let size = || running.metrics().group_size.with_label_values(&["0"]).get();
     let before = size();
     let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
-    let (after, replans) = (size(), running.metrics().replans.get());
+    let after = size();
+    let replans = running.metrics().replans.get();
     let set = |gauge: &prometheus::GaugeVec| gauge.with_label_values(&["0"]).get();
-    let (prevalence, cost) = (set(&running.metrics().prevalence), set(&running.metrics().planned_cost));
+    let prevalence = set(&running.metrics().prevalence);
+    let cost = set(&running.metrics().planned_cost);
     stop(running);
 
     assert_eq!(ids(&flags, |f| &f.id), positives);
@@ -43,12 +45,12 @@ fn the_plan_follows_the_stream<B: Broker>(name: &str) {
     assert!((0.2..0.5).contains(&prevalence) && (0.7..=1.0).contains(&cost), "{prevalence} {cost}");
 }
 
-/// Finds nothing in a pool: positives show only alone.
-struct Blind(ScriptedNetwork);
+/// A network whose pooled tests are never positive.
+struct MissesInPools(ScriptedNetwork);
 
-impl Network for Blind {
-    fn form(&self) -> &Form {
-        self.0.form()
+impl Network for MissesInPools {
+    fn shape(&self) -> &NetworkShape {
+        self.0.shape()
     }
 
     fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
@@ -68,13 +70,13 @@ impl Network for Blind {
     }
 }
 
-fn an_audit_finds_what_pooling_misses_and_says_so<B: Broker>(name: &str) {
+fn an_audit_finds_positives_that_pooling_misses<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 1));
     let mut config = config(broker.bootstrap(), name);
     config.audit.fraction = 1.0;
     let (messages, positives) = references(0..320, 20);
     produce(broker.bootstrap(), &config.source.topic, &messages);
-    let running = worker::start(&config, model(Blind(scripted()))).unwrap();
+    let running = worker::start(&config, model(MissesInPools(scripted()))).unwrap();
     let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
     let verdicts_topic = config.sink.verdicts_topic.as_ref().unwrap();
     let verdicts: Vec<Read<VerdictRecord>> = read(broker.bootstrap(), verdicts_topic, 320);

@@ -1,4 +1,5 @@
-//! `dorfman profile` as people use it, and the worker that finds what it wrote. Nothing here rests on how long anything took.
+//! `dorfman profile` as users run it, and the worker that reads the profile. No assertion depends on a measured
+//! time.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -7,16 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use dorfman::config::Config;
-use dorfman::engine::Part;
-use dorfman::model::profile::ProfileError;
-use dorfman::model::{Bundle, Profile};
 use dorfman::worker::Model;
+use dorfman_core::engine::NetworkPart;
+use dorfman_model::profile::ProfileError;
+use dorfman_model::{Bundle, Profile};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The command with the least that it measures.
+/// The command with its smallest measurement.
 fn profile(bundle: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dorfman"));
     command.args(["profile", "--seconds", "0", "--batch", "1,4", "--bundle"]).arg(bundle).args(more);
@@ -27,7 +28,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A copy of a bundle to write beside.
+/// A copy of a bundle.
 fn copy(bundle: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(root().join(bundle)).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_file()) {
@@ -42,7 +43,7 @@ fn written(bundle: &Path) -> PathBuf {
     files.remove(0)
 }
 
-fn shapes(profile: &Profile, part: Part) -> Vec<(usize, usize)> {
+fn shapes(profile: &Profile, part: NetworkPart) -> Vec<(usize, usize)> {
     profile.part(part).unwrap().measured.iter().map(|p| (p.arity, p.rows)).collect()
 }
 
@@ -64,12 +65,12 @@ fn a_tree_is_profiled_stage_by_stage_and_the_worker_finds_it() {
     let measured = Profile::read(&file).unwrap();
     assert_eq!(measured, serde_json::from_slice(&output.stdout).unwrap());
     assert_eq!(measured.stages.iter().map(|s| s.macs).collect::<Vec<_>>(), [95_648, 112_896, 677_424]);
-    assert_eq!(shapes(&measured, Part::Stage(0)), [(1, 1), (1, 4)]);
-    assert_eq!(shapes(&measured, Part::Stage(1)), [(1, 1), (1, 4), (2, 1), (2, 4)]);
+    assert_eq!(shapes(&measured, NetworkPart::Stage(0)), [(1, 1), (1, 4)]);
+    assert_eq!(shapes(&measured, NetworkPart::Stage(1)), [(1, 1), (1, 4), (2, 1), (2, 4)]);
     // Tests of 1, 4 and 16 images merge 1, 2 and 8 pairs.
-    assert_eq!(shapes(&measured, Part::Stage(2)), [(1, 1), (1, 4), (2, 1), (2, 4), (8, 1), (8, 4)]);
+    assert_eq!(shapes(&measured, NetworkPart::Stage(2)), [(1, 1), (1, 4), (2, 1), (2, 4), (8, 1), (8, 4)]);
     assert!(measured.confirm.is_none());
-    assert!(measured.seconds(Part::Stage(2), 4, 2).unwrap() > 0.0);
+    assert!(measured.seconds(NetworkPart::Stage(2), 4, 2).unwrap() > 0.0);
 
     let model = Model::open(&config(dir.path())).unwrap();
     assert_eq!(model.profile.as_ref(), Some(&measured));
@@ -84,17 +85,17 @@ fn a_confirm_network_has_its_rows_in_the_table() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let table = text(&output.stdout);
     for word in
-        ["fashion-bag 2.1.0 on", "MACs a row", "| 1       |    32 |    4 |", "| confirm |     1 |    4 |", "54.4 M"]
+        ["fashion-bag 2.1.0 on", "MACs per row", "| 1       |    32 |    4 |", "| confirm |     1 |    4 |", "54.4 M"]
     {
         assert!(table.contains(word), "no {word} in {table}");
     }
     assert!(!dir.path().join("profiles").exists());
     let measured = Profile::read(&out).unwrap();
-    assert_eq!((measured.stages.len(), shapes(&measured, Part::Confirm)), (2, vec![(1, 1), (1, 4)]));
+    assert_eq!((measured.stages.len(), shapes(&measured, NetworkPart::Confirm)), (2, vec![(1, 1), (1, 4)]));
 }
 
 #[test]
-fn a_profile_of_other_networks_is_refused_and_the_worker_does_without() {
+fn a_profile_of_another_bundle_is_refused_and_the_worker_starts_without_it() {
     let dir = copy("tests/data/tree");
     assert_eq!(profile(dir.path(), &[]).status.code(), Some(0));
     let file = written(dir.path());
@@ -113,9 +114,9 @@ fn a_profile_of_other_networks_is_refused_and_the_worker_does_without() {
 }
 
 #[test]
-fn what_is_wrong_is_said_before_anything_is_measured() {
+fn errors_are_reported_before_the_measurement() {
     let dir = copy("tests/data/tree");
-    // A folder that can't be written in, also for root.
+    // A folder that cannot be written, also by root.
     fs::write(dir.path().join("profiles"), "").unwrap();
     let output = profile(dir.path(), &[]);
     assert_eq!(output.status.code(), Some(1));
@@ -125,7 +126,7 @@ fn what_is_wrong_is_said_before_anything_is_measured() {
         (["--batch", "1000"], "`engine.slots`"),
         (["--seconds", "nan"], "--seconds is NaN"),
     ] {
-        // The last of an option given twice would not count, so this one stands alone.
+        // An option that is given twice is an error, so the command has no other options.
         let mut command = Command::new(env!("CARGO_BIN_EXE_dorfman"));
         let output = command.arg("profile").args(more).current_dir(root()).output().unwrap();
         assert_eq!(output.status.code(), Some(64), "{more:?}");

@@ -1,10 +1,10 @@
-//! `dorfman check`: is this configuration right?
+//! `dorfman check`: validates a configuration.
 
 use clap::Args;
+use dorfman_model::Bundle;
 
 use super::{CliError, ConfigArgs};
 use crate::fetch::Fetcher;
-use crate::model::Bundle;
 use crate::worker::Model;
 
 /// Arguments of `check`.
@@ -12,10 +12,11 @@ use crate::worker::Model;
 pub(super) struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Open the bundle too, load it into ONNX Runtime on the configured provider, and look for the folders of `fetch.roots`.
+    /// Also load the bundle into ONNX Runtime on the configured provider, and check that the folders of
+    /// `fetch.roots` exist.
     #[arg(long)]
     model: bool,
-    /// Only the verdict, not the configuration.
+    /// Do not print the configuration.
     #[arg(long, short)]
     quiet: bool,
 }
@@ -31,6 +32,6 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
     if !args.quiet {
         print!("{}", config.redacted());
     }
-    eprintln!("{}: ok (plan: {})", args.config.config.display(), config.plan_in_words()?);
+    eprintln!("{}: ok (plan: {})", args.config.config.display(), config.describe_plan()?);
     Ok(())
 }

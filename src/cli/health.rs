@@ -1,4 +1,4 @@
-//! `dorfman health`: asks a worker's /healthz or /readyz, as a container's health check does.
+//! `dorfman health`: requests /healthz or /readyz of a worker, as a container's health check.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -8,17 +8,17 @@ use clap::Args;
 
 use super::{CliError, ConfigArgs};
 
-/// How long connecting may take, and each read and write after it.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// A reason is a line; whoever answers with more is no worker.
-const LONGEST: u64 = 16 * 1024;
+/// The longest time of a connection, a read and a write.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Bytes of a response, at most. The response of a worker is one line.
+const MAX_RESPONSE: u64 = 16 * 1024;
 
 /// Arguments of `health`.
 #[derive(Debug, Args)]
 pub(super) struct HealthArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Ask whether it takes messages (/readyz) in place of whether it should be restarted (/healthz).
+    /// Request readiness (/readyz) instead of health (/healthz).
     #[arg(long)]
     ready: bool,
 }
@@ -29,20 +29,20 @@ pub(super) fn run(args: &HealthArgs) -> Result<(), CliError> {
         config.ops.listen.parse().map_err(|e| CliError::Usage(format!("configuration: `ops.listen`: {e}")))?;
     let path = if args.ready { "/readyz" } else { "/healthz" };
     let address = reachable(listen);
-    let answer = ask(address, path)
-        .map_err(|e| CliError::Failed(format!("no worker answers at http://{address}{path}: {e}")))?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let response = request(address, path)
+        .map_err(|e| CliError::Failed(format!("no worker responds at http://{address}{path}: {e}; is it running with this configuration?")))?;
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
     match head.split(' ').nth(1) {
         Some("200") => Ok(()),
         Some("503") => Err(CliError::Failed(body.trim().to_owned())),
         _ => Err(CliError::Failed(format!(
-            "http://{address}{path} is no worker's: {}",
+            "http://{address}{path} is not the response of a worker: {}",
             head.lines().next().unwrap_or("")
         ))),
     }
 }
 
-/// Where a worker that listens on every address is reached from its own machine.
+/// The local address of a worker: loopback if the worker listens on every address.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     match listen {
         SocketAddr::V4(a) if a.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, a.port()).into(),
@@ -51,14 +51,14 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     }
 }
 
-fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn request(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.take(LONGEST).read_to_string(&mut answer)?;
-    Ok(answer)
+    let mut response = String::new();
+    stream.take(MAX_RESPONSE).read_to_string(&mut response)?;
+    Ok(response)
 }
 
 #[cfg(test)]
@@ -66,11 +66,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_that_listens_everywhere_is_asked_at_loopback() {
-        for (listen, asked) in
+    fn a_worker_that_listens_on_every_address_is_requested_at_loopback() {
+        for (listen, requested) in
             [("0.0.0.0:9464", "127.0.0.1:9464"), ("[::]:80", "[::1]:80"), ("10.0.0.7:9464", "10.0.0.7:9464")]
         {
-            assert_eq!(reachable(listen.parse().unwrap()).to_string(), asked);
+            assert_eq!(reachable(listen.parse().unwrap()).to_string(), requested);
         }
     }
 }

@@ -1,15 +1,14 @@
-//! The command line: a file a subcommand.
+//! The command line: one file per subcommand.
 //!
-//! In: arguments. Out: an exit code: 0 well, 1 failed, 64 wrong configuration or usage (EX_USAGE).
+//! Exit codes: 0 success, 1 failure, 64 wrong configuration or usage (EX_USAGE).
 
 mod bench;
-mod chart;
+mod bench_paper;
 mod check;
 pub mod demo;
 mod evaluate;
 mod health;
-mod labelled;
-mod local;
+mod local_run;
 mod plan;
 mod produce;
 mod profile;
@@ -20,21 +19,21 @@ mod scan;
 mod schema;
 mod signals;
 mod simulate;
-mod table;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use dorfman_lab::LabError;
 
 use crate::config::{Config, ConfigError};
-use crate::replay::ReplayError;
 use crate::worker::WorkerError;
 
 /// Exit code for a wrong configuration or command line.
 pub const EXIT_USAGE: u8 = 64;
 
-/// Finds the rare bad image in a stream: tests many images in one forward pass, retests only what comes back positive.
+/// Finds rare positive images in a stream. Many images share one test; only positive groups are
+/// retested.
 #[derive(Debug, Parser)]
 #[command(name = "dorfman", version, max_term_width = 110, after_help = AFTER_HELP)]
 struct Cli {
@@ -43,54 +42,64 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 well, 1 failed, 64 wrong configuration or usage.
+Exit codes: 0 success, 1 failure, 64 wrong configuration or usage.
 
 Examples:
-  dorfman demo                                  everything in one process: broker, stream, worker, table
-  dorfman check --config dorfman.yaml           is this configuration right?
-  dorfman run --config dorfman.yaml             the worker
-  dorfman scan photos/ --json > verdicts.jsonl  a folder, without Kafka
+  dorfman demo                                  broker, stream and worker in one process, and a table
+  dorfman check --config dorfman.yaml           validate a configuration
+  dorfman run --config dorfman.yaml             run the worker
+  dorfman scan photos/ --json > verdicts.jsonl  score a folder, without Kafka
   dorfman evaluate --bundle models/fashion-bag --data labelled/ --positive bag --prevalence 0.001,0.01
-                                                what a bundle finds and costs on labelled images
-  dorfman plan --bundle models/fashion-bag      which group size, at which prevalence
-  dorfman simulate --bundle models/fashion-bag  a day with a burst of positives, planned as it goes
-  dorfman profile --bundle models/fashion-bag   what each stage costs on this device
+                                                recall and cost of a bundle on labelled images
+  dorfman plan --bundle models/fashion-bag      the best group size by prevalence
+  dorfman simulate --bundle models/fashion-bag  a day with a burst of positives
+  dorfman profile --bundle models/fashion-bag   measure each stage on this device
   dorfman replay --data recorded/ --table1      the paper's table, from recorded scores";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the worker: consume references, publish flags, until SIGTERM or SIGINT.
+    /// Run the worker: consume references and publish flags, until SIGTERM or SIGINT.
     Run(run::RunArgs),
-    /// Ask the worker of a configuration, on this machine, whether it is healthy: for containers without a shell.
+    /// Check whether the worker of a configuration is healthy on this machine, for containers without
+    /// a shell.
     Health(health::HealthArgs),
-    /// Validate a configuration and print it as the worker would see it, secrets blotted out.
+    /// Validate a configuration and print it with its defaults, without secrets.
     Check(check::CheckArgs),
-    /// Print a JSON Schema: of the configuration, the bundle's manifest, a profile, or a message.
+    /// Print a JSON Schema (of the configuration, the bundle manifest, a profile or a message), or the
+    /// example configuration.
     Schema(schema::SchemaArgs),
     /// Score the images of a folder, or of a list of paths and URLs, without a broker.
     Scan(scan::ScanArgs),
-    /// Produce references to a folder's images, for trying a deployment.
+    /// Produce references to the images of a folder, to try a deployment.
     Produce(produce::ProduceArgs),
-    /// Show it at work: an embedded broker, a stream with rare positives, the worker grouped and individual, a table.
+    /// Show the worker in one process: an embedded broker, a stream with rare positives, and a table of
+    /// grouped and individual testing.
     Demo(demo::DemoArgs),
-    /// Judge a bundle on labelled images: recall, false positives and cost of a policy against individual testing.
+    /// Evaluate a bundle on labelled images: recall, false positive rate and cost of a policy, beside
+    /// individual testing.
     Evaluate(Box<evaluate::EvaluateArgs>),
-    /// The cheapest plan for a prevalence: group size, retests and sensitivities, and what to expect of them.
+    /// Print the cheapest plan for a prevalence: group size, retests, sensitivities and expected
+    /// results.
     Plan(plan::PlanArgs),
-    /// Simulate a stream with a burst of positives: what planning as it goes costs and finds, beside a fixed plan and the best one.
+    /// Simulate a stream with a burst of positives: cost and recall of `group.size: auto`, of a fixed
+    /// plan and of the best plan.
     Simulate(simulate::SimulateArgs),
-    /// Run plans over recorded scores instead of a network: what each finds and costs, and Table 1 of the paper.
+    /// Run plans on recorded scores instead of a network: recall and cost of each, and Table 1 of the
+    /// paper.
     Replay(replay::ReplayArgs),
-    /// Measure the seconds of every stage of a bundle at every batch on this device, and keep them beside the bundle.
+    /// Measure every stage of a bundle at every batch size on this device, and write the profile to the
+    /// bundle.
     Profile(profile::ProfileArgs),
-    /// Measure it: the engine alone, the whole flow with a null network, and the demo's time by part.
+    /// Measure the worker: the engine alone, the stream with a null network, the demo, and plans.
     Bench(bench::BenchArgs),
+    /// Measure the paper's network: seconds and MACs of grouped and individual testing.
+    BenchPaper(bench_paper::BenchPaperArgs),
 }
 
-/// Where the configuration is.
+/// The file of the configuration.
 #[derive(Debug, Clone, Args)]
 struct ConfigArgs {
-    /// The YAML file. Every key can be overridden by the environment: DORFMAN_GROUP__SIZE=8 sets group.size.
+    /// The YAML file. The environment overrides its keys: DORFMAN_GROUP__SIZE=8 sets group.size.
     #[arg(long, value_name = "FILE", env = "DORFMAN_CONFIG")]
     config: PathBuf,
 }
@@ -101,7 +110,8 @@ impl ConfigArgs {
     }
 }
 
-/// The configuration of a command that can do without a file: the file's, or else that of `yaml`, the environment laid over either.
+/// The configuration of a command whose file is optional: from the file, or else from `yaml`. The
+/// environment overrides both.
 fn configuration(file: Option<&Path>, yaml: &str) -> Result<Config, ConfigError> {
     match file {
         Some(file) => Config::load(file, environment()),
@@ -109,18 +119,23 @@ fn configuration(file: Option<&Path>, yaml: &str) -> Result<Config, ConfigError>
     }
 }
 
-/// The environment; what is not UTF-8 in it is none of ours.
+/// The environment, without variables that are not UTF-8.
 fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text)
 }
 
-/// A folder that is not there is better found before the work than after.
+/// An error if the folder of a file that will be written does not exist. Long work checks this before
+/// it starts.
 fn writable(argument: &str, file: Option<&Path>) -> Result<(), CliError> {
     let Some(folder) = file.and_then(Path::parent) else { return Ok(()) };
-    match folder.as_os_str().is_empty() || folder.is_dir() {
-        true => Ok(()),
-        false => Err(CliError::Usage(format!("{argument}: there is no folder {}", folder.display()))),
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
     }
+    let message = format!("{argument}: there is no folder {}; create it first", folder.display());
+    Err(CliError::Usage(message))
 }
 
 /// Why a subcommand failed.
@@ -129,7 +144,7 @@ pub enum CliError {
     /// The configuration or the arguments are wrong: exit code 64.
     #[error("{0}")]
     Usage(String),
-    /// Anything else: exit code 1.
+    /// Any other failure: exit code 1.
     #[error("{0}")]
     Failed(String),
 }
@@ -140,9 +155,9 @@ impl From<ConfigError> for CliError {
     }
 }
 
-impl From<ReplayError> for CliError {
-    fn from(e: ReplayError) -> Self {
-        Self::Usage(e.to_string())
+impl From<LabError> for CliError {
+    fn from(e: LabError) -> Self {
+        if e.is_usage() { Self::Usage(e.to_string()) } else { Self::Failed(e.to_string()) }
     }
 }
 
@@ -170,18 +185,31 @@ impl From<serde_json::Error> for CliError {
     }
 }
 
-/// Runs the program with the process's arguments.
+/// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-            // Nothing is left to be done where even the message can't be printed.
+            // If the message cannot be printed, the exit code still reports the error.
             let _ = error.print();
             return ExitCode::from(code);
         }
     };
-    let result = match cli.command {
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dorfman: {error}");
+            match error {
+                CliError::Usage(_) => ExitCode::from(EXIT_USAGE),
+                CliError::Failed(_) => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), CliError> {
+    match command {
         Command::Run(args) => run::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Check(args) => check::run(&args),
@@ -195,16 +223,6 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Profile(args) => profile::run(&args),
         Command::Bench(args) => bench::run(&args),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(CliError::Usage(message)) => {
-            eprintln!("dorfman: {message}");
-            ExitCode::from(EXIT_USAGE)
-        }
-        Err(CliError::Failed(message)) => {
-            eprintln!("dorfman: {message}");
-            ExitCode::FAILURE
-        }
+        Command::BenchPaper(args) => bench_paper::run(&args),
     }
 }

@@ -1,4 +1,4 @@
-//! `dorfman produce`: references to a folder's images, for trying a deployment.
+//! `dorfman produce`: produces references to the images of a folder, to try a deployment.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use dorfman_model::image_files;
 use rdkafka::client::ClientContext;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
@@ -14,12 +15,11 @@ use super::CliError;
 use super::progress::progress;
 use crate::config::kafka::KafkaConfig;
 use crate::message::ReferenceMessage;
-use crate::source::files;
 
 /// Arguments of `produce`.
 #[derive(Debug, Args)]
 pub(super) struct ProduceArgs {
-    /// A folder of images, or a file with a path or URL a line.
+    /// A folder of images, or a file with one path or URL per line.
     path: PathBuf,
     /// Bootstrap servers.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:9092")]
@@ -27,16 +27,16 @@ pub(super) struct ProduceArgs {
     /// The topic.
     #[arg(long, default_value = "images")]
     topic: String,
-    /// Put the images themselves into the messages instead of their paths.
+    /// Send the images in the messages instead of their paths.
     #[arg(long)]
     inline: bool,
-    /// How often to go through the folder.
+    /// How often the folder is produced.
     #[arg(long, value_name = "N", default_value_t = 1)]
     repeat: u64,
-    /// Messages a second; as fast as it goes if absent.
+    /// Messages per second [default: no limit].
     #[arg(long, value_name = "N", value_parser = rate)]
     rate: Option<f64>,
-    /// Any librdkafka property, as key=value; repeatable.
+    /// A librdkafka property as key=value. Can be given several times.
     #[arg(long, short = 'X', value_name = "KEY=VALUE", value_parser = property)]
     property: Vec<(String, String)>,
 }
@@ -52,26 +52,26 @@ fn property(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
-    let locations = files::find(&args.path).map_err(CliError::Usage)?;
+    let locations = image_files::find(&args.path).map_err(|e| CliError::Usage(e.to_string()))?;
     let kafka = KafkaConfig {
         brokers: args.brokers.clone(),
         properties: args.property.iter().cloned().collect(),
         ..KafkaConfig::default()
     };
-    let feed = Feed::new(&kafka)?;
+    let producer = ReferenceProducer::new(&kafka)?;
     let total = locations.len() as u64 * args.repeat;
     let bar = progress("producing", total);
     let start = Instant::now();
     for (sent, location) in (0..args.repeat).flat_map(|_| &locations).enumerate() {
         if let Some(rate) = args.rate {
             let due = Duration::from_secs_f64(sent as f64 / rate);
-            feed.0.poll(due.saturating_sub(start.elapsed()));
+            producer.0.poll(due.saturating_sub(start.elapsed()));
         }
         let message = message(location, args.inline)?;
-        feed.send(&args.topic, &message.id, &serde_json::to_vec(&message)?)?;
+        producer.send(&args.topic, &message.id, &serde_json::to_vec(&message)?)?;
         bar.inc(1);
     }
-    feed.finish()?;
+    producer.finish()?;
     bar.finish_and_clear();
     eprintln!("{total} references to {} on {}", args.topic, args.brokers);
     Ok(())
@@ -82,17 +82,18 @@ fn message(location: &str, inline: bool) -> Result<ReferenceMessage, CliError> {
         let bytes = std::fs::read(location).map_err(|e| CliError::Failed(format!("{location}: {e}")))?;
         return Ok(ReferenceMessage::inline(location, &bytes));
     }
-    let uri = match location.contains("://") {
-        true => location.to_owned(),
-        false => std::path::absolute(location)?.to_string_lossy().into_owned(),
+    let uri = if location.contains("://") {
+        location.to_owned()
+    } else {
+        std::path::absolute(location)?.to_string_lossy().into_owned()
     };
     Ok(ReferenceMessage::uri(location, uri))
 }
 
-/// Feeds a topic, and says so if the broker did not take something.
-pub(super) struct Feed(BaseProducer<Count>);
+/// Produces messages, and reports an error if the broker did not acknowledge all of them.
+pub(super) struct ReferenceProducer(BaseProducer<Count>);
 
-/// Counts what was not delivered.
+/// Counts messages that were not delivered.
 #[derive(Default)]
 struct Count {
     failed: AtomicU64,
@@ -111,8 +112,8 @@ impl ProducerContext for Count {
     }
 }
 
-impl Feed {
-    /// A producer for brokers.
+impl ReferenceProducer {
+    /// A producer for a cluster.
     ///
     /// # Errors
     /// If a property is wrong.
@@ -120,10 +121,10 @@ impl Feed {
         Ok(Self(kafka.client(&BTreeMap::new()).create_with_context(Count::default())?))
     }
 
-    /// Queues one record; waits while the queue is full.
+    /// Queues one message. Waits while the queue is full.
     ///
     /// # Errors
-    /// Whatever librdkafka says.
+    /// If librdkafka refuses the message.
     pub fn send(&self, topic: &str, key: &str, payload: &[u8]) -> Result<(), CliError> {
         let mut record = BaseRecord::to(topic).key(key).payload(payload);
         loop {
@@ -132,8 +133,8 @@ impl Feed {
                     self.0.poll(Duration::ZERO);
                     return Ok(());
                 }
-                Err((error, back)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
-                    record = back;
+                Err((error, returned)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
+                    record = returned;
                     self.0.poll(Duration::from_millis(10));
                 }
                 Err((error, _)) => return Err(error.into()),
@@ -141,15 +142,15 @@ impl Feed {
         }
     }
 
-    /// Waits until the broker has everything.
+    /// Waits until the broker has acknowledged every message.
     ///
     /// # Errors
-    /// If it has not after a minute, or refused something.
+    /// If the broker has not acknowledged every message within a minute.
     pub fn finish(self) -> Result<(), CliError> {
         self.0.flush(Duration::from_secs(60))?;
         match self.0.context().failed.load(Ordering::Relaxed) {
             0 => Ok(()),
-            n => Err(CliError::Failed(format!("the broker did not take {n} of the messages"))),
+            n => Err(CliError::Failed(format!("the broker did not accept {n} of the messages"))),
         }
     }
 }

@@ -1,20 +1,20 @@
-//! `dorfman profile`: what every stage of a bundle costs at every batch, on this device and provider.
+//! `dorfman profile`: measures every stage of a bundle at every batch size on this device.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::CellAlignment;
+use dorfman_core::engine::Network;
+use dorfman_model::manifest::Manifest;
+use dorfman_model::profile::{BundleFiles, Cells, Machine, PartProfile, Point};
+use dorfman_model::{Bundle, LoadedNetwork, Profile};
 
 use super::CliError;
 use super::progress::progress;
+use dorfman_lab::table::table;
 use crate::config::Config;
-use crate::engine::Network;
-use crate::model::manifest::Manifest;
-use crate::model::profile::{BundleFiles, Cells, Machine, PartProfile, Point};
-use crate::model::{Bundle, Profile};
 use crate::ops::logging;
-use crate::worker::Loaded;
 
 /// Arguments of `profile`.
 #[derive(Debug, Args)]
@@ -23,36 +23,36 @@ pub(super) struct ProfileArgs {
     /// The bundle, instead of the configured one.
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
-    /// Where to write the profile, instead of beside the bundle, where the worker looks for it.
+    /// The file of the profile, instead of the file in the bundle that the worker reads.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Seconds to measure, shared by all stages, batches and arities alike. Each is run at least five times, however long that takes, and
-    /// warming up comes on top.
+    /// Seconds to measure, divided equally among all stages, batch sizes and arities. Each is run at least
+    /// five times. The warm-up is not included.
     #[arg(long, value_name = "S", default_value_t = 30.0)]
     seconds: f64,
     /// Batch sizes to measure, in rows [default: the configured engine.buckets, or powers of two up to engine.max_batch].
     #[arg(long, value_name = "ROWS", value_delimiter = ',')]
     batch: Vec<usize>,
-    /// The profile as JSON on standard output, instead of the table.
+    /// Print the profile as JSON instead of the table.
     #[arg(long)]
     json: bool,
-    /// A configuration file; its sections engine and model count here.
+    /// A configuration file. Its sections engine and model are used.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 const HELP: &str = "\
-The profile goes into DIR/profiles, under a name made of the provider, the device and ONNX Runtime's version. A worker that starts with the \
-same ones finds it there, and exports the seconds that it expects beside those it measures. Measure on a machine that has nothing else to do, \
-and again when the bundle, the machine or the library changes: a profile of other files is refused.
+The profile is written to DIR/profiles. Its name contains the provider, the device and the version of ONNX Runtime. A worker with the \
+same provider, device and version reads the profile and exports the expected seconds beside the measured seconds. Measure on an idle machine. \
+Measure again when the bundle, the machine or ONNX Runtime changes: a profile of other files is refused.
 
-A row is an image in stage 0 and in the confirm network, and a test in the last stage; its arity is how many rows of the stage before it \
-merges. The last stage is measured for tests of 1, 4, 16 and as many images as the bundle is calibrated for. Times are medians; MACs are the \
-manifest's, without the merge.
+A row is one image in stage 0 and in the confirm network, and one test in the last stage. The arity of a row is the number of rows of the \
+previous stage that it merges. The last stage is measured for tests of 1, 4 and 16 images, and of the largest calibrated number of images. \
+Times are medians. MACs (multiply-adds) are from the manifest, without the merge.
 
 Examples:
   dorfman profile --bundle models/fashion-bag
-  dorfman profile --config dorfman.yaml --json    with a worker's provider, threads and batches
+  dorfman profile --config dorfman.yaml --json    with the provider, threads and batch sizes of a worker
   DORFMAN_MODEL__THREADS=1 dorfman profile --batch 1,8 --seconds 5";
 
 pub(super) fn run(args: &ProfileArgs) -> Result<(), CliError> {
@@ -60,22 +60,24 @@ pub(super) fn run(args: &ProfileArgs) -> Result<(), CliError> {
     logging::init(&config.logging).map_err(|e| CliError::Usage(e.to_string()))?;
     let failed = |e: &dyn std::fmt::Display| CliError::Failed(e.to_string());
     let bundle = Bundle::open(&config.model.bundle).map_err(|e| failed(&e))?;
-    let mut loaded = Loaded::open(&config, &bundle).map_err(|e| failed(&e))?;
-    let machine = loaded.machine(&config);
+    let options = config.load_options();
+    let mut loaded = LoadedNetwork::open(&bundle, &options).map_err(|e| failed(&e))?;
+    let machine = loaded.machine(&options);
     let file = args.out.clone().unwrap_or_else(|| Profile::path(&bundle.dir, &machine));
-    // What can't be written is better known before the work than after.
+    // An error of the file is reported before the measurement.
     Profile::prepare(&file).map_err(|e| failed(&e))?;
     let profile = measure(args, &config, &bundle, &mut loaded, machine)?;
     profile.write(&file).map_err(|e| failed(&e))?;
-    match args.json {
-        true => println!("{}", serde_json::to_string_pretty(&profile)?),
-        false => print(&profile),
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&profile)?);
+    } else {
+        print(&profile);
     }
     eprintln!("written: {}", file.display());
     Ok(())
 }
 
-/// The configuration with the arguments laid over.
+/// The configuration, changed by the arguments.
 fn config(args: &ProfileArgs) -> Result<Config, CliError> {
     let mut config = match &args.config {
         Some(file) => Config::load(file, super::environment())?,
@@ -100,12 +102,17 @@ fn measure(
     args: &ProfileArgs,
     config: &Config,
     bundle: &Bundle,
-    loaded: &mut Loaded,
+    loaded: &mut LoadedNetwork,
     machine: Machine,
 ) -> Result<Profile, CliError> {
-    let (engine, manifest) = (&config.engine, &bundle.manifest);
-    let batches = if args.batch.is_empty() { engine.batches(machine.provider) } else { args.batch.clone() };
-    let cells = Cells::new(loaded.network.form(), &batches, &images(manifest));
+    let manifest = &bundle.manifest;
+    let batching = config.engine.batching();
+    let batches = if args.batch.is_empty() {
+        batching.measured(machine.provider)
+    } else {
+        args.batch.clone()
+    };
+    let cells = Cells::new(loaded.network.shape(), &batches, &images(manifest));
     let bar = progress("measuring", cells.ticks() as u64);
     let budget = Duration::from_secs_f64(args.seconds);
     let measured = cells.measure(&mut loaded.network, manifest.input.len(), budget, || bar.inc(1));
@@ -115,22 +122,23 @@ fn measure(
         format: 1,
         bundle: BundleFiles::of(manifest),
         date: jiff::Timestamp::now().to_string(),
-        buckets: engine.buckets(machine.provider),
-        preferred_batch: engine.preferred_batch(machine.provider),
+        buckets: batching.buckets(machine.provider),
+        preferred_batch: batching.preferred_batch(machine.provider),
         machine,
         stages: measured.stages,
         confirm: measured.confirm,
     })
 }
 
-/// How many images the tests have that the last stage is measured at: a few, up to the most that the bundle was calibrated for.
+/// The arities at which the last stage is measured, up to the largest calibrated arity.
 fn images(manifest: &Manifest) -> Vec<usize> {
     let largest = manifest.calibration.iter().map(|c| c.arity).max().unwrap_or(1);
     [1, 4, 16].into_iter().filter(|&arity| arity < largest).chain([largest]).collect()
 }
 
 fn print(profile: &Profile) {
-    let (bundle, machine) = (&profile.bundle, &profile.machine);
+    let bundle = &profile.bundle;
+    let machine = &profile.machine;
     let threads = match machine.threads {
         0 => String::new(),
         threads => format!(", {threads} threads"),
@@ -139,9 +147,10 @@ fn print(profile: &Profile) {
         "{} {} on {} ({}, {} cores{threads}), ONNX Runtime {}\n",
         bundle.name, bundle.version, machine.device, machine.provider, machine.cores, machine.onnxruntime
     );
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(["stage", "arity", "rows", "ms a run", "10 to 90 %", "µs a row", "MACs a row", "GMAC/s"]);
+    let columns = [
+        "stage", "arity", "rows", "ms per run", "10 to 90 %", "µs per row", "MACs per row", "GMAC/s",
+    ];
+    let mut table = table(&columns);
     for (part, measured) in profile.parts() {
         for point in &measured.measured {
             table.add_row(row(&part.to_string(), measured, point));
@@ -162,12 +171,12 @@ fn row(stage: &str, part: &PartProfile, point: &Point) -> [String; 8] {
         format!("{:.3} to {:.3}", 1e3 * seconds.p10, 1e3 * seconds.p90),
         format!("{:.1}", 1e6 * seconds.median / point.rows as f64),
         scaled(part.macs),
-        // A pixel network's stage 0 only keeps the images.
+        // Stage 0 of a pixel network only stores the images.
         if part.macs == 0 { "-".into() } else { format!("{:.1}", macs / seconds.median / 1e9) },
     ]
 }
 
-/// A count with three digits and its prefix.
+/// A count with three digits and a decimal prefix.
 fn scaled(macs: u64) -> String {
     let (value, prefix) = match macs {
         0 => return "-".into(),

@@ -26,7 +26,8 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
     let running = worker::start(&config, Model::open(&config)?)?;
     signals.act_on(&running);
     let report = running.wait()?;
-    let (items, tests, seconds) = (report.stats.items, report.stats.tests(), report.stats.network_seconds());
-    info!(items, tests, network_seconds = seconds, "dorfman stopped");
+    let stats = &report.stats;
+    let network_seconds = stats.network_seconds();
+    info!(items = stats.items, tests = stats.tests(), network_seconds, "dorfman stopped");
     Ok(())
 }

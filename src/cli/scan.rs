@@ -1,4 +1,4 @@
-//! `dorfman scan`: files or URLs instead of Kafka, the same engine and policies.
+//! `dorfman scan`: scores files or URLs, without Kafka, with the stages of the worker.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -6,38 +6,38 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use comfy_table::{Table, presets};
 use crossbeam_channel::Receiver;
+use dorfman_core::engine::{ItemVerdict, Stats, Verdict};
+use dorfman_model::image_files;
 use serde::Serialize;
 
 use super::CliError;
-use super::local::Local;
+use super::local_run::LocalRun;
 use super::progress::progress;
+use dorfman_lab::table::table;
 use crate::config::Config;
 use crate::config::group::GroupSize;
-use crate::engine::{Stats, Verdict};
-use crate::message::Failure;
+use crate::failure::Failure;
+use crate::item::{FinishedItem, Item};
 use crate::ops::logging;
-use crate::sink::Ending;
-use crate::sink::message::{LabelScore, word};
-use crate::source::files;
+use crate::sink::message::{LabelScore, verdict_name};
 use crate::worker::Model;
 
 /// Arguments of `scan`.
 #[derive(Debug, Args)]
 pub(super) struct ScanArgs {
-    /// A folder (searched for .jpg, .jpeg, .png, .webp, .gif), or a file with a path or URL a line.
+    /// A folder (searched for .jpg, .jpeg, .png, .webp, .gif), or a file with one path or URL per line.
     path: PathBuf,
-    /// A configuration file; its sections fetch, decode, group, retest, engine and model count here.
+    /// A configuration file. Its sections fetch, decode, group, retest, engine and model are used.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The bundle, instead of the configured one.
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
-    /// The group size, instead of the configured one; 1 tests every image alone.
+    /// The group size, instead of the configured one. 1: every image is tested alone.
     #[arg(long, value_name = "M")]
     group_size: Option<usize>,
-    /// A JSON object a line on standard output, for every image, instead of the table.
+    /// Print one JSON object per image and line instead of the table.
     #[arg(long)]
     json: bool,
 }
@@ -56,12 +56,29 @@ struct Line<'a> {
     arity: u8,
     tests: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
+    reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
+    detail: Option<String>,
 }
 
-/// What the verdicts came to.
+impl<'a> Line<'a> {
+    /// The line of an image without a score or a reason.
+    fn failed(id: &'a str) -> Self {
+        Self {
+            id,
+            verdict: "failed",
+            labels: Vec::new(),
+            score: None,
+            confirm_score: None,
+            arity: 0,
+            tests: 0,
+            reason: None,
+            detail: None,
+        }
+    }
+}
+
+/// The verdicts in sum.
 #[derive(Debug, Default)]
 struct Tally {
     verdicts: BTreeMap<&'static str, u64>,
@@ -69,16 +86,38 @@ struct Tally {
     failures: Vec<(String, Failure)>,
 }
 
+impl Tally {
+    /// Adds an item's failure, and resolves its ticket.
+    fn finish(&mut self, item: FinishedItem) {
+        match item {
+            FinishedItem::Verdict(verdict) => {
+                let Item { reference, origin } = verdict.payload;
+                if let Verdict::Failed(error) = verdict.verdict {
+                    self.failures.push((reference.id, Failure::from(error)));
+                }
+                origin.ticket.resolve();
+            }
+            FinishedItem::DeadLetter { origin, reference, failure, .. } => {
+                let id = reference.map(|r| r.id).unwrap_or_default();
+                self.failures.push((id, failure));
+                origin.ticket.resolve();
+            }
+        }
+    }
+}
+
 pub(super) fn run(args: &ScanArgs) -> Result<(), CliError> {
     let config = config(args)?;
     logging::init(&config.logging).map_err(|e| CliError::Usage(e.to_string()))?;
-    let locations = files::find(&args.path).map_err(CliError::Usage)?;
+    let locations =
+        image_files::find(&args.path).map_err(|e| CliError::Usage(e.to_string()))?;
     let locations: Vec<String> = locations.into_iter().map(absolute).collect();
     let model = Model::open(&config)?;
-    let (labels, total) = (model.labels.clone(), locations.len());
-    let local = Local::start(&config, model, locations)?;
+    let labels = model.labels.clone();
+    let total = locations.len();
+    let local = LocalRun::start(&config, model, locations)?;
     let start = Instant::now();
-    let tally = collect(&local.endings, &labels, total, args.json)?;
+    let tally = collect(&local.finished, &labels, total, args.json)?;
     let report = local.finish()?;
     if !args.json {
         print(&tally, &report.stats, total, start.elapsed().as_secs_f64());
@@ -86,17 +125,17 @@ pub(super) fn run(args: &ScanArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The configuration with the arguments laid over; without a file, the folder itself is the root.
+/// The configuration, changed by the arguments. Without roots, the folder is the root.
 fn config(args: &ScanArgs) -> Result<Config, CliError> {
     let mut config = super::configuration(args.config.as_deref(), "logging: {level: warn}")?;
     if let Some(bundle) = &args.bundle {
         config.model.bundle.clone_from(bundle);
     }
     if let Some(size) = args.group_size {
-        config.group.size = GroupSize::Of(size);
+        config.group.size = GroupSize::Fixed(size);
     }
     if config.fetch.roots.is_empty() {
-        // Who names a list on the command line may read what it lists.
+        // A list on the command line may name files in any folder.
         let root = if args.path.is_dir() { args.path.canonicalize()? } else { PathBuf::from("/") };
         config.fetch.roots = vec![root];
     }
@@ -104,23 +143,23 @@ fn config(args: &ScanArgs) -> Result<Config, CliError> {
     Ok(config)
 }
 
-/// URLs as they are, paths from the root.
+/// Absolute paths for paths; URLs are unchanged.
 fn absolute(location: String) -> String {
     if location.contains("://") {
         return location;
     }
     let path = std::path::absolute(&location).unwrap_or_else(|_| PathBuf::from(&location));
-    // Links in the way to the folder itself are resolved, so that it lies below its own root.
+    // Links are resolved, because the fetcher compares resolved paths with the roots.
     path.canonicalize().unwrap_or(path).to_string_lossy().into_owned()
 }
 
-fn collect(endings: &Receiver<Vec<Ending>>, labels: &[String], total: usize, json: bool) -> Result<Tally, CliError> {
+fn collect(finished: &Receiver<Vec<FinishedItem>>, labels: &[String], total: usize, json: bool) -> Result<Tally, CliError> {
     let bar = progress("scanning", total as u64);
     let mut tally = Tally::default();
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    for ending in endings.iter().flatten() {
+    for item in finished.iter().flatten() {
         bar.inc(1);
-        let line = describe(&ending, labels);
+        let line = describe(&item, labels);
         *tally.verdicts.entry(line.verdict).or_default() += 1;
         if json {
             serde_json::to_writer(&mut out, &line)?;
@@ -129,66 +168,50 @@ fn collect(endings: &Receiver<Vec<Ending>>, labels: &[String], total: usize, jso
             let names: Vec<String> = line.labels.iter().map(|l| format!("{} {:.3}", l.label, l.score)).collect();
             tally.flagged.push((line.id.to_owned(), names.join(", ")));
         }
-        match ending {
-            Ending::Judged(judged) => {
-                if let Verdict::Failed(failure) = judged.verdict {
-                    tally.failures.push((judged.payload.reference.id, failure));
-                }
-                judged.payload.origin.ticket.resolve();
-            }
-            Ending::Dead { origin, reference, failure, .. } => {
-                let id = reference.map(|r| r.id).unwrap_or_default();
-                tally.failures.push((id, failure));
-                origin.ticket.resolve();
-            }
-        }
+        tally.finish(item);
     }
     out.flush()?;
     bar.finish_and_clear();
     Ok(tally)
 }
 
-fn describe<'a>(ending: &'a Ending, labels: &[String]) -> Line<'a> {
-    let nothing = |id| Line {
-        id,
-        verdict: "failed",
-        labels: vec![],
-        score: None,
-        confirm_score: None,
-        arity: 0,
-        tests: 0,
-        reason: None,
-        detail: None,
-    };
-    match ending {
-        Ending::Dead { reference, failure, .. } => {
+fn describe<'a>(item: &'a FinishedItem, labels: &[String]) -> Line<'a> {
+    match item {
+        FinishedItem::DeadLetter { reference, failure, .. } => {
             let id = reference.as_ref().map_or("", |r| &r.id);
-            Line { reason: Some(failure.reason.code()), detail: Some(&failure.detail), ..nothing(id) }
+            let detail = Some(failure.detail.clone());
+            Line { reason: Some(failure.reason.code()), detail, ..Line::failed(id) }
         }
-        Ending::Judged(judged) => {
-            let mut line = nothing(&judged.payload.reference.id);
-            line.verdict = word(&judged.verdict);
-            line.score = (!judged.score.is_nan()).then_some(judged.score);
-            (line.confirm_score, line.arity, line.tests) = (judged.confirm_score, judged.arity, judged.tests);
-            match &judged.verdict {
-                Verdict::Flagged(passed) => {
-                    line.labels =
-                        passed.iter().map(|&(c, score)| LabelScore { label: labels[c].clone(), score }).collect();
-                }
-                Verdict::Failed(failure) => {
-                    (line.reason, line.detail) = (Some(failure.reason.code()), Some(failure.detail.as_str()));
-                }
-                Verdict::Cleared => {}
-            }
-            line
-        }
+        FinishedItem::Verdict(verdict) => describe_verdict(verdict, labels),
     }
 }
 
+fn describe_verdict<'a>(verdict: &'a ItemVerdict<Item>, labels: &[String]) -> Line<'a> {
+    let mut line = Line {
+        verdict: verdict_name(&verdict.verdict),
+        score: (!verdict.score.is_nan()).then_some(verdict.score),
+        confirm_score: verdict.confirm_score,
+        arity: verdict.arity,
+        tests: verdict.tests,
+        ..Line::failed(&verdict.payload.reference.id)
+    };
+    match &verdict.verdict {
+        Verdict::Flagged(passed) => {
+            let label = |&(c, score): &(usize, f32)| LabelScore { label: labels[c].clone(), score };
+            line.labels = passed.iter().map(label).collect();
+        }
+        Verdict::Failed(error) => {
+            let failure = Failure::from(*error);
+            line.reason = Some(failure.reason.code());
+            line.detail = Some(failure.detail);
+        }
+        Verdict::Cleared => {}
+    }
+    line
+}
+
 fn print(tally: &Tally, stats: &Stats, total: usize, seconds: f64) {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(["flagged image", "label and score"]);
+    let mut table = table(&["flagged image", "label and score"]);
     for (id, labels) in &tally.flagged {
         table.add_row([id, labels]);
     }

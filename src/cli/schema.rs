@@ -1,38 +1,38 @@
-//! `dorfman schema`: JSON Schemas of everything that others write or read, and the example configuration.
+//! `dorfman schema`: prints JSON Schemas and the example configuration.
 
 use clap::{Args, ValueEnum};
+use dorfman_model::Profile;
+use dorfman_model::manifest::Manifest;
 use schemars::schema_for;
 
 use super::CliError;
 use crate::config::Config;
 use crate::message::ReferenceMessage;
-use crate::model::Profile;
-use crate::model::manifest::Manifest;
 use crate::sink::message::{DeadLetterRecord, FlagRecord, VerdictRecord};
 
 /// Arguments of `schema`.
 #[derive(Debug, Args)]
 pub(super) struct SchemaArgs {
-    /// Of what.
+    /// What to print.
     #[arg(value_enum, default_value_t = Subject::Config)]
     subject: Subject,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Subject {
-    /// The worker's configuration file.
+    /// The configuration file.
     Config,
     /// Every key of the configuration with its default, as a commented YAML file.
     Example,
-    /// A bundle's bundle.json.
+    /// The manifest of a bundle (bundle.json).
     Bundle,
-    /// What `dorfman profile` writes.
+    /// A profile, as `dorfman profile` writes it.
     Profile,
     /// A message in the source topic (JSON format).
     Reference,
     /// A record in the flagged topic.
     Flag,
-    /// A record in the topic of all verdicts.
+    /// A record in the verdicts topic.
     Verdict,
     /// A record in the dead-letter topic.
     DeadLetter,

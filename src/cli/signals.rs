@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: what they do from the first moment of a worker's life.
+//! What SIGTERM and SIGINT do, from the start of the process.
 
 use std::process;
 use std::sync::{Arc, OnceLock};
@@ -12,16 +12,16 @@ use crate::worker::Running;
 
 type Action = Box<dyn Fn() + Send + Sync>;
 
-/// What signals act on, once there is a worker.
+/// Listens for signals. Its actions are set after the worker has started.
 #[derive(Clone, Default)]
 pub(super) struct Listener(Arc<OnceLock<[Action; 2]>>);
 
 impl Listener {
-    /// Listens from now on. Until there is a worker, a signal ends the process: what it has taken in its first moment, if anything, is
-    /// read again, and as a container's first process it would not be ended by the signal itself.
+    /// Starts to listen. Before the worker has started, a signal ends the process: no item is acknowledged
+    /// yet. Without a listener, a signal would have no effect on the first process of a container.
     ///
     /// # Errors
-    /// What the system says.
+    /// If the system refuses a handler or a thread.
     pub(super) fn start() -> Result<Self, CliError> {
         let listener = Self::default();
         let actions = Arc::clone(&listener.0);
@@ -35,7 +35,7 @@ impl Listener {
         Ok(listener)
     }
 
-    /// From now on the first signal stops the worker, and a second one ends it at once.
+    /// From now on, the first signal stops the worker and the second signal aborts it.
     pub(super) fn act_on(&self, running: &Running) {
         let _ = self.0.set([Box::new(running.stopper()), Box::new(running.aborter())]);
     }
@@ -43,7 +43,7 @@ impl Listener {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "nothing is acknowledged yet, and whoever starts the worker can't be interrupted"
+    reason = "no item is acknowledged yet, and the start of a worker cannot be interrupted"
 )]
 async fn listen(mut term: Signal, mut int: Signal, actions: &OnceLock<[Action; 2]>) {
     let mut next = async || {
@@ -54,10 +54,10 @@ async fn listen(mut term: Signal, mut int: Signal, actions: &OnceLock<[Action; 2
     };
     let name = next().await;
     let Some([stop, abort]) = actions.get() else {
-        warn!(signal = name, "stopped before the worker was up");
+        warn!(signal = name, "stopped before the worker had started");
         process::exit(0);
     };
-    warn!(signal = name, "stopping: finishing what was taken; a second signal stops at once");
+    warn!(signal = name, "stopping: finishing the items in flight; a second signal stops at once");
     stop();
     next().await;
     warn!("stopping at once; items without a verdict will be read again");

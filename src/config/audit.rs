@@ -1,17 +1,17 @@
-//! `audit`: a second look at some of what pooling clears.
+//! `audit`: individual tests of some images that pooling cleared.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, require};
 
-/// A second look at some of what pooling clears.
+/// Individual tests of some images that pooling cleared.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditConfig {
-    /// Share of the images cleared without a test of their own that are tested alone all the same, 0 to 1. The metrics then estimate what
-    /// pooling misses; an audit that finds a positive flags it, marked `audit`. Each costs an individual test: 0.01 costs about 1 % of
-    /// individual testing.
+    /// Share of the images cleared by a pooled test that are also tested alone, 0 to 1. The metrics then
+    /// estimate how many positives pooling misses. A positive that an audit finds is flagged, marked `audit`.
+    /// Each audit costs one individual test: 0.01 costs about 1 % of individual testing.
     pub fraction: f64,
 }
 

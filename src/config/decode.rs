@@ -1,17 +1,17 @@
-//! `decode`: how bytes become a tensor.
+//! `decode`: how images are decoded.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, require};
 
-/// How bytes become a tensor.
+/// How images are decoded.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DecodeConfig {
-    /// Threads that read files and decode; 0: one a core.
+    /// Threads that read files and decode images. 0: one per core.
     pub threads: usize,
-    /// Most pixels of one image, by its header, before anything is decoded.
+    /// Pixels per image, at most. The header of an image is checked before the image is decoded.
     pub max_pixels: u64,
 }
 
@@ -23,7 +23,7 @@ impl Default for DecodeConfig {
 
 impl DecodeConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        require(self.threads <= 1024, "decode.threads", "must be 0 (one a core) to 1024")?;
+        require(self.threads <= 1024, "decode.threads", "must be 0 (one per core) to 1024")?;
         require((1..=1 << 32).contains(&self.max_pixels), "decode.max_pixels", "must be 1 to 4294967296")
     }
 }

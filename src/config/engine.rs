@@ -1,23 +1,26 @@
 //! `engine`: how tests are batched.
 
+use dorfman_model::BatchOptions;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, require};
-use crate::model::Provider;
 
-/// How tests are batched. What is absent follows from the provider.
+/// How tests are batched. Absent values follow from the provider.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EngineConfig {
-    /// Items in flight in the engine, at most: each holds its features (the bundle says how many values) until its verdict.
+    /// Images in flight in the engine, at most. Each image keeps its features until its verdict; the
+    /// bundle determines their size.
     pub slots: usize,
-    /// Most rows of one run of a stage.
+    /// Rows per run of a stage, at most.
     pub max_batch: usize,
-    /// The batch from which a larger one is no more efficient. Default: 16 on the CPU, `max_batch` on a GPU.
+    /// The batch size from which a larger batch is not more efficient. Default: 16 on the CPU,
+    /// `max_batch` on a GPU.
     pub preferred_batch: Option<usize>,
-    /// Batch sizes to warm up and round up to, rising. Default: any size on the CPU; powers of two up to `max_batch` on a GPU, where a
-    /// new shape is slow.
+    /// Batch sizes to warm up and to round up to, rising. Default: none on the CPU, where any size is
+    /// equally good; powers of two up to `max_batch` on a GPU, where the first run of a new size is
+    /// slow.
     pub buckets: Option<Vec<usize>>,
 }
 
@@ -28,8 +31,8 @@ impl Default for EngineConfig {
 }
 
 impl EngineConfig {
-    /// `key` names what the largest group, `size`, follows from.
-    /// `size` images of `key` share a group, and so many in all may wait for company.
+    /// `key` is the key of the largest group size, `size`. `waiting` is the number of images in all
+    /// open groups, at most.
     pub(super) fn validate(&self, key: &str, size: usize, waiting: usize) -> Result<(), ConfigError> {
         let pools = if waiting > size { " times the pools of `group`" } else { "" };
         let enough = format!("is {}, must be at least `{key}`{pools} ({waiting}), at most 65536", self.slots);
@@ -43,54 +46,19 @@ impl EngineConfig {
         require(rising && whole, "engine.buckets", "must rise from 1 to `engine.max_batch`, as in [1, 4, 16, 64]")
     }
 
-    /// The batch from which a larger one is no more efficient.
-    pub fn preferred_batch(&self, provider: Provider) -> usize {
-        self.preferred_batch.unwrap_or(match provider {
-            Provider::Cpu => self.max_batch.min(16),
-            Provider::Cuda | Provider::TensorRt => self.max_batch,
-        })
-    }
-
-    /// Batch sizes to warm up; empty for any size.
-    pub fn buckets(&self, provider: Provider) -> Vec<usize> {
-        match (&self.buckets, provider) {
-            (Some(buckets), _) => buckets.clone(),
-            (None, Provider::Cpu) => Vec::new(),
-            (None, _) => self.powers(),
+    /// Batch sizes, as the network's loader and the engine use them.
+    pub fn batching(&self) -> BatchOptions {
+        BatchOptions {
+            max_batch: self.max_batch,
+            preferred_batch: self.preferred_batch,
+            buckets: self.buckets.clone(),
         }
-    }
-
-    /// Batch sizes to measure: those to warm up or, where any size is run, enough of them.
-    pub fn batches(&self, provider: Provider) -> Vec<usize> {
-        let buckets = self.buckets(provider);
-        let mut batches = if buckets.is_empty() { self.powers() } else { buckets };
-        batches.push(self.preferred_batch(provider));
-        batches.sort_unstable();
-        batches.dedup();
-        batches
-    }
-
-    fn powers(&self) -> Vec<usize> {
-        let powers = (0..).map(|i| 1 << i).take_while(|&b| b < self.max_batch);
-        powers.chain([self.max_batch]).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn defaults_follow_the_provider() {
-        let c = EngineConfig { max_batch: 48, ..Default::default() };
-        assert_eq!(c.buckets(Provider::Cpu), [0usize; 0]);
-        assert_eq!(c.buckets(Provider::Cuda), [1, 2, 4, 8, 16, 32, 48]);
-        assert_eq!(c.batches(Provider::Cpu), c.buckets(Provider::Cuda));
-        let c = EngineConfig { preferred_batch: Some(12), ..c };
-        assert_eq!(c.batches(Provider::Cpu), [1, 2, 4, 8, 12, 16, 32, 48]);
-        let c = EngineConfig { preferred_batch: None, ..c };
-        assert_eq!((c.preferred_batch(Provider::Cpu), c.preferred_batch(Provider::Cuda)), (16, 48));
-    }
 
     #[test]
     fn wrong_values_name_their_key() {

@@ -1,4 +1,4 @@
-//! `fetch`: how an image's bytes are had.
+//! `fetch`: how the bytes of images are fetched.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,36 +8,38 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, require};
 
-/// How an image's bytes are fetched.
+/// How the bytes of images are fetched.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FetchConfig {
-    /// Folders below which files may be read, links resolved. Empty: no files.
+    /// Folders whose files may be read, after symbolic links are resolved. Empty: no files.
     pub roots: Vec<PathBuf>,
-    /// Most bytes of one image, wherever it comes from.
+    /// Bytes per image, at most, from any source.
     pub max_bytes: usize,
-    /// HTTP fetches under way at once, at most.
+    /// HTTP fetches that run at once, at most.
     pub concurrency: usize,
-    /// How long connecting may take.
+    /// The longest time for a connection.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub connect_timeout: Duration,
-    /// How long one try may take, from the request to the last byte.
+    /// The longest time for one attempt, from the request to the last byte.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub timeout: Duration,
-    /// Tries in all, for what may pass (connections, timeouts, 408, 425, 429, 5xx).
+    /// Attempts per image, at most. Only temporary errors are retried (connection errors, timeouts,
+    /// HTTP 408, 425, 429 and 5xx).
     pub attempts: u32,
-    /// Wait before the second try, at most 10s; doubled for each further one up to that, with jitter. A longer `Retry-After` is granted, up
-    /// to 10s too.
+    /// The wait before the second attempt, at most 10s. The wait doubles before each further attempt, up
+    /// to 10s, with jitter. A longer `Retry-After` of the server is respected, up to 10s.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub backoff: Duration,
-    /// Redirects followed, at most.
+    /// Redirects per fetch, at most.
     pub max_redirects: usize,
-    /// Whether private, loopback and link-local addresses may be fetched from. Leave it off where strangers choose the URIs.
+    /// Whether private, loopback and link-local addresses are allowed. Keep it off if strangers choose the
+    /// URIs.
     pub allow_private: bool,
-    /// The User-Agent header.
+    /// The User-Agent header of HTTP requests.
     pub user_agent: String,
 }
 
@@ -68,7 +70,7 @@ impl FetchConfig {
         require(!self.timeout.is_zero(), "fetch.timeout", "must be above 0, such as 30s")?;
         require((1..=20).contains(&self.attempts), "fetch.attempts", "must be 1 to 20")?;
         require(self.backoff <= Duration::from_secs(10), "fetch.backoff", "must be at most 10s")?;
-        // Printable ASCII is what a header can hold.
+        // A header can only hold printable ASCII.
         let header = self.user_agent.chars().all(|c| matches!(c, ' '..='~'));
         require(header, "fetch.user_agent", "must be printable ASCII")?;
         require(self.max_redirects <= 20, "fetch.max_redirects", "must be 0 to 20")

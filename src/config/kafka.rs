@@ -1,4 +1,4 @@
-//! `kafka`: the brokers.
+//! `kafka`: the Kafka cluster.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{ConfigError, require};
 
-/// librdkafka properties that the worker sets itself, because delivery depends on them.
+/// librdkafka properties that only the worker sets, because delivery depends on them.
 const OWNED: &[&str] = &[
     "bootstrap.servers",
     "metadata.broker.list",
@@ -24,15 +24,16 @@ const OWNED: &[&str] = &[
     "delivery.report.only.error",
 ];
 
-/// The brokers and how to reach them.
+/// The Kafka cluster.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct KafkaConfig {
-    /// Bootstrap servers, `host:port` separated by commas.
+    /// The bootstrap servers, as `host:port`, separated by commas.
     pub brokers: String,
     /// The consumer group.
     pub group_id: String,
-    /// Any librdkafka property for both consumer and producer (TLS, SASL, ...), except those the worker owns.
+    /// librdkafka properties of both the consumer and the producer (TLS, SASL and others). Properties that
+    /// delivery depends on, such as `acks`, are refused.
     #[serde(deserialize_with = "properties")]
     #[schemars(with = "BTreeMap<String, Property>")]
     pub properties: BTreeMap<String, String>,
@@ -45,7 +46,8 @@ impl Default for KafkaConfig {
 }
 
 impl KafkaConfig {
-    /// Settings of a client with properties of its own; what the worker owns comes last, so that nothing overrides it.
+    /// The settings of a client that also has `properties`. The brokers are set last, so that no property
+    /// overrides them.
     pub fn client(&self, properties: &BTreeMap<String, String>) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("client.id", "dorfman");
@@ -63,7 +65,7 @@ impl KafkaConfig {
     }
 }
 
-/// A librdkafka property as YAML may write it.
+/// The value of a librdkafka property in YAML.
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum Property {
@@ -75,7 +77,7 @@ pub(super) enum Property {
     Switch(bool),
 }
 
-/// Reads a table of properties, whatever scalars its values are.
+/// Reads a table of properties whose values are scalars of any type.
 pub(super) fn properties<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
     let table = BTreeMap::<String, Property>::deserialize(deserializer)?;
     let text = |property| match property {
@@ -86,11 +88,11 @@ pub(super) fn properties<'de, D: Deserializer<'de>>(deserializer: D) -> Result<B
     Ok(table.into_iter().map(|(key, property)| (key, text(property))).collect())
 }
 
-/// Refuses properties that the worker owns, and those that librdkafka does not know.
+/// Refuses properties that only the worker sets, and properties that librdkafka does not know.
 pub(super) fn check_properties(key: &str, properties: &BTreeMap<String, String>) -> Result<(), ConfigError> {
     let owned = properties.keys().find(|p| OWNED.contains(&p.as_str()));
     match owned {
-        Some(p) => Err(ConfigError::new(format!("{key}.{p}"), "is set by the worker itself: delivery depends on it")),
+        Some(p) => Err(ConfigError::new(format!("{key}.{p}"), "is set by the worker, because delivery depends on it; remove it")),
         None => properties.iter().try_for_each(|(p, value)| {
             let refused = ClientConfig::new().set(p, value).create_native_config().err();
             match refused {

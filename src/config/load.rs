@@ -1,13 +1,13 @@
-//! YAML and environment to a [`Config`].
+//! Reads a [`Config`] from YAML and the environment.
 
 use serde_json::{Map, Value};
 
 use super::{Config, ConfigError};
 
-/// What an override's name starts with: `DORFMAN_GROUP__SIZE=8` sets `group.size`.
+/// The prefix of environment variables that set keys: `DORFMAN_GROUP__SIZE=8` sets `group.size`.
 pub const ENVIRONMENT_PREFIX: &str = "DORFMAN_";
 
-/// Tables whose keys are librdkafka's: in the environment `_` stands for their dots.
+/// Tables of librdkafka properties. In the environment, `_` stands for the dots of a property.
 const PROPERTY_TABLES: &[&str] = &["properties"];
 
 pub(super) fn read(yaml: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
@@ -26,7 +26,7 @@ fn tree(yaml: &str) -> Result<Value, ConfigError> {
     if yaml.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#')) {
         return Ok(Value::Object(Map::new()));
     }
-    let value: Value = serde_yaml_ng::from_str(yaml).map_err(|e| ConfigError::new(".", format!("is no YAML: {e}")))?;
+    let value: Value = serde_yaml_ng::from_str(yaml).map_err(|e| ConfigError::new(".", format!("is not YAML: {e}")))?;
     match value {
         Value::Null => Ok(Value::Object(Map::new())),
         Value::Object(_) => Ok(value),
@@ -34,13 +34,15 @@ fn tree(yaml: &str) -> Result<Value, ConfigError> {
     }
 }
 
-/// `DORFMAN_GROUP__SIZE` is `group.size`. A name without `__` is none of ours: Kubernetes sets `DORFMAN_SERVICE_HOST` and the like.
+/// The key of a variable: `DORFMAN_GROUP__SIZE` sets `group.size`. `None` for a name without `__`, such
+/// as `DORFMAN_SERVICE_HOST`, which Kubernetes sets.
 fn key(name: &str) -> Option<String> {
     let rest = name.strip_prefix(ENVIRONMENT_PREFIX)?;
     rest.contains("__").then(|| rest.to_lowercase())
 }
 
-/// A value from the environment, read as YAML: numbers, booleans, lists in brackets; anything else is a string.
+/// A value from the environment, read as YAML: a number, a boolean, a list in brackets, or else a
+/// string.
 fn scalar(text: &str) -> Value {
     serde_yaml_ng::from_str(text).ok().filter(|v: &Value| !v.is_null() || text == "null").unwrap_or_else(|| text.into())
 }
@@ -52,8 +54,8 @@ fn set(tree: &mut Value, path: &str, text: &str, schema: &Value) -> Result<(), C
         parts.push(property);
     }
     let dotted = parts.join(".");
-    // A text is taken as it stands, so that neither a password nor a number in it is read as YAML.
-    let value = if is_text(schema, &parts) { text.into() } else { scalar(text) };
+    // A string is not parsed as YAML: a password may look like YAML.
+    let value = if is_string(schema, &parts) { text.into() } else { scalar(text) };
     let mut node = tree;
     let last = parts.pop().unwrap_or_default();
     for part in &parts {
@@ -65,8 +67,8 @@ fn set(tree: &mut Value, path: &str, text: &str, schema: &Value) -> Result<(), C
     Ok(())
 }
 
-/// Whether a key holds a text: a librdkafka property, or what the schema says is a string.
-fn is_text(schema: &Value, parts: &[String]) -> bool {
+/// Whether the value of a key is a string: a librdkafka property, or a string by the schema.
+fn is_string(schema: &Value, parts: &[String]) -> bool {
     let [section, key, rest @ ..] = parts else { return false };
     if !rest.is_empty() {
         return PROPERTY_TABLES.contains(&key.as_str());
@@ -77,13 +79,13 @@ fn is_text(schema: &Value, parts: &[String]) -> bool {
 }
 
 fn not_a_section(path: &str) -> ConfigError {
-    ConfigError::new(path, "set by the environment, but what is above it in the file is no section")
+    ConfigError::new(path, "is set by the environment, but its parent in the file is not a section")
 }
 
 fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> ConfigError {
     let what = error.inner().to_string();
     let mut key = error.path().to_string();
-    // serde reports an unknown key at its section; the key itself is what people look for.
+    // serde names the section of an unknown key; people look for the key.
     if let Some(unknown) = what.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next())
         && !key.ends_with(unknown)
     {
@@ -102,10 +104,10 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_wins_over_the_file() {
+    fn the_environment_overrides_the_file() {
         let c =
             parse("group: {size: 16}", &[("DORFMAN_GROUP__SIZE", "8"), ("DORFMAN_GROUP__MAX_WAIT", "50ms")]).unwrap();
-        assert_eq!(c.group.size, GroupSize::Of(8));
+        assert_eq!(c.group.size, GroupSize::Fixed(8));
         assert_eq!(c.group.max_wait.as_millis(), 50);
     }
 
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_taken_as_they_stand() {
+    fn strings_from_the_environment_are_not_parsed() {
         let env = [
             ("DORFMAN_KAFKA__PROPERTIES__SASL_PASSWORD", "abc #1"),
             ("DORFMAN_SINK__PROPERTIES__LINGER_MS", "5"),
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_named_with_those_that_exist() {
+    fn an_unknown_key_is_named_with_the_known_keys() {
         let e = parse("group: {sise: 16}", &[]).unwrap_err();
         assert_eq!(e.key, "group.sise");
         assert!(e.what.contains("`size`"), "{}", e.what);
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kubernetes_sets_is_left_alone() {
+    fn variables_of_kubernetes_are_ignored() {
         assert!(
             parse("", &[("DORFMAN_SERVICE_HOST", "10.0.0.1"), ("DORFMAN_PORT_9464_TCP", "tcp://10.0.0.1")]).is_ok()
         );

@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, require};
 
-/// How a log line looks.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -20,9 +20,10 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoggingConfig {
-    /// `text` or `json`.
+    /// The format of log lines.
     pub format: LogFormat,
-    /// A level (`error`, `warn`, `info`, `debug`, `trace`), or tracing directives such as `info,dorfman::engine=debug`.
+    /// A level (`error`, `warn`, `info`, `debug`, `trace`), or tracing directives such as
+    /// `info,dorfman::source=debug`.
     pub level: String,
 }
 
@@ -35,6 +36,6 @@ impl Default for LoggingConfig {
 impl LoggingConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let directives = self.level.parse::<tracing_subscriber::filter::Targets>().is_ok();
-        require(directives && !self.level.is_empty(), "logging.level", "must be a level such as info, or directives")
+        require(directives && !self.level.is_empty(), "logging.level", "must be a level such as info, or directives such as info,dorfman::source=debug")
     }
 }

@@ -1,7 +1,7 @@
-//! One YAML file, every key overridable by the environment.
+//! The configuration: one YAML file; the environment can override every key.
 //!
-//! In: a file and the environment. Out: a [`Config`] that is whole and valid, or an error that names the key and what would be right.
-//! Unknown keys are refused; nothing here opens a connection or another file.
+//! The result is a valid [`Config`], or an error that names the key and the remedy. Unknown keys are
+//! refused. This module opens no connection and no file except the configuration file.
 
 pub mod audit;
 pub mod decode;
@@ -32,50 +32,51 @@ pub use load::ENVIRONMENT_PREFIX;
 use retest::PolicyKind;
 use sink::SinkConfig;
 
-use crate::planner::{Steering, Wanted};
-use crate::retest::{Knowledge, Plan};
+use dorfman_core::planner::{PlanConstraints, ReplanRule};
+use dorfman_core::policy::{Plan, PlanSpec, PolicyInputs};
+use dorfman_model::LoadOptions;
 
 /// The worker's configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The brokers and how to reach them.
+    /// The Kafka cluster.
     pub kafka: kafka::KafkaConfig,
-    /// Where image references come from.
+    /// The topic of image references.
     pub source: source::SourceConfig,
-    /// How an image's bytes are fetched.
+    /// How the bytes of images are fetched.
     pub fetch: fetch::FetchConfig,
-    /// How bytes become a tensor.
+    /// How images are decoded.
     pub decode: decode::DecodeConfig,
-    /// How items are pooled.
+    /// How images are pooled into groups.
     pub group: group::GroupConfig,
-    /// How a positive group is resolved.
+    /// How a positive group is retested.
     pub retest: retest::RetestConfig,
-    /// What `group.size: auto` goes by, and the planned policy's prevalence.
+    /// How the worker chooses plans with `group.size: auto`.
     pub planning: planning::PlanningConfig,
-    /// A second look at some of what pooling clears.
+    /// Individual tests of some images that pooling cleared.
     pub audit: audit::AuditConfig,
     /// How tests are batched.
     pub engine: engine::EngineConfig,
-    /// The network.
+    /// The network and its provider.
     pub model: model::ModelConfig,
-    /// Where flags, verdicts and dead letters go.
+    /// The topics of flags, verdicts and dead letters.
     pub sink: sink::SinkConfig,
-    /// Health and metrics.
+    /// Health and metrics over HTTP.
     pub ops: ops::OpsConfig,
-    /// The log.
+    /// The log on standard error.
     pub logging: logging::LoggingConfig,
-    /// The way out.
+    /// What happens on SIGTERM and SIGINT.
     pub shutdown: shutdown::ShutdownConfig,
 }
 
-/// A key and what is wrong with it.
+/// A key, what is wrong with its value, and the remedy.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("configuration: `{key}`: {what}")]
 pub struct ConfigError {
     /// The key, as `section.key`; `.` for the file as a whole.
     pub key: String,
-    /// What is wrong and what would be right.
+    /// What is wrong, and the remedy.
     pub what: String,
 }
 
@@ -87,27 +88,34 @@ impl ConfigError {
 }
 
 impl Config {
-    /// Reads a file, lays the environment (`DORFMAN_SECTION__KEY`) over it, and validates the whole.
+    /// Reads a file, applies the environment (`DORFMAN_SECTION__KEY`), and validates the result.
     ///
     /// # Errors
     /// [`ConfigError`] for the first key that is wrong.
-    pub fn load(file: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|e| ConfigError::new(".", format!("can't read {}: {e}", file.display())))?;
+    pub fn load(
+        file: &Path,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file).map_err(|e| {
+            ConfigError::new(".", format!("cannot read {}: {e}", file.display()))
+        })?;
         Self::parse(&text, environment)
     }
 
-    /// The same from the file's text.
+    /// Like [`Config::load`], from the text of a file.
     ///
     /// # Errors
     /// [`ConfigError`] for the first key that is wrong.
-    pub fn parse(yaml: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+    pub fn parse(
+        yaml: &str,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
         let config = load::read(yaml, environment)?;
         config.validate()?;
         Ok(config)
     }
 
-    /// Checks what types can't say.
+    /// Checks what the types do not guarantee.
     ///
     /// # Errors
     /// [`ConfigError`] for the first key that is wrong.
@@ -117,21 +125,10 @@ impl Config {
         self.fetch.validate()?;
         self.decode.validate()?;
         self.group.validate()?;
-        let (key, size) = match self.group.size {
-            GroupSize::Auto => ("planning.largest", self.planning.largest),
-            GroupSize::Of(size) => ("group.size", size),
-        };
         self.planning.validate()?;
-        let chains = "is nothing that `group.size: auto` plans by; give `group.size` a number, or take multi-round";
-        let planned = self.group.size == GroupSize::Auto;
-        let plannable = !self.retest.policy.looks_ahead() && self.retest.policy != PolicyKind::OneRound;
-        require(!planned || plannable, "retest.policy", chains)?;
-        let one = "is nested, which goes by one prevalence; with `group.risk_bands` take another policy";
-        let nested = self.retest.policy == PolicyKind::Nested;
-        require(!nested || self.group.risk_bands.is_empty(), "retest.policy", one)?;
-        self.retest.validate(size)?;
+        self.validate_policy()?;
         self.audit.validate()?;
-        self.engine.validate(key, size, self.group.waiting(self.fixed_size().unwrap_or(size)).max(size))?;
+        self.validate_slots()?;
         self.model.validate()?;
         self.sink.validate()?;
         self.ops.validate()?;
@@ -140,7 +137,25 @@ impl Config {
         self.validate_together()
     }
 
-    /// Checks what no section can say alone.
+    fn validate_policy(&self) -> Result<(), ConfigError> {
+        let auto = self.group.size == GroupSize::Auto;
+        let plannable = !matches!(self.retest.policy, PolicyKind::OneRound | PolicyKind::Planned);
+        let what = "cannot be used with `group.size: auto`; \
+            set `group.size` to a number, or the policy to multi-round";
+        require(!auto || plannable, "retest.policy", what)?;
+        self.retest.validate(self.group.size.fixed_or(self.planning.largest))
+    }
+
+    fn validate_slots(&self) -> Result<(), ConfigError> {
+        let (key, size) = match self.group.size {
+            GroupSize::Auto => ("planning.largest", self.planning.largest),
+            GroupSize::Fixed(size) => ("group.size", size),
+        };
+        let waiting = self.group.waiting(self.fixed_size().unwrap_or(size));
+        self.engine.validate(key, size, waiting.max(size))
+    }
+
+    /// Checks what concerns several sections.
     fn validate_together(&self) -> Result<(), ConfigError> {
         let SinkConfig { flagged_topic, verdicts_topic, dead_letter_topic, .. } = &self.sink;
         for (key, topic) in [
@@ -149,47 +164,53 @@ impl Config {
             ("sink.dead_letter_topic", Some(dead_letter_topic)),
         ] {
             let loops = topic == Some(&self.source.topic);
-            require(!loops, key, "is the source's own topic; what is published would be read again, without end")?;
+            let what = "is also `source.topic`: the worker would read its own records again; \
+                use another topic";
+            require(!loops, key, what)?;
         }
         let slowest = (self.fetch.timeout + Duration::from_secs(10)) * self.fetch.attempts;
-        let what = format!("must be above {slowest:?}, the longest that a fetch may take, tries included");
+        let what = format!("must be above {slowest:?}, the longest time of a fetch with retries");
         require(self.ops.stalled_after > slowest, "ops.stalled_after", what)
     }
 
-    /// The plan by `group` and `retest`; none where it is the worker's to make. `known` as in [`retest::RetestConfig::plan`].
-    ///
-    /// # Errors
-    /// [`ConfigError`] as [`retest::RetestConfig::plan`].
-    pub fn plan(&self, known: Option<&Knowledge>) -> Result<Option<Box<dyn Plan>>, ConfigError> {
-        match self.fixed_size() {
-            None => Ok(None),
-            Some(size) => self.retest.plan(size, known).map(Some),
-        }
+    /// The parameters of the configured plan. `None` if the worker chooses the plan.
+    pub fn plan_spec(&self) -> Option<PlanSpec> {
+        self.fixed_size().map(|size| self.retest.spec(size))
     }
 
-    /// That plan in words.
+    /// The configured plan. `None` if the worker chooses the plan. `inputs` is needed where the
+    /// policy needs a calibration.
+    ///
+    /// # Errors
+    /// [`ConfigError`] at the key of the first parameter that does not fit.
+    pub fn plan(&self, inputs: Option<&PolicyInputs>) -> Result<Option<Box<dyn Plan>>, ConfigError> {
+        let build = |spec: PlanSpec| spec.build(inputs).map_err(retest::plan_error);
+        self.plan_spec().map(build).transpose()
+    }
+
+    /// The configured plan in words, such as `16 > 4 > 1`, or `auto`.
     ///
     /// # Errors
     /// As [`Config::plan`].
-    pub fn plan_in_words(&self) -> Result<String, ConfigError> {
-        match self.fixed_size() {
+    pub fn describe_plan(&self) -> Result<String, ConfigError> {
+        match self.plan_spec() {
             None => Ok("auto".into()),
-            Some(size) => self.retest.describe(size),
+            Some(spec) => spec.describe().map_err(retest::plan_error),
         }
     }
 
-    /// The group size; none if the worker chooses it. With `retest.policy: individual` there are no groups.
+    /// The group size. `None` if the worker chooses it. 1 with `retest.policy: individual`.
     pub fn fixed_size(&self) -> Option<usize> {
         match self.group.size {
             _ if self.retest.policy == PolicyKind::Individual => Some(1),
             GroupSize::Auto => None,
-            GroupSize::Of(size) => Some(size),
+            GroupSize::Fixed(size) => Some(size),
         }
     }
 
-    /// What plans that the worker makes must keep to.
-    pub fn wanted(&self) -> Wanted {
-        Wanted {
+    /// The constraints on plans that the worker chooses.
+    pub fn constraints(&self) -> PlanConstraints {
+        PlanConstraints {
             individual_sensitivity: self.retest.individual_sensitivity,
             recall_loss: self.planning.recall_loss,
             largest: self.planning.largest,
@@ -197,18 +218,35 @@ impl Config {
         }
     }
 
-    /// How the worker changes plans.
-    pub fn steering(&self) -> Steering {
+    /// When the worker replaces a plan that it chose.
+    pub fn replan_rule(&self) -> ReplanRule {
         let planning = &self.planning;
-        Steering { prevalence: planning.prevalence, memory: planning.memory as f64, gain: planning.gain }
+        ReplanRule {
+            prevalence: planning.prevalence,
+            memory: planning.memory as f64,
+            gain: planning.gain,
+        }
     }
 
-    /// The configuration as YAML with every secret blotted out, for the log.
+    /// Where and how the network is loaded.
+    pub fn load_options(&self) -> LoadOptions {
+        let model = &self.model;
+        LoadOptions {
+            provider: model.provider,
+            device: model.device,
+            allow_cpu: model.allow_cpu,
+            threads: model.threads,
+            library: model.onnxruntime.clone(),
+            slots: self.engine.slots,
+        }
+    }
+
+    /// The configuration as YAML without its secrets, for the log.
     pub fn redacted(&self) -> String {
         redact::yaml(self)
     }
 
-    /// Every key with its default and its meaning, as a commented YAML file.
+    /// Every key with its default and description, as a commented YAML file.
     pub fn example() -> String {
         example::yaml()
     }
@@ -219,7 +257,7 @@ impl Config {
     }
 }
 
-/// An error unless `ok`.
+/// An error at `key` unless `ok`. `what` names the problem and the remedy.
 pub(crate) fn require(ok: bool, key: &str, what: impl Into<String>) -> Result<(), ConfigError> {
     if ok { Ok(()) } else { Err(ConfigError::new(key, what)) }
 }

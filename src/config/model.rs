@@ -1,4 +1,4 @@
-//! `model`: the network.
+//! `model`: the network and its provider.
 
 use std::path::PathBuf;
 
@@ -6,26 +6,29 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, require};
-use crate::model::Provider;
+use dorfman_model::Provider;
 
-/// The network and what runs it.
+/// The network and its provider.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// The bundle's folder (docs/bundle.md).
+    /// The folder of the bundle (docs/bundle.md).
     pub bundle: PathBuf,
-    /// What runs it: `cpu`, `cuda` or `tensorrt`. A GPU that can't be had stops the worker, unless `allow_cpu`.
+    /// The execution provider of ONNX Runtime: `cpu`, `cuda` or `tensorrt`. The worker does not start if the
+    /// provider is not available, unless `allow_cpu` is set.
     pub provider: Provider,
-    /// Whether the bundle's confirm network, if it has one, has the last word: an image is then flagged only if this network, which looks at
-    /// images alone, finds it positive too. Fewer false flags, for one more test of each image that would be flagged.
+    /// Whether to use the confirm network of the bundle, if the bundle has one. An image is then flagged only
+    /// if the confirm network, which scores single images, also scores it positive. This causes fewer false
+    /// flags, at one more test per flag.
     pub confirm: bool,
-    /// Which GPU.
+    /// The number of the GPU, from 0.
     pub device: i32,
-    /// Run on the CPU, with a warning and a metric, where the GPU can't be had.
+    /// Whether to run on the CPU, with a warning and a metric, if the provider is not available.
     pub allow_cpu: bool,
-    /// Threads of the network's pool on the CPU; 0: one a core.
+    /// Threads of ONNX Runtime's pool on the CPU. 0: one per core.
     pub threads: usize,
-    /// ONNX Runtime's library; default: the environment's ORT_DYLIB_PATH, then where `scripts/setup.sh` put it, then the system's.
+    /// The library of ONNX Runtime. Default: the environment variable ORT_DYLIB_PATH, then the folder of
+    /// `scripts/setup.sh`, then the library path of the system.
     pub onnxruntime: Option<PathBuf>,
 }
 
@@ -47,6 +50,6 @@ impl ModelConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         require(!self.bundle.as_os_str().is_empty(), "model.bundle", "must be the folder of a bundle")?;
         require(self.device >= 0, "model.device", "must be the number of a GPU, from 0")?;
-        require(self.threads <= 1024, "model.threads", "must be 0 (one a core) to 1024")
+        require(self.threads <= 1024, "model.threads", "must be 0 (one per core) to 1024")
     }
 }

@@ -1,4 +1,4 @@
-//! `ops`: health and metrics.
+//! `ops`: health and metrics over HTTP.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use super::{ConfigError, require};
 pub struct OpsConfig {
     /// Address and port to listen on.
     pub listen: String,
-    /// Without a verdict for this long while items are in flight, /healthz fails: the worker hangs. Time in which published records
-    /// wait for the brokers does not count. Must be longer than the slowest fetch: `fetch.attempts` times (`fetch.timeout` and 10 s
-    /// between tries).
+    /// /healthz fails when images are in flight and there was no verdict for this long. Time in which
+    /// published records wait for the brokers does not count. Must be longer than the slowest fetch:
+    /// `fetch.attempts` times the sum of `fetch.timeout` and 10 s.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub stalled_after: Duration,

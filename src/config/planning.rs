@@ -1,27 +1,32 @@
-//! `planning`: what `group.size: auto` goes by.
+//! `planning`: how the worker chooses plans.
 
+use dorfman_core::policy::MAX_GROUP;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, require};
-use crate::retest::MAX_GROUP;
 
-/// What `group.size: auto` goes by. `prevalence` is also what `retest.policy: planned` and `nested` go by, and the risk of an image that brings
-/// none; else nothing of it counts without auto.
+/// How the worker chooses plans with `group.size: auto`. Only `prevalence` is also used without
+/// `auto`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PlanningConfig {
-    /// Share of positives to begin with, until enough verdicts tell more; for `retest.policy: planned` and `nested`, the prior.
+    /// The first estimate of the share of positive images, used until there are enough verdicts. It is
+    /// also the risk of an image whose message has no risk.
     pub prevalence: f64,
-    /// Share of all positives that pooling may miss beyond what individual testing misses, by the bundle's calibration.
+    /// Share of all positive images that pooling may miss in addition to individual testing, by the
+    /// calibration of the bundle.
     pub recall_loss: f64,
-    /// Images in a first-round test at most, 1 to 64; `engine.slots` must hold as many.
+    /// Images per group, at most; 1 to 64. `engine.slots` must not be smaller.
     pub largest: usize,
-    /// Rounds at most; an image waits for its verdict through all of them.
+    /// Rounds, at most. A round is one test and the retests that follow from it; an image waits for its
+    /// verdict through all rounds.
     pub rounds: usize,
-    /// How many images the estimate of the prevalence remembers: what is so long past counts 1/e of the newest.
+    /// Images that the estimate of the prevalence remembers: the weight of an image falls to 1/e after
+    /// this many images.
     pub memory: u64,
-    /// How much cheaper another plan must be, as a share of the present one's cost, before it takes over.
+    /// How much cheaper another plan must be, as a share of the cost of the present plan, before it
+    /// replaces the present plan.
     pub gain: f64,
 }
 
@@ -33,13 +38,14 @@ impl Default for PlanningConfig {
 
 impl PlanningConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        let share = |key: &str, value: f64, low: bool| {
-            let what = format!("is {value}, must be below 1 and {}", if low { "above 0" } else { "not below 0" });
-            require((value > 0.0 || (value == 0.0 && !low)) && value < 1.0, key, what)
+        let share = |key: &str, value: f64, least: &str, ok: bool| {
+            let what = format!("is {value}, must be {least} and below 1");
+            require(ok && value < 1.0, key, what)
         };
-        share("planning.prevalence", self.prevalence, true)?;
-        share("planning.recall_loss", self.recall_loss, false)?;
-        share("planning.gain", self.gain, false)?;
+        let (prevalence, recall_loss, gain) = (self.prevalence, self.recall_loss, self.gain);
+        share("planning.prevalence", prevalence, "above 0", prevalence > 0.0)?;
+        share("planning.recall_loss", recall_loss, "at least 0", recall_loss >= 0.0)?;
+        share("planning.gain", gain, "at least 0", gain >= 0.0)?;
         let most = format!("is {}, must be 1 to {MAX_GROUP}", self.largest);
         require((1..=MAX_GROUP).contains(&self.largest), "planning.largest", most)?;
         require((1..=8).contains(&self.rounds), "planning.rounds", format!("is {}, must be 1 to 8", self.rounds))?;

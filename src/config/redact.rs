@@ -1,9 +1,9 @@
-//! The configuration as it may be shown.
+//! The configuration without its secrets.
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// Parts of a key's name that make its value a secret.
+/// Words in the name of a key whose value is a secret.
 const SECRETS: &[&str] = &[
     "password",
     "secret",
@@ -19,18 +19,18 @@ const SECRETS: &[&str] = &[
 
 pub(super) fn yaml(config: &impl Serialize) -> String {
     let Ok(mut tree) = serde_json::to_value(config) else { return String::new() };
-    blot(&mut tree);
+    redact(&mut tree);
     serde_yaml_ng::to_string(&tree).unwrap_or_default()
 }
 
-fn blot(node: &mut Value) {
+fn redact(node: &mut Value) {
     let Value::Object(map) = node else { return };
     for (key, value) in map.iter_mut() {
         let secret = SECRETS.iter().any(|s| key.to_lowercase().contains(s));
         if secret && !value.is_null() {
             *value = "***".into();
         }
-        blot(value);
+        redact(value);
     }
 }
 
@@ -39,7 +39,7 @@ mod tests {
     use crate::config::Config;
 
     #[test]
-    fn secrets_are_blotted_out() {
+    fn secrets_are_replaced() {
         let mut config = Config::default();
         config.kafka.properties.insert("sasl.password".into(), "hunter2".into());
         config.kafka.properties.insert("sasl.username".into(), "worker".into());

@@ -1,62 +1,77 @@
-//! `retest`: how a positive group is resolved.
+//! `retest`: how a positive group is retested.
 
 use clap::ValueEnum;
+use dorfman_core::policy::{self, MAX_GROUP, PlanError, PlanSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, require};
-use crate::retest::{Halving, Individual, Knowledge, MAX_GROUP, MultiRound, Nested, OneRound, Plan, Planned};
 
-/// How a positive group is resolved.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
+/// How a positive group is retested.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum PolicyKind {
-    /// Every image alone; `group.size` is not used.
+    /// Every image is tested alone. `group.size` is not used.
     Individual,
-    /// A positive group's members one by one.
+    /// The members of a positive group are tested one by one.
     TwoRound,
-    /// A positive group in ever smaller parts, by `retest.chain`.
+    /// A positive group is split into smaller groups, whose sizes are in `retest.chain`.
     #[default]
     MultiRound,
-    /// A positive group in halves, one after the other: the fewest tests, the most rounds.
+    /// A positive group is split into halves, which are tested one after the other. This policy
+    /// needs the fewest tests and the most rounds.
     Halving,
-    /// One set of a group after another, each of the size that costs least in expectation, by `planning.prevalence` and the bundle's
-    /// calibration. One test of a group at a time.
-    Nested,
-    /// The images of a group laid out as a square, its rows and its columns tested all at once: positive where both are. No retests, and no
-    /// individual test before a flag; `group.size` must be a square from 9 to 64.
+    /// A group is laid out as a square. Its rows and columns are tested at once. An image is
+    /// flagged if its row and its column are positive, without an individual test. `group.size`
+    /// must be a square from 9 to 64.
     OneRound,
-    /// A score is evidence, not a yes or no: the test that finds most positives for its cost comes next, until none repays itself, by
-    /// `retest.chain`, `retest.worth` and `planning.prevalence`. One test of a group at a time; for bundles of one positive label.
+    /// Each score changes the probability that an image is positive. The next test is the test that
+    /// finds most positives per cost; no test follows when none repays its cost. Uses `retest.chain`,
+    /// `retest.worth` and `retest.prior`. Tests of one group run one after the other. For bundles
+    /// with one positive label.
     Planned,
 }
 
-impl PolicyKind {
-    /// Whether it must know the network and the stream before it sees any of them.
-    pub fn looks_ahead(self) -> bool {
-        matches!(self, Self::Nested | Self::Planned)
+impl From<PolicyKind> for policy::PolicyKind {
+    fn from(kind: PolicyKind) -> Self {
+        match kind {
+            PolicyKind::Individual => Self::Individual,
+            PolicyKind::TwoRound => Self::TwoRound,
+            PolicyKind::MultiRound => Self::MultiRound,
+            PolicyKind::Halving => Self::Halving,
+            PolicyKind::OneRound => Self::OneRound,
+            PolicyKind::Planned => Self::Planned,
+        }
     }
 }
 
-/// The policy and its thresholds.
+/// How a positive group is retested, and the thresholds of the tests.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetestConfig {
     /// The policy.
     pub policy: PolicyKind,
-    /// Sizes of the tests after the first, falling, for `multi-round` and `planned`. Sizes at or above `group.size` are skipped, and 1 always comes
-    /// last: with `group.size: 16`, `[4]` means 16 > 4 > 1.
+    /// The sizes of the tests after the first, falling, for `multi-round` and `planned`. Sizes of
+    /// `group.size` and above are skipped; 1 always comes last. With `group.size: 16`, `[4]` means
+    /// 16 > 4 > 1.
     pub chain: Vec<usize>,
-    /// Share of positive groups that a test of several images must find, by the bundle's calibration; 0 to 1. Higher finds more and
-    /// retests more.
+    /// Share of positive groups that a pooled test must find, by the calibration of the bundle; above
+    /// 0 and below 1. A higher share finds more positives and causes more retests.
     pub pooled_sensitivity: f64,
-    /// What finding a positive is worth, for `planned`, in individual tests of an image that passed the first stage; without groups one costs
-    /// about 1 / prevalence. More finds more and retests more.
+    /// What finding a positive image is worth, for `planned`, in individual tests. Without groups, a
+    /// positive costs about 1 / prevalence individual tests. A higher worth finds more positives and
+    /// causes more retests.
     pub worth: f64,
-    /// Share of positives that a test of one image must find; it decides the flags.
+    /// Share of positive images in the stream that `planned` assumes, above 0 and below 1.
+    pub prior: f64,
+    /// Share of positive images that an individual test must find, by the calibration of the bundle;
+    /// above 0 and below 1. It decides which images are flagged.
     pub individual_sensitivity: f64,
-    /// Share of positives that the bundle's confirm network must find (see `model.confirm`), by its own calibration. What it misses of what
-    /// the individual test found is missed.
+    /// Share of positive images that the confirm network of the bundle must find (see
+    /// `model.confirm`), by its calibration; above 0 and below 1. The confirm network can only remove
+    /// flags.
     pub confirm_sensitivity: f64,
 }
 
@@ -67,6 +82,7 @@ impl Default for RetestConfig {
             chain: vec![4],
             pooled_sensitivity: 0.99,
             worth: 500.0,
+            prior: 0.001,
             individual_sensitivity: 0.99,
             confirm_sensitivity: 0.99,
         }
@@ -79,81 +95,45 @@ impl RetestConfig {
         require(falling, "retest.chain", "the sizes must fall, as in [16, 4, 1]")?;
         let sizes = self.chain.iter().all(|s| (1..=MAX_GROUP).contains(s));
         require(sizes, "retest.chain", format!("every size must be 1 to {MAX_GROUP}"))?;
-        for (key, share) in [
-            ("retest.pooled_sensitivity", self.pooled_sensitivity),
-            ("retest.individual_sensitivity", self.individual_sensitivity),
-            ("retest.confirm_sensitivity", self.confirm_sensitivity),
+        for (key, share, example) in [
+            ("retest.pooled_sensitivity", self.pooled_sensitivity, 0.99),
+            ("retest.individual_sensitivity", self.individual_sensitivity, 0.99),
+            ("retest.confirm_sensitivity", self.confirm_sensitivity, 0.99),
+            ("retest.prior", self.prior, 0.001),
         ] {
-            require(share > 0.0 && share < 1.0, key, format!("is {share}, must be between 0 and 1, such as 0.99"))?;
+            let what = format!("is {share}, must be above 0 and below 1, such as {example}");
+            require(share > 0.0 && share < 1.0, key, what)?;
         }
         let worth = self.worth > 0.0 && self.worth.is_finite();
-        require(worth, "retest.worth", format!("is {}, must be more than 0, such as 500", self.worth))?;
-        self.describe(group_size).map(|_| ())
+        let what = format!("is {}, must be finite and above 0, such as 500", self.worth);
+        require(worth, "retest.worth", what)?;
+        self.spec(group_size).describe().map(|_| ()).map_err(plan_error)
     }
 
-    /// The plan for groups of `size`, in words.
-    ///
-    /// # Errors
-    /// As [`RetestConfig::plan`], but for what the network lacks.
-    pub fn describe(&self, size: usize) -> Result<String, ConfigError> {
-        match self.policy {
-            PolicyKind::Planned if size > 1 => Ok(format!("planned {}", multi_round(&self.sizes(size))?.describe())),
-            PolicyKind::Nested if size > 1 => Ok(format!("nested {size}")),
-            _ => Ok(self.plan(size, None)?.describe()),
-        }
-    }
-
-    fn known<'a>(&self, known: Option<&'a Knowledge>) -> Result<&'a Knowledge, ConfigError> {
-        let nothing = "looks ahead, which needs a network with a calibration; multi-round and halving do without";
-        known.ok_or_else(|| cannot(nothing.into()))
-    }
-
-    /// `size`, the smaller sizes of the chain, and 1.
-    fn sizes(&self, size: usize) -> Vec<usize> {
-        let between = self.chain.iter().copied().filter(|&s| s < size && s > 1);
-        std::iter::once(size).chain(between).chain([1]).collect()
-    }
-
-    /// The plan for groups of `size`. `known` is what policies that look ahead must know of the network.
-    ///
-    /// # Errors
-    /// [`ConfigError`] at `retest.chain` if the chain is no chain, at `group.size` if the policy can't have such groups, at `retest.policy` if
-    /// it looks ahead and what it must know isn't known.
-    pub fn plan(&self, size: usize, known: Option<&Knowledge>) -> Result<Box<dyn Plan>, ConfigError> {
-        if size == 1 {
-            return Ok(Box::new(Individual));
-        }
-        match self.policy {
-            PolicyKind::Individual => Ok(Box::new(Individual)),
-            PolicyKind::TwoRound => Ok(Box::new(multi_round(&[size, 1])?)),
-            PolicyKind::MultiRound => Ok(Box::new(multi_round(&self.sizes(size))?)),
-            PolicyKind::Halving => {
-                let plan = Halving::new(size).map_err(|what| ConfigError::new("group.size", what))?;
-                Ok(Box::new(plan))
-            }
-            PolicyKind::OneRound => {
-                let plan = OneRound::new(size).map_err(|what| ConfigError::new("group.size", what))?;
-                Ok(Box::new(plan))
-            }
-            PolicyKind::Nested => {
-                let (pooled, individual) = (self.pooled_sensitivity, self.individual_sensitivity);
-                Ok(Box::new(Nested::new(size, self.known(known)?, pooled, individual).map_err(cannot)?))
-            }
-            PolicyKind::Planned => {
-                let (known, sizes) = (self.known(known)?, self.sizes(size));
-                multi_round(&sizes)?;
-                Ok(Box::new(Planned::knowing(&sizes, known, self.worth).map_err(cannot)?))
-            }
+    /// The parameters of the plan for groups of `size` images.
+    pub fn spec(&self, size: usize) -> PlanSpec {
+        PlanSpec {
+            policy: self.policy.into(),
+            group_size: size,
+            chain: self.chain.clone(),
+            worth: self.worth,
         }
     }
 }
 
-fn cannot(what: String) -> ConfigError {
-    ConfigError::new("retest.policy", what)
-}
-
-fn multi_round(chain: &[usize]) -> Result<MultiRound, ConfigError> {
-    MultiRound::new(chain).map_err(|what| ConfigError::new("retest.chain", what))
+/// The error at the key that it concerns.
+pub(super) fn plan_error(error: PlanError) -> ConfigError {
+    let key = match error {
+        PlanError::EmptyChain
+        | PlanError::ChainTooLarge(_)
+        | PlanError::ChainNotFalling
+        | PlanError::ChainWithoutIndividualTest => "retest.chain",
+        PlanError::GroupSize(_) | PlanError::NotSquare(_) => "group.size",
+        PlanError::Prior(_) => "retest.prior",
+        PlanError::Worth(_) => "retest.worth",
+        PlanError::NoInputs | PlanError::Calibration(_) => "retest.policy",
+    };
+    ConfigError::new(key, error.to_string())
 }
 
 #[cfg(test)]
@@ -162,37 +142,47 @@ mod tests {
 
     #[test]
     fn the_plan_follows_the_group_size() {
-        let mut c = RetestConfig { chain: vec![16, 4, 1], ..RetestConfig::default() };
-        assert_eq!(c.describe(16).unwrap(), "16 > 4 > 1");
-        assert_eq!(c.describe(8).unwrap(), "8 > 4 > 1");
-        assert_eq!(c.describe(3).unwrap(), "3 > 1");
-        assert_eq!(c.describe(1).unwrap(), "individual");
-        c.policy = PolicyKind::TwoRound;
-        assert_eq!(c.describe(16).unwrap(), "16 > 1");
-        c.policy = PolicyKind::Halving;
-        assert_eq!((c.describe(16).unwrap(), c.describe(1).unwrap()), ("halving 16".into(), "individual".into()));
-        c.policy = PolicyKind::Planned;
-        assert_eq!(
-            (c.describe(16).unwrap(), c.describe(1).unwrap()),
-            ("planned 16 > 4 > 1".into(), "individual".into())
-        );
-        assert_eq!(c.plan(16, None).err().unwrap().key, "retest.policy");
-        c.policy = PolicyKind::Individual;
-        assert_eq!(c.plan(16, None).unwrap().group_size(), 1);
+        let describe = |policy, size| {
+            let config = RetestConfig { policy, chain: vec![16, 4, 1], ..RetestConfig::default() };
+            config.spec(size).describe().unwrap()
+        };
+        assert_eq!(describe(PolicyKind::MultiRound, 16), "16 > 4 > 1");
+        assert_eq!(describe(PolicyKind::MultiRound, 8), "8 > 4 > 1");
+        assert_eq!(describe(PolicyKind::MultiRound, 3), "3 > 1");
+        assert_eq!(describe(PolicyKind::MultiRound, 1), "individual");
+        assert_eq!(describe(PolicyKind::TwoRound, 16), "16 > 1");
+        assert_eq!(describe(PolicyKind::Halving, 16), "halving 16");
+        assert_eq!(describe(PolicyKind::Halving, 1), "individual");
+        assert_eq!(describe(PolicyKind::Planned, 16), "planned 16 > 4 > 1");
+        assert_eq!(describe(PolicyKind::Planned, 1), "individual");
+        assert_eq!(describe(PolicyKind::Individual, 16), "individual");
+    }
+
+    #[test]
+    fn a_plan_error_names_the_key_of_its_parameter() {
+        let key = |policy, size| {
+            let config = RetestConfig { policy, ..RetestConfig::default() };
+            config.spec(size).build(None).map_err(plan_error).err().unwrap().key
+        };
+        assert_eq!(key(PolicyKind::Planned, 16), "retest.policy");
+        assert_eq!(key(PolicyKind::OneRound, 10), "group.size");
     }
 
     #[test]
     fn wrong_values_name_their_key() {
         let wrong = |c: RetestConfig| c.validate(16).unwrap_err().key;
-        assert_eq!(wrong(RetestConfig { chain: vec![4, 8], ..Default::default() }), "retest.chain");
-        assert_eq!(wrong(RetestConfig { worth: 0.0, ..Default::default() }), "retest.worth");
+        let good = RetestConfig::default;
         let policy = PolicyKind::Planned;
-        assert_eq!(wrong(RetestConfig { policy, chain: vec![4, 8], ..Default::default() }), "retest.chain");
-        assert_eq!(wrong(RetestConfig { chain: vec![0], ..Default::default() }), "retest.chain");
-        assert_eq!(wrong(RetestConfig { pooled_sensitivity: 1.0, ..Default::default() }), "retest.pooled_sensitivity");
-        assert_eq!(
-            wrong(RetestConfig { confirm_sensitivity: 0.0, ..Default::default() }),
-            "retest.confirm_sensitivity"
-        );
+        for (config, key) in [
+            (RetestConfig { chain: vec![4, 8], ..good() }, "retest.chain"),
+            (RetestConfig { policy, chain: vec![4, 8], ..good() }, "retest.chain"),
+            (RetestConfig { chain: vec![0], ..good() }, "retest.chain"),
+            (RetestConfig { worth: 0.0, ..good() }, "retest.worth"),
+            (RetestConfig { prior: 0.0, ..good() }, "retest.prior"),
+            (RetestConfig { pooled_sensitivity: 1.0, ..good() }, "retest.pooled_sensitivity"),
+            (RetestConfig { confirm_sensitivity: 0.0, ..good() }, "retest.confirm_sensitivity"),
+        ] {
+            assert_eq!(wrong(config), key);
+        }
     }
 }

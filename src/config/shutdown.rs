@@ -1,4 +1,4 @@
-//! `shutdown`: the way out.
+//! `shutdown`: what happens on SIGTERM and SIGINT.
 
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use super::{ConfigError, require};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownConfig {
-    /// How long items in flight may take to get their verdict and be acknowledged; what is left then is read again after the restart.
-    /// The last flush may take as long again: keep it below half of the pod's termination grace period.
+    /// How long the worker finishes the images in flight and publishes their records. Images that are not
+    /// finished then are read again after the restart. The producer may take as long again to publish
+    /// pending records: keep the deadline below half of the pod's termination grace period.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub deadline: Duration,

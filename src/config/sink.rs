@@ -1,4 +1,4 @@
-//! `sink`: where flags, verdicts and dead letters go.
+//! `sink`: the topics of flags, verdicts and dead letters.
 
 use std::collections::BTreeMap;
 
@@ -8,19 +8,20 @@ use serde::{Deserialize, Serialize};
 use super::kafka::{Property, check_properties, properties};
 use super::{ConfigError, require};
 
-/// Where flags, verdicts and dead letters go.
+/// The topics of flags, verdicts and dead letters.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SinkConfig {
     /// The topic of flagged images.
     pub flagged_topic: String,
-    /// A topic of all verdicts, for audits; none if absent.
+    /// A topic of all verdicts, for audits. Absent: verdicts are not published.
     pub verdicts_topic: Option<String>,
-    /// The topic of items that could not be scored, each with its reason.
+    /// The topic of images that could not be scored, each with its reason.
     pub dead_letter_topic: String,
-    /// Dead letters in a row from which on the worker reports itself unready: something upstream is broken.
+    /// Dead letters in a row after which the worker reports that it is not ready. So many dead letters mean
+    /// that the producer of the references or their server has failed.
     pub unready_after: u64,
-    /// librdkafka properties of the producer alone.
+    /// librdkafka properties of the producer only.
     #[serde(deserialize_with = "properties")]
     #[schemars(with = "BTreeMap<String, Property>")]
     pub properties: BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-//! `source`: where image references come from.
+//! `source`: the topic of image references.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,32 +9,34 @@ use serde::{Deserialize, Serialize};
 use super::kafka::{Property, check_properties, properties};
 use super::{ConfigError, require};
 
-/// How a message carries a reference.
+/// The format of the messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// JSON: `id`, and `uri` or `data` (base64); optional `content_type`, `risk`, `metadata`.
+    /// JSON with `id`, and `uri` or `data` (base64); optional `content_type`, `risk`, `metadata`.
     #[default]
     Json,
-    /// The image's bytes, its id as the message key.
+    /// The bytes of the image; the message key is its id.
     Raw,
 }
 
-/// Where image references come from.
+/// The topic of image references.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SourceConfig {
-    /// The topic of image references.
+    /// The topic.
     pub topic: String,
-    /// How a message carries a reference.
+    /// The format of the messages.
     pub format: Format,
-    /// Messages taken and waiting to be decoded, at most, in batches of up to 32 (so at least one such batch); partitions pause when it is full.
+    /// Messages that wait for a decode thread, at most, in batches of up to 32 (at least one batch). When the
+    /// queue is full, the partitions are paused.
     pub queue: usize,
-    /// How long a revoked partition may wait for verdicts before it is given up (its open items are then read again elsewhere).
+    /// How long the worker finishes the images of a revoked partition before the partition is reassigned.
+    /// Images that are not finished then are read again by another worker.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub drain: Duration,
-    /// librdkafka properties of the consumer alone.
+    /// librdkafka properties of the consumer only.
     #[serde(deserialize_with = "properties")]
     #[schemars(with = "BTreeMap<String, Property>")]
     pub properties: BTreeMap<String, String>,

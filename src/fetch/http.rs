@@ -1,4 +1,4 @@
-//! HTTP and HTTPS, with limits.
+//! Fetches over HTTP and HTTPS, with limits on size, time, concurrency, redirects and addresses.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use tokio::sync::Semaphore;
 use super::guard::{self, Refused};
 use super::{FetchSetupError, too_large};
 use crate::config::fetch::FetchConfig;
-use crate::message::{Failure, Reason};
+use crate::failure::{Failure, Reason};
 
-/// Longest wait between two tries, whatever the server asks for.
+/// The longest wait between two attempts, even if the server's `Retry-After` is longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// Most memory set aside on a server's word for how much will come.
+/// The most bytes that are allocated in advance for a `Content-Length`.
 const TRUSTED_LENGTH: usize = 1 << 20;
 
-/// A client that knows where it may go.
+/// An HTTP client that connects only to the addresses that the configuration allows.
 #[derive(Debug)]
 pub(super) struct Http {
     client: Client,
@@ -30,22 +30,27 @@ pub(super) struct Http {
     allow_private: bool,
 }
 
-/// A try that failed.
+/// A failed attempt.
 struct Failed {
     failure: Failure,
-    /// Whether another try may do better, and how long the server asked to wait.
+    /// `None`: do not retry. `Some`: retry, after the wait in the server's `Retry-After` if there
+    /// is one.
     again: Option<Option<Duration>>,
 }
 
 impl Http {
+    /// A client with the limits of `config`.
+    ///
+    /// # Errors
+    /// [`FetchSetupError::Http`] if the client cannot be created.
     pub fn new(config: &FetchConfig) -> Result<Self, FetchSetupError> {
         let client = Client::builder()
             .user_agent(&config.user_agent)
             .connect_timeout(config.connect_timeout)
             .timeout(config.timeout)
-            // A proxy would resolve names itself, past the check of addresses.
+            // A proxy would resolve names itself and bypass the check of addresses.
             .no_proxy()
-            // The URI may hold a signature; where a redirect leads must not learn it.
+            // The URI may contain a signature, which must not be sent to the target of a redirect.
             .referer(false)
             .redirect(guard::redirects(config.allow_private, config.max_redirects))
             .dns_resolver(Arc::new(guard::Resolver { allow_private: config.allow_private }))
@@ -61,12 +66,17 @@ impl Http {
         })
     }
 
+    /// The bytes at an `http` or `https` URI. Temporary errors are retried.
+    ///
+    /// # Errors
+    /// [`Failure`] with the reason of the last attempt.
     pub async fn get(&self, uri: &str) -> Result<Bytes, Failure> {
-        let url = Url::parse(uri).map_err(|e| Failure::new(Reason::Malformed, format!("{uri}: {e}")))?;
+        let url =
+            Url::parse(uri).map_err(|e| Failure::new(Reason::Malformed, format!("{uri}: {e}")))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(Failure::new(
                 Reason::UnsupportedScheme,
-                format!("`{}` is not fetched over the network", url.scheme()),
+                format!("scheme `{}` is not supported; use http or https", url.scheme()),
             ));
         }
         if !self.allow_private
@@ -81,27 +91,31 @@ impl Http {
                 Err(failed) => failed,
             };
             tried += 1;
-            let Some(asked) = failed.again.filter(|_| tried < self.attempts) else {
+            let Some(retry_after) = failed.again.filter(|_| tried < self.attempts) else {
                 let Failure { reason, detail } = failed.failure;
-                return Err(Failure::new(reason, format!("{}: {detail} (tries: {tried})", shown(&url))));
+                return Err(Failure::new(
+                    reason,
+                    format!("{}: {detail} (tries: {tried})", shown(&url)),
+                ));
             };
-            tokio::time::sleep(wait(self.backoff, tried, asked)).await;
+            tokio::time::sleep(wait(self.backoff, tried, retry_after)).await;
         }
     }
 
+    /// Sends one request and reads its body.
     async fn attempt(&self, url: Url) -> Result<Bytes, Failed> {
-        // Never closed, so there is always a permit in the end.
+        // The semaphore is never closed, so a permit is always granted.
         let _permit = self.under_way.acquire().await;
         let mut response = self.client.get(url).send().await.map_err(failed)?;
         if let Some(failed) = refused(&response) {
             return Err(failed);
         }
         let too_large = || Failed { failure: too_large(self.max_bytes), again: None };
-        let said = response.content_length().unwrap_or(0);
-        if said > self.max_bytes as u64 {
+        let declared = response.content_length().unwrap_or(0);
+        if declared > self.max_bytes as u64 {
             return Err(too_large());
         }
-        let mut bytes = BytesMut::with_capacity(TRUSTED_LENGTH.min(said as usize));
+        let mut bytes = BytesMut::with_capacity(TRUSTED_LENGTH.min(declared as usize));
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if bytes.len() + chunk.len() > self.max_bytes {
                 return Err(too_large());
@@ -112,7 +126,7 @@ impl Http {
     }
 }
 
-/// What a status other than success means.
+/// The failure of a response whose status is not a success. `None` for a success.
 fn refused(response: &Response) -> Option<Failed> {
     let status = response.status();
     if status.is_success() {
@@ -123,27 +137,36 @@ fn refused(response: &Response) -> Option<Failed> {
         return Some(Failed { failure, again: None });
     }
     let transient = status.is_server_error()
-        || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS);
+        || matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+        );
     let reason = match status {
         StatusCode::NOT_FOUND | StatusCode::GONE => Reason::NotFound,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Reason::Forbidden,
         _ => Reason::Unavailable,
     };
-    // The other form of this header, a date, counts as absent.
-    let seconds = response.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
+    // A date, the other form of this header, is ignored.
+    let seconds = response
+        .headers()
+        .get(header::RETRY_AFTER)
+        .and_then(|v| v.to_str().ok()?.trim().parse().ok());
     let again = transient.then(|| seconds.map(Duration::from_secs));
-    Some(Failed { failure: Failure::new(reason, format!("the server answered {status}")), again })
+    Some(Failed { failure: Failure::new(reason, format!("the server returned {status}")), again })
 }
 
-/// The scheme of a redirect that the client did not follow, nor ask about, because the target has no host.
+/// The scheme of a redirect's target if it is neither HTTP nor HTTPS. The client neither follows a
+/// redirect to a URL without a host nor calls the redirect policy for it.
 fn elsewhere(response: &Response) -> Option<String> {
-    let to = response.headers().get(header::LOCATION).filter(|_| response.status().is_redirection())?;
+    let to =
+        response.headers().get(header::LOCATION).filter(|_| response.status().is_redirection())?;
     let to = response.url().join(to.to_str().ok()?).ok()?;
     (!matches!(to.scheme(), "http" | "https")).then(|| to.scheme().to_owned())
 }
 
+/// The failed attempt for an error of the client.
 fn failed(error: reqwest::Error) -> Failed {
-    // The address is said elsewhere, without what may be secret in it.
+    // `Http::get` adds the URL without its secrets.
     let error = error.without_url();
     if let Some(refused) = source::<Refused>(&error) {
         let reason = match refused {
@@ -153,30 +176,38 @@ fn failed(error: reqwest::Error) -> Failed {
         };
         return Failed { failure: Failure::new(reason, refused.to_string()), again: None };
     }
-    let (reason, again) = match () {
-        () if error.is_timeout() => (Reason::Timeout, true),
-        () if error.is_builder() => (Reason::Malformed, false),
-        () if error.is_redirect() => (Reason::Unavailable, false),
-        () => (Reason::Unavailable, true),
+    let (reason, again) = if error.is_timeout() {
+        (Reason::Timeout, true)
+    } else if error.is_builder() {
+        (Reason::Malformed, false)
+    } else if error.is_redirect() {
+        (Reason::Unavailable, false)
+    } else {
+        (Reason::Unavailable, true)
     };
     Failed { failure: Failure::new(reason, chain(&error)), again: again.then_some(None) }
 }
 
-/// How long to wait after so many tries: the backoff doubled for each, or what the server asked for if that is longer.
-fn wait(backoff: Duration, tried: u32, asked: Option<Duration>) -> Duration {
+/// The wait after `tried` attempts (at least 1): the backoff, doubled after each further attempt
+/// and with jitter, or the server's `Retry-After` if that is longer. At most [`LONGEST_WAIT`].
+fn wait(backoff: Duration, tried: u32, retry_after: Option<Duration>) -> Duration {
     let own = backoff.saturating_mul(2u32.saturating_pow(tried - 1)).min(LONGEST_WAIT);
-    // Between half and all of it, so that workers that failed together don't come back together.
+    // The jitter takes 50 to 100 % of the wait. Workers that failed together then do not retry
+    // together.
     let jitter = (RandomState::new().hash_one(tried) % 1024) as f64 / 1024.0;
-    own.mul_f64(0.5 + jitter / 2.0).max(asked.unwrap_or_default()).min(LONGEST_WAIT)
+    own.mul_f64(0.5 + jitter / 2.0).max(retry_after.unwrap_or_default()).min(LONGEST_WAIT)
 }
 
-/// A URL without what may be secret: user, password, query.
+/// A URL without the parts that may be secret: user, password, query and fragment.
 fn shown(url: &Url) -> String {
     let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
     format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
 }
 
-fn source<'a, E: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a E> {
+/// The first error of type `E` among an error and its causes.
+fn source<'a, E: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<E>() {
@@ -187,7 +218,8 @@ fn source<'a, E: std::error::Error + 'static>(error: &'a (dyn std::error::Error 
     None
 }
 
-/// An error with all its causes: reqwest's own text hides them.
+/// The text of an error and of all its causes. The text of a reqwest error does not include its
+/// causes.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -216,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_may_ask_for_longer_within_reason() {
+    fn retry_after_is_respected_up_to_a_bound() {
         assert_eq!(wait(ms(200), 1, Some(ms(3000))), ms(3000));
         assert_eq!(wait(ms(200), 1, Some(Duration::from_secs(3600))), LONGEST_WAIT);
     }

@@ -1,7 +1,8 @@
-//! From a location to an image's bytes.
+//! Fetches the bytes of an image from its location.
 //!
-//! In: where the bytes are. Out: the bytes, at most `fetch.max_bytes` of them, or a [`Failure`] with its reason. Files are read below the
-//! configured roots only, and the network is never asked for an address that the configuration doesn't allow, redirects included.
+//! An image has at most `fetch.max_bytes` bytes; otherwise the result is a [`Failure`] with its
+//! reason. Files are read only below the configured roots. HTTP requests, including redirects, go
+//! only to addresses that the configuration allows.
 
 pub mod address;
 mod file;
@@ -11,9 +12,10 @@ mod http;
 use bytes::Bytes;
 
 use crate::config::fetch::FetchConfig;
-use crate::message::{Failure, Location, Reason};
+use crate::failure::{Failure, Reason};
+use crate::message::Location;
 
-/// Fetches bytes.
+/// Fetches the bytes of images: inline, from files, or over HTTP and HTTPS.
 #[derive(Debug)]
 pub struct Fetcher {
     files: file::Files,
@@ -21,27 +23,31 @@ pub struct Fetcher {
     max_bytes: usize,
 }
 
-/// Why a fetcher can't be made.
+/// Why a [`Fetcher`] cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchSetupError {
-    /// A root is not there.
-    #[error("configuration: `fetch.roots`: {}: {source}", root.display())]
+    /// A root cannot be opened.
+    #[error(
+        "configuration: `fetch.roots`: {}: {source}; name a folder that exists and is accessible",
+        root.display()
+    )]
     Root {
-        /// Which.
+        /// The root as configured.
         root: std::path::PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The HTTP client can't be made.
-    #[error("HTTP client: {0}")]
+    /// The HTTP client cannot be created.
+    #[error("the HTTP client cannot be created: {0}; check that the system has CA certificates")]
     Http(String),
 }
 
 impl Fetcher {
-    /// A fetcher; the roots must exist.
+    /// A fetcher with the limits of `config`.
     ///
     /// # Errors
-    /// [`FetchSetupError`].
+    /// [`FetchSetupError::Root`] if a root does not exist or cannot be opened,
+    /// [`FetchSetupError::Http`] if the HTTP client cannot be created.
     pub fn new(config: &FetchConfig) -> Result<Self, FetchSetupError> {
         Ok(Self {
             files: file::Files::new(&config.roots, config.max_bytes)?,
@@ -50,20 +56,28 @@ impl Fetcher {
         })
     }
 
-    /// The bytes if they are at hand: inline, or in a file, which is read at once. `None` if they are elsewhere: [`Fetcher::remote`].
+    /// The bytes of an image that is inline or in a file. A file is read before the call returns.
+    /// `None` for an `http` or `https` URI; use [`Fetcher::remote`] for these.
+    ///
+    /// # Errors
+    /// [`Failure`] if the image is too large, if the location is not allowed, if the scheme is not
+    /// supported, or if the file cannot be read.
     pub fn local(&self, location: &Location) -> Option<Result<Bytes, Failure>> {
         match location {
-            Location::Inline(bytes) if bytes.len() > self.max_bytes => Some(Err(too_large(self.max_bytes))),
+            Location::Inline(bytes) if bytes.len() > self.max_bytes => {
+                Some(Err(too_large(self.max_bytes)))
+            }
             Location::Inline(bytes) => Some(Ok(bytes.clone())),
             Location::Uri(uri) if is_http(uri) => None,
             Location::Uri(uri) => Some(self.files.read(uri)),
         }
     }
 
-    /// The bytes at an `http` or `https` URI, tries and redirects included.
+    /// The bytes at an `http` or `https` URI. Redirects are followed and temporary errors are
+    /// retried, up to the configured limits.
     ///
     /// # Errors
-    /// [`Failure`] with the reason of the last try.
+    /// [`Failure`] with the reason of the last attempt.
     pub async fn remote(&self, uri: &str) -> Result<Bytes, Failure> {
         self.http.get(uri).await
     }
@@ -75,6 +89,9 @@ fn is_http(uri: &str) -> bool {
     scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
 }
 
+/// The failure of an image with more than `max_bytes` bytes.
 fn too_large(max_bytes: usize) -> Failure {
-    Failure::new(Reason::TooLarge, format!("more than {max_bytes} bytes"))
+    let detail =
+        format!("the image has more than {max_bytes} bytes, the limit in `fetch.max_bytes`");
+    Failure::new(Reason::TooLarge, detail)
 }

@@ -1,7 +1,8 @@
-//! Which offset may be committed: the end of the flow, and the beginning of the next run.
+//! Which offset of a partition may be committed.
 //!
-//! In: items taken, items resolved. Out: the lowest offset not yet resolved, per (partition, epoch).
-//! An item that was dropped unresolved is never acknowledged: its partition's watermark stays below it for good.
+//! The source takes a ticket for each offset it reads; the sink resolves the ticket. The watermark of a
+//! (partition, epoch) is the lowest offset that is not yet resolved. An item that is dropped unresolved is
+//! never acknowledged: the watermark stays below its offset.
 
 mod ticket;
 mod watermark;

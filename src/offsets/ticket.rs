@@ -1,11 +1,12 @@
-//! The receipt of an item, and the partition's books that it is entered in.
+//! The ticket of an item, and the offset tracker of its partition.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Watermark;
 
-/// The books of one partition in one epoch: shared by the source, which commits, and the tickets, which resolve.
+/// The offset tracker of one partition in one epoch. The source, which commits, and the tickets, which
+/// resolve, share it.
 #[derive(Debug)]
 pub struct Tracker {
     topic: Arc<str>,
@@ -17,7 +18,8 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// Books for a partition that was just assigned; `epoch` tells this assignment from earlier ones.
+    /// A tracker for a partition that was just assigned. `epoch` distinguishes this assignment from earlier
+    /// ones.
     pub fn new(topic: Arc<str>, partition: i32, epoch: u64) -> Arc<Self> {
         Arc::new(Self {
             topic,
@@ -29,37 +31,39 @@ impl Tracker {
         })
     }
 
-    /// Enters an offset and hands out its ticket. `None` if the offset does not rise: it was taken before in this epoch.
+    /// Enters an offset and returns its ticket. `None` if the offset is not above every offset that was
+    /// entered before in this epoch.
     pub fn take(self: &Arc<Self>, offset: i64) -> Option<Ticket> {
-        self.books().take(offset).then(|| Ticket { tracker: Arc::clone(self), offset, settled: false })
+        self.watermark().take(offset).then(|| Ticket { tracker: Arc::clone(self), offset, settled: false })
     }
 
     /// The offset to commit, if any.
     pub fn committable(&self) -> Option<i64> {
-        self.books().committable()
+        self.watermark().committable()
     }
 
-    /// Items taken and neither resolved nor released; lost ones are among them.
+    /// Items that are neither resolved nor released, including lost items.
     pub fn unresolved(&self) -> usize {
-        self.books().unresolved()
+        self.watermark().unresolved()
     }
 
-    /// Offsets entered and not yet below the watermark, resolved or not.
+    /// Offsets at or above the watermark, resolved or not.
     pub fn held(&self) -> usize {
-        self.books().held()
+        self.watermark().held()
     }
 
-    /// Items whose ticket was dropped without a word: a bug, and the reason to stop rather than to acknowledge.
+    /// Items whose ticket was dropped without being resolved or released. This is a bug: the worker must stop
+    /// and not acknowledge more items.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Acquire)
     }
 
-    /// Ends the epoch: late verdicts no longer count, and tickets may be dropped.
+    /// Ends the epoch. Later verdicts have no effect, and tickets may be dropped.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }
 
-    /// True once the partition went to someone else or the worker gave up waiting.
+    /// Whether the epoch has ended: the partition was revoked, or the worker stopped.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
@@ -74,18 +78,18 @@ impl Tracker {
         self.partition
     }
 
-    /// Which assignment of the partition this is.
+    /// The number of the assignment.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    fn books(&self) -> MutexGuard<'_, Watermark> {
+    fn watermark(&self) -> MutexGuard<'_, Watermark> {
         self.watermark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The receipt of one item. [`Ticket::resolve`] it when its verdict is out and acknowledged; dropped unresolved it counts as lost,
-/// unless its epoch is over.
+/// The acknowledgement of one item. Call [`Ticket::resolve`] when the broker has acknowledged every record of
+/// the item. A ticket that is dropped unresolved counts as lost, unless its epoch has ended.
 #[derive(Debug)]
 #[must_use = "a ticket that is dropped unresolved is never acknowledged"]
 pub struct Ticket {
@@ -95,34 +99,34 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// The item has its verdict and every output of it is acknowledged.
+    /// Acknowledges the item: every record of the item is acknowledged by the broker.
     pub fn resolve(mut self) {
         self.settled = true;
-        self.tracker.books().resolve(self.offset);
+        self.tracker.watermark().resolve(self.offset);
     }
 
-    /// Gives the item back on purpose: it stays unacknowledged and is read again by whoever gets the partition next.
+    /// Releases the item without acknowledgement. The next owner of the partition reads it again.
     pub fn release(mut self) {
         self.settled = true;
-        self.tracker.books().release(self.offset);
+        self.tracker.watermark().release(self.offset);
     }
 
-    /// False once the partition was revoked: its verdict is then somebody else's to give.
+    /// Whether the epoch of the ticket lasts. After it has ended, another worker publishes the verdict.
     pub fn is_current(&self) -> bool {
         !self.tracker.is_closed()
     }
 
-    /// The topic the item came from.
+    /// The topic of the item.
     pub fn topic(&self) -> &str {
         &self.tracker.topic
     }
 
-    /// The partition the item came from.
+    /// The partition of the item.
     pub fn partition(&self) -> i32 {
         self.tracker.partition
     }
 
-    /// The item's offset.
+    /// The offset of the item.
     pub fn offset(&self) -> i64 {
         self.offset
     }
@@ -167,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_epoch_a_dropped_ticket_is_nobodys_loss() {
+    fn a_ticket_dropped_after_its_epoch_is_not_lost() {
         let t = tracker();
         let ticket = t.take(0).unwrap();
         t.close();

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
-/// Offsets taken from one partition in one epoch, and how far they are resolved without a gap.
+/// The offsets that were read from one partition in one epoch, and the end of their resolved prefix.
 ///
-/// Offsets rise but need not be dense: compaction and transaction markers leave holes, over which the watermark steps.
+/// Offsets rise but need not be dense: compaction and transaction markers leave gaps, which the watermark
+/// skips.
 #[derive(Debug, Default)]
 pub struct Watermark {
     taken: VecDeque<(i64, State)>,
@@ -14,21 +15,21 @@ pub struct Watermark {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum State {
-    /// Waits for its verdict.
+    /// Without a verdict.
     Open,
-    /// Given back without one: it holds the watermark, but nobody waits for it.
+    /// Released without a verdict. The watermark does not pass it, but no stage waits for it.
     Released,
-    /// Done.
+    /// Acknowledged.
     Resolved,
 }
 
 impl Watermark {
-    /// Nothing taken yet.
+    /// A watermark without offsets.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Notes that `offset` was taken. False, and nothing noted, if it does not lie above every offset taken before.
+    /// Enters an offset. Returns false, and does not enter it, if it is not above every offset before.
     pub fn take(&mut self, offset: i64) -> bool {
         let last = self.taken.back().map(|&(o, _)| o).or(self.committable.map(|c| c - 1));
         if last.is_some_and(|last| offset <= last) {
@@ -39,7 +40,7 @@ impl Watermark {
         true
     }
 
-    /// Notes that `offset` has its verdict and that all its output is acknowledged. False if it was not open.
+    /// Resolves an offset. Returns false if it is not open.
     pub fn resolve(&mut self, offset: i64) -> bool {
         if !self.settle(offset, State::Resolved) {
             return false;
@@ -51,7 +52,7 @@ impl Watermark {
         true
     }
 
-    /// Notes that `offset` is given back without a verdict: the watermark never passes it. False if it was not open.
+    /// Releases an offset without a verdict; the watermark never passes it. Returns false if it is not open.
     pub fn release(&mut self, offset: i64) -> bool {
         self.settle(offset, State::Released)
     }
@@ -66,17 +67,17 @@ impl Watermark {
         true
     }
 
-    /// The offset to commit (the next one to read), if any offset is resolved up to it.
+    /// The offset to commit, which is the next offset to read. `None` if the first offset is not resolved.
     pub fn committable(&self) -> Option<i64> {
         self.committable
     }
 
-    /// How many offsets the books hold: all from the first unresolved one on.
+    /// Offsets from the first unresolved offset on.
     pub fn held(&self) -> usize {
         self.taken.len()
     }
 
-    /// How many taken offsets are neither resolved nor released.
+    /// Offsets that are neither resolved nor released.
     pub fn unresolved(&self) -> usize {
         self.unresolved
     }
@@ -126,7 +127,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the order of verdicts, what may be committed is exactly one past the resolved prefix.
+        /// In any order of verdicts, the offset to commit is one above the resolved prefix.
         #[test]
         fn committable_is_the_resolved_prefix(
             steps in prop::collection::vec(1i64..4, 1..60),

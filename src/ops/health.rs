@@ -1,9 +1,9 @@
-//! Whether the worker makes progress, and whether it should get work.
+//! Whether the worker makes progress, and whether it is ready.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Facts that the probes are answered from.
+/// The state behind the probes /healthz and /readyz.
 #[derive(Debug)]
 pub struct Health {
     start: Instant,
@@ -19,7 +19,8 @@ pub struct Health {
 }
 
 impl Health {
-    /// `stalled_after` without a verdict while items are in flight is no progress; `unready_after` dead letters in a row make unready.
+    /// The worker is unhealthy after `stalled_after` without a verdict while items are in flight, and not
+    /// ready after `unready_after` dead letters in a row.
     pub fn new(stalled_after: Duration, unready_after: u64) -> Self {
         Self {
             start: Instant::now(),
@@ -35,55 +36,57 @@ impl Health {
         }
     }
 
-    /// How many items are in flight now.
+    /// Sets the number of items in flight.
     pub fn in_flight(&self, items: usize) {
-        // From nothing to something the clock starts anew: an idle hour is no stall.
+        // The time without items does not count as a stall.
         if self.in_flight.swap(items, Ordering::AcqRel) == 0 {
             self.progress();
         }
     }
 
-    /// How many published records the broker has not acknowledged. While there are any, standing still is the broker's doing, which no
-    /// restart mends; librdkafka's `message.timeout.ms` bounds it.
+    /// Sets the number of published records that the broker has not acknowledged. While there are any, the
+    /// worker waits for the broker, and a restart does not help. librdkafka's `message.timeout.ms` limits
+    /// the wait.
     pub fn unacknowledged(&self, records: usize) {
         if self.unacknowledged.swap(records, Ordering::AcqRel) > 0 && records == 0 {
             self.progress();
         }
     }
 
-    /// A verdict is out.
+    /// Records that a verdict was published.
     pub fn progress(&self) {
         self.progress_ms.store(self.start.elapsed().as_millis() as u64, Ordering::Release);
     }
 
-    /// The network has run once at every size.
+    /// Records that the network has run once at every batch size.
     pub fn warmed_up(&self) {
         self.warm.store(true, Ordering::Release);
     }
 
-    /// The group gave us partitions, if only none.
+    /// Records that the consumer group has assigned partitions, possibly none.
     pub fn joined(&self) {
         self.joined.store(true, Ordering::Release);
     }
 
-    /// The worker is on its way out.
+    /// Records that the worker is shutting down.
     pub fn stopping(&self) {
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// An item went to the dead-letter topic.
+    /// Records that an item was sent to the dead-letter topic.
     pub fn dead_letter(&self) {
         self.dead_in_a_row.fetch_add(1, Ordering::AcqRel);
         self.progress();
     }
 
-    /// An item got a real verdict.
+    /// Records that an item was flagged or cleared.
     pub fn verdict(&self) {
         self.dead_in_a_row.store(0, Ordering::Release);
         self.progress();
     }
 
-    /// Why the worker should be restarted, if it should. A startup probe bounds the warm-up by it.
+    /// Why the worker should be restarted. `None` if it is healthy. It is not healthy during the warm-up; a
+    /// startup probe limits the warm-up.
     pub fn unhealthy(&self) -> Option<String> {
         if !self.warm.load(Ordering::Acquire) {
             return Some("warming up".into());
@@ -96,13 +99,13 @@ impl Health {
         stalled.then(|| format!("no verdict for {:.0} s with {items} items in flight", since.as_secs_f32()))
     }
 
-    /// Why the worker should get no work, if it shouldn't.
+    /// Why the worker is not ready. `None` if it is ready.
     pub fn unready(&self) -> Option<String> {
         if self.stopping.load(Ordering::Acquire) {
             return Some("stopping".into());
         }
         if !self.joined.load(Ordering::Acquire) {
-            return Some("not yet in the consumer group".into());
+            return Some("the consumer group has not assigned partitions yet".into());
         }
         let dead = self.dead_in_a_row.load(Ordering::Acquire);
         (dead >= self.unready_after).then(|| format!("the last {dead} items went to the dead-letter topic"))
@@ -124,7 +127,7 @@ mod tests {
         while h.start.elapsed() < Duration::from_millis(2) {}
         assert!(h.unhealthy().unwrap().contains("2 items"));
         h.unacknowledged(1);
-        assert_eq!(h.unhealthy(), None, "the broker stands still, not the worker");
+        assert_eq!(h.unhealthy(), None, "the worker waits for the broker");
         h.unacknowledged(0);
         h.in_flight(0);
         assert_eq!(h.unhealthy(), None);

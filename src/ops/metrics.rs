@@ -1,21 +1,21 @@
-//! What the stages count, in Prometheus's terms: prefix `dorfman_`, base units.
+//! The metrics in Prometheus's format, with the prefix `dorfman_` and in base units.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use dorfman_core::engine::{NetworkShape, StageStats, Stats};
 use prometheus::core::{AtomicF64, GenericCounterVec};
 use prometheus::{
     Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
 
-use crate::engine::{Form, StageStats, Stats};
-use crate::message::Reason;
+use crate::failure::Reason;
 
 /// All metrics of one worker.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Messages taken.
+    /// Messages read.
     pub received: IntCounter,
     /// Verdicts, by `verdict`: flagged, cleared, failed.
     pub items: IntCounterVec,
@@ -25,21 +25,21 @@ pub struct Metrics {
     pub dead_letters: IntCounterVec,
     /// Groups formed.
     pub groups: IntCounter,
-    /// Tests asked for, by `round`.
+    /// Tests, by `round`.
     pub tests: IntCounterVec,
     /// Positive tests, by `round`.
     pub positive_tests: IntCounterVec,
-    /// Items that the confirm network was asked about.
+    /// Items that the confirm network tested.
     pub confirm_tests: IntCounter,
-    /// Items that it found positive too.
+    /// Items that were positive in the confirm network.
     pub confirmed: IntCounter,
-    /// Multiply-adds spent.
+    /// Multiply-adds computed.
     pub macs: IntCounter,
-    /// Multiply-adds saved against testing every image alone; the confirm network, the same in both, is left out.
+    /// Multiply-adds saved in comparison with individual testing, without the confirm network.
     pub macs_saved: IntCounter,
     /// Seconds in the network, by `stage`.
     pub network_seconds: GenericCounterVec<AtomicF64>,
-    /// Seconds that the profile expects of the same runs, by `stage`; no samples without a profile.
+    /// Seconds that the profile expects for the same runs, by `stage`. No samples without a profile.
     pub expected_seconds: GenericCounterVec<AtomicF64>,
     /// Runs of a stage, by `stage`.
     pub runs: IntCounterVec,
@@ -51,33 +51,35 @@ pub struct Metrics {
     pub batch_fill: HistogramVec,
     /// Seconds of one run, by `stage`.
     pub stage_seconds: HistogramVec,
-    /// Seconds from taking an item to having its bytes decoded.
+    /// Seconds from reading an item to its tensor.
     pub decoded_age: Histogram,
-    /// Seconds from taking an item to its verdict.
+    /// Seconds from reading an item to its verdict.
     pub verdict_age: Histogram,
-    /// CPU seconds of fetching local bytes and of decoding, by `part`; the network's are in its own clock.
+    /// CPU seconds of fetching local bytes and of decoding, by `part`.
     pub ingest_cpu: GenericCounterVec<AtomicF64>,
-    /// Items cleared by pooling alone, audited or not.
+    /// Items that a pooled test cleared, audited or not.
     pub pool_cleared: IntCounter,
-    /// Items among them that were audited.
+    /// Items cleared by a pooled test that were audited.
     pub audits: IntCounter,
     /// Audits whose item was flagged.
     pub audits_flagged: IntCounter,
-    /// What pooling misses of what individual testing would flag, by the audits: `bound` is estimate, low or high (95 %).
+    /// Share of the images flagged by individual testing that pooling misses, estimated from audits. `bound`
+    /// is estimate, low or high (95 %).
     pub miss_rate: GaugeVec,
-    /// The estimate of the prevalence, where the worker plans by it, by `band`: the least risk of the band.
+    /// The estimated prevalence, if the worker chooses plans, by `band` (the least risk of the band).
     pub prevalence: GaugeVec,
-    /// Images of a group by the present plan, by `band`.
+    /// Group size of the present plan, by `band`.
     pub group_size: IntGaugeVec,
-    /// How often the plan changed.
+    /// Changes of the plan.
     pub replans: IntCounter,
-    /// The expected cost of the present plan at the estimated prevalence, over that of individual testing, by `band`.
+    /// Expected cost of the present plan at the estimated prevalence, divided by the cost of individual
+    /// testing, by `band`.
     pub planned_cost: GaugeVec,
     /// Items in the engine.
     pub in_flight: IntGauge,
-    /// Batches that wait in front of a stage, by `stage`.
+    /// Batches that wait for a stage, by `stage`.
     pub queue: IntGaugeVec,
-    /// Messages behind the end of the partition, by `topic`, `partition`.
+    /// Messages between the committed offset and the end of the partition, by `topic`, `partition`.
     pub lag: IntGaugeVec,
     /// 1 while the partitions are paused.
     pub paused: IntGauge,
@@ -87,9 +89,9 @@ pub struct Metrics {
     pub commits: IntCounter,
     /// Errors that the consumer reported.
     pub consumer_errors: IntCounter,
-    /// 1 if a GPU was asked for and the CPU is used.
+    /// 1 if a GPU is configured and the CPU is used.
     pub provider_fallback: IntGauge,
-    /// 1 while /readyz says so.
+    /// 1 while the worker is ready (/readyz).
     pub ready: IntGauge,
 }
 
@@ -97,15 +99,15 @@ const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 const SHARES: &[f64] = &[0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
 
-/// Makes metrics and enters them into a registry; the names are constants here, so an error is a bug that the first test shows.
+/// Creates and registers metrics. All names are constants of this file, so an error is a bug.
 struct Maker(Registry);
 
 impl Maker {
     fn add<C: prometheus::core::Collector + Clone + 'static>(
         &self,
-        made: prometheus::Result<C>,
+        collector: prometheus::Result<C>,
     ) -> prometheus::Result<C> {
-        let collector = made?;
+        let collector = collector?;
         self.0.register(Box::new(collector.clone()))?;
         Ok(collector)
     }
@@ -150,40 +152,40 @@ fn unix_seconds() -> i64 {
 }
 
 impl Metrics {
-    /// Metrics of a worker that runs a bundle.
+    /// The metrics of a worker that runs a bundle by `plan` (in words).
     ///
     /// # Errors
-    /// Never, unless a name here is wrong or given twice.
+    /// If a name in this file is invalid or not unique, which is a bug.
     pub fn new(bundle: &str, bundle_version: &str, plan: &str) -> prometheus::Result<Self> {
         let m = Maker(Registry::new());
         let info = m.gauges("build_info", "Always 1.", &["version", "bundle", "bundle_version", "plan"])?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION"), bundle, bundle_version, plan]).set(1);
-        m.gauge("start_time_seconds", "When the worker started, in seconds since 1970.")?.set(unix_seconds());
+        m.gauge("start_time_seconds", "Start of the worker, in seconds since 1970.")?.set(unix_seconds());
         let network_seconds =
             GenericCounterVec::new(opts("network_seconds_total", "Seconds in the network."), &["stage"]);
         let expected_seconds = GenericCounterVec::new(
-            opts("network_expected_seconds_total", "Seconds that the profile expects of the same runs."),
+            opts("network_expected_seconds_total", "Seconds that the profile expects for the same runs."),
             &["stage"],
         );
         let ingest_cpu = GenericCounterVec::new(
-            opts("ingest_cpu_seconds_total", "CPU seconds of fetch (local) and decode."),
+            opts("ingest_cpu_seconds_total", "CPU seconds of fetch (local bytes) and decode."),
             &["part"],
         );
-        let missed = "Share of what testing alone would flag that pooling misses, by the audits.";
+        let missed = "Share of the images flagged by individual testing that pooling misses, estimated from audits.";
         let metrics = Self {
             ingest_cpu: m.add(ingest_cpu)?,
-            received: m.counter("messages_received_total", "Messages taken from the topic.")?,
-            items: m.counters("items_total", "Items that got their verdict.", &["verdict"])?,
+            received: m.counter("messages_received_total", "Messages read from the topic.")?,
+            items: m.counters("items_total", "Items with a verdict.", &["verdict"])?,
             flagged: m.counters("flagged_total", "Flags published, by label.", &["label"])?,
             dead_letters: m.counters("dead_letters_total", "Items that could not be scored.", &["reason"])?,
             groups: m.counter("groups_total", "Groups formed.")?,
             tests: m.counters("tests_total", "Tests, by round.", &["round"])?,
             positive_tests: m.counters("positive_tests_total", "Positive tests, by round.", &["round"])?,
-            confirm_tests: m.counter("confirm_tests_total", "Items that the confirm network was asked about.")?,
-            confirmed: m.counter("confirmed_total", "Items that the confirm network found positive too.")?,
-            macs: m.counter("network_macs_total", "Multiply-adds spent.")?,
+            confirm_tests: m.counter("confirm_tests_total", "Items tested by the confirm network.")?,
+            confirmed: m.counter("confirmed_total", "Items that were positive in the confirm network.")?,
+            macs: m.counter("network_macs_total", "Multiply-adds computed.")?,
             macs_saved: m
-                .counter("network_macs_saved_total", "Multiply-adds saved against testing each image alone.")?,
+                .counter("network_macs_saved_total", "Multiply-adds saved in comparison with individual testing.")?,
             network_seconds: m.add(network_seconds)?,
             expected_seconds: m.add(expected_seconds)?,
             runs: m.counters("network_runs_total", "Runs of a stage.", &["stage"])?,
@@ -193,28 +195,28 @@ impl Metrics {
                 "Rows computed only to fill a bucket.",
                 &["stage"],
             )?,
-            batch_fill: m.histograms("batch_fill_ratio", "Rows of a run over engine.max_batch.", SHARES)?,
+            batch_fill: m.histograms("batch_fill_ratio", "Rows of a run divided by engine.max_batch.", SHARES)?,
             stage_seconds: m.histograms("stage_seconds", "Seconds of one run of a stage.", SECONDS)?,
-            decoded_age: m.histogram("decoded_age_seconds", "From taking an item to its tensor.", SECONDS)?,
-            verdict_age: m.histogram("verdict_age_seconds", "From taking an item to its verdict.", SECONDS)?,
-            pool_cleared: m.counter("pool_cleared_total", "Items that pooling clears without an individual test.")?,
-            audits: m.counter("audits_total", "Items among them that were tested alone all the same.")?,
+            decoded_age: m.histogram("decoded_age_seconds", "Seconds from reading an item to its tensor.", SECONDS)?,
+            verdict_age: m.histogram("verdict_age_seconds", "Seconds from reading an item to its verdict.", SECONDS)?,
+            pool_cleared: m.counter("pool_cleared_total", "Items cleared by a pooled test.")?,
+            audits: m.counter("audits_total", "Items cleared by a pooled test that were also tested alone.")?,
             audits_flagged: m.counter("audits_flagged_total", "Audits whose item was flagged.")?,
             miss_rate: m.shares("audit_miss_rate", missed, &["bound"])?,
             prevalence: m.shares(
                 "prevalence_estimate",
-                "Estimated share of positives, where the worker plans by it.",
+                "Estimated share of positives, if the worker chooses plans.",
                 &["band"],
             )?,
-            group_size: m.gauges("plan_group_size", "Images of a group by the present plan.", &["band"])?,
-            replans: m.counter("plan_changes_total", "Times that the worker changed its plan.")?,
+            group_size: m.gauges("plan_group_size", "Group size of the present plan.", &["band"])?,
+            replans: m.counter("plan_changes_total", "Changes of the plan.")?,
             planned_cost: m.shares(
                 "plan_cost_ratio",
-                "Expected cost of the plan over that of testing each image alone.",
+                "Expected cost of the plan divided by the cost of individual testing.",
                 &["band"],
             )?,
             in_flight: m.gauge("engine_items", "Items in the engine.")?,
-            queue: m.gauges("queue_batches", "Batches that wait in front of a stage.", &["stage"])?,
+            queue: m.gauges("queue_batches", "Batches that wait for a stage.", &["stage"])?,
             lag: m.gauges(
                 "consumer_lag_messages",
                 "Messages between the last committed and the last offset.",
@@ -224,8 +226,8 @@ impl Metrics {
             rebalances: m.counter("rebalances_total", "Assignments and revocations of partitions.")?,
             commits: m.counter("commits_total", "Offset commits acknowledged by the broker.")?,
             consumer_errors: m.counter("consumer_errors_total", "Errors reported by the consumer.")?,
-            provider_fallback: m.gauge("provider_fallback", "1 if a GPU was asked for and the CPU is used.")?,
-            ready: m.gauge("ready", "1 while /readyz says so.")?,
+            provider_fallback: m.gauge("provider_fallback", "1 if a GPU is configured and the CPU is used.")?,
+            ready: m.gauge("ready", "1 while the worker is ready (/readyz).")?,
             registry: m.0,
         };
         for verdict in ["flagged", "cleared", "failed"] {
@@ -237,15 +239,15 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Sets what a worker that plans goes by in a band of risk.
+    /// Sets the metrics of a risk band whose plan the worker chooses.
     pub fn plan(&self, band: &str, prevalence: f64, cost: f64, group_size: usize) {
         self.prevalence.with_label_values(&[band]).set(prevalence);
         self.planned_cost.with_label_values(&[band]).set(cost);
         self.group_size.with_label_values(&[band]).set(group_size as i64);
     }
 
-    /// Adds what an engine did between two looks at its sums. The confirm network is the stage `confirm`.
-    pub fn engine(&self, before: &Stats, now: &Stats, form: &Form, max_batch: usize) {
+    /// Adds the difference of two sums of an engine. The confirm network is the stage `confirm`.
+    pub fn engine(&self, before: &Stats, now: &Stats, shape: &NetworkShape, max_batch: usize) {
         self.groups.inc_by(now.groups - before.groups);
         for (sums, was, counters) in [
             (&now.tests_by_round, &before.tests_by_round, &self.tests),
@@ -261,8 +263,8 @@ impl Metrics {
         self.pool_cleared.inc_by(now.pool_cleared - before.pool_cleared);
         self.audits.inc_by(now.audits - before.audits);
         self.audits_flagged.inc_by(now.audits_flagged - before.audits_flagged);
-        if now.audited() != before.audited()
-            && let Some(rate) = now.audited().miss_rate()
+        if now.audit_counts() != before.audit_counts()
+            && let Some(rate) = now.audit_counts().miss_rate()
         {
             for (bound, value) in [("estimate", rate.value), ("low", rate.low), ("high", rate.high)] {
                 self.miss_rate.with_label_values(&[bound]).set(value);
@@ -271,9 +273,12 @@ impl Metrics {
         self.confirm_tests.inc_by(now.confirm_tests - before.confirm_tests);
         self.confirmed.inc_by(now.confirmed - before.confirmed);
         self.macs.inc_by(now.macs() - before.macs());
-        // Items are counted when they come and their tests later, so the balance is struck over the whole life, never downwards.
-        let (alone, spent) = (now.items * form.individual_macs(), now.macs() - now.confirm.macs);
-        self.macs_saved.inc_by(alone.saturating_sub(spent).saturating_sub(self.macs_saved.get()));
+        // Items are counted before their tests run. The saving is therefore computed from the totals,
+        // and the counter never falls.
+        let individual = now.items * shape.individual_macs();
+        let spent = now.macs() - now.confirm.macs;
+        let saved = individual.saturating_sub(spent);
+        self.macs_saved.inc_by(saved.saturating_sub(self.macs_saved.get()));
         for (i, (stage, was)) in now.stages.iter().zip(&before.stages).enumerate() {
             self.stage(&i.to_string(), was, stage, max_batch);
         }
@@ -286,7 +291,8 @@ impl Metrics {
             return;
         }
         let label = [name];
-        let (rows, seconds) = (now.rows - was.rows, now.seconds - was.seconds);
+        let rows = now.rows - was.rows;
+        let seconds = now.seconds - was.seconds;
         self.runs.with_label_values(&label).inc_by(runs);
         self.rows.with_label_values(&label).inc_by(rows);
         self.padding_rows.with_label_values(&label).inc_by(now.padding - was.padding);
@@ -299,10 +305,10 @@ impl Metrics {
         self.batch_fill.with_label_values(&label).observe(rows as f64 / (runs as usize * max_batch) as f64);
     }
 
-    /// The text format that Prometheus scrapes.
+    /// All metrics in Prometheus's text format.
     pub fn text(&self) -> String {
         let mut out = Vec::new();
-        // Writing to memory can't fail; a family without samples is left out by the encoder.
+        // Writing to memory cannot fail.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);
         String::from_utf8_lossy(&out).into_owned()
     }
@@ -310,11 +316,12 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use dorfman_core::engine::single_label_shape;
+
     use super::*;
-    use crate::engine::single_label_form;
 
     #[test]
-    fn what_an_engine_did_is_counted_once() {
+    fn the_work_of_an_engine_is_counted_once() {
         let m = Metrics::new("b", "1", "16 > 1").unwrap();
         let stage = StageStats { runs: 1, rows: 16, seconds: 0.5, macs: 160, ..StageStats::default() };
         let test = StageStats { runs: 1, rows: 1, padding: 3, seconds: 0.25, macs: 100, ..StageStats::default() };
@@ -324,9 +331,9 @@ mod tests {
             Stats { stages: vec![stage, test], tests_by_round: vec![1], items: 16, groups: 1, ..Stats::default() };
         let confirm = StageStats { runs: 1, rows: 2, macs: 2000, ..StageStats::default() };
         let now = Stats { confirm, confirm_tests: 2, confirmed: 1, ..now };
-        let form = single_label_form(64, 10, 100);
-        m.engine(&zero, &now, &form, 64);
-        m.engine(&now, &now, &form, 64);
+        let shape = single_label_shape(64, 10, 100);
+        m.engine(&zero, &now, &shape, 64);
+        m.engine(&now, &now, &shape, 64);
         assert_eq!(m.macs.get(), 2260);
         assert_eq!(m.macs_saved.get(), 16 * 110 - 260);
         let text = m.text();

@@ -1,12 +1,14 @@
-//! What an operator sees and says: health, metrics, logs, signals.
+//! Health, metrics, logs and signals: what the operator of a worker observes and controls.
 //!
-//! In: what the stages count, and the wish to stop. Out: /healthz, /readyz, /metrics and log lines. Nothing here decides about an item.
+//! This module makes no decision about an item.
 
 mod health;
 pub mod logging;
 pub mod metrics;
 pub mod server;
+mod services;
 mod signals;
 
 pub use health::Health;
+pub use services::Services;
 pub use signals::Signals;

@@ -1,4 +1,4 @@
-//! The few words that all stages listen to: stop, abort, flush.
+//! Signals between the stages: stop, abort, flush, verdicts published.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -11,25 +11,25 @@ pub struct Signals {
     aborted: AtomicBool,
     flush: AtomicBool,
     verdicts: Mutex<u64>,
-    moved: Condvar,
+    changed: Condvar,
 }
 
 impl Signals {
-    /// Take no more; give verdicts to what was taken.
+    /// Tells the stages to read no more items and to finish the items that they have.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// Whether to take no more.
+    /// Whether to read no more items.
     pub fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// A stage failed: stop, and wait for nothing.
+    /// Tells the stages that a stage failed: stop without finishing items.
     pub fn abort(&self) {
         self.aborted.store(true, Ordering::Release);
         self.stop();
-        self.moved.notify_all();
+        self.changed.notify_all();
     }
 
     /// Whether a stage failed.
@@ -37,26 +37,26 @@ impl Signals {
         self.aborted.load(Ordering::Acquire)
     }
 
-    /// Asks the engine to close its open group.
+    /// Requests that the engine closes its open groups.
     pub fn flush(&self) {
         self.flush.store(true, Ordering::Release);
     }
 
-    /// Whether to close the open group; asking answers the wish.
+    /// Whether to close the open groups. The request is then answered.
     pub fn take_flush(&self) -> bool {
         self.flush.swap(false, Ordering::AcqRel)
     }
 
-    /// Verdicts are out.
-    pub fn verdicts_out(&self) {
+    /// Records that verdicts were published or acknowledged.
+    pub fn verdicts_published(&self) {
         *self.verdicts.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.moved.notify_all();
+        self.changed.notify_all();
     }
 
-    /// Waits until more verdicts are out, or for so long.
+    /// Waits until more verdicts are published, an abort, or for `at_most`.
     pub fn wait_for_verdicts(&self, at_most: Duration) {
         let seen = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
         let before = *seen;
-        drop(self.moved.wait_timeout_while(seen, at_most, |now| *now == before && !self.aborted()));
+        drop(self.changed.wait_timeout_while(seen, at_most, |now| *now == before && !self.aborted()));
     }
 }

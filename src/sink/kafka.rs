@@ -1,116 +1,69 @@
 //! The producer, on its own thread.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use rdkafka::client::ClientContext;
+use dorfman_core::engine::{ItemVerdict, Verdict};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header as KafkaHeader, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde::Serialize;
-use tracing::{error, warn};
 
-use super::message::{Records, word};
-use super::{Ending, Subject};
+use super::delivery::{Deliveries, Receipt};
+use super::message::{DeadLetterRecord, FlagRecord, Records, VerdictRecord, verdict_name};
 use crate::config::kafka::KafkaConfig;
 use crate::config::sink::SinkConfig;
-use crate::engine::{Judged, Verdict};
-use crate::message::{Failure, Reference};
-use crate::offsets::Ticket;
-use crate::ops::metrics::Metrics;
-use crate::ops::{Health, Signals};
-use crate::source::{Header, Origin};
+use crate::failure::Failure;
+use crate::item::{FinishedItem, Header, Item, Origin};
+use crate::message::Reference;
+use crate::ops::Services;
 
-/// How long to wait for endings while deliveries are outstanding: the producer must be polled for its reports.
+/// The wait for finished items while delivery reports are outstanding. The producer must be polled
+/// for the reports.
 const BUSY_WAIT: Duration = Duration::from_millis(2);
-/// How long to wait for endings while nothing is outstanding.
+/// The wait for finished items while no report is outstanding.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 
 /// Why the sink ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
-    /// The client could not be made, or a record was refused.
+    /// The client could not be created, or a record was refused.
     #[error("kafka producer: {0}")]
     Client(#[from] KafkaError),
     /// A record could not be delivered.
-    #[error("kafka producer: a record was not delivered: {0}; its item is not acknowledged and will be read again")]
+    #[error(
+        "kafka producer: a record was not delivered: {0}; \
+         its item is not acknowledged and will be read again"
+    )]
     Undelivered(String),
     /// A record could not be written as JSON.
     #[error("a bug: a record could not be written: {0}")]
     Record(#[from] serde_json::Error),
 }
 
-/// What one item still owes: its ticket resolves when the broker has acknowledged every record.
-struct Receipt {
-    ticket: Option<Ticket>,
-    owed: AtomicUsize,
-}
-
-impl Receipt {
-    fn new(ticket: Ticket, records: usize) -> Arc<Self> {
-        Arc::new(Self { ticket: Some(ticket), owed: AtomicUsize::new(records) })
-    }
-}
-
-impl Drop for Receipt {
-    /// Runs with the last record's report. If any record was not acknowledged the ticket is dropped unresolved, which counts as lost.
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take()
-            && self.owed.load(Ordering::Acquire) == 0
-        {
-            ticket.resolve();
-        }
-    }
-}
-
-/// What librdkafka calls back, inside the sink thread's poll.
-struct Context {
-    outstanding: AtomicUsize,
-    acknowledged: AtomicBool,
-    failed: std::sync::Mutex<Option<String>>,
-}
-
-impl ClientContext for Context {
-    fn error(&self, error: KafkaError, reason: &str) {
-        warn!(%error, reason, "kafka producer");
-    }
-}
-
-impl ProducerContext for Context {
-    type DeliveryOpaque = Arc<Receipt>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, receipt: Arc<Receipt>) {
-        self.outstanding.fetch_sub(1, Ordering::AcqRel);
-        match result {
-            Ok(_) => {
-                receipt.owed.fetch_sub(1, Ordering::AcqRel);
-                self.acknowledged.store(true, Ordering::Release);
-            }
-            Err((error, record)) => {
-                error!(%error, topic = record.topic(), "a record was not delivered");
-                let mut failed = self.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                failed.get_or_insert_with(|| format!("{error} (topic {})", record.topic()));
-            }
-        }
-    }
-}
-
 /// The producer of the worker.
 pub struct KafkaSink {
-    producer: BaseProducer<Context>,
+    producer: BaseProducer<Deliveries>,
     config: SinkConfig,
     records: Records,
-    signals: Arc<Signals>,
-    health: Arc<Health>,
-    metrics: Arc<Metrics>,
     deadline: Duration,
+    services: Services,
+}
+
+/// An item without a score, and why.
+struct Dead<'a> {
+    origin: Origin,
+    reference: Option<&'a Reference>,
+    payload: &'a [u8],
+    failure: &'a Failure,
 }
 
 impl KafkaSink {
-    /// A producer for the configured topics.
+    /// A producer for the configured topics. At the end, it waits at most `deadline` for delivery
+    /// reports.
     ///
     /// # Errors
     /// [`SinkError::Client`] if a property is wrong.
@@ -119,37 +72,27 @@ impl KafkaSink {
         config: &SinkConfig,
         records: Records,
         deadline: Duration,
-        signals: Arc<Signals>,
-        health: Arc<Health>,
-        metrics: Arc<Metrics>,
+        services: Services,
     ) -> Result<Self, SinkError> {
         let mut client = kafka.client(&config.properties);
         client.set("enable.idempotence", "true");
         client.set_log_level(RDKafkaLogLevel::Warning);
-        let context = Context {
-            outstanding: AtomicUsize::new(0),
-            acknowledged: AtomicBool::new(false),
-            failed: std::sync::Mutex::new(None),
-        };
-        let producer = client.create_with_context(context)?;
-        Ok(Self { producer, config: config.clone(), records, signals, health, metrics, deadline })
+        let producer = client.create_with_context(Deliveries::default())?;
+        Ok(Self { producer, config: config.clone(), records, deadline, services })
     }
 
-    /// Publishes every ending until the stages before are gone, then flushes.
+    /// Publishes every item until the stages before have ended, then waits for the delivery reports.
     ///
     /// # Errors
-    /// [`SinkError`]: a record was refused or not delivered.
-    pub fn run(self, endings: Receiver<Vec<Ending>>) -> Result<(), SinkError> {
+    /// [`SinkError`] if a record was refused or not delivered.
+    pub fn run(self, finished: Receiver<Vec<FinishedItem>>) -> Result<(), SinkError> {
         loop {
-            let wait = if self.context().outstanding.load(Ordering::Acquire) > 0 { BUSY_WAIT } else { IDLE_WAIT };
-            match endings.recv_timeout(wait) {
+            let busy = self.deliveries().outstanding() > 0;
+            match finished.recv_timeout(if busy { BUSY_WAIT } else { IDLE_WAIT }) {
                 Ok(batch) => {
-                    self.metrics.queue.with_label_values(&["sink"]).set(endings.len() as i64);
-                    let now = now();
-                    for ending in batch {
-                        self.publish(ending, &now)?;
-                    }
-                    self.signals.verdicts_out();
+                    let waiting = finished.len() as i64;
+                    self.services.metrics.queue.with_label_values(&["sink"]).set(waiting);
+                    self.publish_batch(batch)?;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.flush(),
@@ -158,136 +101,175 @@ impl KafkaSink {
         }
     }
 
+    fn publish_batch(&self, batch: Vec<FinishedItem>) -> Result<(), SinkError> {
+        let now = jiff::Timestamp::now().to_string();
+        for item in batch {
+            self.publish(item, &now)?;
+        }
+        self.services.signals.verdicts_published();
+        Ok(())
+    }
+
     fn flush(&self) -> Result<(), SinkError> {
         let start = Instant::now();
-        while self.context().outstanding.load(Ordering::Acquire) > 0 && start.elapsed() < self.deadline {
+        while self.deliveries().outstanding() > 0 && start.elapsed() < self.deadline {
             self.poll(Duration::from_millis(20))?;
         }
-        match self.context().outstanding.load(Ordering::Acquire) {
+        match self.deliveries().outstanding() {
             0 => Ok(()),
-            n => Err(SinkError::Undelivered(format!("{n} records were still on their way when time was up"))),
+            n => Err(SinkError::Undelivered(format!("{n} records had no report at the deadline"))),
         }
     }
 
     /// Serves delivery reports.
     fn poll(&self, wait: Duration) -> Result<(), SinkError> {
         self.producer.poll(wait);
-        self.health.unacknowledged(self.context().outstanding.load(Ordering::Acquire));
-        if self.context().acknowledged.swap(false, Ordering::AcqRel) {
-            self.signals.verdicts_out();
+        let deliveries = self.deliveries();
+        self.services.health.unacknowledged(deliveries.outstanding());
+        if deliveries.take_acknowledged() {
+            self.services.signals.verdicts_published();
         }
-        let mut failed = self.context().failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        failed.take().map_or(Ok(()), |why| Err(SinkError::Undelivered(why)))
+        deliveries.take_failed().map_or(Ok(()), |why| Err(SinkError::Undelivered(why)))
     }
 
-    fn publish(&self, ending: Ending, now: &str) -> Result<(), SinkError> {
-        if !ending.origin().ticket.is_current() {
-            // The partition is somebody else's now, and so is the verdict.
+    fn publish(&self, item: FinishedItem, now: &str) -> Result<(), SinkError> {
+        if !item.origin().ticket.is_current() {
+            // The partition was revoked. Another worker reads the item and publishes its verdict.
             return Ok(());
         }
-        self.metrics.verdict_age.observe(ending.origin().received.elapsed().as_secs_f64());
-        match ending {
-            Ending::Judged(judged) => self.publish_judged(judged, now),
-            Ending::Dead { origin, reference, payload, failure } => {
-                self.publish_dead(origin, reference.as_ref(), &payload, &failure, now)
+        let age = item.origin().received.elapsed().as_secs_f64();
+        self.services.metrics.verdict_age.observe(age);
+        match item {
+            FinishedItem::Verdict(verdict) => self.publish_verdict(verdict, now),
+            FinishedItem::DeadLetter { origin, reference, payload, failure } => {
+                self.publish_unscored(origin, reference.as_ref(), &payload, &failure, now)
             }
         }
     }
 
-    fn publish_judged(&self, judged: Judged<Subject>, now: &str) -> Result<(), SinkError> {
-        self.metrics.items.with_label_values(&[word(&judged.verdict)]).inc();
-        let verdict = self.config.verdicts_topic.as_ref().map(|_| self.records.verdict(&judged, now));
-        match &judged.verdict {
-            Verdict::Failed(failure) => {
-                let failure = failure.clone();
-                let Subject { reference, origin } = judged.payload;
-                return self.send_dead(origin, Some(&reference), &[], &failure, verdict, now);
-            }
-            Verdict::Cleared if verdict.is_none() => {
-                self.health.verdict();
-                judged.payload.origin.ticket.resolve();
-                return Ok(());
-            }
-            _ => self.health.verdict(),
+    fn publish_verdict(&self, verdict: ItemVerdict<Item>, now: &str) -> Result<(), SinkError> {
+        self.count_item(verdict_name(&verdict.verdict));
+        let record = self.verdicts_wanted().then(|| self.records.verdict(&verdict, now));
+        if let Verdict::Failed(error) = verdict.verdict {
+            let Item { reference, origin } = verdict.payload;
+            let failure = Failure::from(error);
+            let dead = Dead { origin, reference: Some(&reference), payload: &[], failure: &failure };
+            return self.send_dead_letter(dead, record, now);
         }
-        let flag = match &judged.verdict {
-            Verdict::Flagged(passed) => Some(self.records.flag(&judged, passed, now)),
+        self.services.health.verdict();
+        let flag = match &verdict.verdict {
+            Verdict::Flagged(passed) => Some(self.records.flag(&verdict, passed, now)),
             _ => None,
         };
-        let Subject { reference, origin } = judged.payload;
-        let receipt = Receipt::new(origin.ticket, usize::from(flag.is_some()) + usize::from(verdict.is_some()));
-        if let Some(mut flag) = flag {
-            for label in &flag.labels {
-                self.metrics.flagged.with_label_values(&[label.label.as_str()]).inc();
-            }
-            let whole = serde_json::to_vec(&flag)?;
-            if !self.send(&self.config.flagged_topic, &reference.id, &whole, &origin.headers, &receipt)? {
-                // Larger than the broker takes: what the sender added is left out rather than the flag.
-                flag.metadata = None;
-                flag.uri = None;
-                self.send_slim(&self.config.flagged_topic, &reference.id, &flag, &receipt)?;
-            }
+        let Item { reference, origin } = verdict.payload;
+        let records = usize::from(flag.is_some()) + usize::from(record.is_some());
+        if records == 0 {
+            origin.ticket.resolve();
+            return Ok(());
         }
-        if let (Some(topic), Some(verdict)) = (&self.config.verdicts_topic, verdict) {
-            self.send_slim(topic, &reference.id, &verdict, &receipt)?;
+        let receipt = Receipt::new(origin.ticket, records);
+        if let Some(flag) = flag {
+            self.send_flag(flag, &reference.id, &origin.headers, &receipt)?;
         }
-        Ok(())
+        self.send_verdict(record, &reference.id, &receipt)
     }
 
-    fn publish_dead(
+    fn publish_unscored(
         &self,
         origin: Origin,
         reference: Option<&Reference>,
-        payload: &[u8],
+        payload: &Bytes,
         failure: &Failure,
         now: &str,
     ) -> Result<(), SinkError> {
-        self.metrics.items.with_label_values(&["failed"]).inc();
-        let verdict = self.config.verdicts_topic.as_ref().map(|_| self.records.failed(&origin, reference, now));
-        self.send_dead(origin, reference, payload, failure, verdict, now)
+        self.count_item("failed");
+        let record = self.verdicts_wanted().then(|| self.records.failed(&origin, reference, now));
+        self.send_dead_letter(Dead { origin, reference, payload, failure }, record, now)
     }
 
-    fn send_dead(
+    fn send_flag(
         &self,
-        origin: Origin,
-        reference: Option<&Reference>,
-        payload: &[u8],
-        failure: &Failure,
-        verdict: Option<super::message::VerdictRecord>,
+        mut flag: FlagRecord,
+        key: &str,
+        headers: &[Header],
+        receipt: &Arc<Receipt>,
+    ) -> Result<(), SinkError> {
+        for label in &flag.labels {
+            self.services.metrics.flagged.with_label_values(&[label.label.as_str()]).inc();
+        }
+        let topic = &self.config.flagged_topic;
+        let full = serde_json::to_vec(&flag)?;
+        if self.send(topic, key, &full, headers, receipt)? {
+            return Ok(());
+        }
+        // The record is larger than the broker accepts. It is sent without the sender's fields.
+        flag.metadata = None;
+        flag.uri = None;
+        self.send_without_headers(topic, key, &flag, receipt)
+    }
+
+    fn send_dead_letter(
+        &self,
+        dead: Dead<'_>,
+        verdict: Option<VerdictRecord>,
         now: &str,
     ) -> Result<(), SinkError> {
-        self.health.dead_letter();
-        self.metrics.dead_letters.with_label_values(&[failure.reason.code()]).inc();
-        let mut letter = self.records.dead(&origin, reference, payload, failure, now);
-        let key = letter.id.clone().unwrap_or_default();
+        let Dead { origin, reference, payload, failure } = dead;
+        self.services.health.dead_letter();
+        let reason = failure.reason.code();
+        self.services.metrics.dead_letters.with_label_values(&[reason]).inc();
+        let record = self.records.dead_letter(&origin, reference, payload, failure, now);
+        let key = record.id.clone().unwrap_or_default();
         let receipt = Receipt::new(origin.ticket, 1 + usize::from(verdict.is_some()));
-        let whole = serde_json::to_vec(&letter)?;
-        if !self.send(&self.config.dead_letter_topic, &key, &whole, &origin.headers, &receipt)? {
-            letter.payload = None;
-            letter.metadata = None;
-            self.send_slim(&self.config.dead_letter_topic, &key, &letter, &receipt)?;
-        }
-        if let (Some(topic), Some(verdict)) = (&self.config.verdicts_topic, verdict) {
-            self.send_slim(topic, &key, &verdict, &receipt)?;
-        }
-        Ok(())
+        self.send_dead_letter_record(record, &key, &origin.headers, &receipt)?;
+        self.send_verdict(verdict, &key, &receipt)
     }
 
-    /// Sends a record without the sender's headers; one that is still too large is an error.
-    fn send_slim(
+    fn send_dead_letter_record(
+        &self,
+        mut record: DeadLetterRecord,
+        key: &str,
+        headers: &[Header],
+        receipt: &Arc<Receipt>,
+    ) -> Result<(), SinkError> {
+        let topic = &self.config.dead_letter_topic;
+        let full = serde_json::to_vec(&record)?;
+        if self.send(topic, key, &full, headers, receipt)? {
+            return Ok(());
+        }
+        record.payload = None;
+        record.metadata = None;
+        self.send_without_headers(topic, key, &record, receipt)
+    }
+
+    fn send_verdict(
+        &self,
+        record: Option<VerdictRecord>,
+        key: &str,
+        receipt: &Arc<Receipt>,
+    ) -> Result<(), SinkError> {
+        match (&self.config.verdicts_topic, record) {
+            (Some(topic), Some(record)) => self.send_without_headers(topic, key, &record, receipt),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a record without the sender's headers. A record that is still too large is an error.
+    fn send_without_headers(
         &self,
         topic: &str,
         key: &str,
         record: &impl Serialize,
         receipt: &Arc<Receipt>,
     ) -> Result<(), SinkError> {
-        match self.send(topic, key, &serde_json::to_vec(record)?, &[], receipt)? {
-            true => Ok(()),
-            false => Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge).into()),
+        if self.send(topic, key, &serde_json::to_vec(record)?, &[], receipt)? {
+            return Ok(());
         }
+        Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge).into())
     }
 
-    /// Queues a record; waits while the queue is full. False if it is larger than the producer may send.
+    /// Queues a record, and waits while the queue is full. Returns false if the record is larger than
+    /// the producer may send.
     fn send(
         &self,
         topic: &str,
@@ -296,23 +278,24 @@ impl KafkaSink {
         headers: &[Header],
         receipt: &Arc<Receipt>,
     ) -> Result<bool, SinkError> {
-        let mut record = BaseRecord::with_opaque_to(topic, Arc::clone(receipt)).key(key).payload(payload);
+        let mut record =
+            BaseRecord::with_opaque_to(topic, Arc::clone(receipt)).key(key).payload(payload);
         if !headers.is_empty() {
             record = record.headers(kafka_headers(headers));
         }
-        self.context().outstanding.fetch_add(1, Ordering::AcqRel);
+        self.deliveries().sent();
         loop {
-            let (error, back) = match self.producer.send(record) {
+            let (error, returned) = match self.producer.send(record) {
                 Ok(()) => return Ok(true),
                 Err(refused) => refused,
             };
             let code = error.rdkafka_error_code();
-            if code == Some(RDKafkaErrorCode::QueueFull) && !self.signals.aborted() {
-                record = back;
+            if code == Some(RDKafkaErrorCode::QueueFull) && !self.services.signals.aborted() {
+                record = returned;
                 self.poll(Duration::from_millis(10))?;
                 continue;
             }
-            self.context().outstanding.fetch_sub(1, Ordering::AcqRel);
+            self.deliveries().refused();
             if code == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
                 return Ok(false);
             }
@@ -320,17 +303,22 @@ impl KafkaSink {
         }
     }
 
-    fn context(&self) -> &Context {
+    fn count_item(&self, verdict: &str) {
+        self.services.metrics.items.with_label_values(&[verdict]).inc();
+    }
+
+    fn verdicts_wanted(&self) -> bool {
+        self.config.verdicts_topic.is_some()
+    }
+
+    fn deliveries(&self) -> &Deliveries {
         self.producer.context()
     }
 }
 
 fn kafka_headers(headers: &[Header]) -> OwnedHeaders {
-    headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), |all, h| {
-        all.insert(KafkaHeader { key: &h.key, value: h.value.as_ref() })
+    let all = OwnedHeaders::new_with_capacity(headers.len());
+    headers.iter().fold(all, |all, header| {
+        all.insert(KafkaHeader { key: &header.key, value: header.value.as_ref() })
     })
-}
-
-fn now() -> String {
-    jiff::Timestamp::now().to_string()
 }

@@ -1,30 +1,30 @@
-//! The records that are published (pure).
+//! The records that the worker publishes (pure).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use dorfman_core::engine::{ItemVerdict, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Ending, Subject};
-use crate::engine::{Judged, Verdict};
-use crate::message::{Failure, Location, Reference};
+use crate::failure::Failure;
+use crate::item::{Item, Origin};
+use crate::message::{Location, Reference};
 use crate::offsets::Ticket;
-use crate::source::Origin;
 
-/// Most bytes of a message that was no reference which its dead letter repeats.
+/// Bytes of a payload that its dead letter repeats, at most.
 const PAYLOAD_KEPT: usize = 64 * 1024;
 
-/// Most bytes of a text that a dead letter repeats: a URI can be anything that a sender got wrong.
+/// Bytes of a text that a dead letter repeats, at most. A malformed URI can have any length.
 const TEXT_KEPT: usize = 2048;
 
-/// The bundle as it stands in every record.
+/// The name and version of a bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BundleName {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its version.
+    /// The version.
     pub version: String,
 }
 
@@ -39,43 +39,44 @@ pub struct SourcePosition {
     pub offset: i64,
 }
 
-/// A label and the score that passed its threshold.
+/// A label and the score that passed the threshold of the label.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LabelScore {
     /// The label.
     pub label: String,
-    /// Its score for the image alone, 0 to 1; of a one-round policy, the least that the image's tests gave it.
+    /// The score of the individual test, 0 to 1. With a one-round policy: the lowest score among the tests
+    /// of the image.
     pub score: f32,
 }
 
 /// A flag: one record in the flagged topic. Delivered at least once; `flag_id` is the same each time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FlagRecord {
-    /// A UUID, the same for the same item and bundle however often it is delivered.
+    /// A UUID that depends only on the item and the bundle. Repeated deliveries have the same UUID.
     pub flag_id: String,
-    /// The image's id, as the sender gave it.
+    /// The id of the image, from its reference.
     pub id: String,
-    /// The most suspicious label.
+    /// The label with the highest score.
     pub label: String,
-    /// Its score.
+    /// The score of this label.
     pub score: f32,
-    /// The confirm network's score for that label; absent if the bundle has none or it is not used.
+    /// The confirm network's score for this label. Absent if no confirm network is used.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub confirm_score: Option<f32>,
-    /// Every label that passed, the most suspicious first.
+    /// Every label that passed, by falling score.
     pub labels: Vec<LabelScore>,
-    /// True if pooling would have cleared it and an audit found it; absent otherwise.
+    /// True if a pooled test cleared the image and an audit found it. Absent otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub audit: bool,
-    /// What flagged it.
+    /// The bundle that scored the image.
     pub bundle: BundleName,
-    /// How many tests the image took part in, the confirm network's among them.
+    /// Tests that the image took part in, including the confirm network's.
     pub tests: u16,
     /// Where the reference was read.
     pub source: SourcePosition,
-    /// When it was flagged, RFC 3339.
+    /// When the image was flagged, RFC 3339.
     pub time: String,
-    /// The image's URI, unless it was inline.
+    /// The URI of the image. Absent if the image was in the message.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub uri: Option<String>,
     /// The sender's metadata.
@@ -83,62 +84,64 @@ pub struct FlagRecord {
     pub metadata: Option<Map<String, Value>>,
 }
 
-/// A verdict of any kind: one record in the topic of all verdicts.
+/// A verdict of any kind: one record in the verdicts topic.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct VerdictRecord {
-    /// The image's id.
+    /// The id of the image.
     pub id: String,
     /// `flagged`, `cleared` or `failed`.
     pub verdict: String,
-    /// The score of the last test it took part in, the confirm network's apart; absent if there was none.
+    /// The score of the last test that the image took part in, except the confirm network's. Absent if
+    /// there was no test.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub score: Option<f32>,
-    /// The confirm network's score, if it was asked: an image with one that is cleared all the same was positive alone, but not twice.
+    /// The confirm network's score, if the confirm network scored the image. A cleared image with this score
+    /// was positive in its individual test and negative in the confirm network.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub confirm_score: Option<f32>,
-    /// How many images shared that test.
+    /// Images that shared the last test.
     pub arity: u8,
-    /// How many tests it took part in, the confirm network's among them.
+    /// Tests that the image took part in, including the confirm network's.
     pub tests: u16,
-    /// How many rounds it took.
+    /// Rounds until the verdict.
     pub rounds: u8,
-    /// True if pooling would have cleared it and it was audited; absent otherwise.
+    /// True if a pooled test cleared the image and an audit tested it. Absent otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub audit: bool,
-    /// What judged it.
+    /// The bundle that scored the image.
     pub bundle: BundleName,
     /// Where the reference was read.
     pub source: SourcePosition,
-    /// When, RFC 3339.
+    /// The time of the verdict, RFC 3339.
     pub time: String,
 }
 
-/// An item that could not be scored: one record in the dead-letter topic.
+/// An image that could not be scored: one record in the dead-letter topic.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetterRecord {
-    /// The image's id, if the message had one.
+    /// The id of the image, if the message had an id.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub id: Option<String>,
     /// The reason code.
     pub reason: String,
-    /// What exactly was wrong.
+    /// The details of the error.
     pub detail: String,
-    /// The image's URI, if it had one.
+    /// The URI of the image, if the reference had a URI.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub uri: Option<String>,
     /// The sender's metadata.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub metadata: Option<Map<String, Value>>,
-    /// A message that was no reference, base64, its first 64 KiB.
+    /// The message in base64, up to 64 KiB, if the message was not a reference.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub payload: Option<String>,
     /// Where the message was read.
     pub source: SourcePosition,
-    /// When, RFC 3339.
+    /// The time of the dead letter, RFC 3339.
     pub time: String,
 }
 
-/// Makes records.
+/// Creates records.
 #[derive(Debug, Clone)]
 pub struct Records {
     /// The bundle.
@@ -148,23 +151,23 @@ pub struct Records {
 }
 
 impl Records {
-    /// The record of a flag; `passed` are the labels with their scores.
-    pub fn flag(&self, judged: &Judged<Subject>, passed: &[(usize, f32)], time: &str) -> FlagRecord {
+    /// The record of a flag. `passed` has (score column, score) of every label that passed.
+    pub fn flag(&self, verdict: &ItemVerdict<Item>, passed: &[(usize, f32)], time: &str) -> FlagRecord {
         let mut labels: Vec<LabelScore> =
             passed.iter().map(|&(column, score)| LabelScore { label: self.labels[column].clone(), score }).collect();
         labels.sort_by(|a, b| b.score.total_cmp(&a.score));
-        let first = labels.first().cloned().unwrap_or(LabelScore { label: String::new(), score: judged.score });
-        let Subject { reference, origin } = &judged.payload;
+        let first = labels.first().cloned().unwrap_or(LabelScore { label: String::new(), score: verdict.score });
+        let Item { reference, origin } = &verdict.payload;
         FlagRecord {
             flag_id: self.flag_id(&origin.ticket),
             id: reference.id.clone(),
             label: first.label,
             score: first.score,
-            confirm_score: judged.confirm_score,
+            confirm_score: verdict.confirm_score,
             labels,
-            audit: judged.audited,
+            audit: verdict.audited,
             bundle: self.bundle.clone(),
-            tests: judged.tests,
+            tests: verdict.tests,
             source: position(&origin.ticket),
             time: time.to_owned(),
             uri: uri(reference),
@@ -173,23 +176,23 @@ impl Records {
     }
 
     /// The record of a verdict.
-    pub fn verdict(&self, judged: &Judged<Subject>, time: &str) -> VerdictRecord {
+    pub fn verdict(&self, verdict: &ItemVerdict<Item>, time: &str) -> VerdictRecord {
         VerdictRecord {
-            id: judged.payload.reference.id.clone(),
-            verdict: word(&judged.verdict).to_owned(),
-            score: (!judged.score.is_nan()).then_some(judged.score),
-            confirm_score: judged.confirm_score,
-            arity: judged.arity,
-            tests: judged.tests,
-            rounds: judged.rounds,
-            audit: judged.audited,
+            id: verdict.payload.reference.id.clone(),
+            verdict: verdict_name(&verdict.verdict).to_owned(),
+            score: (!verdict.score.is_nan()).then_some(verdict.score),
+            confirm_score: verdict.confirm_score,
+            arity: verdict.arity,
+            tests: verdict.tests,
+            rounds: verdict.rounds,
+            audit: verdict.audited,
             bundle: self.bundle.clone(),
-            source: position(&judged.payload.origin.ticket),
+            source: position(&verdict.payload.origin.ticket),
             time: time.to_owned(),
         }
     }
 
-    /// The record of an item that never reached the engine, for the topic of all verdicts.
+    /// The record of an item that did not reach the engine, for the verdicts topic.
     pub fn failed(&self, origin: &Origin, reference: Option<&Reference>, time: &str) -> VerdictRecord {
         VerdictRecord {
             id: reference.map(|r| r.id.clone()).unwrap_or_default(),
@@ -206,8 +209,8 @@ impl Records {
         }
     }
 
-    /// The record of a dead letter.
-    pub fn dead(
+    /// The record of a dead record.
+    pub fn dead_letter(
         &self,
         origin: &Origin,
         reference: Option<&Reference>,
@@ -228,7 +231,7 @@ impl Records {
         }
     }
 
-    /// A name-based UUID (RFC 9562, version 5) of the item's place and the bundle.
+    /// A name-based UUID (RFC 9562, version 5) of the item's offset and the bundle.
     fn flag_id(&self, t: &Ticket) -> String {
         let BundleName { name, version } = &self.bundle;
         let text = format!("kafka:{}/{}/{}#{name}@{version}", t.topic(), t.partition(), t.offset());
@@ -236,8 +239,8 @@ impl Records {
     }
 }
 
-/// A verdict in one word.
-pub fn word(verdict: &Verdict) -> &'static str {
+/// The name of a verdict in records and metrics.
+pub fn verdict_name(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Flagged(_) => "flagged",
         Verdict::Cleared => "cleared",
@@ -245,17 +248,7 @@ pub fn word(verdict: &Verdict) -> &'static str {
     }
 }
 
-impl Ending {
-    /// Where the item came from.
-    pub fn origin(&self) -> &Origin {
-        match self {
-            Ending::Judged(judged) => &judged.payload.origin,
-            Ending::Dead { origin, .. } => origin,
-        }
-    }
-}
-
-/// A text, at most [`TEXT_KEPT`] bytes of it.
+/// The start of a text, at most [`TEXT_KEPT`] bytes.
 fn cut(text: &str) -> String {
     match text.char_indices().find(|(at, c)| at + c.len_utf8() > TEXT_KEPT) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -279,16 +272,16 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::message::Reason;
+    use crate::failure::Reason;
     use crate::offsets::Tracker;
 
-    fn judged(offset: i64) -> Judged<Subject> {
+    fn verdict(offset: i64) -> ItemVerdict<Item> {
         let ticket = Tracker::new("images".into(), 3, 1).take(offset).unwrap();
         let origin = Origin { ticket, headers: vec![], key: None, received: Instant::now() };
         let reference = Reference::from_json(br#"{"id":"a","uri":"/a.png","metadata":{"album":7}}"#).unwrap();
-        let payload = Subject { reference, origin };
+        let payload = Item { reference, origin };
         let (verdict, confirm_score) = (Verdict::Cleared, Some(0.4));
-        Judged { payload, verdict, tests: 4, rounds: 3, score: 0.9, arity: 1, audited: false, confirm_score }
+        ItemVerdict { payload, verdict, tests: 4, rounds: 3, score: 0.9, arity: 1, audited: false, confirm_score }
     }
 
     fn records(version: &str) -> Records {
@@ -297,8 +290,8 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_names_every_label_the_most_suspicious_first() {
-        let flag = records("1").flag(&judged(5), &[(0, 0.7), (1, 0.9)], "2026-01-01T00:00:00Z");
+    fn a_flag_lists_labels_by_falling_score() {
+        let flag = records("1").flag(&verdict(5), &[(0, 0.7), (1, 0.9)], "2026-01-01T00:00:00Z");
         assert_eq!((flag.label.as_str(), flag.score, flag.labels.len()), ("hat", 0.9, 2));
         assert_eq!(flag.source, SourcePosition { topic: "images".into(), partition: 3, offset: 5 });
         assert_eq!((flag.id.as_str(), flag.uri.as_deref(), flag.tests), ("a", Some("/a.png"), 4));
@@ -307,21 +300,21 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_id_depends_on_the_item_and_the_bundle_alone() {
-        let id = |version: &str, offset, time: &str| records(version).flag(&judged(offset), &[(0, 0.7)], time).flag_id;
+    fn a_flag_id_depends_only_on_the_item_and_the_bundle() {
+        let id = |version: &str, offset, time: &str| records(version).flag(&verdict(offset), &[(0, 0.7)], time).flag_id;
         assert_eq!(id("1", 5, "now"), id("1", 5, "later"));
         assert_ne!(id("1", 5, "now"), id("1", 6, "now"));
         assert_ne!(id("1", 5, "now"), id("2", 5, "now"));
     }
 
     #[test]
-    fn a_dead_letter_has_the_reason_and_what_was_sent() {
-        let origin = judged(5).payload.origin;
+    fn a_dead_letter_has_the_reason_and_the_payload() {
+        let origin = verdict(5).payload.origin;
         let failure = Failure::new(Reason::Malformed, "no id");
-        let letter = records("1").dead(&origin, None, &vec![b'x'; 100_000], &failure, "now");
-        assert_eq!((letter.reason.as_str(), letter.detail.as_str(), letter.id), ("malformed", "no id", None));
-        assert_eq!(STANDARD.decode(letter.payload.unwrap()).unwrap().len(), PAYLOAD_KEPT);
+        let record = records("1").dead_letter(&origin, None, &vec![b'x'; 100_000], &failure, "now");
+        assert_eq!((record.reason.as_str(), record.detail.as_str(), record.id), ("malformed", "no id", None));
+        assert_eq!(STANDARD.decode(record.payload.unwrap()).unwrap().len(), PAYLOAD_KEPT);
         let failure = Failure::new(Reason::NotFound, "é".repeat(TEXT_KEPT));
-        assert!(records("1").dead(&origin, None, &[], &failure, "now").detail.len() <= TEXT_KEPT + '…'.len_utf8());
+        assert!(records("1").dead_letter(&origin, None, &[], &failure, "now").detail.len() <= TEXT_KEPT + '…'.len_utf8());
     }
 }

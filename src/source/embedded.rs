@@ -1,6 +1,8 @@
-//! A Kafka-protocol broker inside the process: librdkafka's mock cluster. For the demo, the benches and the tests.
+//! A broker with the Kafka protocol inside the process: librdkafka's mock cluster. The demo, the benches
+//! and the tests use it.
 //!
-//! It keeps about 5 MiB a partition and drops older records, so a stream that is not consumed at once needs enough partitions.
+//! The broker keeps about 5 MiB per partition and drops older records. A stream that is not consumed at
+//! once needs enough partitions.
 
 use std::thread::JoinHandle;
 
@@ -8,7 +10,7 @@ use crossbeam_channel::{Sender, bounded};
 use rdkafka::error::KafkaError;
 use rdkafka::mocking::MockCluster;
 
-/// A running broker; it ends when dropped.
+/// A running broker. Dropping it stops the broker.
 pub struct EmbeddedBroker {
     bootstrap: String,
     stop: Option<Sender<()>>,
@@ -16,16 +18,16 @@ pub struct EmbeddedBroker {
 }
 
 impl EmbeddedBroker {
-    /// Starts a broker with topics, each of so many partitions.
+    /// Starts a broker with topics, each with its number of partitions.
     ///
     /// # Errors
-    /// Whatever librdkafka says.
+    /// If librdkafka cannot create the broker or a topic.
     pub fn start(topics: &[(&str, i32)]) -> Result<Self, KafkaError> {
         let topics: Vec<(String, i32)> = topics.iter().map(|&(t, n)| (t.to_owned(), n)).collect();
         let (started, ready) = bounded(1);
         let (stop, stopped) = bounded::<()>(1);
         let thread = std::thread::spawn(move || {
-            // The cluster is not `Send`: this thread makes it and keeps it until it is told to stop.
+            // The cluster is not `Send`, so this thread creates and owns it.
             let cluster = match create(&topics) {
                 Ok(cluster) => cluster,
                 Err(error) => return drop(started.send(Err(error))),
@@ -38,7 +40,7 @@ impl EmbeddedBroker {
         Ok(Self { bootstrap, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// What clients connect to.
+    /// The bootstrap servers, as `host:port`.
     pub fn bootstrap_servers(&self) -> &str {
         &self.bootstrap
     }

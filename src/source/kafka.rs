@@ -2,11 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam_channel::{SendTimeoutError, Sender, TrySendError};
+use dorfman_core::grouping::key_hash;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -15,33 +16,33 @@ use tracing::{debug, info, warn};
 
 use super::assignment::Assignments;
 use super::rebalance::{Context, list};
-use super::{BATCH, Header, Incoming, Origin};
 use crate::config::kafka::KafkaConfig;
 use crate::config::source::{Format, SourceConfig};
-use crate::grouping::key_hash;
+use crate::item::{Header, MAX_BATCH, Malformed, Origin, ReceivedItem};
 use crate::message::Reference;
-use crate::ops::metrics::Metrics;
-use crate::ops::{Health, Signals};
+use crate::ops::Services;
 
-/// How long a full queue may hold up the poll before the partitions are paused: a pause throws away what was fetched ahead.
-const PATIENCE: Duration = Duration::from_millis(50);
-/// How long one poll waits for a message.
+/// How long the poll waits for a full queue before the partitions are paused. A pause discards the
+/// messages that librdkafka has prefetched.
+const MAX_BLOCK: Duration = Duration::from_millis(50);
+/// The wait of one poll for a message.
 const POLL: Duration = Duration::from_millis(20);
-/// Offsets of one partition that may be taken beyond its watermark: one slow item must not let the books grow without bound.
-const HELD: usize = 100_000;
-/// How often offsets are stored.
+/// Offsets of one partition above its watermark, at most. Without a limit, one slow item would let the
+/// offset tracker grow without bound.
+const MAX_HELD: usize = 100_000;
+/// The interval between stores of offsets.
 const STORE_EVERY: Duration = Duration::from_millis(100);
 
 /// Why the source ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The client could not be made, or the subscription failed.
+    /// The client could not be created, or the subscription failed.
     #[error("kafka consumer: {0}")]
     Client(#[from] KafkaError),
-    /// librdkafka gave up.
+    /// A fatal error of librdkafka.
     #[error("kafka consumer: fatal: {0}")]
     Fatal(String),
-    /// Items vanished without a verdict: a bug, so nothing more is acknowledged.
+    /// Items were dropped without a verdict, which is a bug. Nothing more is acknowledged.
     #[error("a bug: {0} items were dropped without a verdict; they are not acknowledged and will be read again")]
     Lost(u64),
 }
@@ -52,12 +53,11 @@ pub struct KafkaSource {
     format: Format,
     topic: String,
     deadline: Duration,
-    signals: Arc<Signals>,
-    metrics: Arc<Metrics>,
+    services: Services,
 }
 
 impl KafkaSource {
-    /// A consumer that will join the group when it runs.
+    /// A consumer. It joins its group when it runs. At the end, it waits at most `deadline` for verdicts.
     ///
     /// # Errors
     /// [`SourceError::Client`] if a property is wrong.
@@ -65,9 +65,7 @@ impl KafkaSource {
         kafka: &KafkaConfig,
         source: &SourceConfig,
         deadline: Duration,
-        signals: Arc<Signals>,
-        health: Arc<Health>,
-        metrics: Arc<Metrics>,
+        services: Services,
     ) -> Result<Self, SourceError> {
         let mut client = kafka.client(&source.properties);
         for (key, default) in [
@@ -80,7 +78,7 @@ impl KafkaSource {
                 client.set(key, default);
             }
         }
-        // KIP-848: the broker assigns, and refuses a client that names a strategy.
+        // With KIP-848, the broker assigns partitions and refuses clients that name a strategy.
         if client.get("group.protocol") == Some("consumer") {
             client.remove("partition.assignment.strategy");
         }
@@ -92,34 +90,34 @@ impl KafkaSource {
         let context = Context {
             assignments: Assignments::default(),
             drain: source.drain,
-            signals: Arc::clone(&signals),
-            health,
-            metrics: Arc::clone(&metrics),
+            services: services.clone(),
             paused: AtomicBool::new(false),
             pending: Mutex::new(Vec::new()),
         };
         let consumer: BaseConsumer<Context> = client.create_with_context(context)?;
-        Ok(Self { consumer, format: source.format, topic: source.topic.clone(), deadline, signals, metrics })
+        let topic = source.topic.clone();
+        Ok(Self { consumer, format: source.format, topic, deadline, services })
     }
 
-    /// Polls until told to stop, then waits for the verdicts of what was taken, stores the offsets and leaves the group.
+    /// Polls until the worker stops. Then waits for the verdicts of the items that were read, stores the
+    /// offsets and leaves the group.
     ///
     /// # Errors
-    /// [`SourceError`]; the group is left in any case.
-    pub fn run(self, out: Sender<Vec<Incoming>>) -> Result<(), SourceError> {
+    /// [`SourceError`] if the consumer fails. The consumer leaves the group also after an error.
+    pub fn run(self, out: Sender<Vec<ReceivedItem>>) -> Result<(), SourceError> {
         self.consumer.subscribe(&[&self.topic])?;
         let result = self.poll_until_stopped(&out);
-        if result.is_ok() && !self.signals.aborted() {
+        if result.is_ok() && !self.services.signals.aborted() {
             self.drain(&out);
         }
         self.context().store(&self.consumer, None);
         let gave_up = self.context().assignments.unresolved(None) > 0;
         self.context().assignments.close(&self.context().assignments.partitions());
         if gave_up {
-            // Nobody waits for these items any more; the stages that hold them need not finish them.
-            self.signals.abort();
+            // The items will be read again. The other stages must not wait for them.
+            self.services.signals.abort();
         }
-        // What was stored is committed when the consumer closes, which dropping it does.
+        // Dropping the consumer closes it, which commits the stored offsets.
         if let Err(error) = self.consumer.commit_consumer_state(CommitMode::Sync)
             && !matches!(error, KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset))
         {
@@ -128,17 +126,17 @@ impl KafkaSource {
         result
     }
 
-    fn poll_until_stopped(&self, out: &Sender<Vec<Incoming>>) -> Result<(), SourceError> {
+    fn poll_until_stopped(&self, out: &Sender<Vec<ReceivedItem>>) -> Result<(), SourceError> {
         let mut stored = Instant::now();
-        while !self.signals.stopping() {
+        while !self.services.signals.stopping() {
             if self.context().pending().is_empty() {
                 self.fill()?;
             } else if let Some(message) = self.poll(POLL)? {
-                // A partition assigned while the others were paused has sent something already.
-                self.take(&message);
+                // A partition that was assigned while the others were paused has delivered a message.
+                self.receive(&message);
                 self.pause();
             }
-            self.hand_over(out);
+            self.send_pending(out);
             if stored.elapsed() >= STORE_EVERY {
                 stored = Instant::now();
                 self.context().store(&self.consumer, None);
@@ -148,12 +146,12 @@ impl KafkaSource {
         Ok(())
     }
 
-    /// Takes what is there, up to a batch; waits only for the first.
+    /// Reads up to one batch of messages. Waits only for the first.
     fn fill(&self) -> Result<(), SourceError> {
         let mut wait = POLL;
-        for _ in 0..BATCH {
+        for _ in 0..MAX_BATCH {
             let Some(message) = self.poll(wait)? else { break };
-            self.take(&message);
+            self.receive(&message);
             wait = Duration::ZERO;
         }
         Ok(())
@@ -167,55 +165,61 @@ impl KafkaSource {
                 if let Some((_, reason)) = self.consumer.client().fatal_error() {
                     return Err(SourceError::Fatal(reason));
                 }
-                // Brokers that are away, topics that are not there yet: librdkafka goes on trying.
+                // librdkafka retries after temporary errors, such as an unavailable broker or a missing topic.
                 warn!(%error, "kafka consumer");
-                self.metrics.consumer_errors.inc();
+                self.services.metrics.consumer_errors.inc();
                 Ok(None)
             }
         }
     }
 
-    fn take(&self, message: &BorrowedMessage<'_>) {
-        let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
+    fn receive(&self, message: &BorrowedMessage<'_>) {
+        let topic = message.topic();
+        let partition = message.partition();
+        let offset = message.offset();
         let Some(ticket) = self.context().assignments.take(topic, partition, offset) else {
-            debug!(topic, partition, offset, "message of a partition that is not ours");
+            debug!(topic, partition, offset, "message of a partition that is not assigned");
             return;
         };
-        self.metrics.received.inc();
+        self.services.metrics.received.inc();
         let payload = message.payload().unwrap_or_default();
         let content = match self.format {
             Format::Json => Reference::from_json(payload),
             Format::Raw => Reference::from_raw(message.key(), payload),
         };
-        let content = content.map_err(|failure| (failure, Bytes::copy_from_slice(payload)));
-        let (headers, key) = (headers(message), message.key().map(key_hash));
+        let malformed = |failure| Malformed { failure, payload: Bytes::copy_from_slice(payload) };
+        let content = content.map_err(malformed);
+        let headers = headers(message);
+        let key = message.key().map(key_hash);
         let origin = Origin { ticket, headers, key, received: Instant::now() };
-        self.context().pending().push(Incoming { origin, content });
+        self.context().pending().push(ReceivedItem { origin, content });
     }
 
-    /// Gives a batch to the next stage. If that is full for long, the partitions are paused until it is half empty.
-    fn hand_over(&self, out: &Sender<Vec<Incoming>>) {
+    /// Sends the pending items to the next stage. If its queue stays full, the partitions are paused until
+    /// the queue is half empty.
+    fn send_pending(&self, out: &Sender<Vec<ReceivedItem>>) {
         let context = self.context();
         let batch = std::mem::take(&mut *context.pending());
         let paused = context.paused.load(Ordering::Relaxed);
-        self.metrics.queue.with_label_values(&["decode"]).set(out.len() as i64);
+        self.services.metrics.queue.with_label_values(&["decode"]).set(out.len() as i64);
         if !batch.is_empty() {
-            let refused = match paused {
-                true => out.try_send(batch).err().map(TrySendError::into_inner),
-                false => out.send_timeout(batch, PATIENCE).err().map(SendTimeoutError::into_inner),
+            let refused = if paused {
+                out.try_send(batch).err().map(TrySendError::into_inner)
+            } else {
+                out.send_timeout(batch, MAX_BLOCK).err().map(SendTimeoutError::into_inner)
             };
             if let Some(batch) = refused {
                 *context.pending() = batch;
                 return self.pause();
             }
         }
-        // A pause costs a fetch, so it lasts until it was worth it.
+        // Each pause costs a fetch, so a pause ends only when half of the queue is free.
         let room = out.capacity().is_none_or(|capacity| out.len() <= capacity / 2);
-        let held = context.assignments.longest() > HELD;
-        match paused {
-            false if held => self.pause(),
-            true if room && !held && !self.signals.stopping() => self.resume(),
-            _ => {}
+        let held = context.assignments.longest() > MAX_HELD;
+        if !paused && held {
+            self.pause();
+        } else if paused && room && !held && !self.services.signals.stopping() {
+            self.resume();
         }
     }
 
@@ -224,7 +228,7 @@ impl KafkaSource {
             warn!(%error, "partitions were not paused");
         }
         self.context().paused.store(true, Ordering::Relaxed);
-        self.metrics.paused.set(1);
+        self.services.metrics.paused.set(1);
     }
 
     fn resume(&self) {
@@ -232,32 +236,33 @@ impl KafkaSource {
             warn!(%error, "partitions were not resumed");
         }
         self.context().paused.store(false, Ordering::Relaxed);
-        self.metrics.paused.set(0);
+        self.services.metrics.paused.set(0);
     }
 
-    /// Waits for the verdicts of everything taken, polling on so that the group does not lose us.
-    fn drain(&self, out: &Sender<Vec<Incoming>>) {
+    /// Waits for the verdicts of all items that were read. Polling continues, because the group would
+    /// otherwise remove the consumer.
+    fn drain(&self, out: &Sender<Vec<ReceivedItem>>) {
         let start = Instant::now();
         self.pause();
         let assignments = &self.context().assignments;
-        info!(items = assignments.unresolved(None), "stopping: waiting for the verdicts of what was taken");
-        while assignments.unresolved(None) > 0 && start.elapsed() < self.deadline && !self.signals.aborted() {
-            self.hand_over(out);
-            self.signals.flush();
+        info!(items = assignments.unresolved(None), "stopping: waiting for verdicts");
+        while assignments.unresolved(None) > 0 && start.elapsed() < self.deadline && !self.services.signals.aborted() {
+            self.send_pending(out);
+            self.services.signals.flush();
             if let Some(Ok(message)) = self.consumer.poll(POLL) {
-                debug!(offset = message.offset(), "left for after the restart");
+                debug!(offset = message.offset(), "message left for the next start");
             }
         }
         match assignments.unresolved(None) {
-            0 => info!(seconds = start.elapsed().as_secs_f32(), "every item taken has its verdict"),
-            items => warn!(items, "gave up waiting for verdicts; these items will be read again"),
+            0 => info!(seconds = start.elapsed().as_secs_f32(), "every item has its verdict"),
+            items => warn!(items, "stopped waiting for verdicts; these items will be read again"),
         }
     }
 
     fn check_lost(&self) -> Result<(), SourceError> {
         match self.context().assignments.lost() {
-            // After another stage's failure its items are lost too; that failure is the one to tell of.
-            _ if self.signals.aborted() => Ok(()),
+            // If another stage failed, its items are lost too. The error of that stage is reported.
+            _ if self.services.signals.aborted() => Ok(()),
             0 => Ok(()),
             lost => Err(SourceError::Lost(lost)),
         }
@@ -268,12 +273,13 @@ impl KafkaSource {
     }
 }
 
-/// A message's headers; none if a key of them is not UTF-8, on which the client library panics.
+/// The headers of a message. Empty if the key of a header is not UTF-8, because the client library panics
+/// on such a key.
 fn headers(message: &BorrowedMessage<'_>) -> Vec<Header> {
     let Some(headers) = message.headers() else { return Vec::new() };
     let read = catch_unwind(AssertUnwindSafe(|| headers.iter().map(header).collect()));
     read.unwrap_or_else(|_| {
-        warn!(offset = message.offset(), "a header's key is not UTF-8; the headers are left out");
+        warn!(offset = message.offset(), "a header's key is not UTF-8; the headers are ignored");
         Vec::new()
     })
 }

@@ -1,7 +1,8 @@
-//! What librdkafka calls back: rebalances, commits, statistics. All of it runs inside the source thread's poll.
+//! The callbacks of librdkafka: rebalances, commits, statistics. They run inside the poll of the source
+//! thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
@@ -11,61 +12,59 @@ use rdkafka::statistics::Statistics;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
-use super::Incoming;
 use super::assignment::{Assignments, Partition};
-use crate::ops::metrics::Metrics;
-use crate::ops::{Health, Signals};
+use crate::item::ReceivedItem;
+use crate::ops::Services;
 
-/// What the callbacks and the polling loop share.
+/// The state that the callbacks and the polling loop share.
 pub(super) struct Context {
-    pub(super) assignments: Assignments,
-    pub(super) drain: Duration,
-    pub(super) signals: Arc<Signals>,
-    pub(super) health: Arc<Health>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) paused: AtomicBool,
-    /// Taken and not yet handed over.
-    pub(super) pending: Mutex<Vec<Incoming>>,
+    pub assignments: Assignments,
+    /// How long a revoked partition may wait for verdicts.
+    pub drain: Duration,
+    pub services: Services,
+    pub paused: AtomicBool,
+    /// Items that were read and not yet sent to the next stage.
+    pub pending: Mutex<Vec<ReceivedItem>>,
 }
 
 impl Context {
-    /// Puts the watermarks into the offset store, from where librdkafka commits them.
+    /// Writes the watermarks to the offset store. librdkafka commits them from there.
     pub fn store(&self, consumer: &BaseConsumer<Context>, partitions: Option<&[Partition]>) {
-        self.health.in_flight(self.assignments.unresolved(None));
+        self.services.health.in_flight(self.assignments.unresolved(None));
         for (partition, offset) in self.assignments.to_store(partitions) {
             match consumer.store_offsets(&list(std::slice::from_ref(&partition), Some(offset))) {
                 Ok(()) => self.assignments.stored(&partition, offset),
-                // The partition was just taken away: whoever has it now reads these items again.
+                // The partition was just revoked. Its next owner reads these items again.
                 Err(error) => debug!(%error, partition = partition.1, offset, "offset not stored"),
             }
         }
     }
 
-    pub fn pending(&self) -> MutexGuard<'_, Vec<Incoming>> {
+    pub fn pending(&self) -> MutexGuard<'_, Vec<ReceivedItem>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives back what was taken from partitions and not handed over.
-    fn give_back(&self, partitions: &[Partition]) {
+    /// Releases the pending items of partitions.
+    fn release_pending(&self, partitions: &[Partition]) {
         let pending = std::mem::take(&mut *self.pending());
-        let theirs = |i: &Incoming| {
+        let revoked = |i: &ReceivedItem| {
             let ticket = &i.origin.ticket;
             partitions.iter().any(|(topic, partition)| ticket.partition() == *partition && ticket.topic() == topic)
         };
-        let (back, keep): (Vec<Incoming>, Vec<Incoming>) = pending.into_iter().partition(theirs);
-        *self.pending() = keep;
-        back.into_iter().for_each(|item| item.origin.ticket.release());
+        let (released, kept): (Vec<_>, Vec<_>) = pending.into_iter().partition(revoked);
+        *self.pending() = kept;
+        released.into_iter().for_each(|item| item.origin.ticket.release());
     }
 
-    /// Waits, within bounds, until the partitions' items have their verdicts.
+    /// Waits until the items of partitions have their verdicts, at most for `self.drain`.
     fn drain(&self, partitions: &[Partition]) {
         let start = Instant::now();
         while self.assignments.unresolved(Some(partitions)) > 0
             && start.elapsed() < self.drain
-            && !self.signals.aborted()
+            && !self.services.signals.aborted()
         {
-            self.signals.flush();
-            self.signals.wait_for_verdicts(Duration::from_millis(20));
+            self.services.signals.flush();
+            self.services.signals.wait_for_verdicts(Duration::from_millis(20));
         }
         let left = self.assignments.unresolved(Some(partitions));
         info!(
@@ -79,11 +78,12 @@ impl Context {
 
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
-        // Statistics taken before a revocation come after it too: its series would be back for good.
+        // Statistics may arrive after a revocation. Only assigned partitions are exported, because the series
+        // of a revoked partition would never be removed again.
         for (topic, partition) in self.assignments.partitions() {
             let lag = statistics.topics.get(&topic).and_then(|t| t.partitions.get(&partition)).map(|p| p.consumer_lag);
             if let Some(lag) = lag.filter(|lag| *lag >= 0) {
-                self.metrics.lag.with_label_values(&[topic.as_str(), &partition.to_string()]).set(lag);
+                self.services.metrics.lag.with_label_values(&[topic.as_str(), &partition.to_string()]).set(lag);
             }
         }
     }
@@ -98,27 +98,27 @@ impl ConsumerContext for Context {
         match rebalance {
             Rebalance::Assign(partitions) => {
                 info!(partitions = partitions.count(), "partitions assigned");
-                self.metrics.rebalances.inc();
+                self.services.metrics.rebalances.inc();
                 self.assignments.assign(owned(partitions).into_iter());
-                self.health.joined();
+                self.services.health.joined();
             }
             Rebalance::Revoke(partitions) => {
                 let partitions = owned(partitions);
                 info!(partitions = partitions.len(), "partitions revoked");
-                self.metrics.rebalances.inc();
-                self.give_back(&partitions);
+                self.services.metrics.rebalances.inc();
+                self.release_pending(&partitions);
                 if !consumer.assignment_lost() {
                     self.drain(&partitions);
                     self.store(consumer, Some(&partitions));
                 }
                 self.assignments.close(&partitions);
-                // A pause outlives the assignment: were the partition to come back, it would stay silent.
+                // A pause outlives the assignment: if the partition were assigned again, it would stay paused.
                 if let Err(error) = consumer.resume(&list(&partitions, None)) {
                     debug!(%error, "revoked partitions were not resumed");
                 }
                 for (topic, partition) in &partitions {
-                    // Absent if no statistics came for it yet.
-                    let _ = self.metrics.lag.remove_label_values(&[topic.as_str(), &partition.to_string()]);
+                    // The series is absent if there were no statistics of the partition yet.
+                    let _ = self.services.metrics.lag.remove_label_values(&[topic.as_str(), &partition.to_string()]);
                 }
             }
             Rebalance::Error(error) => warn!(%error, "rebalance"),
@@ -138,10 +138,10 @@ impl ConsumerContext for Context {
         match result {
             Ok(()) => {
                 debug!(partitions = offsets.count(), "offsets committed");
-                self.metrics.commits.inc();
+                self.services.metrics.commits.inc();
             }
             Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
-            Err(error) => warn!(%error, "offsets were not committed; librdkafka tries again"),
+            Err(error) => warn!(%error, "offsets were not committed; librdkafka retries"),
         }
     }
 }
@@ -150,7 +150,7 @@ fn owned(list: &TopicPartitionList) -> Vec<Partition> {
     list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect()
 }
 
-/// A list for librdkafka, each partition with an offset or none.
+/// A list of partitions for librdkafka, each with `offset` if it is given.
 pub(super) fn list(partitions: &[Partition], offset: Option<i64>) -> TopicPartitionList {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for (topic, partition) in partitions {

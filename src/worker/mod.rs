@@ -1,52 +1,49 @@
-//! The one place that wires the stages, supervises them and brings them down in order.
+//! Starts the stages, supervises them, and stops them in order. Only this module knows all stages.
 //!
-//! In: a valid configuration and a model. Out: a [`Running`] worker and, when it ended, its [`Report`].
-//! A stage that fails stops the whole worker: what has no verdict then is not acknowledged.
+//! A stage that fails stops the whole worker. Items without a verdict are then not acknowledged, and are read
+//! again by the next worker.
 
-mod autopilot;
-mod crew;
-mod engine;
-mod ingest;
 mod model;
+mod running;
+mod threads;
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use dorfman_core::engine::{EngineError, Stats};
+use dorfman_model::cpu;
 use tokio::runtime::Runtime;
 use tracing::info;
 
-use crew::Crew;
-pub(crate) use model::Loaded;
 pub use model::Model;
+pub use running::{Report, Running};
+use threads::Threads;
 
 use crate::config::Config;
-use crate::engine::{EngineError, Stats};
-use crate::ops::metrics::Metrics;
-use crate::ops::{Health, Signals, server};
-use crate::sink::Ending;
+use crate::item::{FinishedItem, MAX_BATCH, ReceivedItem};
+use crate::ops::{Services, server};
 use crate::sink::kafka::{KafkaSink, SinkError};
-use crate::sink::message::{BundleName, Records};
+use crate::sink::message::Records;
 use crate::source::kafka::{KafkaSource, SourceError};
-use crate::source::{BATCH, Incoming};
+use crate::stages::engine::EngineStage;
+use crate::stages::ingest::{Ingest, Outputs};
 
-/// Batches of verdicts that may wait in front of the sink.
+/// Batches of finished items that may wait for the sink.
 const SINK_QUEUE: usize = 256;
 
 /// Why a worker did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// The consumer.
+    /// The consumer failed.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The producer.
+    /// The producer failed.
     #[error(transparent)]
     Sink(#[from] SinkError),
-    /// The engine.
+    /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// Anything that is set up before the first item.
+    /// Anything that is set up before the first item failed.
     #[error("{0}")]
     Setup(String),
     /// A thread did not stop within the deadline.
@@ -57,204 +54,96 @@ pub enum WorkerError {
     Panic(&'static str),
 }
 
-/// What a worker did in its life.
-#[derive(Debug, Clone, Default)]
-pub struct Report {
-    /// The engine's sums.
-    pub stats: Stats,
+/// A setup error with the message of another error.
+fn setup(error: impl std::fmt::Display) -> WorkerError {
+    WorkerError::Setup(error.to_string())
 }
 
-/// A worker at work.
-pub struct Running {
-    threads: Vec<(&'static str, JoinHandle<Result<(), WorkerError>>)>,
-    ended: Receiver<()>,
-    signals: Arc<Signals>,
-    health: Arc<Health>,
-    metrics: Arc<Metrics>,
-    report: Receiver<Stats>,
-    runtime: Runtime,
-    deadline: Duration,
-    address: Option<std::net::SocketAddr>,
-}
-
-/// Starts a worker on Kafka: its threads run until [`Running::stop`] or a failure.
+/// Starts a worker on Kafka. Its threads run until [`Running::stop`] or a failure.
 ///
 /// # Errors
-/// [`WorkerError`] if anything can't be set up.
+/// [`WorkerError`] if anything cannot be set up.
 pub fn start(config: &Config, model: Model) -> Result<Running, WorkerError> {
-    let setup = |e: &dyn std::fmt::Display| WorkerError::Setup(e.to_string());
-    let plan = config.plan_in_words().map_err(|e| setup(&e))?;
-    let bundle = model.bundle.clone();
-    let metrics = Metrics::new(&bundle.name, &bundle.version, &plan).map_err(|e| setup(&e))?;
-    let metrics = Arc::new(metrics);
-    metrics.provider_fallback.set(i64::from(model.fell_back));
-    let health = Arc::new(Health::new(config.ops.stalled_after, config.sink.unready_after));
-    let signals = Arc::new(Signals::default());
+    let plan = config.describe_plan().map_err(setup)?;
+    let services = Services::new(config, &model.bundle, &plan).map_err(setup)?;
+    services.metrics.provider_fallback.set(i64::from(model.fell_back));
     let runtime = runtime()?;
-    let listen = server::serve(&config.ops.listen, Arc::clone(&health), Arc::clone(&metrics));
-    let address = runtime.block_on(listen).map_err(|e| setup(&format!("`ops.listen` {}: {e}", config.ops.listen)))?;
+    let listen = server::serve(&config.ops.listen, services.clone());
+    let not_bound = |e| setup(format!("`ops.listen` {}: {e}", config.ops.listen));
+    let address = runtime.block_on(listen).map_err(not_bound)?;
     info!(%address, "serving /healthz, /readyz and /metrics");
 
-    let records =
-        Records { bundle: BundleName { name: bundle.name, version: bundle.version }, labels: model.labels.clone() };
-    let (s, h, m) = (&signals, &health, &metrics);
+    let records = Records { bundle: model.bundle.clone(), labels: model.labels.clone() };
     let deadline = config.shutdown.deadline;
-    let source =
-        KafkaSource::new(&config.kafka, &config.source, deadline, Arc::clone(s), Arc::clone(h), Arc::clone(m))?;
-    let sink =
-        KafkaSink::new(&config.kafka, &config.sink, records, deadline, Arc::clone(s), Arc::clone(h), Arc::clone(m))?;
+    let source = KafkaSource::new(&config.kafka, &config.source, deadline, services.clone())?;
+    let sink = KafkaSink::new(&config.kafka, &config.sink, records, deadline, services.clone())?;
 
-    let (incoming_out, incoming) = incoming_queue(config.source.queue);
-    let (endings_out, endings) = bounded::<Vec<Ending>>(SINK_QUEUE);
-    let mut crew = Crew::new(Arc::clone(&signals));
-    let report = flow(config, model, &runtime, &mut crew, incoming, endings_out, Arc::clone(&metrics))?;
-    health.warmed_up();
-    crew.spawn("sink", move || Ok(sink.run(endings)?));
-    crew.spawn("source", move || Ok(source.run(incoming_out)?));
-    let (threads, ended) = (crew.threads, crew.ended);
-    Ok(Running { threads, ended, signals, health, metrics, report, runtime, deadline, address: Some(address) })
+    let (received_out, received) = received_queue(config.source.queue);
+    let (finished_out, finished) = bounded::<Vec<FinishedItem>>(SINK_QUEUE);
+    let mut threads = Threads::new(Arc::clone(&services.signals));
+    let channels = (received, finished_out);
+    let report = start_stages(config, model, &runtime, &mut threads, channels, &services)?;
+    services.health.warmed_up();
+    threads.spawn("sink", move || Ok(sink.run(finished)?));
+    threads.spawn("source", move || Ok(source.run(received_out)?));
+    Ok(Running::new(threads, services, report, runtime, deadline, Some(address)))
 }
 
-/// The stages between a source and a sink, for whoever brings their own: `scan`, benches.
+/// Starts the stages between a source and a sink that the caller provides: for `scan` and the benches.
 ///
 /// # Errors
-/// [`WorkerError`] if anything can't be set up.
+/// [`WorkerError`] if anything cannot be set up.
 pub fn start_between(
     config: &Config,
     model: Model,
-    incoming: Receiver<Vec<Incoming>>,
-    endings: Sender<Vec<Ending>>,
+    received: Receiver<Vec<ReceivedItem>>,
+    finished: Sender<Vec<FinishedItem>>,
 ) -> Result<Running, WorkerError> {
-    let metrics = Metrics::new(&model.bundle.name, &model.bundle.version, "");
-    let metrics = Arc::new(metrics.map_err(|e| WorkerError::Setup(e.to_string()))?);
-    let health = Arc::new(Health::new(config.ops.stalled_after, config.sink.unready_after));
-    let signals = Arc::new(Signals::default());
+    let services = Services::new(config, &model.bundle, "").map_err(setup)?;
     let runtime = runtime()?;
-    let mut crew = Crew::new(Arc::clone(&signals));
-    let report = flow(config, model, &runtime, &mut crew, incoming, endings, Arc::clone(&metrics))?;
-    let (threads, ended, deadline) = (crew.threads, crew.ended, config.shutdown.deadline);
-    Ok(Running { threads, ended, signals, health, metrics, report, runtime, deadline, address: None })
+    let mut threads = Threads::new(Arc::clone(&services.signals));
+    let channels = (received, finished);
+    let report = start_stages(config, model, &runtime, &mut threads, channels, &services)?;
+    Ok(Running::new(threads, services, report, runtime, config.shutdown.deadline, None))
 }
 
-/// The bounded queue behind a source: so many items at most.
-pub fn incoming_queue(items: usize) -> (Sender<Vec<Incoming>>, Receiver<Vec<Incoming>>) {
-    bounded((items / BATCH).max(1))
+/// The bounded queue behind a source, for at most `items` items (at least one batch).
+pub fn received_queue(items: usize) -> (Sender<Vec<ReceivedItem>>, Receiver<Vec<ReceivedItem>>) {
+    bounded((items / MAX_BATCH).max(1))
 }
 
-/// Fetch, decode, grouping, engine.
-fn flow(
+/// Starts the decode threads and the engine's thread. Returns the receiver of the engine's sums.
+fn start_stages(
     config: &Config,
     model: Model,
     runtime: &Runtime,
-    crew: &mut Crew,
-    incoming: Receiver<Vec<Incoming>>,
-    endings: Sender<Vec<Ending>>,
-    metrics: Arc<Metrics>,
+    threads: &mut Threads,
+    (received, finished): (Receiver<Vec<ReceivedItem>>, Sender<Vec<FinishedItem>>),
+    services: &Services,
 ) -> Result<Receiver<Stats>, WorkerError> {
-    let threads = ingest::threads(&config.decode);
-    let (ready_out, ready) = bounded(threads * 4);
-    let outlets = (ready_out, endings.clone());
+    let decoders = cpu::threads(config.decode.threads);
+    let (decoded_out, decoded) = bounded(decoders * 4);
+    let outputs = Outputs { decoded: decoded_out, finished: finished.clone() };
     let handle = runtime.handle().clone();
-    let ingest = ingest::Ingest::new(config, &model.input, handle, outlets, &crew.signals, &metrics)?;
+    let ingest = Ingest::new(config, &model.input, handle, outputs, services.clone())?;
     let ingest = Arc::new(ingest);
-    for _ in 0..threads {
-        let (ingest, incoming) = (Arc::clone(&ingest), incoming.clone());
-        crew.spawn("decode", move || ingest.run(&incoming));
+    for _ in 0..decoders {
+        let (ingest, received) = (Arc::clone(&ingest), received.clone());
+        threads.spawn("decode", move || ingest.run(&received));
     }
     drop(ingest);
     let (report_out, report) = bounded(1);
-    let lane = engine::Lane::new(config, model, Arc::clone(&crew.signals), metrics)?;
-    crew.spawn("engine", move || lane.run(&ready, &endings, &report_out));
+    let stage = EngineStage::new(config, model, services.clone())?;
+    threads.spawn("engine", move || stage.run(&decoded, &finished, &report_out));
     Ok(report)
 }
 
-/// One thread is enough for sockets: everything heavy has threads of its own.
+/// The runtime of sockets. One thread suffices: all heavy work has threads of its own.
 fn runtime() -> Result<Runtime, WorkerError> {
-    let builder = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("io").enable_all().build();
-    builder.map_err(|e| WorkerError::Setup(format!("the I/O runtime: {e}")))
-}
-
-impl Running {
-    /// Asks the worker to take no more and to finish what it has.
-    pub fn stop(&self) {
-        self.health.stopping();
-        self.signals.stop();
-    }
-
-    /// Whether it failed and is on its way out.
-    pub fn failed(&self) -> bool {
-        self.signals.aborted()
-    }
-
-    /// The metrics.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
-    }
-
-    /// The health.
-    pub fn health(&self) -> &Health {
-        &self.health
-    }
-
-    /// Where health and metrics are served.
-    pub fn address(&self) -> Option<std::net::SocketAddr> {
-        self.address
-    }
-
-    /// A handle for sockets and signals.
-    pub fn handle(&self) -> tokio::runtime::Handle {
-        self.runtime.handle().clone()
-    }
-
-    /// A way to stop it from another thread.
-    pub fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
-        let (health, signals) = (Arc::clone(&self.health), Arc::clone(&self.signals));
-        move || {
-            health.stopping();
-            signals.stop();
-        }
-    }
-
-    /// A way to end it from another thread without waiting for verdicts.
-    pub fn aborter(&self) -> impl Fn() + Send + Sync + 'static {
-        let signals = Arc::clone(&self.signals);
-        move || signals.abort()
-    }
-
-    /// Waits for the end.
-    ///
-    /// # Errors
-    /// The first failure of a stage.
-    pub fn wait(self) -> Result<Report, WorkerError> {
-        let mut left = self.threads.len();
-        let mut deadline: Option<Instant> = None;
-        while left > 0 {
-            if self.signals.stopping() {
-                // The stages keep the deadline themselves; twice as long means that one of them hangs.
-                deadline.get_or_insert_with(|| Instant::now() + self.deadline * 2 + Duration::from_secs(1));
-            }
-            if self.ended.recv_timeout(Duration::from_millis(100)).is_ok() {
-                left -= 1;
-            }
-            if deadline.is_some_and(|d| Instant::now() > d) {
-                break;
-            }
-        }
-        let (done, hanging): (Vec<_>, Vec<_>) =
-            self.threads.into_iter().partition(|(_, t)| left == 0 || t.is_finished());
-        let mut first = None;
-        for (name, thread) in done {
-            if let Err(error) = thread.join().unwrap_or(Err(WorkerError::Panic(name))) {
-                first.get_or_insert(error);
-            }
-        }
-        self.runtime.shutdown_background();
-        if let (None, Some((name, _))) = (&first, hanging.first()) {
-            return Err(WorkerError::Hanging(name));
-        }
-        match first {
-            Some(error) => Err(error),
-            None => Ok(Report { stats: self.report.try_recv().unwrap_or_default() }),
-        }
-    }
+    let builder = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("io")
+        .enable_all()
+        .build();
+    builder.map_err(|e| setup(format!("the I/O runtime: {e}")))
 }

@@ -1,4 +1,4 @@
-//! What the behaviour tests share: brokers, messages, and a worker whose scores are scripted in the images.
+//! Shared by the behaviour tests: brokers, messages, and a worker whose scores are scripted in the images.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -23,27 +23,29 @@ use std::io::Cursor;
 use std::time::Duration;
 
 use dorfman::config::Config;
-use dorfman::engine::{Form, Network, RunError, ScriptedNetwork, single_label_form};
 use dorfman::message::ReferenceMessage;
-use dorfman::model::Provider;
-use dorfman::model::manifest::{Channels, Filter, InputSpec, Layout, Resize};
-use dorfman::retest::Thresholds;
 use dorfman::sink::message::BundleName;
 use dorfman::worker::{self, Model, Running};
+use dorfman_core::calibration::Thresholds;
+use dorfman_core::engine::{
+    Network, NetworkPart, NetworkShape, RunError, ScriptedNetwork, single_label_shape,
+};
+use dorfman_model::Provider;
+use dorfman_model::manifest::{Channels, Filter, InputSpec, Layout, Resize};
 use image::{GrayImage, ImageFormat, Luma};
 use topic::Read;
 
-/// How long anything may take before a test fails.
+/// The longest wait of a test.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A PNG of one pixel, whose level is the image's suspicion.
+/// A PNG of one pixel. Its level is the score of the image.
 pub fn png(level: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
     GrayImage::from_pixel(1, 1, Luma([level])).write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
     bytes
 }
 
-/// A PNG of two pixels: the suspicion of the network, and that of its confirm network.
+/// A PNG of two pixels: the score of the network and the score of its confirm network.
 pub fn png_pair(first: u8, second: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
     let image = GrayImage::from_fn(2, 1, |x, _| Luma([if x == 0 { first } else { second }]));
@@ -63,7 +65,7 @@ pub fn references(ids: std::ops::Range<usize>, nth: usize) -> (Vec<(String, Vec<
     (messages, ids.filter(|i| i % nth == 0).map(id).collect())
 }
 
-/// A model that reads an image's suspicion from its one pixel.
+/// A model whose score is the only pixel of the image.
 pub fn model(network: impl Network + 'static) -> Model {
     Model {
         calibrated: None,
@@ -87,17 +89,17 @@ pub fn model(network: impl Network + 'static) -> Model {
     }
 }
 
-/// A model that reads an image's suspicion from its first pixel, and the confirm network's from its second.
+/// A model whose score is the first pixel of the image, and whose confirm score is the second.
 pub fn confirmed_model() -> Model {
-    let form = Form { confirm_macs: Some(1000), ..single_label_form(64, 10, 100) };
-    let mut model = model(ScriptedNetwork::new(form));
+    let shape = NetworkShape { confirm_macs: Some(1000), ..single_label_shape(64, 10, 100) };
+    let mut model = model(ScriptedNetwork::new(shape));
     model.input.width = 2;
     Model { confirm: Some(Thresholds::constant(0.5)), ..model }
 }
 
-/// A network of which the scores are the pixels.
+/// A network whose scores are the pixels.
 pub fn scripted() -> ScriptedNetwork {
-    ScriptedNetwork::new(single_label_form(64, 10, 100))
+    ScriptedNetwork::new(single_label_shape(64, 10, 100))
 }
 
 /// A configuration for a broker and topics named after a test.
@@ -118,7 +120,7 @@ pub fn config(bootstrap: &str, name: &str) -> Config {
 }
 
 fn quick() -> BTreeMap<String, String> {
-    // Members are missed soon, so that a killed worker's partitions are handed on within seconds.
+    // The group notices a killed worker within seconds.
     [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500"), ("auto.commit.interval.ms", "200")]
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .into()
@@ -135,14 +137,15 @@ pub fn start(config: &Config) -> Running {
     worker::start(config, model(scripted())).unwrap()
 }
 
-/// Runs a stage only when a permit comes; fails when told to.
+/// A network that runs a test only after a permit, or fails.
 pub struct Gated {
     network: ScriptedNetwork,
     permits: crossbeam_channel::Receiver<Result<(), String>>,
 }
 
 impl Gated {
-    /// A gate and the sender that opens it: `Ok` lets one test run, `Err` fails it, dropping the sender opens it for good.
+    /// A network and the sender of its permits. `Ok` permits one test, `Err` fails it. After the sender is dropped,
+    /// every test is permitted.
     pub fn new() -> (Self, crossbeam_channel::Sender<Result<(), String>>) {
         let (open, permits) = crossbeam_channel::bounded(1000);
         (Self { network: scripted(), permits }, open)
@@ -150,8 +153,8 @@ impl Gated {
 }
 
 impl Network for Gated {
-    fn form(&self) -> &Form {
-        self.network.form()
+    fn shape(&self) -> &NetworkShape {
+        self.network.shape()
     }
 
     fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
@@ -163,17 +166,17 @@ impl Network for Gated {
     }
 
     fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError> {
-        // Warming up names row 0 only and needs no permit.
+        // The warm-up uses only slot 0 and needs no permit.
         if members.iter().any(|&m| m != 0)
             && let Ok(Err(message)) = self.permits.recv()
         {
-            return Err(RunError { stage: 1, message });
+            return Err(RunError { part: NetworkPart::Stage(1), message });
         }
         self.network.score(members, arity, scores)
     }
 }
 
-/// The ids of what was read, sorted.
+/// The ids of the records, sorted.
 pub fn ids<R>(read: &[Read<R>], id: impl Fn(&R) -> &str) -> Vec<String> {
     let mut ids: Vec<String> = read.iter().map(|r| id(&r.record).to_owned()).collect();
     ids.sort();

@@ -1,4 +1,4 @@
-//! What the training side says of images and groups: a `scores.json` that `make-agreement` wrote.
+//! The scores of images and groups by the training code: `scores.json`, written by `make-agreement`.
 
 #![allow(dead_code, reason = "each test reads what it needs")]
 
@@ -6,14 +6,14 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-/// Images, and groups of them.
+/// Scores of images and of groups.
 #[derive(Deserialize)]
 pub struct Expected {
     pub files: Vec<ExpectedFile>,
     pub groups: Vec<ExpectedGroup>,
 }
 
-/// An image: the mean of its tensor, and its score alone.
+/// An image: the mean of its tensor and the score of its individual test.
 #[derive(Deserialize)]
 pub struct ExpectedFile {
     pub file: String,
@@ -21,7 +21,7 @@ pub struct ExpectedFile {
     pub score: f32,
 }
 
-/// A group, and the score of its test.
+/// A group and the score of its test.
 #[derive(Deserialize)]
 pub struct ExpectedGroup {
     pub members: Vec<String>,

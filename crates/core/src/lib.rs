@@ -47,3 +47,8 @@ pub mod interval;
 pub mod planner;
 pub mod policy;
 pub mod simulation;
+
+/// The README, whose example runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

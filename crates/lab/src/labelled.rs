@@ -1,118 +1,215 @@
-//! The labelled images: where each is, and its class.
+//! Labelled images: a folder, an archive or a list, with the class of each image.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use dorfman_model::image_files;
 use zip::ZipArchive;
+use zip::result::ZipError;
 
-use super::CliError;
-use crate::source::files;
+/// Why there are no labelled images.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The folder or file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The folder or file.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// A folder of a class cannot be read.
+    #[error(transparent)]
+    Class(#[from] image_files::ReadError),
+    /// The archive is not a ZIP file, or it is broken.
+    #[error("{}: {source}", path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// The error.
+        source: ZipError,
+    },
+    /// The list cannot be read, or it is not a CSV file.
+    #[error("{}: {source}", path.display())]
+    List {
+        /// The list.
+        path: PathBuf,
+        /// The error.
+        source: csv::Error,
+    },
+    /// A column of the list is missing.
+    #[error("{}: its header has no column `{column}`, only {known}", path.display())]
+    Column {
+        /// The list.
+        path: PathBuf,
+        /// The missing column.
+        column: &'static str,
+        /// The columns of the list.
+        known: String,
+    },
+    /// There is no image.
+    #[error("{} has no images", .0.display())]
+    NoImages(PathBuf),
+    /// No image has a class that was declared positive.
+    #[error("{}: there is no class {class}, only {known}", path.display())]
+    UnknownClass {
+        /// The folder, archive or list.
+        path: PathBuf,
+        /// The unknown class.
+        class: String,
+        /// The classes of the images.
+        known: String,
+    },
+    /// All classes were declared positive.
+    #[error("{}: every class is positive, so there are no negatives", .0.display())]
+    NoNegatives(PathBuf),
+}
+
+/// Why the bytes of one image cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageReadError {
+    /// The file or the archive cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The entry of the archive is broken.
+    #[error(transparent)]
+    Archive(#[from] ZipError),
+    /// The image belongs to an archive, and the reader belongs to other data.
+    #[error("a bug: no archive is open")]
+    NoArchive,
+}
 
 /// A labelled image.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Image {
+pub struct LabelledImage {
     /// Its path, as the data names it.
-    pub(super) name: String,
+    pub name: String,
     /// Its class.
-    pub(super) class: String,
-    /// Where it comes from, if the list says so.
-    pub(super) source: Option<String>,
-    place: Place,
+    pub class: String,
+    /// Its source, such as a camera, if the list has sources.
+    pub source: Option<String>,
+    location: ImageLocation,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Place {
+enum ImageLocation {
     File(PathBuf),
+    /// The index of an entry of the archive.
     Entry(usize),
 }
 
-/// A data set, cut down to what is to be used.
+/// The images of a data set.
 #[derive(Debug)]
-pub(super) struct Labelled {
+pub struct LabelledImages {
     /// The folder, archive or list.
-    pub(super) path: PathBuf,
+    pub path: PathBuf,
     /// The images.
-    pub(super) images: Vec<Image>,
-    /// Whether each is positive.
-    pub(super) positive: Vec<bool>,
+    pub images: Vec<LabelledImage>,
+    /// Whether each image is positive.
+    pub positive: Vec<bool>,
 }
 
-impl Labelled {
-    /// Lists a data set; of the negatives at most `limit`, drawn by `seed`.
+impl LabelledImages {
+    /// Lists a data set. Images of the classes `positive` are positive, all others are negative. At
+    /// most `limit` negatives are kept; `seed` decides which.
     ///
     /// # Errors
-    /// [`CliError::Usage`]: there is no such data, it has no such class, or one of the two sides is empty.
-    pub(super) fn open(path: &Path, positive: &[String], limit: Option<usize>, seed: u64) -> Result<Self, CliError> {
-        let mut images = list(path).map_err(|what| CliError::Usage(format!("--data {}: {what}", path.display())))?;
-        let mut classes: BTreeMap<&str, usize> = BTreeMap::new();
-        images.iter().for_each(|image| *classes.entry(&image.class).or_default() += 1);
-        if classes.is_empty() {
-            return Err(CliError::Usage(format!("--data {} has no images", path.display())));
-        }
-        if let Some(unknown) = positive.iter().find(|p| !classes.contains_key(p.as_str())) {
-            let known: Vec<&str> = classes.keys().copied().collect();
-            return Err(CliError::Usage(format!(
-                "--data {}: there is no class {unknown}, only {}",
-                path.display(),
-                known.join(", ")
-            )));
-        }
-        if classes.keys().all(|class| positive.iter().any(|p| p == class)) {
-            return Err(CliError::Usage("--data: every class of it is positive: no negatives are left".into()));
-        }
-        let is_positive = |image: &Image| positive.contains(&image.class);
+    /// [`DataError`] if the data cannot be read, if it lacks a class of `positive`, or if it has no
+    /// positives or no negatives.
+    pub fn open(
+        path: &Path,
+        positive: &[String],
+        limit: Option<usize>,
+        seed: u64,
+    ) -> Result<Self, DataError> {
+        let mut images = list(path)?;
+        check_classes(path, &images, positive)?;
+        let is_positive = |image: &LabelledImage| positive.contains(&image.class);
         if let Some(limit) = limit {
-            let mut negatives: Vec<usize> = (0..images.len()).filter(|&i| !is_positive(&images[i])).collect();
-            fastrand::Rng::with_seed(seed).shuffle(&mut negatives);
-            let mut kept = vec![true; images.len()];
-            negatives.into_iter().skip(limit).for_each(|i| kept[i] = false);
-            let mut kept = kept.into_iter();
-            images.retain(|_| kept.next().unwrap_or(true));
+            keep_negatives(&mut images, is_positive, limit, seed);
         }
         let positive = images.iter().map(is_positive).collect();
         Ok(Self { path: path.to_owned(), images, positive })
     }
 
-    /// A reader of the images' bytes; each thread has its own.
+    /// A reader of the images' bytes. Each thread needs its own reader.
     ///
     /// # Errors
-    /// If the archive can't be opened again.
-    pub(super) fn reader(&self) -> Result<Reader, String> {
-        let archive = match self.images.first().map(|image| &image.place) {
-            Some(Place::Entry(_)) => Some(archive(&self.path)?),
+    /// [`DataError`] if the archive cannot be opened again.
+    pub fn reader(&self) -> Result<ImageReader, DataError> {
+        let archive = match self.images.first().map(|image| &image.location) {
+            Some(ImageLocation::Entry(_)) => Some(archive(&self.path)?),
             _ => None,
         };
-        Ok(Reader { archive })
+        Ok(ImageReader { archive })
     }
 }
 
-/// Reads bytes.
-pub(super) struct Reader {
+fn check_classes(
+    path: &Path,
+    images: &[LabelledImage],
+    positive: &[String],
+) -> Result<(), DataError> {
+    let mut classes: Vec<&str> = images.iter().map(|image| &*image.class).collect();
+    classes.sort_unstable();
+    classes.dedup();
+    if classes.is_empty() {
+        return Err(DataError::NoImages(path.to_owned()));
+    }
+    if let Some(unknown) = positive.iter().find(|class| !classes.contains(&class.as_str())) {
+        return Err(DataError::UnknownClass {
+            path: path.to_owned(),
+            class: unknown.clone(),
+            known: classes.join(", "),
+        });
+    }
+    if classes.iter().all(|class| positive.iter().any(|p| p == class)) {
+        return Err(DataError::NoNegatives(path.to_owned()));
+    }
+    Ok(())
+}
+
+/// Removes negatives at random until at most `limit` are left.
+fn keep_negatives(
+    images: &mut Vec<LabelledImage>,
+    is_positive: impl Fn(&LabelledImage) -> bool,
+    limit: usize,
+    seed: u64,
+) {
+    let mut negatives: Vec<usize> =
+        (0..images.len()).filter(|&i| !is_positive(&images[i])).collect();
+    fastrand::Rng::with_seed(seed).shuffle(&mut negatives);
+    let mut kept = vec![true; images.len()];
+    negatives.into_iter().skip(limit).for_each(|i| kept[i] = false);
+    let mut kept = kept.into_iter();
+    images.retain(|_| kept.next().unwrap_or(true));
+}
+
+/// Reads the bytes of images.
+pub struct ImageReader {
     archive: Option<ZipArchive<BufReader<File>>>,
 }
 
-impl Reader {
+impl ImageReader {
     /// The bytes of an image.
     ///
     /// # Errors
-    /// Why they can't be read.
-    pub(super) fn read(&mut self, image: &Image) -> Result<Vec<u8>, String> {
-        match (&image.place, &mut self.archive) {
-            (Place::File(path), _) => fs::read(path).map_err(|e| e.to_string()),
-            (Place::Entry(index), Some(archive)) => {
+    /// [`ImageReadError`] if the file or the entry of the archive cannot be read.
+    pub fn read(&mut self, image: &LabelledImage) -> Result<Vec<u8>, ImageReadError> {
+        match (&image.location, &mut self.archive) {
+            (ImageLocation::File(path), _) => Ok(fs::read(path)?),
+            (ImageLocation::Entry(index), Some(archive)) => {
                 let mut bytes = Vec::new();
-                let mut entry = archive.by_index(*index).map_err(|e| e.to_string())?;
-                entry.read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+                archive.by_index(*index)?.read_to_end(&mut bytes)?;
                 Ok(bytes)
             }
-            (Place::Entry(_), None) => Err("a bug: no archive is open".into()),
+            (ImageLocation::Entry(_), None) => Err(ImageReadError::NoArchive),
         }
     }
 }
 
-fn list(path: &Path) -> Result<Vec<Image>, String> {
+fn list(path: &Path) -> Result<Vec<LabelledImage>, DataError> {
     if path.is_dir() {
         return folder(path);
     }
@@ -122,67 +219,84 @@ fn list(path: &Path) -> Result<Vec<Image>, String> {
     }
 }
 
-/// A class a subfolder; images deeper in it are of the same class.
-fn folder(path: &Path) -> Result<Vec<Image>, String> {
+/// One class per subfolder. Images in deeper folders have the same class.
+fn folder(path: &Path) -> Result<Vec<LabelledImage>, DataError> {
+    let failed = |source| DataError::Io { path: path.to_owned(), source };
     let mut classes: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(path).map_err(|e| e.to_string())? {
-        let path = entry.map_err(|e| e.to_string())?.path();
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
         if path.is_dir() {
             classes.push(path);
         }
     }
     classes.sort();
     let mut images = Vec::new();
-    for class in classes {
-        let name = class.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        for found in files::find(&class)? {
-            let place = Place::File(PathBuf::from(&found));
-            images.push(Image { name: found, class: name.clone(), source: None, place });
+    for folder in classes {
+        let class = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        for name in image_files::find(&folder)? {
+            let location = ImageLocation::File(PathBuf::from(&name));
+            images.push(LabelledImage { name, class: class.clone(), source: None, location });
         }
     }
     Ok(images)
 }
 
-fn archive(path: &Path) -> Result<ZipArchive<BufReader<File>>, String> {
-    let file = File::open(path).map_err(|e| e.to_string())?;
-    ZipArchive::new(BufReader::new(file)).map_err(|e| e.to_string())
+fn archive(path: &Path) -> Result<ZipArchive<BufReader<File>>, DataError> {
+    let file =
+        File::open(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
+    ZipArchive::new(BufReader::new(file)).map_err(|source| broken(path, source))
+}
+
+fn broken(path: &Path, source: ZipError) -> DataError {
+    DataError::Archive { path: path.to_owned(), source }
 }
 
 /// The entries CLASS/name of an archive.
-fn entries(path: &Path) -> Result<Vec<Image>, String> {
+fn entries(path: &Path) -> Result<Vec<LabelledImage>, DataError> {
     let archive = archive(path)?;
     let mut images = Vec::new();
     for index in 0..archive.len() {
-        let Some(name) = archive.name_for_index(index).transpose().map_err(|e| e.to_string())? else { continue };
+        let name = archive.name_for_index(index).transpose().map_err(|e| broken(path, e))?;
+        let Some(name) = name else { continue };
         let Some((class, _)) = name.split_once('/') else { continue };
-        if !files::is_image(Path::new(&*name)) {
+        if !image_files::is_image(Path::new(&*name)) {
             continue;
         }
-        let place = Place::Entry(index);
-        images.push(Image { class: class.to_owned(), name: name.into_owned(), source: None, place });
+        images.push(LabelledImage {
+            class: class.to_owned(),
+            name: name.into_owned(),
+            source: None,
+            location: ImageLocation::Entry(index),
+        });
     }
     images.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(images)
 }
 
 /// The rows of a CSV file.
-fn lines(path: &Path) -> Result<Vec<Image>, String> {
-    let mut rows = csv::Reader::from_path(path).map_err(|e| e.to_string())?;
-    let header = rows.headers().map_err(|e| e.to_string())?.clone();
+fn lines(path: &Path) -> Result<Vec<LabelledImage>, DataError> {
+    let failed = |source| DataError::List { path: path.to_owned(), source };
+    let mut rows = csv::Reader::from_path(path).map_err(failed)?;
+    let header = rows.headers().map_err(failed)?.clone();
     let column = |name: &str| header.iter().position(|h| h.trim() == name);
-    let missing = |name: &str| {
-        format!("its header has no column `{name}`, only {}", header.iter().collect::<Vec<_>>().join(", "))
+    let required = |name: &'static str| {
+        column(name).ok_or_else(|| DataError::Column {
+            path: path.to_owned(),
+            column: name,
+            known: header.iter().collect::<Vec<_>>().join(", "),
+        })
     };
-    let at = column("path").ok_or_else(|| missing("path"))?;
-    let class = column("class").ok_or_else(|| missing("class"))?;
-    let source = column("source");
+    let (name, class, source) = (required("path")?, required("class")?, column("source"));
     let base = path.parent().unwrap_or(Path::new(""));
     let mut images = Vec::new();
     for row in rows.records() {
-        let row = row.map_err(|e| e.to_string())?;
-        let (name, class) = (row[at].to_owned(), row[class].to_owned());
-        let source = source.map(|s| row[s].to_owned());
-        images.push(Image { place: Place::File(base.join(&name)), name, class, source });
+        let row = row.map_err(failed)?;
+        images.push(LabelledImage {
+            location: ImageLocation::File(base.join(&row[name])),
+            name: row[name].to_owned(),
+            class: row[class].to_owned(),
+            source: source.map(|source| row[source].to_owned()),
+        });
     }
     Ok(images)
 }
@@ -193,28 +307,28 @@ mod tests {
 
     use super::*;
 
-    fn usage(result: Result<Labelled, CliError>) -> String {
-        match result {
-            Err(CliError::Usage(message)) => message,
-            other => panic!("{other:?}"),
-        }
+    fn error(result: Result<LabelledImages, DataError>) -> String {
+        result.unwrap_err().to_string()
     }
 
-    fn open(path: &Path, positive: &str) -> Result<Labelled, CliError> {
-        Labelled::open(path, &[positive.to_owned()], None, 1)
+    fn open(path: &Path, positive: &str) -> Result<LabelledImages, DataError> {
+        LabelledImages::open(path, &[positive.to_owned()], None, 1)
     }
 
     #[test]
-    fn folder_archive_and_list_say_the_same() {
+    fn a_folder_an_archive_and_a_list_give_the_same_images() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("root");
         let mut zip = zip::ZipWriter::new(File::create(dir.path().join("set.zip")).unwrap());
         let mut list = String::from("path,note,class,source\n");
-        for (class, name) in [("bag", "a.png"), ("bag", "b.jpg"), ("hat", "deep/c.png"), ("hat", "notes.txt")] {
+        for (class, name) in
+            [("bag", "a.png"), ("bag", "b.jpg"), ("hat", "deep/c.png"), ("hat", "notes.txt")]
+        {
             let path = root.join(class).join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, name).unwrap();
-            zip.start_file(format!("{class}/{name}"), zip::write::SimpleFileOptions::default()).unwrap();
+            zip.start_file(format!("{class}/{name}"), zip::write::SimpleFileOptions::default())
+                .unwrap();
             zip.write_all(name.as_bytes()).unwrap();
             if !name.ends_with("txt") {
                 list += &format!("root/{class}/{name},\"x, y\",{class},here\n");
@@ -230,21 +344,29 @@ mod tests {
             assert_eq!(bytes, [&b"a.png"[..], b"b.jpg", b"deep/c.png"], "{data}");
             assert_eq!(set.images[2].source.is_some(), data == "list.csv");
         }
-        assert!(usage(open(&root, "cat")).contains("only bag, hat"));
+        assert!(error(open(&root, "cat")).contains("only bag, hat"));
         fs::remove_dir_all(root.join("hat")).unwrap();
-        assert!(usage(open(&root, "bag")).contains("no negatives"));
-        assert!(usage(open(&root.join("bag"), "bag")).contains("no images"));
-        assert!(usage(open(&dir.path().join("none.zip"), "bag")).contains("none.zip"));
+        assert!(error(open(&root, "bag")).contains("no negatives"));
+        assert!(error(open(&root.join("bag"), "bag")).contains("no images"));
+        assert!(error(open(&dir.path().join("none.zip"), "bag")).contains("none.zip"));
         fs::write(dir.path().join("list.csv"), "file,class\n").unwrap();
-        assert!(usage(open(&dir.path().join("list.csv"), "bag")).contains("no column `path`, only file, class"));
+        assert!(
+            error(open(&dir.path().join("list.csv"), "bag"))
+                .contains("no column `path`, only file, class")
+        );
     }
 
     #[test]
     fn negatives_are_limited_and_positives_are_not() {
         let dir = tempfile::tempdir().unwrap();
-        let rows: String = (0..40).map(|i| format!("{i}.png,{}\n", if i % 4 == 0 { "bag" } else { "hat" })).collect();
+        let rows: String = (0..40)
+            .map(|i| format!("{i}.png,{}\n", if i % 4 == 0 { "bag" } else { "hat" }))
+            .collect();
         fs::write(dir.path().join("list.csv"), format!("path,class\n{rows}")).unwrap();
-        let limited = |seed| Labelled::open(&dir.path().join("list.csv"), &["bag".to_owned()], Some(5), seed).unwrap();
+        let limited = |seed| {
+            LabelledImages::open(&dir.path().join("list.csv"), &["bag".to_owned()], Some(5), seed)
+                .unwrap()
+        };
         let set = limited(1);
         assert_eq!((set.images.len(), set.positive.iter().filter(|p| **p).count()), (15, 10));
         assert_eq!(set.images, limited(1).images);

@@ -6,22 +6,22 @@ use dorfman_core::engine::BatchSettings;
 
 use super::Provider;
 
-/// Batch sizes; what is `None` follows from the provider.
+/// Batch sizes. A field that is `None` has a default that depends on the provider.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchOptions {
-    /// Rows per run of a stage, at most. At least 1.
+    /// The largest number of rows per run of a stage. At least 1.
     pub max_batch: usize,
     /// The batch size from which a larger batch is not more efficient. Default: 16 on the CPU,
     /// `max_batch` on a GPU.
     pub preferred_batch: Option<usize>,
-    /// Batch sizes to warm up and to round up to, rising. Default: none on the CPU, where any size
-    /// is equally good; powers of two up to `max_batch` on a GPU, where the first run of a new
-    /// shape is slow.
+    /// Batch sizes to warm up and to round up to, in ascending order. Default: none on the CPU,
+    /// where any size is equally good; powers of two up to `max_batch` on a GPU, where the first
+    /// run of a new shape is slow.
     pub buckets: Option<Vec<usize>>,
 }
 
 impl BatchOptions {
-    /// The batch size from which a larger batch is not more efficient.
+    /// The batch size, in rows, from which a larger batch is not more efficient.
     pub fn preferred_batch(&self, provider: Provider) -> usize {
         self.preferred_batch.unwrap_or(match provider {
             Provider::Cpu => self.max_batch.min(16),
@@ -29,7 +29,7 @@ impl BatchOptions {
         })
     }
 
-    /// Batch sizes to warm up; empty for any size.
+    /// Batch sizes to warm up and to round up to. Empty if any size is run as it is.
     pub fn buckets(&self, provider: Provider) -> Vec<usize> {
         match (&self.buckets, provider) {
             (Some(buckets), _) => buckets.clone(),
@@ -38,8 +38,8 @@ impl BatchOptions {
         }
     }
 
-    /// Batch sizes to measure: the buckets, or powers of two where any size is run, and the
-    /// preferred size.
+    /// Batch sizes to measure, in ascending order: the buckets and the preferred size. Without
+    /// buckets, powers of two up to `max_batch` take their place.
     pub fn measured(&self, provider: Provider) -> Vec<usize> {
         let buckets = self.buckets(provider);
         let mut batches = if buckets.is_empty() { self.powers() } else { buckets };
@@ -59,6 +59,7 @@ impl BatchOptions {
         }
     }
 
+    /// Powers of two below `max_batch`, and `max_batch`.
     fn powers(&self) -> Vec<usize> {
         let powers = (0..).map(|i| 1 << i).take_while(|&size| size < self.max_batch);
         powers.chain([self.max_batch]).collect()

@@ -1,4 +1,4 @@
-//! A bundle on disk: read, checked, and turned into thresholds.
+//! Reads a bundle from disk, checks it, and derives thresholds from its calibration.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,73 +9,88 @@ use super::manifest::{Calibration, Manifest};
 use super::validate;
 use dorfman_core::calibration::Thresholds;
 
-/// A bundle whose manifest and files are what they should be.
+/// A bundle whose manifest and checksums have been checked.
 #[derive(Debug, Clone)]
 pub struct Bundle {
-    /// The folder.
+    /// The folder of the bundle.
     pub dir: PathBuf,
-    /// What `bundle.json` says.
+    /// The contents of `bundle.json`.
     pub manifest: Manifest,
 }
 
-/// Why a folder is no bundle.
+/// Why a bundle cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
-    /// A file is missing or can't be read.
-    #[error("bundle {}: can't read {}: {source}", dir.display(), file)]
+    /// A file is missing or cannot be read.
+    #[error(
+        "bundle {}: cannot read {file}: {source}. Check the path of the bundle; if the path is \
+         right, copy the bundle again",
+        dir.display()
+    )]
     Read {
-        /// The bundle.
+        /// The folder of the bundle.
         dir: PathBuf,
-        /// Which file of it.
+        /// The name of the file.
         file: String,
-        /// Why.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// `bundle.json` is not JSON of the right form.
+    /// `bundle.json` is not JSON, or a field has a wrong type or value.
     #[error("bundle {}: bundle.json: `{field}`: {what}", dir.display())]
     Manifest {
-        /// The bundle.
+        /// The folder of the bundle.
         dir: PathBuf,
-        /// Which field.
+        /// The path of the field.
         field: String,
         /// What is wrong and what would be right.
         what: String,
     },
-    /// A file is not the one that the manifest names.
-    #[error("bundle {}: {file} has SHA-256 {found}, the manifest says {wanted}: a broken copy, or of another version", dir.display())]
+    /// The checksum of a file differs from the checksum in the manifest.
+    #[error(
+        "bundle {}: {file} has SHA-256 {found}, but bundle.json has {wanted}: the file is damaged \
+         or belongs to another version. Copy the bundle again",
+        dir.display()
+    )]
     Checksum {
-        /// The bundle.
+        /// The folder of the bundle.
         dir: PathBuf,
-        /// Which file.
+        /// The name of the file.
         file: String,
         /// The checksum in the manifest.
         wanted: String,
         /// The checksum of the file.
         found: String,
     },
-    /// The calibration has no threshold for the sensitivity asked for.
-    #[error("bundle {}: `{field}`: label \"{label}\" was not measured at a sensitivity of {wanted} or more at arity {arity}; it has {best} at most", dir.display())]
+    /// The calibration has no threshold for the required sensitivity.
+    #[error(
+        "bundle {}: `{field}`: label \"{label}\" has no operating point at arity {arity} with a \
+         sensitivity of {wanted} or more. Require at most {best}, or calibrate the bundle at a \
+         higher sensitivity",
+        dir.display()
+    )]
     Sensitivity {
-        /// The bundle.
+        /// The folder of the bundle.
         dir: PathBuf,
-        /// Which calibration of it: the network's or the confirm network's.
+        /// The field of the manifest: `calibration` or `confirm.calibration`.
         field: &'static str,
-        /// The label.
+        /// The name of the label.
         label: String,
-        /// The arity.
+        /// The number of images in a test.
         arity: usize,
-        /// What was asked for.
+        /// The required sensitivity, 0 to 1.
         wanted: f64,
-        /// The highest sensitivity measured.
+        /// The highest measured sensitivity, 0 to 1.
         best: f64,
     },
 }
 
 impl Bundle {
-    /// Reads a bundle and checks the manifest and every file's checksum.
+    /// Reads the bundle in the folder `dir`, and checks the manifest and the checksum of every
+    /// file.
     ///
     /// # Errors
-    /// [`BundleError`], which names the file or field.
+    /// [`BundleError::Read`] if a file cannot be read, [`BundleError::Manifest`] if a field of the
+    /// manifest is wrong, [`BundleError::Checksum`] if a file is not that of the manifest.
     pub fn open(dir: &Path) -> Result<Self, BundleError> {
         let manifest = read_manifest(dir)?;
         let stages = manifest.stages.iter().map(|s| (&s.file, &s.sha256));
@@ -84,27 +99,27 @@ impl Bundle {
         Ok(Self { dir: dir.to_owned(), manifest })
     }
 
-    /// Thresholds that keep at least `pooled` of the positive groups in tests of several images and
-    /// `individual` of the positives in tests of one, by the bundle's calibration. An arity that
-    /// was not measured gets the lower of its neighbours' thresholds.
+    /// Thresholds with at least the given sensitivities (0 to 1), by the bundle's calibration:
+    /// `pooled` in tests of several images, `individual` in tests of one image. An arity that was
+    /// not measured gets the lower threshold of its nearest measured neighbours.
     ///
     /// # Errors
-    /// [`BundleError::Sensitivity`] if the calibration does not reach it.
+    /// [`BundleError::Sensitivity`] if the calibration does not reach a sensitivity.
     pub fn thresholds(&self, pooled: f64, individual: f64) -> Result<Thresholds, BundleError> {
         self.thresholds_by(|arity| if arity == 1 { individual } else { pooled })
     }
 
-    /// Thresholds that keep at least `wanted(arity)` of the positive groups of each measured arity;
-    /// else as [`Bundle::thresholds`].
+    /// Thresholds with a sensitivity of at least `wanted(arity)` for each measured arity. Otherwise
+    /// like [`Bundle::thresholds`].
     ///
     /// # Errors
-    /// [`BundleError::Sensitivity`] if the calibration does not reach it.
+    /// [`BundleError::Sensitivity`] if the calibration does not reach a sensitivity.
     pub fn thresholds_by(&self, wanted: impl Fn(usize) -> f64) -> Result<Thresholds, BundleError> {
         self.thresholds_of("calibration", &self.manifest.calibration, wanted)
     }
 
-    /// The highest sensitivity that every positive label was measured at, for tests of so many
-    /// images; 0 for an arity that was not.
+    /// The highest sensitivity (0 to 1) that the calibration of every positive label reaches in
+    /// tests of `arity` images. 0 for an arity that was not measured.
     pub fn most_sensitive(&self, arity: usize) -> f64 {
         let entries = self.manifest.calibration.iter().filter(|c| c.arity == arity);
         let most =
@@ -112,11 +127,13 @@ impl Bundle {
         entries.map(most).reduce(f64::min).unwrap_or(0.0)
     }
 
-    /// Thresholds of the confirm network, if the bundle has one, that keep at least `sensitivity`
-    /// of the positives. They don't vary with the arity, which is always 1.
+    /// Thresholds of the confirm network with a sensitivity of at least `sensitivity` (0 to 1).
+    /// `None` if the bundle has no confirm network. The thresholds are the same for every arity,
+    /// because the confirm network tests images alone.
     ///
     /// # Errors
-    /// [`BundleError::Sensitivity`] if its calibration does not reach it.
+    /// [`BundleError::Sensitivity`] if the confirm network's calibration does not reach the
+    /// sensitivity.
     pub fn confirm_thresholds(&self, sensitivity: f64) -> Result<Option<Thresholds>, BundleError> {
         let Some(confirm) = &self.manifest.confirm else { return Ok(None) };
         self.thresholds_of("confirm.calibration", &confirm.calibration, |_| sensitivity).map(Some)
@@ -143,11 +160,12 @@ impl Bundle {
         Ok(Thresholds::new(columns, |arity, label| interpolate(&tables[label], arity)))
     }
 
-    /// The names of the labels, a column each.
+    /// The names of the labels, one per column of the scores, in order.
     pub fn labels(&self) -> Vec<String> {
         self.manifest.labels.iter().map(|l| l.name.clone()).collect()
     }
 
+    /// The highest threshold of a calibration entry with a sensitivity of at least `wanted`.
     fn threshold(
         &self,
         field: &'static str,
@@ -203,7 +221,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The threshold at an arity, or the lower one of the nearest measured arities around it.
+/// The threshold at an arity, or the lower threshold of the nearest measured arities around it.
+/// Infinity if no arity was measured: no test is then positive. `table` is sorted by arity.
 fn interpolate(table: &[(usize, f32)], arity: usize) -> f32 {
     let below = table.iter().rev().find(|&&(a, _)| a <= arity);
     let above = table.iter().find(|&&(a, _)| a >= arity);
@@ -219,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_arity_between_two_measured_ones_takes_the_lower_threshold() {
+    fn an_arity_between_two_measured_arities_gets_the_lower_threshold() {
         let table = [(1, 0.9), (4, 0.5), (16, 0.6)];
         assert_eq!(interpolate(&table, 1), 0.9);
         assert_eq!(interpolate(&table, 3), 0.5);

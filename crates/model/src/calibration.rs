@@ -1,4 +1,4 @@
-//! The calibration and costs of a bundle, for planners and policies.
+//! The calibration and costs of a bundle, in the form that planners and policies use.
 
 use dorfman_core::calibration::{
     ArityPoints, CalibrationError, Evidence, LikelihoodRatio, OperatingPoint, OperatingPoints,
@@ -11,12 +11,12 @@ use super::manifest::{CalibratedThreshold, Calibration, Merge, Stage};
 use super::{Bundle, Profile};
 
 impl Bundle {
-    /// The operating points of tests of every calibrated arity. With several positive labels a test
-    /// is negative only if it is negative for each label; the labels' errors are assumed
-    /// independent. Sensitivities that some label lacks are left out.
+    /// The operating points of tests, for every calibrated arity. With several positive labels, a
+    /// test is negative only if it is negative for each label. The errors of the labels are assumed
+    /// to be independent. Arities and sensitivities that a label lacks are left out.
     ///
     /// # Errors
-    /// [`CalibrationError`] if the calibration lacks an arity or a point that is needed.
+    /// [`CalibrationError`] if the calibration lacks a required arity or operating point.
     pub fn operating_points(&self) -> Result<OperatingPoints, CalibrationError> {
         let entries = &self.manifest.calibration;
         let mut arities: Vec<usize> = entries.iter().map(|c| c.arity).collect();
@@ -31,11 +31,12 @@ impl Bundle {
         OperatingPoints::new(arities.iter().filter_map(points_of).collect())
     }
 
-    /// The inputs of policies that weigh tests by probability and cost, with costs in
-    /// multiply-adds. `prior` is the share of positives in the stream.
+    /// The inputs of policies that choose tests by probability and cost, with costs in
+    /// multiply-adds. `prior` is the share of positives in the stream, 0 to 1.
     ///
     /// # Errors
-    /// [`CalibrationError`] if the calibration lacks an arity or a point, or a cost is not above 0.
+    /// [`CalibrationError`] if the calibration lacks a required arity or operating point, or if a
+    /// cost is not above 0.
     pub fn policy_inputs(&self, prior: f64) -> Result<PolicyInputs, CalibrationError> {
         let stages = self.mac_costs();
         let costs = TestCosts::new(|arity| stages.test(arity))?;
@@ -73,10 +74,10 @@ impl Bundle {
         };
         let tiers: Option<Vec<TierCost>> =
             stages[..last].iter().enumerate().skip(1).map(tier).collect();
-        // A pixel network has no ONNX file for stage 0, but a profile of it.
+        // A pixel network has no ONNX file for stage 0, but its profile has a stage 0.
         let item = profile.seconds_per_row(NetworkPart::Stage(0), 1)?;
         let score = NetworkPart::Stage(last.max(1));
-        // Where repeats change nothing, a test is padded to the next power of two.
+        // If a bundle merges by maximum, a test is padded to the next power of two.
         let padded = |rows: usize| {
             if self.manifest.merge == Merge::Max { rows.next_power_of_two() } else { rows }
         };
@@ -85,7 +86,7 @@ impl Bundle {
         Some(StageCosts { item, tiers: tiers?, last: last? })
     }
 
-    /// The costs of tests in multiply-adds.
+    /// The costs of tests in multiply-adds, from the manifest.
     pub fn mac_costs(&self) -> StageCosts {
         let stages = &self.manifest.stages;
         let last = stages.len() - 1;
@@ -100,7 +101,8 @@ impl Bundle {
     }
 }
 
-/// The sensitivities that all labels have, each with the combined specificity.
+/// The operating points at the sensitivities that all labels have, each with the product of the
+/// labels' specificities.
 fn points(labels: &[&Calibration]) -> Vec<OperatingPoint> {
     let Some((first, others)) = labels.split_first() else { return Vec::new() };
     let combined = |p: &CalibratedThreshold| {
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_bundles_scores_are_evidence() {
+    fn the_scores_of_the_shipped_bundle_are_evidence() {
         let mut bundle = shipped();
         let inputs = bundle.policy_inputs(0.001).unwrap();
         let evidence = inputs.evidence.unwrap();
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn with_several_labels_a_test_is_negative_only_for_all_of_them() {
+    fn specificities_of_several_labels_are_multiplied() {
         let mut bundle = shipped();
         bundle.manifest.labels.push(Label { name: "hat".into(), positive: true });
         let mut second = bundle.manifest.calibration.clone();

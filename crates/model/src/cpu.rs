@@ -29,7 +29,7 @@ pub fn threads(configured: usize) -> usize {
     }
 }
 
-/// CPU time of the calling thread.
+/// CPU time of the calling thread since it started.
 pub fn thread_time() -> Duration {
     time(ClockId::ThreadCPUTime)
 }
@@ -60,7 +60,8 @@ pub fn by_thread_name() -> BTreeMap<String, f64> {
     sums
 }
 
-/// Resident memory of the process in bytes, as (present, peak).
+/// Resident memory of the process in bytes, as (present, peak). Both are 0 on systems other than
+/// Linux.
 pub fn resident_memory() -> (u64, u64) {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_advances_the_threads_clock() {
+    fn work_advances_the_clock_of_the_thread() {
         let before = thread_time();
         let mut x = 1u64;
         while (thread_time() - before) < Duration::from_millis(2) {

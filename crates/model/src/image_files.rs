@@ -1,4 +1,4 @@
-//! Which files are images, by their names.
+//! Finds image files by their names.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,19 @@ const EXTENSIONS: &[&str] = &["jpg", "jpeg", "png", "webp", "gif"];
 
 /// A file or folder that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("can't read {}: {source}", path.display())]
+#[error("cannot read {}: {source}", path.display())]
 pub struct ReadError {
     /// The file or folder.
     pub path: PathBuf,
-    /// The error of the system.
+    /// The error of the operating system.
     pub source: std::io::Error,
 }
 
-/// The images below a folder, by their extension and sorted by path; or the lines of a list file,
-/// without empty lines and lines that start with `#`.
+/// The images below a folder or in a list file.
+///
+/// If `path` is a folder: the paths of all files below it with the extension of an image, sorted.
+/// Otherwise `path` is a list: its lines, trimmed, without empty lines and lines that start with
+/// `#`.
 ///
 /// # Errors
 /// [`ReadError`] for the first file or folder that cannot be read.
@@ -50,7 +53,7 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), ReadError> {
     Ok(())
 }
 
-/// Whether the extension of a file name is that of an image.
+/// Whether a file name has the extension of an image: jpg, jpeg, png, webp or gif, in any case.
 pub fn is_image(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).map(str::to_lowercase);
     extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
@@ -61,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_gives_its_images_and_a_list_its_lines() {
+    fn folders_and_lists_are_read() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("deep")).unwrap();
         for name in ["b.PNG", "deep/a.jpg", "notes.txt"] {

@@ -1,11 +1,11 @@
 //! Bundles: networks on disk, and everything that is needed to run one.
 //!
-//! - [`Bundle`] reads and checks a bundle's folder. A bundle whose files, checksums or shapes
-//!   differ from its manifest is refused before the first item is read.
+//! - [`Bundle`] reads a bundle's folder and checks its manifest and the checksums of its files.
 //! - [`decode`] turns the bytes of an image into the tensor that a bundle's input expects.
 //! - [`OnnxNetwork`] runs the stages in ONNX Runtime; it implements
-//!   [`dorfman_core::engine::Network`].
-//! - [`Profile`] keeps the measured seconds of the stages on a device.
+//!   [`dorfman_core::engine::Network`]. When it is created, it checks the inputs and outputs of
+//!   every stage against the manifest.
+//! - [`Profile`] contains the measured seconds of the stages on a device.
 //! - [`LoadedNetwork`] loads a bundle on a provider, with the configured fallback.
 
 mod batching;

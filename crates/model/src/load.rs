@@ -12,15 +12,15 @@ use super::{Bundle, OnnxNetwork, Provider, Runtime, RuntimeError};
 pub struct LoadOptions {
     /// The provider that runs the stages.
     pub provider: Provider,
-    /// The number of the GPU, from 0.
+    /// The number of the GPU, from 0. Not used on the CPU.
     pub device: i32,
     /// Whether to run on the CPU where the provider is not available.
     pub allow_cpu: bool,
     /// Threads of the network's pool on the CPU; 0: one per core.
     pub threads: usize,
-    /// ONNX Runtime's library. `None`: searched for.
+    /// The file of ONNX Runtime's library. `None`: the usual places are searched.
     pub library: Option<PathBuf>,
-    /// Slots of level 0: items whose features can be kept at once.
+    /// Slots of level 0: the number of items whose features can be kept at once.
     pub slots: usize,
 }
 
@@ -30,7 +30,7 @@ pub struct LoadedNetwork {
     pub network: OnnxNetwork,
     /// ONNX Runtime.
     pub runtime: Runtime,
-    /// The provider that is used, which may be the CPU instead of the requested one.
+    /// The provider that runs the stages: the requested provider, or the CPU as the fallback.
     pub provider: Provider,
 }
 
@@ -38,7 +38,7 @@ impl LoadedNetwork {
     /// Loads the stages of a bundle on the requested provider or, if that is allowed, on the CPU.
     ///
     /// # Errors
-    /// [`RuntimeError`], which names what is missing and how to get it.
+    /// [`RuntimeError`] if ONNX Runtime, the provider or a model file cannot be used.
     pub fn open(bundle: &Bundle, options: &LoadOptions) -> Result<Self, RuntimeError> {
         let runtime = Runtime::load(options.library.as_deref(), options.threads)?;
         let open =
@@ -48,7 +48,7 @@ impl LoadedNetwork {
                 warn!(
                     ?provider,
                     message,
-                    "the provider is not available; running on the CPU, as `model.allow_cpu` permits"
+                    "the provider is not available; running on the CPU (`model.allow_cpu`)"
                 );
                 (open(Provider::Cpu)?, Provider::Cpu)
             }
@@ -57,7 +57,8 @@ impl LoadedNetwork {
         Ok(Self { network, runtime, provider })
     }
 
-    /// The machine that the network runs on.
+    /// The machine that the network runs on, for profiles. `options` are those of
+    /// [`LoadedNetwork::open`].
     pub fn machine(&self, options: &LoadOptions) -> Machine {
         Machine::detect(&self.runtime, self.provider, options.device, options.threads)
     }

@@ -1,49 +1,51 @@
-//! `bundle.json`: what a bundle says of itself. Pure: reading files is `bundle.rs`'s business.
+//! The types of `bundle.json`, the manifest of a bundle (pure). `bundle.rs` reads the file.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The manifest of a bundle; see `docs/bundle.md`.
+/// The manifest of a bundle. See `docs/bundle.md`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Version of this format: 1.
+    /// The version of this format: 1.
     pub format: u32,
-    /// Name of the bundle, repeated in flags.
+    /// The name of the bundle, repeated in flags.
     pub name: String,
-    /// Version of the bundle, repeated in flags.
+    /// The version of the bundle, repeated in flags.
     pub version: String,
-    /// One line for people.
+    /// A description of the bundle in one line.
     #[serde(default)]
     pub description: String,
-    /// SPDX expression for the weights.
+    /// The licence of the weights, as an SPDX expression.
     pub licence: String,
-    /// What it was made from, and how.
+    /// The data and the command from which the bundle was made.
     #[serde(default)]
     pub provenance: Provenance,
-    /// A column of `scores` each, in order.
+    /// The labels, one per column of `scores`, in order.
     pub labels: Vec<Label>,
-    /// What stage 0 wants to see.
+    /// The preprocessing of images for stage 0.
     pub input: InputSpec,
-    /// How features of several images become one.
+    /// How the features of several images are merged.
     pub merge: Merge,
-    /// The network, cut.
+    /// The stages of the network, in order.
     pub stages: Vec<Stage>,
-    /// Measured score distributions and thresholds, an entry for each positive label and arity.
+    /// Measured score distributions and thresholds: one entry per positive label and measured
+    /// arity.
     pub calibration: Vec<Calibration>,
-    /// A network of its own for the last word on what would be flagged.
+    /// The confirm network: a second network that tests, alone, each image that the policy would
+    /// flag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<Confirm>,
 }
 
-/// Where a bundle comes from.
+/// The origin of a bundle: the training data, their licence and the command.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
-    /// The data it was trained on.
+    /// The data on which the network was trained.
     #[serde(default)]
     pub data: String,
-    /// The licence of that data.
+    /// The licence of the training data.
     #[serde(default)]
     pub data_licence: String,
     /// The command that makes the bundle.
@@ -51,13 +53,13 @@ pub struct Provenance {
     pub command: String,
 }
 
-/// A column of `scores`.
+/// A label: one column of `scores`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Label {
-    /// Its name, repeated in flags.
+    /// The name of the label, repeated in flags.
     pub name: String,
-    /// Whether this label is what the worker looks for.
+    /// Whether images with this label are flagged.
     #[serde(default)]
     pub positive: bool,
 }
@@ -66,30 +68,32 @@ pub struct Label {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InputSpec {
-    /// Width of the tensor in pixels.
+    /// The width of the tensor in pixels, 1 to 8192.
     pub width: u32,
-    /// Height of the tensor in pixels.
+    /// The height of the tensor in pixels, 1 to 8192.
     pub height: u32,
-    /// Colour channels and their order.
+    /// The colour channels and their order.
     pub channels: Channels,
-    /// Axis order of the tensor.
+    /// The axis order of the tensor.
     #[serde(default)]
     pub layout: Layout,
-    /// How an image of another size is brought to width x height.
+    /// How an image of another size is resized to width x height.
     pub resize: Resize,
-    /// Subtracted from each channel, in units of 0..255, in the order of the channels.
+    /// The values that are subtracted from the channels, in units of 0..255: one per channel, in
+    /// the order of `channels`.
     pub mean: Vec<f32>,
-    /// Divides each channel after the mean is taken off.
+    /// The values by which the channels are divided after the mean is subtracted: one per channel,
+    /// above 0.
     pub std: Vec<f32>,
 }
 
 impl InputSpec {
-    /// Number of f32 values of one preprocessed image.
+    /// The number of f32 values of one preprocessed image.
     pub fn len(&self) -> usize {
         self.width as usize * self.height as usize * self.channels.count()
     }
 
-    /// True for an image of no pixels, which validation refuses.
+    /// Whether the image has no pixels. A bundle with such an input does not open.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -108,7 +112,7 @@ pub enum Channels {
 }
 
 impl Channels {
-    /// How many.
+    /// The number of channels.
     pub fn count(self) -> usize {
         match self {
             Channels::Grey => 1,
@@ -128,19 +132,20 @@ pub enum Layout {
     Nhwc,
 }
 
-/// How an image is brought to the network's size.
+/// How an image is resized to the size of the network's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "rule", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Resize {
-    /// To width x height, the aspect ratio ignored.
+    /// Resizes to width x height and ignores the aspect ratio.
     Stretch {
         /// The resampling filter.
         #[serde(default)]
         filter: Filter,
     },
-    /// The short side to `short_side`, then a centre crop of width x height.
+    /// Resizes the short side to `short_side` and the long side in proportion, then takes a centre
+    /// crop of width x height.
     ShortSide {
-        /// Length of the short side in pixels; at least width and height.
+        /// The length of the short side in pixels. At least width and at least height.
         short_side: u32,
         /// The resampling filter.
         #[serde(default)]
@@ -148,7 +153,7 @@ pub enum Resize {
     },
 }
 
-/// A resampling filter; its support is scaled when shrinking, as Pillow does.
+/// A resampling filter. When an image is shrunk, the support of the filter is scaled as in Pillow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Filter {
@@ -163,78 +168,81 @@ pub enum Filter {
     Lanczos3,
 }
 
-/// The element-wise merge inside every stage but the first.
+/// The element-wise merge in every stage except stage 0. A network of one stage merges pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Merge {
-    /// Maximum: repeats change nothing.
+    /// The maximum. Repeating a member of a test does not change the result.
     Max,
-    /// Mean: rows can't be padded by repeats.
+    /// The mean. A test cannot be padded by repeating a member.
     Mean,
 }
 
-/// One ONNX file of the chain.
+/// One stage of the network: an ONNX file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
-    /// File name, relative to the bundle.
+    /// The name of the file in the bundle's folder.
     pub file: String,
-    /// SHA-256 of the file, 64 hex digits.
+    /// The SHA-256 of the file, 64 hex digits.
     pub sha256: String,
     /// Multiply-adds for one row of the output.
     pub macs: u64,
-    /// Shape of one row of the output; absent for the last stage.
+    /// The shape of one row of the output. Absent for the last stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Vec<usize>>,
-    /// How many rows of the stage before a row merges; absent for the first stage and (any number)
-    /// the last.
+    /// The number of rows of the previous stage that one row merges, 2 to 64. Absent for the first
+    /// stage, which merges nothing, and for the last stage, which merges any number of rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fan_in: Option<usize>,
 }
 
-/// A network that looks at individual images only, by the same `input` and with the same labels as
-/// the stages.
+/// The confirm network: a network that tests images one at a time. It has the same `input` and the
+/// same labels as the stages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Confirm {
-    /// File name, relative to the bundle.
+    /// The name of the file in the bundle's folder.
     pub file: String,
-    /// SHA-256 of the file, 64 hex digits.
+    /// The SHA-256 of the file, 64 hex digits.
     pub sha256: String,
     /// Multiply-adds for one image.
     pub macs: u64,
-    /// What was measured of it alone, an entry for each positive label, at arity 1.
+    /// Score distributions and thresholds of the confirm network alone: one entry per positive
+    /// label, at arity 1.
     pub calibration: Vec<Calibration>,
 }
 
-/// What was measured at one arity on held-out data.
+/// The measurements of one positive label at one arity, on data that the network was not trained
+/// on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// The positive label it is for.
+    /// The name of the positive label.
     pub label: String,
-    /// How many images a test had.
+    /// The number of images in a test, 1 to 64.
     pub arity: usize,
-    /// How many positive groups (exactly one positive each) were measured.
+    /// The number of positive groups that were measured. Each has exactly one positive.
     pub positives: u64,
-    /// How many negative groups were measured.
+    /// The number of negative groups that were measured.
     pub negatives: u64,
-    /// Quantiles of positive groups' scores at evenly spaced probabilities from 0 to 1.
+    /// Quantiles of the scores of positive groups, at evenly spaced probabilities from 0 to 1: at
+    /// least 3, in ascending order.
     pub positive_scores: Vec<f32>,
-    /// Quantiles of negative groups' scores.
+    /// Quantiles of the scores of negative groups, in the same form.
     pub negative_scores: Vec<f32>,
-    /// Thresholds and what each gives, by falling or rising sensitivity.
+    /// Thresholds, each with its sensitivity and specificity. At least one.
     pub operating_points: Vec<CalibratedThreshold>,
 }
 
-/// A threshold and what it gives.
+/// A threshold with its measured sensitivity and specificity.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CalibratedThreshold {
-    /// Share of positive groups at or above the threshold.
+    /// The share of positive groups with a score at or above the threshold, 0 to 1.
     pub sensitivity: f64,
-    /// Share of negative groups below it.
+    /// The share of negative groups with a score below the threshold, 0 to 1.
     pub specificity: f64,
-    /// A test is positive if its score is at or above this.
+    /// A test is positive if its score is at or above this threshold.
     pub threshold: f32,
 }

@@ -1,16 +1,16 @@
 //! A bundle's stages as ONNX Runtime sessions, and the slots between them.
 
+use dorfman_core::engine::{Level, Network, NetworkPart, NetworkShape, RunError};
 use ort::session::Session;
 use ort::value::{TensorElementType, TensorRef, ValueType};
 
 use super::manifest::{Layout, Manifest, Merge};
 use super::{Bundle, Provider, Runtime, RuntimeError};
-use dorfman_core::engine::{Level, Network, NetworkPart, NetworkShape, RunError};
 
 /// A network in ONNX Runtime. One thread owns it.
 ///
-/// Slots are in host memory. On the CPU a stage reads them in place. On a GPU only the slots that a
-/// run reads are copied to the device.
+/// Slots are in host memory. On the CPU a stage reads them in place. On a GPU only the slots that
+/// are members of a run are copied to the device.
 #[derive(Debug)]
 pub struct OnnxNetwork {
     shape: NetworkShape,
@@ -35,7 +35,7 @@ impl Shape {
         std::iter::once(rows).chain(self.0.iter().copied()).collect()
     }
 
-    /// Whether every image has this number of values.
+    /// Checks that every image has as many values as this shape.
     fn check(&self, images: &[&[f32]]) -> Result<(), String> {
         let wanted = self.len();
         let other = images.iter().find(|i| i.len() != wanted);
@@ -62,12 +62,14 @@ struct Compact {
 }
 
 impl OnnxNetwork {
-    /// Sessions for all stages and for the confirm network of the bundle, if it has one; with
-    /// `slots` slots at level 0, and as many at the levels above as their groups can need.
+    /// Creates the sessions of all stages and, if the bundle has one, of the confirm network.
+    ///
+    /// `device` is the number of the GPU, from 0. Level 0 has `slots` slots. Each level above has
+    /// as many slots as the items in these slots can need.
     ///
     /// # Errors
-    /// [`RuntimeError`] if the provider is not available, or the inputs and outputs of a stage
-    /// differ from those of `docs/bundle.md`.
+    /// [`RuntimeError`] if the provider is not available, if a file cannot be loaded, or if the
+    /// inputs and outputs of a stage differ from those in `docs/bundle.md`.
     pub fn new(
         bundle: &Bundle,
         runtime: &Runtime,
@@ -112,18 +114,13 @@ impl OnnxNetwork {
         Ok(Self { shape, sessions, confirm, image, levels, batch: Vec::new(), compact })
     }
 
-    /// Sends only the rows that a run names, as a GPU does, whatever the provider.
-    pub fn with_compaction(mut self) -> Self {
-        self.compact = Some(Compact::default());
-        self
-    }
-
     /// Bytes of memory that the slots occupy.
     pub fn bytes(&self) -> usize {
         self.levels.iter().map(|l| l.values.len() * size_of::<f32>()).sum()
     }
 
-    /// Runs a stage that merges slots of `level`. Returns its output, row by row.
+    /// Runs a stage that merges slots of `level`. `members` is a matrix `[T, arity]` of slot
+    /// indices, row by row. Returns the output of the stage, row by row.
     fn run_merging(
         &mut self,
         stage: usize,
@@ -284,8 +281,10 @@ fn image_shape(manifest: &Manifest) -> Shape {
 
 /// The network's shape with `slots` slots at level 0.
 ///
-/// A level above 0 has as many slots as open items can need. An item is in at most 2^(span - 1) of
-/// the sets that can share a slot, and in at most 4 sets that a falling chain of tests requests.
+/// A level above 0 has as many slots as open items can need. The *span* of a level is the number of
+/// items that a full slot of the level covers. An item is in at most 2^(span - 1) of the sets that
+/// a slot can hold, and the tests of a chain request at most 4 sets per item. The level therefore
+/// has min(2^(span - 1), 4) slots per slot of level 0.
 fn shape(manifest: &Manifest, slots: usize) -> NetworkShape {
     let last = manifest.stages.len() - 1;
     let mut levels =
@@ -308,8 +307,9 @@ fn shape(manifest: &Manifest, slots: usize) -> NetworkShape {
     }
 }
 
-/// Whether the inputs and outputs of stage `i` are those of `docs/bundle.md`. `before` and `after`
-/// are the shapes of a row that the stage reads and writes.
+/// Checks that the inputs and outputs of stage `i` are those in `docs/bundle.md`. `last` is the
+/// index of the last stage. `before` and `after` are the shapes of a row that the stage reads and
+/// writes. The error is a message for users.
 fn check(
     session: &Session,
     i: usize,
@@ -332,12 +332,12 @@ fn check(
     has(session.outputs(), "output", result, float, after)
 }
 
-/// Whether the inputs and outputs of a session are those of a confirm network.
+/// Checks that the inputs and outputs of a session are those of a confirm network.
 fn check_confirm(session: &Session, image: &[usize], labels: usize) -> Result<(), String> {
     let float = TensorElementType::Float32;
     if session.inputs().len() != 1 {
         return Err(format!(
-            "has {} inputs; a confirm network has one, `images`",
+            "has {} inputs; a confirm network must have only the input `images`",
             session.inputs().len()
         ));
     }
@@ -345,8 +345,8 @@ fn check_confirm(session: &Session, image: &[usize], labels: usize) -> Result<()
     has(session.outputs(), "output", "scores", float, &[labels])
 }
 
-/// Whether a tensor of this name has this type and, after the first axis, this shape. `members` has
-/// one more axis of any length.
+/// Checks that the input or output `name` has the type `ty` and, after the first axis, the shape
+/// `shape`. `members` has one more axis of any length instead.
 fn has(
     outlets: &[ort::value::Outlet],
     kind: &str,
@@ -356,13 +356,17 @@ fn has(
 ) -> Result<(), String> {
     let Some(outlet) = outlets.iter().find(|o| o.name() == name) else {
         let names: Vec<&str> = outlets.iter().map(|o| o.name()).collect();
-        return Err(format!("there is no {kind} `{name}`, only {}", names.join(", ")));
+        return Err(format!(
+            "there is no {kind} `{name}`, only {}; export the model with the names in \
+             docs/bundle.md",
+            names.join(", ")
+        ));
     };
     let ValueType::Tensor { ty: found, shape: dims, .. } = outlet.dtype() else {
-        return Err(format!("{kind} `{name}` is not a tensor"));
+        return Err(format!("{kind} `{name}` is not a tensor; export it as a tensor of type {ty}"));
     };
     if *found != ty {
-        return Err(format!("{kind} `{name}` is of type {found}, must be {ty}"));
+        return Err(format!("{kind} `{name}` has type {found}; it must have type {ty}"));
     }
     let wanted: Vec<i64> =
         if name == "members" { vec![-1] } else { shape.iter().map(|&d| d as i64).collect() };
@@ -374,7 +378,7 @@ fn has(
             .all(|(&found, &wanted)| found < 0 || wanted < 0 || found == wanted);
     if !fits {
         return Err(format!(
-            "{kind} `{name}` has shape {dims:?}, the manifest makes it [N, {}]",
+            "{kind} `{name}` has shape {dims:?}; bundle.json requires [N, {}]",
             dims_text(&wanted)
         ));
     }
@@ -386,4 +390,41 @@ fn dims_text(dims: &[i64]) -> String {
         .map(|d| if *d < 0 { "m".into() } else { d.to_string() })
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// On a GPU, only the slots of a run's members are copied to the device.
+    #[test]
+    fn copied_slots_score_the_same_as_all_slots() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let bundle = Bundle::open(&root.join("models/fashion-bag")).unwrap();
+        let library = root.join(".dorfman/onnxruntime/lib/libonnxruntime.so");
+        let library = library.exists().then_some(library);
+        let runtime = Runtime::load(library.as_deref(), 2).unwrap();
+        let mut network = OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 64).unwrap();
+        let mut random = fastrand::Rng::with_seed(1);
+        let len = bundle.manifest.input.len();
+        let images: Vec<Vec<f32>> =
+            (0..8).map(|_| (0..len).map(|_| random.f32()).collect()).collect();
+        let images: Vec<&[f32]> = images.iter().map(Vec::as_slice).collect();
+        network.embed(&images, 3).unwrap();
+        let members: Vec<i64> = (3..11).rev().collect();
+        let mut score = |copied: bool, arity: usize| {
+            network.compact = copied.then(Compact::default);
+            let mut scores = Vec::new();
+            network.score(&members, arity, &mut scores).unwrap();
+            scores
+        };
+        for arity in [1, 4, 8] {
+            let all = score(false, arity);
+            let copied = score(true, arity);
+            let close = all.iter().zip(&copied).all(|(a, b)| (a - b).abs() < 1e-5);
+            assert!(all.len() == 8 / arity && copied.len() == all.len() && close, "{arity}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! ONNX Runtime: where its library is, one environment a process, and which provider a session runs
-//! on.
+//! ONNX Runtime: finds and loads its library, and creates sessions on a provider. There is one
+//! environment per process.
 
 use std::fmt;
 use std::fs::File;
@@ -14,26 +14,27 @@ use ort::session::builder::GraphOptimizationLevel;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Names the library, for machines where it lies elsewhere.
+/// The environment variable that names the library's file, for machines that have it in an unusual
+/// place.
 pub const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
 
-/// Where the library is looked for when neither the configuration nor the environment names it.
+/// The places that are searched if neither the configuration nor the environment names the library.
 const LIBRARY_PLACES: &[&str] = &[
     ".dorfman/onnxruntime/lib/libonnxruntime.so",
     "/usr/local/lib/libonnxruntime.so",
     "/usr/lib/libonnxruntime.so",
 ];
 
-/// What runs the stages.
+/// The execution provider of ONNX Runtime that runs the stages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
     /// The CPU.
     #[default]
     Cpu,
-    /// NVIDIA GPUs by CUDA; wants an ONNX Runtime built with it.
+    /// NVIDIA GPUs through CUDA. Requires an ONNX Runtime that was built with CUDA.
     Cuda,
-    /// NVIDIA GPUs by TensorRT, with CUDA for what it can't run.
+    /// NVIDIA GPUs through TensorRT. CUDA runs the operators that TensorRT cannot run.
     TensorRt,
 }
 
@@ -47,66 +48,77 @@ impl fmt::Display for Provider {
     }
 }
 
-/// Why the runtime can't be had.
+/// Why ONNX Runtime, a provider or a model file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    /// There is no library where it was looked for.
+    /// The library was not found.
     #[error(
-        "the ONNX Runtime library was not found (looked at {looked}): run `scripts/setup.sh onnxruntime`, or name the file in \
-         `model.onnxruntime` or in {LIBRARY_VARIABLE}"
+        "the ONNX Runtime library was not found (searched: {looked}): \
+         run `scripts/setup.sh onnxruntime`, or name the file in `model.onnxruntime` or in \
+         {LIBRARY_VARIABLE}"
     )]
     NotFound {
-        /// The places.
+        /// The paths that were searched, separated by commas.
         looked: String,
     },
-    /// The library is there but can't be used.
-    #[error("ONNX Runtime at {}: {message}", path.display())]
+    /// The library was found but cannot be loaded.
+    #[error(
+        "the ONNX Runtime library {} cannot be loaded: {message}. Run `scripts/setup.sh \
+         onnxruntime` to install a suitable version, or name another file in `model.onnxruntime`",
+        path.display()
+    )]
     Load {
-        /// The file.
+        /// The library's file.
         path: PathBuf,
-        /// Why.
+        /// The message of the loader.
         message: String,
     },
-    /// A GPU was asked for and can't be had.
+    /// The requested GPU provider is not available.
     #[error(
-        "provider {provider:?} can't be had: {message}. Set `model.provider` to cpu, or `model.allow_cpu` to true to fall back on it"
+        "provider {provider} is not available: {message}. Set `model.provider` to cpu, or set \
+         `model.allow_cpu` to true to fall back to the CPU"
     )]
     Provider {
-        /// Which.
+        /// The requested provider.
         provider: Provider,
-        /// Why.
+        /// The message of the runtime.
         message: String,
     },
-    /// A stage is no model that the runtime reads.
-    #[error("{}: {message}", path.display())]
+    /// A model file of the bundle cannot be loaded, or its inputs or outputs are wrong.
+    #[error("model file {}: {message}", path.display())]
     Model {
-        /// The file.
+        /// The model file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with the file.
         message: String,
     },
 }
 
-/// ONNX Runtime, loaded; cheap to clone.
+/// ONNX Runtime after its library was loaded. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Runtime {
     environment: Environment,
     library: PathBuf,
 }
 
-/// The process's one environment; its thread pool has the size that the first caller asked for.
+/// The environment of the process. The first call of [`Runtime::load`] decides which library is
+/// loaded and how many threads the pool has.
 static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 
 impl Runtime {
-    /// Loads the library (once a process) with one thread pool of `threads` (0: a thread a core)
-    /// that all sessions share and that does not spin: pools that spin against each other halve the
-    /// gain of a cut network.
+    /// Loads the library from `library`, or from the usual places if it is `None`.
+    ///
+    /// All sessions share one pool of `threads` threads (0: one per core). The pool does not spin:
+    /// with several pools that spin, the pools compete for the cores, which halves the gain of a
+    /// cut network. The library is loaded once per process; later calls return the same runtime and
+    /// ignore their arguments.
     ///
     /// # Errors
-    /// [`RuntimeError::NotFound`] and [`RuntimeError::Load`].
+    /// [`RuntimeError::NotFound`] if there is no library, [`RuntimeError::Load`] if the library
+    /// cannot be loaded.
     pub fn load(library: Option<&Path>, threads: usize) -> Result<Self, RuntimeError> {
-        // The pool's threads take the name of the thread that makes them: theirs is how a profile
-        // tells them apart.
+        // The threads of the pool inherit the name of the thread that creates them. CPU time is
+        // reported by thread name.
         std::thread::scope(|scope| {
             let named = std::thread::Builder::new().name("onnxruntime".into());
             let started = named.spawn_scoped(scope, || Self::load_here(library, threads));
@@ -135,13 +147,13 @@ impl Runtime {
         Ok(runtime.insert(Self { environment, library: path.clone() }).clone())
     }
 
-    /// The library's file.
+    /// The file from which the library was loaded.
     pub fn library(&self) -> &Path {
         &self.library
     }
 
-    /// Its version, such as 1.31.1, or `commit` and a hash where the library's file doesn't tell.
-    /// Reads through the file to find it.
+    /// The version of the library, such as 1.31.1. If the library's file does not contain the
+    /// version: `commit` and the hash of its commit. Each call reads the file.
     pub fn version(&self) -> String {
         let version =
             File::open(&self.library).ok().and_then(|file| symbol_version(BufReader::new(file)));
@@ -152,11 +164,12 @@ impl Runtime {
         })
     }
 
-    /// A session for one stage.
+    /// A session for the model file `path`. `device` is the number of the GPU, from 0; the CPU
+    /// ignores it.
     ///
     /// # Errors
-    /// [`RuntimeError::Provider`] if the provider can't be had, [`RuntimeError::Model`] if the file
-    /// is no model.
+    /// [`RuntimeError::Provider`] if the provider is a GPU and is not available, or cannot load the
+    /// file. [`RuntimeError::Model`] if the provider is the CPU and cannot load the file.
     pub(super) fn session(
         &self,
         path: &Path,
@@ -187,8 +200,8 @@ impl Runtime {
     }
 }
 
-/// The version that a library's symbols bear. ONNX Runtime is linked with one; its own call for it
-/// is not to be had without `unsafe`.
+/// The version in a library's symbol versions, such as `VERS_1.31.1`. ONNX Runtime's own function
+/// for the version can only be called with `unsafe`.
 fn symbol_version(mut library: impl BufRead) -> Option<String> {
     let mut text = Vec::new();
     while library.read_until(0, &mut text).ok()? > 0 {
@@ -202,6 +215,8 @@ fn symbol_version(mut library: impl BufRead) -> Option<String> {
     None
 }
 
+/// The library's file: `library`, the file in [`LIBRARY_VARIABLE`], or the first usual place that
+/// has one.
 fn find(library: Option<&Path>) -> Result<PathBuf, RuntimeError> {
     if let Some(path) = library {
         return exists(path);
@@ -211,7 +226,8 @@ fn find(library: Option<&Path>) -> Result<PathBuf, RuntimeError> {
     }
     let beside =
         std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join("libonnxruntime.so")));
-    // A binary in target/release, started from anywhere, finds what set-up put into the checkout.
+    // A binary in target/release finds the library that scripts/setup.sh installed in the checkout,
+    // from any current directory. A test binary is one folder deeper.
     let checkout = std::env::current_exe()
         .ok()
         .and_then(|exe| Some(exe.ancestors().nth(3)?.join(LIBRARY_PLACES[0])));
@@ -229,9 +245,10 @@ fn find(library: Option<&Path>) -> Result<PathBuf, RuntimeError> {
 }
 
 fn exists(path: &Path) -> Result<PathBuf, RuntimeError> {
-    match path.is_file() {
-        true => Ok(path.to_owned()),
-        false => Err(RuntimeError::NotFound { looked: path.display().to_string() }),
+    if path.is_file() {
+        Ok(path.to_owned())
+    } else {
+        Err(RuntimeError::NotFound { looked: path.display().to_string() })
     }
 }
 
@@ -244,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_that_of_the_symbols() {
+    fn the_version_is_read_from_the_symbols() {
         let library = b"\x7fELF\0\0OrtGetApiBase\0VERS_\0VERS_1.31.1\0libc.so.6\0";
         assert_eq!(symbol_version(&library[..]).as_deref(), Some("1.31.1"));
         assert_eq!(symbol_version(&b"VERS_1.31.1"[..]), None);

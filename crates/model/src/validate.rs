@@ -1,13 +1,17 @@
-//! What a manifest must hold beyond its JSON types (pure).
+//! Checks of a manifest beyond its JSON types (pure).
 
 use super::manifest::{Calibration, Confirm, InputSpec, Manifest, Merge, Resize};
 use dorfman_core::policy::MAX_GROUP;
 
-/// The first thing that is wrong: the field, and what would be right.
+/// Checks a manifest. The error is the path of the first wrong field, and a message that states
+/// what is wrong and what would be right.
 pub(super) fn check(m: &Manifest) -> Result<(), (String, String)> {
     let wrong = |field: &str, what: String| Err((field.to_owned(), what));
     if m.format != 1 {
-        return wrong("format", format!("is {}, this version reads format 1", m.format));
+        return wrong(
+            "format",
+            format!("is {}; this version of dorfman reads only format 1", m.format),
+        );
     }
     for (field, value) in [("name", &m.name), ("version", &m.version), ("licence", &m.licence)] {
         if value.trim().is_empty() {
@@ -23,7 +27,10 @@ pub(super) fn check(m: &Manifest) -> Result<(), (String, String)> {
         if !m.calibration.iter().any(|c| c.label == label.name && c.arity == 1) {
             return wrong(
                 "calibration",
-                format!("has no entry for label \"{}\" at arity 1", label.name),
+                format!(
+                    "has no entry for label \"{}\" at arity 1; every positive label needs one",
+                    label.name
+                ),
             );
         }
     }
@@ -38,7 +45,10 @@ fn check_input(input: &InputSpec) -> Result<(), (String, String)> {
     if input.width == 0 || input.height == 0 || input.width > 8192 || input.height > 8192 {
         return wrong(
             "width",
-            format!("is {} x {}, each must be 1 to 8192", input.width, input.height),
+            format!(
+                "is {} and the height is {}; each must be 1 to 8192",
+                input.width, input.height
+            ),
         );
     }
     let channels = input.channels.count();
@@ -46,12 +56,15 @@ fn check_input(input: &InputSpec) -> Result<(), (String, String)> {
         if values.len() != channels {
             return wrong(
                 field,
-                format!("has {} values, the image has {channels} channels", values.len()),
+                format!(
+                    "has {} values; it must have one per channel: {channels} channels",
+                    values.len()
+                ),
             );
         }
     }
     if input.std.iter().any(|s| !s.is_finite() || *s <= 0.0) {
-        return wrong("std", "every value must be above 0".into());
+        return wrong("std", "every value must be a finite number above 0".into());
     }
     if let Resize::ShortSide { short_side, .. } = input.resize
         && short_side < input.width.max(input.height)
@@ -59,7 +72,7 @@ fn check_input(input: &InputSpec) -> Result<(), (String, String)> {
         let needed = input.width.max(input.height);
         return wrong(
             "resize.short_side",
-            format!("is {short_side}, the crop needs at least {needed}"),
+            format!("is {short_side}; it must be at least {needed}, the longer side of the input"),
         );
     }
     Ok(())
@@ -73,20 +86,28 @@ fn check_stages(m: &Manifest) -> Result<(), (String, String)> {
     };
     for (i, stage) in m.stages.iter().enumerate() {
         if !is_file_name(&stage.file) {
-            return wrong(i, "file", "must be a file name inside the bundle");
+            return wrong(
+                i,
+                "file",
+                "must be the name of a file inside the bundle, without a folder",
+            );
         }
         if stage.features.is_some() != (i < last) {
-            return wrong(i, "features", "every stage but the last says the shape of its features");
+            return wrong(
+                i,
+                "features",
+                "every stage except the last must have the shape of its features",
+            );
         }
         if stage.features.as_ref().is_some_and(|f| f.is_empty() || f.contains(&0)) {
-            return wrong(i, "features", "must be a shape of one row, such as [32, 14, 14]");
+            return wrong(i, "features", "must be the shape of one row, such as [32, 14, 14]");
         }
         let between = i > 0 && i < last;
         if stage.fan_in.is_some() != between {
             return wrong(
                 i,
                 "fan_in",
-                "every stage between the first and the last says how many rows it merges",
+                "must be in every stage between the first and the last, and in no other stage",
             );
         }
         if stage.fan_in.is_some_and(|f| !(2..=MAX_GROUP).contains(&f)) {
@@ -96,7 +117,7 @@ fn check_stages(m: &Manifest) -> Result<(), (String, String)> {
     if last == 0 && m.merge != Merge::Mean {
         return Err((
             "merge".into(),
-            "a network of one stage merges pixels, which is done by \"mean\"".into(),
+            "must be \"mean\", because a network of one stage merges pixels".into(),
         ));
     }
     Ok(())
@@ -110,13 +131,16 @@ fn is_file_name(file: &str) -> bool {
 fn check_confirm(m: &Manifest, confirm: &Confirm) -> Result<(), (String, String)> {
     let wrong = |field: &str, what: String| Err((format!("confirm.{field}"), what));
     if !is_file_name(&confirm.file) {
-        return wrong("file", "must be a file name inside the bundle".into());
+        return wrong(
+            "file",
+            "must be the name of a file inside the bundle, without a folder".into(),
+        );
     }
     for (i, c) in confirm.calibration.iter().enumerate() {
         if c.arity != 1 {
             return wrong(
                 &format!("calibration[{i}].arity"),
-                format!("is {}, must be 1: it sees images alone", c.arity),
+                format!("is {}; it must be 1, because each image is confirmed alone", c.arity),
             );
         }
         check_calibration(m, &format!("confirm.calibration[{i}]"), c)?;
@@ -126,21 +150,27 @@ fn check_confirm(m: &Manifest, confirm: &Confirm) -> Result<(), (String, String)
         if entries != 1 {
             return wrong(
                 "calibration",
-                format!("has {entries} entries for label \"{}\", must have one", label.name),
+                format!(
+                    "has {entries} entries for label \"{}\"; it must have exactly one",
+                    label.name
+                ),
             );
         }
     }
     Ok(())
 }
 
-/// `at` is where the manifest has the entry.
+/// Checks one entry of a calibration. `at` is the path of the entry in the manifest.
 fn check_calibration(m: &Manifest, at: &str, c: &Calibration) -> Result<(), (String, String)> {
     let wrong = |field: &str, what: String| Err((format!("{at}.{field}"), what));
     if !m.labels.iter().any(|l| l.positive && l.name == c.label) {
-        return wrong("label", format!("\"{}\" is no positive label", c.label));
+        return wrong(
+            "label",
+            format!("\"{}\" is not a positive label; name one of `labels`", c.label),
+        );
     }
     if !(1..=MAX_GROUP).contains(&c.arity) {
-        return wrong("arity", format!("is {}, must be 1 to {MAX_GROUP}", c.arity));
+        return wrong("arity", format!("is {}; it must be 1 to {MAX_GROUP}", c.arity));
     }
     if c.operating_points.is_empty() {
         return wrong("operating_points", "at least one is needed".into());
@@ -150,7 +180,8 @@ fn check_calibration(m: &Manifest, at: &str, c: &Calibration) -> Result<(), (Str
         if shares.iter().any(|s| !(0.0..=1.0).contains(s)) || !p.threshold.is_finite() {
             return wrong(
                 "operating_points",
-                "sensitivity and specificity are 0 to 1, the threshold is a number".into(),
+                "sensitivity and specificity must be 0 to 1, and the threshold a finite number"
+                    .into(),
             );
         }
     }
@@ -158,7 +189,7 @@ fn check_calibration(m: &Manifest, at: &str, c: &Calibration) -> Result<(), (Str
         [("positive_scores", &c.positive_scores), ("negative_scores", &c.negative_scores)]
     {
         if scores.len() < 3 || !scores.is_sorted() {
-            return wrong(field, "must be at least 3 quantiles, rising".into());
+            return wrong(field, "must be at least 3 quantiles in ascending order".into());
         }
     }
     Ok(())

@@ -1,45 +1,45 @@
-//! What planning for oneself costs: `group.size: auto` against fixed plans, on the same images in the same run.
+//! `group.size: auto` beside fixed plans, on the same images in the same run.
 
 use std::collections::HashSet;
 use std::path::Path;
 use std::time::Instant;
 
 use comfy_table::CellAlignment;
+use dorfman_core::engine::Verdict;
+use dorfman_lab::table::{percent, table};
+use dorfman_model::Bundle;
+use dorfman_model::cpu::process_time;
 
 use super::super::CliError;
 use super::super::demo::{self, DemoArgs, data};
-use super::super::local::Local;
+use super::super::local_run::LocalRun;
 use super::super::progress::progress;
-use super::super::table::{percent, table};
 use crate::config::Config;
 use crate::config::group::GroupSize;
-use crate::cpu::process_time;
-use crate::engine::Verdict;
-use crate::model::Bundle;
-use crate::sink::Ending;
+use crate::item::FinishedItem;
 use crate::worker::Model;
 
-/// Group sizes with their chains, as a configuration can have them.
+/// Group sizes with the chains of their retests.
 const FIXED: &[(usize, &[usize])] =
     &[(8, &[4, 2]), (8, &[2]), (16, &[4]), (16, &[8, 4, 2]), (32, &[4]), (32, &[16, 8, 4, 2])];
 
-/// Shares of positives.
+/// Shares of positive images.
 const PREVALENCES: &[f64] = &[0.001, 0.01];
 
-/// Times that the test set's negatives are run through, each time with other positives.
+/// Repetitions of the test set's negatives, each with other positives.
 const PASSES: u64 = 4;
 
-/// A way to plan and what it came to.
-struct Entry {
+/// A plan with its measurements.
+struct PlanRuns {
     name: String,
     config: Config,
-    /// Images a second, by round.
+    /// Images per second, by round.
     rates: Vec<f64>,
-    /// CPU microseconds an image of the whole process, by round.
+    /// CPU microseconds of the process per image, by round.
     cpu: Vec<f64>,
     found: usize,
     flagged: usize,
-    /// Whether the worker found the device's profile, by whose seconds auto plans.
+    /// Whether the worker found a profile of this device. `auto` then plans by the seconds of the profile.
     profiled: bool,
 }
 
@@ -50,7 +50,7 @@ pub(super) fn run(bundle: &Path, rounds: usize) -> Result<(), CliError> {
         let mut entries = entries(&args)?;
         let bar = progress("plans", (entries.len() * rounds) as u64);
         for round in 0..rounds {
-            // Each round begins with another plan, so that none is always the first.
+            // Each round begins with another plan, because the first run of a round may be slower.
             for i in 0..entries.len() {
                 let entry = (i + round) % entries.len();
                 pass(&mut entries[entry], &locations, &positives)?;
@@ -63,11 +63,12 @@ pub(super) fn run(bundle: &Path, rounds: usize) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The stream's files, and which of them are positive.
+/// The files of the stream, and the positive files.
 fn images(args: &DemoArgs) -> Result<(Vec<String>, HashSet<String>), CliError> {
     std::fs::create_dir_all(&args.out)?;
     let bundle = Bundle::open(&args.bundle).map_err(|e| CliError::Failed(e.to_string()))?;
-    let (mut locations, mut positives) = (Vec::new(), HashSet::new());
+    let mut locations = Vec::new();
+    let mut positives = HashSet::new();
     for pass in 0..PASSES {
         for item in data::prepare(&DemoArgs { seed: args.seed + pass, ..args.clone() }, &bundle)? {
             let location = item.path.to_string_lossy().into_owned();
@@ -80,7 +81,7 @@ fn images(args: &DemoArgs) -> Result<(Vec<String>, HashSet<String>), CliError> {
     Ok((locations, positives))
 }
 
-fn entries(args: &DemoArgs) -> Result<Vec<Entry>, CliError> {
+fn entries(args: &DemoArgs) -> Result<Vec<PlanRuns>, CliError> {
     let mut configs = Vec::new();
     let base = demo::base(args)?;
     let mut auto = base.clone();
@@ -88,13 +89,14 @@ fn entries(args: &DemoArgs) -> Result<Vec<Entry>, CliError> {
     configs.push(auto);
     for &(size, chain) in FIXED {
         let mut fixed = base.clone();
-        (fixed.group.size, fixed.retest.chain) = (GroupSize::Of(size), chain.to_vec());
+        fixed.group.size = GroupSize::Fixed(size);
+        fixed.retest.chain = chain.to_vec();
         configs.push(fixed);
     }
     let entry = |config: Config| {
         config.validate()?;
-        Ok(Entry {
-            name: config.plan_in_words()?,
+        Ok(PlanRuns {
+            name: config.describe_plan()?,
             config,
             rates: Vec::new(),
             cpu: Vec::new(),
@@ -107,22 +109,24 @@ fn entries(args: &DemoArgs) -> Result<Vec<Entry>, CliError> {
 }
 
 /// Runs the stream once.
-fn pass(entry: &mut Entry, locations: &[String], positives: &HashSet<String>) -> Result<(), CliError> {
+fn pass(entry: &mut PlanRuns, locations: &[String], positives: &HashSet<String>) -> Result<(), CliError> {
     let model = Model::open(&entry.config)?;
     entry.profiled = model.profile.is_some();
-    let local = Local::start(&entry.config, model, locations.to_vec())?;
-    let (start, cpu) = (Instant::now(), process_time());
-    (entry.found, entry.flagged) = (0, 0);
-    for ending in local.endings.iter().flatten() {
-        match ending {
-            Ending::Judged(judged) => {
-                if matches!(judged.verdict, Verdict::Flagged(_)) {
+    let local = LocalRun::start(&entry.config, model, locations.to_vec())?;
+    let start = Instant::now();
+    let cpu = process_time();
+    entry.found = 0;
+    entry.flagged = 0;
+    for item in local.finished.iter().flatten() {
+        match item {
+            FinishedItem::Verdict(verdict) => {
+                if matches!(verdict.verdict, Verdict::Flagged(_)) {
                     entry.flagged += 1;
-                    entry.found += usize::from(positives.contains(&judged.payload.reference.id));
+                    entry.found += usize::from(positives.contains(&verdict.payload.reference.id));
                 }
-                judged.payload.origin.ticket.resolve();
+                verdict.payload.origin.ticket.resolve();
             }
-            Ending::Dead { origin, .. } => origin.ticket.resolve(),
+            FinishedItem::DeadLetter { origin, .. } => origin.ticket.resolve(),
         }
     }
     let images = locations.len() as f64;
@@ -132,22 +136,23 @@ fn pass(entry: &mut Entry, locations: &[String], positives: &HashSet<String>) ->
     Ok(())
 }
 
-fn print(prevalence: f64, images: usize, positives: &HashSet<String>, entries: &[Entry]) {
+fn print(prevalence: f64, images: usize, positives: &HashSet<String>, entries: &[PlanRuns]) {
     let rates: Vec<f64> = entries.iter().map(|entry| median(&entry.rates)).collect();
     let cpu: Vec<f64> = entries.iter().map(|entry| median(&entry.cpu)).collect();
-    let (fastest, least) =
-        (rates[1..].iter().copied().fold(0.0, f64::max), cpu[1..].iter().copied().fold(f64::INFINITY, f64::min));
+    let fastest = rates[1..].iter().copied().fold(0.0, f64::max);
+    let least = cpu[1..].iter().copied().fold(f64::INFINITY, f64::min);
     let rounds = entries[0].rates.len();
-    let by = match entries[0].profiled {
-        true => "the seconds of `dorfman profile`",
-        false => "multiply-adds, since there is no profile of this device",
+    let by = if entries[0].profiled {
+        "the seconds of `dorfman profile`"
+    } else {
+        "multiply-adds, because there is no profile of this device"
     };
     println!(
-        "auto against fixed plans, {images} images, {} positive, median of {rounds}; auto plans by {by}:",
+        "auto and fixed plans, {images} images, {} positive, median of {rounds}; auto plans by {by}:",
         percent(prevalence, 1)
     );
     let columns =
-        ["plan", "images/s", "of the best fixed", "CPU us an image", "of the best fixed", "flagged", "rightly"];
+        ["plan", "images/s", "of best fixed", "CPU us per image", "of best fixed", "flagged", "correctly"];
     let mut rows = table(&columns);
     for (entry, (rate, cpu)) in entries.iter().zip(rates.into_iter().zip(cpu)) {
         rows.add_row([
@@ -164,7 +169,7 @@ fn print(prevalence: f64, images: usize, positives: &HashSet<String>, entries: &
         column.set_cell_alignment(CellAlignment::Right);
     }
     println!(
-        "{rows}\n{} different positives; goal: auto at least 95 % of the best fixed plan's images/s\n",
+        "{rows}\n{} different positives; target: auto at least 95 % of the images/s of the best fixed plan\n",
         positives.len()
     );
 }

@@ -1,33 +1,33 @@
-//! From poll to commit with a null network: what everything but decode and network costs, and whether memory stays flat.
+//! The worker from poll to commit with a null network: the cost of everything except the network, and the
+//! memory over time.
 
 use std::time::{Duration, Instant};
 
+use dorfman_core::calibration::Thresholds;
+use dorfman_core::engine::{NullNetwork, single_label_shape};
+use dorfman_model::manifest::{Channels, Filter, InputSpec, Layout, Resize};
+use dorfman_model::{Provider, cpu};
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
 use super::super::CliError;
-use super::super::demo::stream::watch;
-use super::super::produce::Feed;
+use super::super::demo::stream::{Watched, watch};
+use super::super::produce::ReferenceProducer;
 use super::super::progress::progress;
 use super::figure;
 use crate::config::Config;
-use crate::cpu;
-use crate::engine::{NullNetwork, single_label_form};
 use crate::message::ReferenceMessage;
-use crate::model::Provider;
-use crate::model::manifest::{Channels, Filter, InputSpec, Layout, Resize};
-use crate::retest::Thresholds;
 use crate::sink::message::BundleName;
 use crate::source::embedded::EmbeddedBroker;
 use crate::worker::{self, Model};
 
 const TOPIC: &str = "images";
 const SIDE: u32 = 8;
-/// The embedded broker keeps 5 MiB a partition: so many items of this bench's size fit with room to spare.
-const ITEMS_A_PARTITION: usize = 10_000;
+/// Items per partition. The embedded broker keeps 5 MiB per partition, which is more than these items need.
+const ITEMS_PER_PARTITION: usize = 10_000;
 
 pub(super) fn run(items: usize) -> Result<(), CliError> {
-    let partitions = items.div_ceil(ITEMS_A_PARTITION).max(1) as i32;
+    let partitions = items.div_ceil(ITEMS_PER_PARTITION).max(1) as i32;
     let broker = EmbeddedBroker::start(&[(TOPIC, partitions), ("images.flagged", 1), ("images.dead", 1)])?;
     let mut config = Config::default();
     config.kafka.brokers = broker.bootstrap_servers().to_owned();
@@ -45,7 +45,7 @@ pub(super) fn run(items: usize) -> Result<(), CliError> {
     running.stop();
     running.wait()?;
     bar.finish_and_clear();
-    let (seconds, threads, ingest) = watched?;
+    let Watched { seconds, threads, ingest } = watched?;
     let seconds = seconds + start.elapsed().as_secs_f64() - joining;
     drop(sampler);
     let samples: Vec<u64> = samples.join().unwrap_or_default();
@@ -53,15 +53,15 @@ pub(super) fn run(items: usize) -> Result<(), CliError> {
     let rate = items as f64 / seconds;
     figure("null network, inline 8x8 PNG: items/s, poll to commit", format!("{rate:.0}"), "at least 30000");
     for (name, cpu) in threads.iter().filter(|(_, cpu)| **cpu > 0.005) {
-        figure(&format!("  CPU us an item: thread {name}"), format!("{:.2}", cpu * 1e6 / items as f64), "");
+        figure(&format!("  CPU us per item: thread {name}"), format!("{:.2}", cpu * 1e6 / items as f64), "");
     }
     for (part, cpu) in &ingest {
         figure(&format!("  of which {part}"), format!("{:.2}", cpu * 1e6 / items as f64), "");
     }
-    figure("memory before the worker (broker and stream in it)", mib(before), "");
+    figure("memory before the worker (with broker and stream)", mib(before), "");
     for (i, sample) in samples.iter().enumerate() {
         let at = items * (i + 1) / samples.len().max(1);
-        figure(&format!("  above that after {at} items"), mib(sample.saturating_sub(before)), "flat");
+        figure(&format!("  increase after {at} items"), mib(sample.saturating_sub(before)), "flat");
     }
     figure("memory peak of the process", mib(cpu::resident_memory().1), "");
     Ok(())
@@ -73,20 +73,20 @@ fn produce(config: &Config, items: usize, partitions: i32) -> Result<(), CliErro
     PngEncoder::new(&mut png)
         .write_image(&pixels, SIDE, SIDE, ExtendedColorType::L8)
         .map_err(|e| CliError::Failed(e.to_string()))?;
-    let feed = Feed::new(&config.kafka)?;
+    let producer = ReferenceProducer::new(&config.kafka)?;
     eprintln!("producing {items} inline images of {} bytes to {partitions} partitions", png.len());
     for i in 0..items {
         let message = serde_json::to_vec(&ReferenceMessage::inline(format!("item-{i}"), &png))?;
-        feed.send(TOPIC, &i.to_string(), &message)?;
+        producer.send(TOPIC, &i.to_string(), &message)?;
     }
-    feed.finish()
+    producer.finish()
 }
 
-/// A model that clears everything at no cost.
+/// A model that clears every item without computation.
 fn null_model(slots: usize) -> Model {
     Model {
         calibrated: None,
-        network: Box::new(NullNetwork::new(single_label_form(slots, 1, 1))),
+        network: Box::new(NullNetwork::new(single_label_shape(slots, 1, 1))),
         thresholds: Thresholds::constant(0.5),
         confirm: None,
         input: InputSpec {

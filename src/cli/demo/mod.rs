@@ -1,10 +1,11 @@
-//! `dorfman demo`: the main job, whole, in one process.
+//! `dorfman demo`: the main job in one process.
 //!
-//! An embedded broker, a stream of references to real images with rare positives, the real worker on it twice (grouped, individual), the
-//! flagged topic read back as any consumer would, and what it came to.
+//! Starts an embedded broker, produces references to real images with rare positives, runs the worker
+//! twice (grouped and individual), consumes the flagged topics, and prints the results side by side.
 
 pub(super) mod data;
 mod fashion;
+pub mod items;
 pub mod report;
 mod sheet;
 pub mod stream;
@@ -13,17 +14,17 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Parser};
+use dorfman_model::Bundle;
+use report::{Report, Run};
+use stream::{RunMeasurement, Stream};
 
 use super::CliError;
 use crate::config::Config;
 use crate::config::group::GroupSize;
 use crate::config::retest::PolicyKind;
-use crate::model::Bundle;
 use crate::ops::logging;
 use crate::source::embedded::EmbeddedBroker;
 use crate::worker::Model;
-use report::{Report, Run};
-use stream::{Measured, Stream};
 
 /// Arguments of `demo`.
 #[derive(Debug, Clone, Args)]
@@ -31,23 +32,24 @@ pub struct DemoArgs {
     /// The bundle.
     #[arg(long, value_name = "DIR", default_value = "models/fashion-bag")]
     pub bundle: PathBuf,
-    /// The folder of Fashion-MNIST's test set (Debian's dataset-fashion-mnist); or labelled images, as `evaluate` takes them: a folder or
-    /// a zip with a class a subfolder, or a list.csv.
+    /// The folder of Fashion-MNIST's test set (Debian's dataset-fashion-mnist), or labelled images as for
+    /// `evaluate`: a folder or a zip with one subfolder per class, or a list.csv.
     #[arg(long, value_name = "DIR", default_value = "/usr/share/datasets/fashion-mnist")]
     pub data: PathBuf,
-    /// Images that are not positive. If the set has fewer (Fashion-MNIST's test set has 9,000), they come again.
+    /// Negative images in the stream. Images are repeated if the set has fewer (Fashion-MNIST's test set has
+    /// 9,000).
     #[arg(long, value_name = "N", default_value_t = 9000)]
     pub negatives: usize,
-    /// Share of positives in the stream.
+    /// Share of positive images in the stream.
     #[arg(long, value_name = "P", default_value_t = 0.01)]
     pub prevalence: f64,
-    /// Images in a first-round test of the grouped run.
+    /// Images per group of the grouped run.
     #[arg(long, value_name = "M", default_value_t = 16)]
     pub group_size: usize,
-    /// Seed of the stream's order.
+    /// Seed of the order of the stream.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Where images, report and contact sheet go.
+    /// The folder of the images, the report and the contact sheet.
     #[arg(long, value_name = "DIR", default_value = "target/demo")]
     pub out: PathBuf,
     /// Log level of the worker.
@@ -62,7 +64,7 @@ struct Defaults {
 }
 
 impl DemoArgs {
-    /// What the command line gives without an argument.
+    /// The arguments of an empty command line.
     pub(super) fn defaults() -> Result<Self, CliError> {
         let defaults = Defaults::try_parse_from(["demo"]).map_err(|e| CliError::Failed(e.to_string()))?;
         Ok(defaults.args)
@@ -73,21 +75,21 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
     let report = measure(args)?;
     println!("{}", report.table());
     println!("report: {}", args.out.join("report.json").display());
-    println!("the flagged images: {}", args.out.join("flagged.png").display());
+    println!("flagged images: {}", args.out.join("flagged.png").display());
     Ok(())
 }
 
 /// Runs the demo and writes its files.
 ///
 /// # Errors
-/// [`CliError`] with what is missing and how to get it.
+/// [`CliError`], which names what is missing and how to get it.
 pub fn measure(args: &DemoArgs) -> Result<Report, CliError> {
     if !(args.prevalence > 0.0 && args.prevalence < 1.0) {
         return Err(CliError::Usage("--prevalence must be between 0 and 1".into()));
     }
     let base = config(args, PolicyKind::MultiRound)?;
     logging::init(&base.logging).map_err(|e| CliError::Usage(format!("--log: {e}")))?;
-    eprintln!("writing the images as files below {}", args.out.join("images").display());
+    eprintln!("writing the images to {}", args.out.join("images").display());
     let bundle = Bundle::open(&args.bundle).map_err(|e| CliError::Failed(e.to_string()))?;
     let items = data::prepare(args, &bundle)?;
     let broker = EmbeddedBroker::start(&stream::topics())?;
@@ -97,32 +99,33 @@ pub fn measure(args: &DemoArgs) -> Result<Report, CliError> {
     let mut runs = BTreeMap::new();
     for (name, policy) in [("grouped", PolicyKind::MultiRound), ("individual", PolicyKind::Individual)] {
         let mut config = config(args, policy)?;
-        stream.point(&mut config, name);
-        let plan = config.plan_in_words()?;
+        stream.configure(&mut config, name);
+        let plan = config.describe_plan()?;
         eprintln!("{name} ({plan}): starting the worker");
         let measured = stream.run(name, &config, Model::open(&config)?)?;
         runs.insert(name, (plan, measured));
     }
-    let take = |runs: &mut BTreeMap<&str, (String, Measured)>, name: &str| {
+    let take = |runs: &mut BTreeMap<&str, (String, RunMeasurement)>, name: &str| {
         runs.remove(name).ok_or_else(|| CliError::Failed(format!("a bug: no {name} run")))
     };
-    let (grouped, individual) = (take(&mut runs, "grouped")?, take(&mut runs, "individual")?);
+    let grouped = take(&mut runs, "grouped")?;
+    let individual = take(&mut runs, "individual")?;
     sheet::write(&args.out.join("flagged.png"), &stream, &grouped.1.flagged, bundle.manifest.input.width)?;
     let report = Report::new(&stream, Run::new(&stream, grouped), Run::new(&stream, individual));
     std::fs::write(args.out.join("report.json"), serde_json::to_vec_pretty(&report)?)?;
     Ok(report)
 }
 
-/// The worker's configuration for a run of the demo.
+/// The configuration of the worker for a run of the demo.
 fn config(args: &DemoArgs, policy: PolicyKind) -> Result<Config, CliError> {
     let mut config = base(args)?;
-    config.group.size = GroupSize::Of(args.group_size);
+    config.group.size = GroupSize::Fixed(args.group_size);
     config.retest.policy = policy;
     config.validate()?;
     Ok(config)
 }
 
-/// Defaults and the environment, but for where things are.
+/// The defaults with the environment, and the paths of the demo.
 pub(super) fn base(args: &DemoArgs) -> Result<Config, CliError> {
     let mut config = Config::parse("", super::environment())?;
     config.model.bundle.clone_from(&args.bundle);

@@ -1,38 +1,39 @@
-//! What the two runs came to: numbers, a table, JSON.
+//! The results of the two runs, as a table and as JSON.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::CellAlignment;
+use dorfman_core::interval::wilson;
+use dorfman_lab::table::{percent, table};
 use serde::Serialize;
 
-use super::stream::{Measured, Stream};
-use crate::interval::wilson;
+use super::stream::{RunMeasurement, Stream};
 
-/// Both runs side by side.
+/// The results of both runs.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// Items in the stream.
     pub items: usize,
-    /// Positives among them.
+    /// Positive items in the stream.
     pub positives: usize,
-    /// The run in groups.
+    /// The run with groups.
     pub grouped: Run,
-    /// The run that tests every image alone.
+    /// The run with individual testing.
     pub individual: Run,
-    /// Multiply-adds, grouped over individual.
+    /// Multiply-adds of the grouped run, divided by those of the individual run.
     pub relative_macs: f64,
-    /// Seconds in the network, grouped over individual.
+    /// Network seconds of the grouped run, divided by those of the individual run.
     pub relative_network_seconds: f64,
 }
 
-/// One run.
+/// The results of one run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Run {
     /// The plan in words.
     pub plan: String,
-    /// Images flagged, rightly or not.
+    /// Images flagged, positive or negative.
     pub flagged: usize,
     /// Share of positives that were flagged.
     pub recall: f64,
-    /// Its 95 % interval (Wilson).
+    /// The 95 % interval of `recall` (Wilson).
     pub recall_interval: [f64; 2],
     /// Share of negatives that were flagged.
     pub fpr: f64,
@@ -42,19 +43,20 @@ pub struct Run {
     pub macs: u64,
     /// Seconds in the network.
     pub network_seconds: f64,
-    /// Images a second, from the first message to the last verdict.
+    /// Images per second, from the first message to the last verdict.
     pub images_per_second: f64,
-    /// What was measured beside it.
+    /// The measurement.
     #[serde(skip)]
-    pub measured: Measured,
+    pub measured: RunMeasurement,
 }
 
 impl Run {
-    /// Judges a run by the truth.
-    pub fn new(stream: &Stream, (plan, measured): (String, Measured)) -> Self {
+    /// Compares the flags of a run with the truth.
+    pub fn new(stream: &Stream, (plan, measured): (String, RunMeasurement)) -> Self {
         let positives = stream.items().iter().filter(|i| i.positive).count();
         let negatives = stream.items().len() - positives;
-        let hits = measured.flagged.iter().filter(|f| stream.item(&f.id).is_some_and(|i| i.positive)).count();
+        let positive = |id: &str| stream.item(id).is_some_and(|item| item.positive);
+        let hits = measured.flagged.iter().filter(|flag| positive(&flag.id)).count();
         Self {
             plan,
             flagged: measured.flagged.len(),
@@ -71,7 +73,7 @@ impl Run {
 }
 
 impl Report {
-    /// Sets the runs against each other.
+    /// The results of both runs.
     pub fn new(stream: &Stream, grouped: Run, individual: Run) -> Self {
         Self {
             items: stream.items().len(),
@@ -83,40 +85,50 @@ impl Report {
         }
     }
 
-    /// The table for people.
+    /// The results as a table.
     pub fn table(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::ASCII_MARKDOWN);
-        let percent = |x: f64| format!("{:.2} %", 100.0 * x);
-        let (g, i) = (&self.grouped, &self.individual);
-        table.set_header(["", "grouped", "individual"]);
-        let row = |name: &str, f: &dyn Fn(&Run) -> String| [name.to_owned(), f(g), f(i)];
+        let mut table = table(&["", "grouped", "individual"]);
         let items = format!("{} ({} positive)", self.items, self.positives);
         table.add_row(["items".to_owned(), items.clone(), items]);
-        table.add_row(row("plan", &|r| r.plan.clone()));
-        table.add_row(row("flagged", &|r| r.flagged.to_string()));
-        table.add_row(row("recall", &|r| percent(r.recall)));
-        table.add_row(row("  95 % interval", &|r| {
-            format!("{:.1} to {:.1} %", 100.0 * r.recall_interval[0], 100.0 * r.recall_interval[1])
-        }));
-        table.add_row(row("false positive rate", &|r| percent(r.fpr)));
-        table.add_row(row("tests by round", &|r| {
-            r.tests_by_round.iter().map(u64::to_string).collect::<Vec<_>>().join(" + ")
-        }));
-        table.add_row(row("tests an image", &|r| {
-            format!("{:.3}", r.tests_by_round.iter().sum::<u64>() as f64 / self.items as f64)
-        }));
-        table.add_row(row("MACs", &|r| format!("{:.2} T", r.macs as f64 / 1e12)));
-        table.add_row(["  relative".to_owned(), percent(self.relative_macs), percent(1.0)]);
-        table.add_row(row("network seconds", &|r| format!("{:.2}", r.network_seconds)));
-        table.add_row(["  relative".to_owned(), percent(self.relative_network_seconds), percent(1.0)]);
-        table.add_row(row("images/s", &|r| format!("{:.0}", r.images_per_second)));
+        for (name, value) in ROWS {
+            table.add_row([(*name).to_owned(), value(self, &self.grouped), value(self, &self.individual)]);
+        }
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
         table.to_string()
     }
+
+    /// `relative` for the grouped run, 1 for the individual run.
+    fn relative(&self, run: &Run, relative: f64) -> String {
+        let is_grouped = std::ptr::eq(run, &raw const self.grouped);
+        percent(if is_grouped { relative } else { 1.0 }, 2)
+    }
 }
+
+type Row = (&'static str, fn(&Report, &Run) -> String);
+
+const ROWS: &[Row] = &[
+    ("plan", |_, run| run.plan.clone()),
+    ("flagged", |_, run| run.flagged.to_string()),
+    ("recall", |_, run| percent(run.recall, 2)),
+    ("  95 % interval", |_, run| {
+        let [low, high] = run.recall_interval;
+        format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high)
+    }),
+    ("false positive rate", |_, run| percent(run.fpr, 2)),
+    ("tests by round", |_, run| {
+        run.tests_by_round.iter().map(u64::to_string).collect::<Vec<_>>().join(" + ")
+    }),
+    ("tests per image", |report, run| {
+        format!("{:.3}", run.tests_by_round.iter().sum::<u64>() as f64 / report.items as f64)
+    }),
+    ("MACs", |_, run| format!("{:.2} T", run.macs as f64 / 1e12)),
+    ("  relative", |report, run| report.relative(run, report.relative_macs)),
+    ("network seconds", |_, run| format!("{:.2}", run.network_seconds)),
+    ("  relative", |report, run| report.relative(run, report.relative_network_seconds)),
+    ("images/s", |_, run| format!("{:.0}", run.images_per_second)),
+];
 
 fn share(part: usize, whole: usize) -> f64 {
     if whole == 0 { f64::NAN } else { part as f64 / whole as f64 }

@@ -1,14 +1,14 @@
-//! The flagged images on one sheet, for whoever would rather look: rightly flagged ones framed green, the others red.
+//! A contact sheet of the flagged images. Positive images have a green frame, negative images a red frame.
 
 use std::path::Path;
 
+use dorfman_model::decode::Preprocessor;
+use dorfman_model::manifest::{Channels, Filter, InputSpec, Layout, Resize};
 use image::{Rgb, RgbImage, imageops};
 
 use super::super::CliError;
 use super::stream::Stream;
 use crate::config::decode::DecodeConfig;
-use crate::decode::Preprocessor;
-use crate::model::manifest::{Channels, Filter, InputSpec, Layout, Resize};
 use crate::sink::message::FlagRecord;
 
 const TILE: u32 = 96;
@@ -17,7 +17,7 @@ const COLUMNS: u32 = 16;
 const RIGHT: Rgb<u8> = Rgb([40, 160, 70]);
 const WRONG: Rgb<u8> = Rgb([210, 50, 50]);
 
-/// Writes the sheet, the most suspicious first; `side` is that of the bundle's input, in pixels.
+/// Writes the sheet, by falling score. `side` is the width of the bundle's input in pixels.
 pub(super) fn write(path: &Path, stream: &Stream, flagged: &[FlagRecord], side: u32) -> Result<(), CliError> {
     let mut flagged: Vec<&FlagRecord> = flagged.iter().collect();
     flagged.sort_by(|a, b| b.score.total_cmp(&a.score));
@@ -32,13 +32,15 @@ pub(super) fn write(path: &Path, stream: &Stream, flagged: &[FlagRecord], side: 
         let colour = if item.positive { RIGHT } else { WRONG };
         let mut tile = RgbImage::from_pixel(TILE + 2 * FRAME, TILE + 2 * FRAME, colour);
         imageops::replace(&mut tile, &image, i64::from(FRAME), i64::from(FRAME));
-        let (x, y) = (n as u32 % COLUMNS * cell + 1, n as u32 / COLUMNS * cell + 1);
+        let x = n as u32 % COLUMNS * cell + 1;
+        let y = n as u32 / COLUMNS * cell + 1;
         imageops::replace(&mut sheet, &tile, i64::from(x), i64::from(y));
     }
     sheet.save(path).map_err(failed)
 }
 
-/// Makes an image a tile: decoded by the worker's code, cropped to its middle, in colour. Pictures of a few pixels keep these as they are.
+/// A preprocessor that decodes as the worker does, resizes and crops to a tile, and keeps colours. Images
+/// smaller than a tile are enlarged without interpolation.
 fn tiles(side: u32) -> Preprocessor {
     let filter = if side < TILE { Filter::Nearest } else { Filter::Bilinear };
     let input = InputSpec {
@@ -50,7 +52,7 @@ fn tiles(side: u32) -> Preprocessor {
         mean: vec![0.0; 3],
         std: vec![1.0; 3],
     };
-    Preprocessor::new(&input, &DecodeConfig::default())
+    Preprocessor::new(&input, DecodeConfig::default().max_pixels)
 }
 
 fn tile(tiles: &Preprocessor, path: &Path) -> Result<RgbImage, CliError> {
@@ -58,5 +60,5 @@ fn tile(tiles: &Preprocessor, path: &Path) -> Result<RgbImage, CliError> {
     let bytes = std::fs::read(path).map_err(|e| failed(e.to_string()))?;
     let pixels = tiles.tensor(&bytes).map_err(|e| failed(e.to_string()))?;
     let image = RgbImage::from_raw(TILE, TILE, pixels.into_iter().map(|value| value as u8).collect());
-    image.ok_or_else(|| failed("a bug: a tile of another size".into()))
+    image.ok_or_else(|| failed("a bug: a tile has the wrong size".into()))
 }

@@ -1,59 +1,65 @@
-//! `dorfman evaluate`: what a bundle finds and costs on labelled images, against individual testing with the same network.
+//! What a bundle finds and costs on labelled images, compared with individual testing.
 //!
-//! Images are decoded, pooled, tested and retested by the worker's own code. At a small prevalence p a stream holds so few positives that
-//! measuring it as it is takes too long, so it is estimated by strata. Groups of M images have k ~ Binomial(M, p) positives; with
-//! q = 1 - (1 - p)^M, a share 1 - q of the groups is *cold* (k = 0) and a share q is *hot* (k >= 1). Cold groups are dealt from the
-//! negatives alone, hot ones with k drawn from the binomial given k >= 1, and each stratum is run by itself. Then:
+//! Images are decoded, pooled, tested and retested by the worker's own code. At a small prevalence
+//! p a stream has so few positives that a plain stream would take too long to measure. The stream
+//! is therefore estimated by two strata. A group of M images has k ~ Binomial(M, p) positives. With
+//! q = 1 - (1 - p)^M, a share 1 - q of the groups is *cold* (k = 0) and a share q is *hot*
+//! (k >= 1). Cold groups are drawn from the negatives alone. Hot groups have k positives, drawn
+//! from the binomial distribution given k >= 1. Each stratum runs by itself. Then:
 //!
-//! - cost of an image = ((1 - q) cost of a cold group + q cost of a hot group) / M, where a cost is a number of tests, multiply-adds or
-//!   seconds. A stratum is run in turns with individual testing; its median turn's seconds over those of the turn after it are weighed.
-//! - recall = share of positives in hot groups that are flagged: every positive of the stream is in one. A positive in a group of k is met
-//!   k times as often, as in the stream.
-//! - false positive rate = ((1 - q) f_cold + (q - p) f_hot) / (1 - p), with f the share of a stratum's negatives that are flagged: of the
-//!   M (1 - p) negatives in a group's expectation, M (1 - q) are in cold groups and M (q - p) in hot ones.
+//! - Cost per image = ((1 - q) cost of a cold group + q cost of a hot group) / M. A cost is a
+//!   number of tests, multiply-adds or seconds. A stratum runs in turns with individual testing.
+//!   The seconds of a turn are divided by those of the following turn of individual testing, and
+//!   the median turn is used.
+//! - Recall = share of positives in hot groups that are flagged. Every positive of the stream is in
+//!   a hot group. As in the stream, a group of k positives counts k times.
+//! - False positive rate = ((1 - q) f_cold + (q - p) f_hot) / (1 - p), where f is the share of a
+//!   stratum's negatives that are flagged. Of the M (1 - p) negatives that a group has on average,
+//!   M (1 - q) are in cold groups and M (q - p) in hot groups.
 //!
-//! Intervals are Wilson's at 95 %: for recall with the number of different positives used, for the false positive rate with an effective
-//! number of negatives (`estimate.rs`). What the strata leave out: in a real stream the retests of a rare hot group share batches with cold
-//! groups only, so they are batched a little less well than here; `--stream` runs the stream as it is.
+//! Intervals are Wilson's at 95 %. For recall, n is the number of different positives. For the
+//! false positive rate, n is an effective number of negatives (`estimate.rs`).
+//!
+//! The strata leave out one effect. In a real stream, the retests of a rare hot group share batches
+//! only with cold groups, so their batches are slightly less full than here. A plain stream
+//! ([`EvaluateRequest::stream`]) includes this effect.
 
-mod args;
-mod deal;
+mod bundle_run;
 mod estimate;
-mod judge;
-mod pass;
 mod picture;
+mod request;
 mod row;
+mod sampling;
 mod split;
 mod table;
 mod tensors;
 #[cfg(test)]
 mod tests;
+mod timing;
 
 use serde::Serialize;
 
-use super::CliError;
-use super::labelled::Labelled;
-use crate::ops::logging;
-pub(super) use args::EvaluateArgs;
-use args::Request;
-use judge::BundleLine;
-use row::Row;
+use crate::labelled::LabelledImages;
+use crate::{LabError, Progress};
+use bundle_run::BundleSummary;
+pub use request::{ConfirmChoice, EvaluateRequest};
+use row::ReportRow;
 use tensors::Tensors;
 
-/// Everything that was found.
+/// The report of an evaluation. Its JSON is described in `docs/evaluate.md`.
 #[derive(Debug, Serialize)]
-struct Report {
+pub struct EvaluateReport {
     /// Whether rows are estimated by `strata`, or each from a plain `stream`.
     method: &'static str,
     seed: u64,
-    data: DataLine,
-    bundles: Vec<BundleLine>,
-    rows: Vec<Row>,
+    data: DataSummary,
+    bundles: Vec<BundleSummary>,
+    rows: Vec<ReportRow>,
 }
 
 /// The data in the report.
 #[derive(Debug, Serialize)]
-struct DataLine {
+struct DataSummary {
     path: String,
     images: usize,
     positives: usize,
@@ -68,43 +74,59 @@ struct Undecodable {
     reason: String,
 }
 
-pub(super) fn run(args: &EvaluateArgs) -> Result<(), CliError> {
-    let request = Request::new(args)?;
-    logging::init(&request.config.logging).map_err(|e| CliError::Usage(e.to_string()))?;
-    // What is wrong with the last bundle should not come out after the first one's hour.
-    request.bundles.iter().try_for_each(|dir| judge::check(&request, dir).map(drop))?;
-    let set = Labelled::open(&args.data, &args.positive, args.limit_negatives, args.seed)?;
+/// Evaluates bundles on labelled images. All bundles are checked before the first one is evaluated.
+///
+/// # Errors
+/// [`LabError`] if a bundle, the data or a plan of the request is not usable, or if the network
+/// fails.
+pub fn evaluate(
+    request: &EvaluateRequest,
+    progress: &dyn Progress,
+) -> Result<EvaluateReport, LabError> {
+    for dir in &request.bundles {
+        bundle_run::check(request, dir)?;
+    }
+    let (limit, seed) = (request.limit_negatives, request.seed);
+    let images = LabelledImages::open(&request.data, &request.positive, limit, seed)?;
     let (mut bundles, mut rows, mut tensors) = (Vec::new(), Vec::new(), None);
     for dir in &request.bundles {
-        let (line, mut found) = judge::judge(args, &request, dir, &set, &mut tensors)?;
-        bundles.push(line);
+        let (summary, mut found) =
+            bundle_run::evaluate(request, dir, &images, &mut tensors, progress)?;
+        bundles.push(summary);
         rows.append(&mut found);
     }
-    let method = if args.stream.is_some() { "stream" } else { "strata" };
-    let report = Report { method, seed: args.seed, data: data_line(&set, tensors.as_ref()), bundles, rows };
-    if let Some(path) = &args.picture {
-        std::fs::write(path, picture::draw(&report)?)?;
-    }
-    match &args.json {
-        Some(path) if path.as_os_str() == "-" => {
-            println!("{}", serde_json::to_string_pretty(&report)?);
-            return Ok(());
-        }
-        Some(path) => std::fs::write(path, serde_json::to_vec_pretty(&report)?)?,
-        None => {}
-    }
-    table::print(&report, args.by_class);
-    Ok(())
+    let method = if request.stream.is_some() { "stream" } else { "strata" };
+    let data = DataSummary::new(&images, tensors.as_ref());
+    Ok(EvaluateReport { method, seed, data, bundles, rows })
 }
 
-fn data_line(set: &Labelled, tensors: Option<&Tensors>) -> DataLine {
-    let positives = set.positive.iter().filter(|positive| **positive).count();
-    let missing = tensors.map(|t| t.undecodable.clone()).unwrap_or_default();
-    DataLine {
-        path: set.path.display().to_string(),
-        images: set.images.len(),
-        positives,
-        negatives: set.images.len() - positives,
-        undecodable: missing.into_iter().map(|(image, reason)| Undecodable { image, reason }).collect(),
+impl EvaluateReport {
+    /// The report as tables with notes. `by_class` adds the rates by class and by source for each
+    /// row.
+    pub fn table(&self, by_class: bool) -> String {
+        table::text(self, by_class)
+    }
+
+    /// Recall against network seconds as SVG.
+    ///
+    /// # Errors
+    /// [`LabError::Picture`].
+    pub fn picture(&self) -> Result<String, LabError> {
+        picture::draw(self)
+    }
+}
+
+impl DataSummary {
+    fn new(images: &LabelledImages, tensors: Option<&Tensors>) -> Self {
+        let positives = images.positive.iter().filter(|positive| **positive).count();
+        let undecodable = tensors.map(|tensors| tensors.undecodable.clone()).unwrap_or_default();
+        let named = |(image, reason)| Undecodable { image, reason };
+        Self {
+            path: images.path.display().to_string(),
+            images: images.images.len(),
+            positives,
+            negatives: images.images.len() - positives,
+            undecodable: undecodable.into_iter().map(named).collect(),
+        }
     }
 }

@@ -1,48 +1,56 @@
-//! A row of the report: what the strata of one design and plan come to at a prevalence (pure).
+//! A row of the report: the estimate of one bundle and plan at a prevalence (pure).
 
 use serde::Serialize;
 
 use super::estimate::{Rate, Tally, Weights};
-use super::pass::Ran;
-use super::split::Split;
+use super::split::{Class, Source, Split};
+use super::timing::StratumRun;
 
-/// A stratum, and how much it weighs in the stream.
-pub(super) struct Part<'a> {
-    /// `cold`, `hot` or `stream`.
-    pub(super) name: &'static str,
+/// A stratum with its shares of the stream.
+pub(super) struct StratumShare<'a> {
+    /// `cold` (groups without a positive), `hot` (groups with at least one positive) or `stream` (a
+    /// plain stream).
+    pub name: &'static str,
     /// Share of the stream's groups.
-    pub(super) groups: f64,
+    pub groups: f64,
     /// Share of the stream's positives.
-    pub(super) positives: f64,
+    pub positives: f64,
     /// Share of the stream's negatives.
-    pub(super) negatives: f64,
-    /// What happened in it.
-    pub(super) stratum: &'a Stratum,
+    pub negatives: f64,
+    /// The counts of the stratum.
+    pub stratum: &'a Stratum,
 }
 
-/// What happened in a stratum.
+/// The counts of a stratum.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stratum {
     /// Verdicts by image.
-    pub(super) tally: Tally,
+    pub tally: Tally,
     /// Verdicts that were neither flagged nor cleared.
-    pub(super) failed: u64,
-    /// Counts and seconds.
-    pub(super) ran: Ran,
+    pub failed: u64,
+    /// Tests and seconds.
+    pub run: StratumRun,
 }
 
-impl<'a> Part<'a> {
+impl<'a> StratumShare<'a> {
     /// The two strata of a stream.
-    pub(super) fn strata(weights: Weights, cold: &'a Stratum, hot: &'a Stratum) -> [Self; 2] {
+    pub fn strata(weights: Weights, cold: &'a Stratum, hot: &'a Stratum) -> [Self; 2] {
         let w = weights;
+        let share = |name, groups, positives, negatives, stratum| Self {
+            name,
+            groups,
+            positives,
+            negatives,
+            stratum,
+        };
         [
-            Self { name: "cold", groups: w.cold_groups, positives: 0.0, negatives: w.cold_negatives, stratum: cold },
-            Self { name: "hot", groups: w.hot_groups, positives: 1.0, negatives: w.hot_negatives, stratum: hot },
+            share("cold", w.cold_groups, 0.0, w.cold_negatives, cold),
+            share("hot", w.hot_groups, 1.0, w.hot_negatives, hot),
         ]
     }
 
-    /// A stream as it is.
-    pub(super) fn stream(stratum: &'a Stratum) -> [Self; 1] {
+    /// A plain stream.
+    pub fn stream(stratum: &'a Stratum) -> [Self; 1] {
         [Self { name: "stream", groups: 1.0, positives: 1.0, negatives: 1.0, stratum }]
     }
 }
@@ -50,97 +58,97 @@ impl<'a> Part<'a> {
 /// What was run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Case {
-    /// The bundle, as the arguments name it.
-    pub(super) bundle: String,
+    /// The bundle's folder, as the request names it.
+    pub bundle: String,
     /// pixel, feature or tree.
-    pub(super) design: &'static str,
+    pub design: &'static str,
     /// Stages of the network.
-    pub(super) stages: usize,
+    pub stages: usize,
     /// Share of positives.
-    pub(super) prevalence: f64,
-    /// Images of a group.
-    pub(super) group_size: usize,
+    pub prevalence: f64,
+    /// Images per group.
+    pub group_size: usize,
     /// The policy, as the configuration names it.
-    pub(super) policy: String,
+    pub policy: String,
     /// The plan in words, such as `16 > 4 > 1`.
-    pub(super) plan: String,
-    /// The share of positives that the policy expects; absent where it expects nothing.
-    pub(super) prior: Option<f64>,
-    /// What finding a positive is worth to it, in individual tests; absent where the policy has no use for it.
-    pub(super) worth: Option<f64>,
-    /// What the thresholds are for.
+    pub plan: String,
+    /// The share of positives that the policy assumes. `None` if the policy does not use it.
+    pub prior: Option<f64>,
+    /// The worth of a positive in individual tests. `None` if the policy does not use it.
+    pub worth: Option<f64>,
+    /// The sensitivities for which the thresholds are set.
     #[serde(flatten)]
-    pub(super) sensitivities: Sensitivities,
+    pub sensitivities: Sensitivities,
 }
 
 /// Sensitivities on the calibration data.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Sensitivities {
-    /// Of pooled tests; absent for individual testing.
+    /// Of tests of several images. `None` for individual testing.
     #[serde(rename = "pooled_sensitivity")]
-    pub(super) pooled: Option<f64>,
+    pub pooled: Option<f64>,
     /// Of individual tests.
     #[serde(rename = "individual_sensitivity")]
-    pub(super) individual: f64,
-    /// Of the confirm network; absent where it is not asked.
+    pub individual: f64,
+    /// Of the confirm network. `None` if it is not used.
     #[serde(rename = "confirm_sensitivity")]
-    pub(super) confirm: Option<f64>,
+    pub confirm: Option<f64>,
 }
 
 impl Sensitivities {
-    /// Of individual testing.
-    pub(super) fn alone(individual: f64) -> Self {
+    /// Those of individual testing.
+    pub fn alone(individual: f64) -> Self {
         Self { pooled: None, individual, confirm: None }
     }
 
-    /// Pooled, individual, confirm.
-    pub(super) fn describe(&self) -> String {
+    /// In words: pooled / individual / confirm.
+    pub fn describe(&self) -> String {
         let all = [self.pooled, Some(self.individual), self.confirm];
         all.iter().flatten().map(f64::to_string).collect::<Vec<_>>().join(" / ")
     }
 }
 
-/// A row.
+/// A row of the report.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Row {
+pub(super) struct ReportRow {
     /// What was run.
     #[serde(flatten)]
-    pub(super) case: Case,
+    pub case: Case,
     /// Share of positives that were flagged.
-    pub(super) recall: Rate,
+    pub recall: Rate,
     /// Share of negatives that were flagged.
-    pub(super) fpr: Rate,
-    /// The same for individual testing with the same network and sensitivity.
-    pub(super) individual_recall: Rate,
-    /// The same for individual testing.
-    pub(super) individual_fpr: Rate,
-    /// Tests an image, those by the confirm network too.
-    pub(super) tests_per_image: f64,
-    /// Tests an image in each round.
-    pub(super) tests_by_round: Vec<f64>,
-    /// Tests an image by the confirm network.
-    pub(super) confirm_tests_per_image: f64,
-    /// Multiply-adds over those of individual testing.
-    pub(super) relative_macs: f64,
-    /// Seconds in the network over those of individual testing.
-    pub(super) relative_network_seconds: f64,
-    /// Seconds on the clock, decoding left out, over those of individual testing.
-    pub(super) relative_wall_seconds: f64,
-    /// Seconds in the network for an image.
-    pub(super) network_seconds_per_image: f64,
+    pub fpr: Rate,
+    /// The recall of individual testing with the same network and sensitivity.
+    pub individual_recall: Rate,
+    /// The false positive rate of individual testing.
+    pub individual_fpr: Rate,
+    /// Tests per image, including those of the confirm network.
+    pub tests_per_image: f64,
+    /// Tests per image in each round.
+    pub tests_by_round: Vec<f64>,
+    /// Tests per image by the confirm network.
+    pub confirm_tests_per_image: f64,
+    /// Multiply-adds relative to individual testing.
+    pub relative_macs: f64,
+    /// Seconds in the network relative to individual testing.
+    pub relative_network_seconds: f64,
+    /// Seconds of the engine's thread, without decoding, relative to individual testing.
+    pub relative_wall_seconds: f64,
+    /// Seconds in the network per image.
+    pub network_seconds_per_image: f64,
     /// Verdicts that were neither flagged nor cleared.
-    pub(super) failed: u64,
+    pub failed: u64,
     /// The strata.
-    pub(super) strata: Vec<StratumLine>,
+    pub strata: Vec<StratumRow>,
     /// By class.
-    pub(super) by_class: Vec<ClassLine>,
-    /// By source, where the data names sources.
-    pub(super) by_source: Vec<SourceLine>,
+    pub by_class: Vec<ClassRow>,
+    /// By source. Empty if the data has no sources.
+    pub by_source: Vec<SourceRow>,
 }
 
 /// A stratum in the report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct StratumLine {
+pub(super) struct StratumRow {
     name: &'static str,
     share_of_groups: f64,
     images: u64,
@@ -148,7 +156,7 @@ pub(super) struct StratumLine {
     recall: Rate,
     fpr: Rate,
     relative_network_seconds: f64,
-    /// Seconds in the network that the timing rests on.
+    /// Seconds in the network on which the timing rests.
     network_seconds: f64,
     /// Seconds of individual testing in between.
     reference_seconds: f64,
@@ -156,87 +164,129 @@ pub(super) struct StratumLine {
 
 /// A class in the report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct ClassLine {
+pub(super) struct ClassRow {
     /// Its name in the data.
-    pub(super) class: String,
-    /// Whether it is to be found.
-    pub(super) positive: bool,
-    /// Images of it.
-    pub(super) images: usize,
+    pub class: String,
+    /// Whether it is positive.
+    pub positive: bool,
+    /// Its images.
+    pub images: usize,
     /// Share that was flagged.
-    pub(super) flagged: Rate,
+    pub flagged: Rate,
     /// Share that individual testing flagged.
-    pub(super) individual: Rate,
+    pub individual: Rate,
 }
 
 /// A source in the report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct SourceLine {
+pub(super) struct SourceRow {
     /// Its name in the data.
-    pub(super) source: String,
+    pub source: String,
     /// Share of its positives that were flagged.
-    pub(super) recall: Rate,
+    pub recall: Rate,
     /// Share of its negatives that were flagged.
-    pub(super) fpr: Rate,
+    pub fpr: Rate,
     /// Share of its positives that individual testing flagged.
-    pub(super) individual_recall: Rate,
+    pub individual_recall: Rate,
     /// Share of its negatives that individual testing flagged.
-    pub(super) individual_fpr: Rate,
+    pub individual_fpr: Rate,
 }
 
-impl Row {
-    /// Estimates a row. `macs` are those of one image alone, `individual` the verdicts of individual testing.
-    pub(super) fn new(case: Case, parts: &[Part<'_>], split: &Split, macs: u64, individual: &Tally) -> Self {
-        let recall = |images: &[usize]| rate(parts, images, |p| p.positives);
-        let fpr = |images: &[usize]| rate(parts, images, |p| p.negatives);
-        let alone = |images: &[usize]| Rate::of(individual.count(images));
-        let mean = |of: &dyn Fn(&Ran) -> f64| parts.iter().map(|p| p.groups * of(&p.stratum.ran)).sum::<f64>();
-        let rounds = parts.iter().map(|p| p.stratum.ran.tests_by_round.len()).max().unwrap_or(0);
-        let tests =
-            |ran: &Ran, round: usize| ran.tests_by_round.get(round).copied().unwrap_or(0) as f64 / ran.images as f64;
-        let tests_by_round: Vec<f64> = (0..rounds).map(|round| mean(&|ran| tests(ran, round))).collect();
-        let confirm_tests = mean(&|ran| ran.confirm_tests as f64 / ran.images as f64);
-        let class = |c: &super::split::Class| ClassLine {
-            class: c.name.clone(),
-            positive: c.positive,
-            images: c.images.len(),
-            flagged: if c.positive { recall(&c.images) } else { fpr(&c.images) },
-            individual: alone(&c.images),
-        };
-        let source = |s: &super::split::Source| SourceLine {
-            source: s.name.clone(),
-            recall: recall(&s.positives),
-            fpr: fpr(&s.negatives),
-            individual_recall: alone(&s.positives),
-            individual_fpr: alone(&s.negatives),
-        };
-        Self {
-            case,
-            recall: recall(&split.positives),
-            fpr: fpr(&split.negatives),
-            individual_recall: alone(&split.positives),
-            individual_fpr: alone(&split.negatives),
-            tests_per_image: tests_by_round.iter().sum::<f64>() + confirm_tests,
-            tests_by_round,
-            confirm_tests_per_image: confirm_tests,
-            relative_macs: mean(&|ran| ran.macs as f64 / ran.images as f64) / macs as f64,
-            relative_network_seconds: mean(&Ran::relative_network),
-            relative_wall_seconds: mean(&Ran::relative_wall),
-            network_seconds_per_image: mean(&|ran| ran.grouped.network_an_image()),
-            failed: parts.iter().map(|p| p.stratum.failed).sum(),
-            strata: parts.iter().map(|p| StratumLine::new(p, split)).collect(),
-            by_class: split.classes.iter().map(class).collect(),
-            by_source: split.sources.iter().map(source).collect(),
+/// The rates of images in a stream and in individual testing.
+struct Rates<'a> {
+    shares: &'a [StratumShare<'a>],
+    individual: &'a Tally,
+}
+
+impl Rates<'_> {
+    fn recall(&self, positives: &[usize]) -> Rate {
+        self.weighted(positives, |share| share.positives)
+    }
+
+    fn fpr(&self, negatives: &[usize]) -> Rate {
+        self.weighted(negatives, |share| share.negatives)
+    }
+
+    fn weighted(&self, images: &[usize], weight: impl Fn(&StratumShare<'_>) -> f64) -> Rate {
+        let counts = self.shares.iter().map(|s| (weight(s), s.stratum.tally.count(images)));
+        Rate::weighted(&counts.collect::<Vec<_>>(), images.len())
+    }
+
+    fn individual(&self, images: &[usize]) -> Rate {
+        Rate::of(self.individual.count(images))
+    }
+
+    fn class(&self, class: &Class) -> ClassRow {
+        let images = &class.images;
+        ClassRow {
+            class: class.name.clone(),
+            positive: class.positive,
+            images: images.len(),
+            flagged: if class.positive { self.recall(images) } else { self.fpr(images) },
+            individual: self.individual(images),
         }
     }
 
-    /// A row of individual testing itself, which took `seconds` in the network for an image.
-    pub(super) fn individual(case: Case, split: &Split, tally: &Tally, failed: u64, seconds: f64) -> Self {
-        let parts: [Part<'_>; 0] = [];
-        let mut row = Self::new(case, &parts, split, 1, tally);
+    fn source(&self, source: &Source) -> SourceRow {
+        SourceRow {
+            source: source.name.clone(),
+            recall: self.recall(&source.positives),
+            fpr: self.fpr(&source.negatives),
+            individual_recall: self.individual(&source.positives),
+            individual_fpr: self.individual(&source.negatives),
+        }
+    }
+}
+
+impl ReportRow {
+    /// Estimates a row. `macs` are the multiply-adds of one image alone. `individual` has the
+    /// verdicts of individual testing.
+    pub fn new(
+        case: Case,
+        shares: &[StratumShare<'_>],
+        split: &Split,
+        macs: u64,
+        individual: &Tally,
+    ) -> Self {
+        let rates = Rates { shares, individual };
+        let mean = |of: &dyn Fn(&StratumRun) -> f64| {
+            shares.iter().map(|share| share.groups * of(&share.stratum.run)).sum::<f64>()
+        };
+        let per_image = |count: u64, run: &StratumRun| count as f64 / run.images as f64;
+        let rounds = shares.iter().map(|s| s.stratum.run.tests_by_round.len()).max().unwrap_or(0);
+        let tests = |run: &StratumRun, round: usize| {
+            per_image(run.tests_by_round.get(round).copied().unwrap_or(0), run)
+        };
+        let tests_by_round: Vec<f64> =
+            (0..rounds).map(|round| mean(&|run| tests(run, round))).collect();
+        let confirm_tests = mean(&|run| per_image(run.confirm_tests, run));
+        Self {
+            case,
+            recall: rates.recall(&split.positives),
+            fpr: rates.fpr(&split.negatives),
+            individual_recall: rates.individual(&split.positives),
+            individual_fpr: rates.individual(&split.negatives),
+            tests_per_image: tests_by_round.iter().sum::<f64>() + confirm_tests,
+            tests_by_round,
+            confirm_tests_per_image: confirm_tests,
+            relative_macs: mean(&|run| per_image(run.macs, run)) / macs as f64,
+            relative_network_seconds: mean(&StratumRun::relative_network),
+            relative_wall_seconds: mean(&StratumRun::relative_wall),
+            network_seconds_per_image: mean(&|run| run.grouped.network_per_image()),
+            failed: shares.iter().map(|share| share.stratum.failed).sum(),
+            strata: shares.iter().map(|share| StratumRow::new(share, split)).collect(),
+            by_class: split.classes.iter().map(|class| rates.class(class)).collect(),
+            by_source: split.sources.iter().map(|source| rates.source(source)).collect(),
+        }
+    }
+
+    /// A row of individual testing itself. It took `seconds` in the network per image.
+    pub fn individual(case: Case, split: &Split, tally: &Tally, failed: u64, seconds: f64) -> Self {
+        let mut row = Self::new(case, &[], split, 1, tally);
         (row.recall, row.fpr) = (row.individual_recall, row.individual_fpr);
         (row.tests_per_image, row.tests_by_round) = (1.0, vec![1.0]);
-        (row.relative_macs, row.relative_network_seconds, row.relative_wall_seconds) = (1.0, 1.0, 1.0);
+        (row.relative_macs, row.relative_network_seconds, row.relative_wall_seconds) =
+            (1.0, 1.0, 1.0);
         (row.network_seconds_per_image, row.failed) = (seconds, failed);
         row.by_class.iter_mut().for_each(|class| class.flagged = class.individual);
         for source in &mut row.by_source {
@@ -246,24 +296,19 @@ impl Row {
     }
 }
 
-impl StratumLine {
-    fn new(part: &Part<'_>, split: &Split) -> Self {
-        let (tally, ran) = (&part.stratum.tally, &part.stratum.ran);
+impl StratumRow {
+    fn new(share: &StratumShare<'_>, split: &Split) -> Self {
+        let Stratum { tally, run, .. } = share.stratum;
         Self {
-            name: part.name,
-            share_of_groups: part.groups,
-            images: ran.images,
-            tests_per_image: ran.tests_by_round.iter().sum::<u64>() as f64 / ran.images as f64,
+            name: share.name,
+            share_of_groups: share.groups,
+            images: run.images,
+            tests_per_image: run.tests_by_round.iter().sum::<u64>() as f64 / run.images as f64,
             recall: Rate::of(tally.count(&split.positives)),
             fpr: Rate::of(tally.count(&split.negatives)),
-            relative_network_seconds: ran.relative_network(),
-            network_seconds: ran.grouped.network,
-            reference_seconds: ran.reference.network,
+            relative_network_seconds: run.relative_network(),
+            network_seconds: run.grouped.network,
+            reference_seconds: run.reference.network,
         }
     }
-}
-
-fn rate(parts: &[Part<'_>], images: &[usize], weight: impl Fn(&Part<'_>) -> f64) -> Rate {
-    let strata: Vec<_> = parts.iter().map(|p| (weight(p), p.stratum.tally.count(images))).collect();
-    Rate::weighted(&strata, images.len())
 }

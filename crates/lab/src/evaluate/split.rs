@@ -1,57 +1,53 @@
-//! Which images are on which side, of which class and from which source.
+//! The images by kind, class and source.
 
 use std::collections::BTreeMap;
 
-use super::super::labelled::Labelled;
+use crate::labelled::LabelledImages;
 
-/// The images that could be decoded, by what they are.
+/// The images that could be decoded, by kind, class and source. Images are given by their numbers.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Split {
-    /// Images to be found.
-    pub(super) positives: Vec<usize>,
-    /// All others.
-    pub(super) negatives: Vec<usize>,
-    /// By class, the positive ones first.
-    pub(super) classes: Vec<Class>,
-    /// By source; empty where the data names none.
-    pub(super) sources: Vec<Source>,
+    /// Images of positive classes.
+    pub positives: Vec<usize>,
+    /// All other images.
+    pub negatives: Vec<usize>,
+    /// By class, positive classes first.
+    pub classes: Vec<Class>,
+    /// By source. Empty if the data has no sources.
+    pub sources: Vec<Source>,
 }
 
 /// A class.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Class {
     /// Its name.
-    pub(super) name: String,
-    /// Whether it is to be found.
-    pub(super) positive: bool,
+    pub name: String,
+    /// Whether it is positive.
+    pub positive: bool,
     /// Its images.
-    pub(super) images: Vec<usize>,
+    pub images: Vec<usize>,
 }
 
 /// A source.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Source {
     /// Its name.
-    pub(super) name: String,
+    pub name: String,
     /// Its positives.
-    pub(super) positives: Vec<usize>,
+    pub positives: Vec<usize>,
     /// Its negatives.
-    pub(super) negatives: Vec<usize>,
+    pub negatives: Vec<usize>,
 }
 
 impl Split {
-    /// The images for which `has` holds.
-    pub(super) fn new(set: &Labelled, has: impl Fn(usize) -> bool) -> Self {
+    /// The images for which `decoded` holds.
+    pub fn new(images: &LabelledImages, decoded: impl Fn(usize) -> bool) -> Self {
         let mut split = Self::default();
         let mut classes: BTreeMap<(bool, &str), Vec<usize>> = BTreeMap::new();
         let mut sources: BTreeMap<&str, [Vec<usize>; 2]> = BTreeMap::new();
-        for (i, image) in set.images.iter().enumerate().filter(|(i, _)| has(*i)) {
-            let positive = set.positive[i];
-            if positive {
-                split.positives.push(i)
-            } else {
-                split.negatives.push(i)
-            }
+        for (i, image) in images.images.iter().enumerate().filter(|(i, _)| decoded(*i)) {
+            let positive = images.positive[i];
+            if positive { &mut split.positives } else { &mut split.negatives }.push(i);
             classes.entry((!positive, &image.class)).or_default().push(i);
             if let Some(source) = &image.source {
                 sources.entry(source).or_default()[usize::from(!positive)].push(i);

@@ -1,44 +1,64 @@
 //! The report for people.
 
-use comfy_table::{CellAlignment, Table};
+use std::fmt::Write;
 
-pub(super) use super::super::table::percent;
-use super::super::table::table;
-use super::Report;
+use comfy_table::Table;
+
+use super::EvaluateReport;
+use super::bundle_run::BundleSummary;
 use super::estimate::Rate;
-use super::judge::BundleLine;
-use super::row::Row;
+use super::row::ReportRow;
+use crate::table::{align_right_from, percent, table};
 
-/// The tables.
-pub(super) fn print(report: &Report, by_class: bool) {
-    let data = &report.data;
-    println!("{}: {} positives, {} negatives", data.path, data.positives, data.negatives);
-    for missing in &data.undecodable {
-        println!("not decoded: {}: {}", missing.image, missing.reason);
-    }
-    for b in &report.bundles {
-        let (network, decode) = (1e3 * b.network_seconds_per_image, b.decode_ms_per_image);
-        let (name, design, stages) = (&b.bundle, b.design, b.stages);
-        println!(
-            "{name}: {design}, {stages} stages; an image alone takes {network:.3} ms in the network, decoding {decode:.3} ms of CPU"
-        );
-    }
-    println!("\n{}", rows(report));
-    println!("\nSensitivity: of pooled tests, of individual tests, of the confirm network, by the calibration.");
-    println!("MACs, network and wall: per cent of individual testing with the same network, decoding apart.");
+/// Rounds that have a figure of their own. Later rounds are added up.
+const ROUNDS: usize = 6;
+
+/// The tables with their notes.
+pub(super) fn text(report: &EvaluateReport, by_class: bool) -> String {
+    let mut text = head(report);
+    let _ = write!(
+        text,
+        "\n{}\n\nSensitivity: of pooled tests, of individual tests, of the confirm network, by the \
+         calibration.\nMACs, network and wall: per cent of individual testing with the same \
+         network, without decoding.",
+        rows(report)
+    );
     if !by_class {
-        return;
+        return text;
     }
     for row in &report.rows {
-        println!("\n{}", title(&report.bundles, row));
-        println!("{}", classes(row));
+        let _ = write!(text, "\n\n{}\n{}", title(&report.bundles, row), classes(row));
         if !row.by_source.is_empty() {
-            println!("\n{}", sources(row));
+            let _ = write!(text, "\n\n{}", sources(row));
         }
     }
+    text
 }
 
-fn rows(report: &Report) -> Table {
+/// The lines about the data and the bundles.
+fn head(report: &EvaluateReport) -> String {
+    let data = &report.data;
+    let mut text =
+        format!("{}: {} positives, {} negatives\n", data.path, data.positives, data.negatives);
+    for missing in &data.undecodable {
+        let _ = writeln!(text, "not decoded: {}: {}", missing.image, missing.reason);
+    }
+    for b in &report.bundles {
+        let _ = writeln!(
+            text,
+            "{}: {}, {} stages; one image alone takes {:.3} ms in the network; decoding takes \
+             {:.3} ms of CPU per image",
+            b.bundle,
+            b.design,
+            b.stages,
+            1e3 * b.network_seconds_per_image,
+            b.decode_ms_per_image
+        );
+    }
+    text
+}
+
+fn rows(report: &EvaluateReport) -> Table {
     let header = [
         "bundle",
         "prevalence",
@@ -48,77 +68,91 @@ fn rows(report: &Report) -> Table {
         "FPR (95 %)",
         "individual recall",
         "individual FPR",
-        "tests an image by round",
+        "tests per image by round",
         "MACs",
         "network",
         "wall",
     ];
     let mut table = table(&header);
-    for r in &report.rows {
-        let (first, later) = r.tests_by_round.split_at(r.tests_by_round.len().min(ROUNDS));
-        let mut rounds: Vec<String> = first.iter().map(|t| format!("{t:.4}")).collect();
-        if !later.is_empty() {
-            rounds.push(format!("{:.4} later", later.iter().sum::<f64>()));
-        }
-        if r.case.sensitivities.confirm.is_some() {
-            rounds.push(format!("{:.4} confirm", r.confirm_tests_per_image));
-        }
+    for row in &report.rows {
         table.add_row([
-            short(&report.bundles, &r.case.bundle).to_owned(),
-            percent(r.case.prevalence, 2),
-            r.case.plan.clone(),
-            r.case.sensitivities.describe(),
-            interval(&r.recall),
-            interval(&r.fpr),
-            value(&r.individual_recall),
-            value(&r.individual_fpr),
-            format!("{:.4} = {}", r.tests_per_image, rounds.join(" + ")),
-            percent(r.relative_macs, 1),
-            percent(r.relative_network_seconds, 1),
-            percent(r.relative_wall_seconds, 1),
+            short(&report.bundles, &row.case.bundle).to_owned(),
+            percent(row.case.prevalence, 2),
+            row.case.plan.clone(),
+            row.case.sensitivities.describe(),
+            interval(&row.recall),
+            interval(&row.fpr),
+            value(&row.individual_recall),
+            value(&row.individual_fpr),
+            tests(row),
+            percent(row.relative_macs, 1),
+            percent(row.relative_network_seconds, 1),
+            percent(row.relative_wall_seconds, 1),
         ]);
     }
-    table.column_iter_mut().skip(4).for_each(|c| c.set_cell_alignment(CellAlignment::Right));
+    align_right_from(&mut table, 4);
     table
 }
 
-/// Rounds that have a figure of their own.
-const ROUNDS: usize = 6;
+/// Tests per image: the sum, and its parts by round.
+fn tests(row: &ReportRow) -> String {
+    let (first, later) = row.tests_by_round.split_at(row.tests_by_round.len().min(ROUNDS));
+    let mut rounds: Vec<String> = first.iter().map(|tests| format!("{tests:.4}")).collect();
+    if !later.is_empty() {
+        rounds.push(format!("{:.4} later", later.iter().sum::<f64>()));
+    }
+    if row.case.sensitivities.confirm.is_some() {
+        rounds.push(format!("{:.4} confirm", row.confirm_tests_per_image));
+    }
+    format!("{:.4} = {}", row.tests_per_image, rounds.join(" + "))
+}
 
-fn classes(row: &Row) -> Table {
+fn classes(row: &ReportRow) -> Table {
     let mut table = table(&["class", "", "images", "flagged (95 %)", "individual"]);
     for c in &row.by_class {
-        let side = if c.positive { "positive" } else { "negative" };
-        let (flagged, alone) = (interval(&c.flagged), value(&c.individual));
-        table.add_row([c.class.clone(), side.to_owned(), c.images.to_string(), flagged, alone]);
+        let kind = if c.positive { "positive" } else { "negative" };
+        let (flagged, individual) = (interval(&c.flagged), value(&c.individual));
+        let images = c.images.to_string();
+        table.add_row([c.class.clone(), kind.to_owned(), images, flagged, individual]);
     }
     table
 }
 
-fn sources(row: &Row) -> Table {
-    let mut table = table(&["source", "recall (95 %)", "individual recall", "FPR (95 %)", "individual FPR"]);
+fn sources(row: &ReportRow) -> Table {
+    let header = ["source", "recall (95 %)", "individual recall", "FPR (95 %)", "individual FPR"];
+    let mut table = table(&header);
     for s in &row.by_source {
-        let (recall, fpr) = (interval(&s.recall), interval(&s.fpr));
-        table.add_row([s.source.clone(), recall, value(&s.individual_recall), fpr, value(&s.individual_fpr)]);
+        table.add_row([
+            s.source.clone(),
+            interval(&s.recall),
+            value(&s.individual_recall),
+            interval(&s.fpr),
+            value(&s.individual_fpr),
+        ]);
     }
     table
 }
 
-fn title(bundles: &[BundleLine], row: &Row) -> String {
+fn title(bundles: &[BundleSummary], row: &ReportRow) -> String {
     let case = &row.case;
-    let (bundle, plan, p) = (short(bundles, &case.bundle), &case.plan, percent(case.prevalence, 2));
-    format!("{bundle}, {plan}, prevalence {p}, sensitivity {}:", case.sensitivities.describe())
+    format!(
+        "{}, {}, prevalence {}, sensitivity {}:",
+        short(bundles, &case.bundle),
+        case.plan,
+        percent(case.prevalence, 2),
+        case.sensitivities.describe()
+    )
 }
 
-/// A bundle's own name, or its folder where another one is called the same.
-pub(super) fn short<'a>(bundles: &'a [BundleLine], folder: &'a str) -> &'a str {
-    let Some(line) = bundles.iter().find(|b| b.bundle == folder) else { return folder };
-    let alike = bundles.iter().any(|b| b.bundle != folder && b.name == line.name);
-    if alike { folder } else { &line.name }
+/// A bundle's name, or its folder if another bundle has the same name.
+pub(super) fn short<'a>(bundles: &'a [BundleSummary], folder: &'a str) -> &'a str {
+    let Some(bundle) = bundles.iter().find(|b| b.bundle == folder) else { return folder };
+    let ambiguous = bundles.iter().any(|b| b.bundle != folder && b.name == bundle.name);
+    if ambiguous { folder } else { &bundle.name }
 }
 
 fn value(rate: &Rate) -> String {
-    rate.value.map_or_else(|| "-".into(), |v| percent(v, 2))
+    rate.value.map_or_else(|| "-".into(), |value| percent(value, 2))
 }
 
 fn interval(rate: &Rate) -> String {

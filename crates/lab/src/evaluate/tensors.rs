@@ -1,125 +1,149 @@
-//! Decoding every image once, and keeping the tensors small.
+//! Decodes every image once, and keeps the tensors in one byte per value.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::ProgressBar;
+use dorfman_model::cpu::{self, thread_time};
+use dorfman_model::decode::Preprocessor;
+use dorfman_model::manifest::{InputSpec, Layout};
 
-use super::super::CliError;
-use super::super::labelled::{Labelled, Reader};
-use super::super::progress::progress;
-use crate::config::decode::DecodeConfig;
-use crate::cpu::thread_time;
-use crate::decode::Preprocessor;
-use crate::model::manifest::{InputSpec, Layout};
+use crate::labelled::{ImageReader, LabelledImages};
+use crate::{LabError, Progress};
 
-/// Share of images that may be undecodable before the data is thought wrong.
+/// The share of images that may be undecodable. With more, the data is assumed to be wrong.
 const MOST_UNDECODABLE: f64 = 0.03;
 
-/// Preprocessed images, a byte a value: before normalisation there were only 256 levels.
+/// Preprocessed images. A value is kept as one byte: before normalisation it had one of 256 levels.
 #[derive(Debug)]
 pub(super) struct Tensors {
-    /// What they were made for.
-    pub(super) input: InputSpec,
+    /// The input for which the images were preprocessed.
+    pub input: InputSpec,
+    /// By image. Empty if it could not be decoded.
     levels: Vec<Vec<u8>>,
     /// CPU milliseconds to read, decode and preprocess an image.
-    pub(super) decode_ms: f64,
-    /// The images that can't be had, and why.
-    pub(super) undecodable: Vec<(String, String)>,
+    pub decode_ms: f64,
+    /// The images that could not be decoded: name and reason.
+    pub undecodable: Vec<(String, String)>,
 }
 
 #[derive(Default)]
-struct Done {
+struct Decoded {
     levels: Vec<(usize, Vec<u8>)>,
     failures: Vec<(usize, String)>,
     time: Duration,
 }
 
+/// Work that the decoding threads share.
+struct Work<'a> {
+    images: &'a LabelledImages,
+    input: &'a InputSpec,
+    preprocessor: Preprocessor,
+    next: AtomicUsize,
+    decoded: Mutex<Decoded>,
+    progress: &'a dyn Progress,
+}
+
 impl Tensors {
-    /// Decodes everything on the threads that `decode` says.
+    /// Decodes all images on `threads` threads (0: one per core). Images of more than `max_pixels`
+    /// pixels are not decoded.
     ///
     /// # Errors
-    /// [`CliError::Failed`] if the data can't be read, or more than a few per cent of it not decoded.
-    pub(super) fn decode(set: &Labelled, input: &InputSpec, config: &DecodeConfig) -> Result<Self, CliError> {
-        let threads = match config.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            n => n,
-        };
-        let preprocessor = Preprocessor::new(input, config);
-        let bar = progress("decoding", set.images.len() as u64);
-        let (next, done) = (AtomicUsize::new(0), Mutex::new(Done::default()));
-        let work = || -> Result<(), String> {
-            let mut reader = set.reader()?;
-            let own = share(set, &mut reader, (input, &preprocessor), &next, &bar);
-            let mut all = done.lock().unwrap_or_else(PoisonError::into_inner);
-            all.levels.extend(own.levels);
-            all.failures.extend(own.failures);
-            all.time += own.time;
-            Ok(())
-        };
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            threads.into_iter().try_for_each(|t| t.join().unwrap_or_else(|_| Err("a decoding thread panicked".into())))
-        })
-        .map_err(CliError::Failed)?;
-        bar.finish_and_clear();
-        let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Self::checked(set, input, done)
+    /// [`LabError`] if the data cannot be read, or if more than 3 % of the images cannot be
+    /// decoded.
+    pub fn decode(
+        images: &LabelledImages,
+        input: &InputSpec,
+        threads: usize,
+        max_pixels: u64,
+        progress: &dyn Progress,
+    ) -> Result<Self, LabError> {
+        let preprocessor = Preprocessor::new(input, max_pixels);
+        let (next, decoded) = (AtomicUsize::new(0), Mutex::default());
+        let work = Work { images, input, preprocessor, next, decoded, progress };
+        progress.begin("decoding", images.images.len() as u64);
+        let result = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..cpu::threads(threads)).map(|_| scope.spawn(|| work.run())).collect();
+            threads.into_iter().try_for_each(|thread| {
+                let panicked = |_| Err(LabError::Bug("a decoding thread panicked".into()));
+                thread.join().unwrap_or_else(panicked)
+            })
+        });
+        progress.end();
+        result?;
+        let decoded = work.decoded.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Self::checked(images, input, decoded)
     }
 
-    fn checked(set: &Labelled, input: &InputSpec, mut done: Done) -> Result<Self, CliError> {
-        done.failures.sort();
-        let named = |(i, why): (usize, String)| (set.images[i].name.clone(), why);
-        let undecodable: Vec<(String, String)> = done.failures.into_iter().map(named).collect();
-        if undecodable.len() as f64 > MOST_UNDECODABLE * set.images.len() as f64 {
-            let (name, why) = &undecodable[0];
-            let (failed, all) = (undecodable.len(), set.images.len());
-            return Err(CliError::Failed(format!(
-                "{failed} of {all} images can't be decoded, the first {name}: {why}"
-            )));
+    fn checked(
+        images: &LabelledImages,
+        input: &InputSpec,
+        mut decoded: Decoded,
+    ) -> Result<Self, LabError> {
+        decoded.failures.sort();
+        let all = images.images.len();
+        let named = |(i, why): (usize, String)| (images.images[i].name.clone(), why);
+        let undecodable: Vec<(String, String)> = decoded.failures.into_iter().map(named).collect();
+        if let Some((first, reason)) = undecodable.first()
+            && undecodable.len() as f64 > MOST_UNDECODABLE * all as f64
+        {
+            return Err(LabError::Undecodable {
+                failed: undecodable.len(),
+                images: all,
+                first: first.clone(),
+                reason: reason.clone(),
+            });
         }
-        let decode_ms = 1e3 * done.time.as_secs_f64() / done.levels.len().max(1) as f64;
-        let mut levels = vec![Vec::new(); set.images.len()];
-        done.levels.into_iter().for_each(|(i, l)| levels[i] = l);
+        let decode_ms = 1e3 * decoded.time.as_secs_f64() / decoded.levels.len().max(1) as f64;
+        let mut levels = vec![Vec::new(); all];
+        decoded.levels.into_iter().for_each(|(i, l)| levels[i] = l);
         Ok(Self { input: input.clone(), levels, decode_ms, undecodable })
     }
 
     /// Whether an image could be decoded.
-    pub(super) fn has(&self, image: usize) -> bool {
+    pub fn has(&self, image: usize) -> bool {
         !self.levels[image].is_empty()
     }
 
     /// The tensor of an image, bit for bit as it was decoded.
-    pub(super) fn tensor(&self, image: usize) -> Vec<f32> {
+    pub fn tensor(&self, image: usize) -> Vec<f32> {
         unpack(&self.input, &self.levels[image])
     }
 }
 
-/// One thread's share of the work.
-fn share(
-    set: &Labelled,
-    reader: &mut Reader,
-    (input, preprocessor): (&InputSpec, &Preprocessor),
-    next: &AtomicUsize,
-    bar: &ProgressBar,
-) -> Done {
-    let mut done = Done::default();
-    loop {
-        let i = next.fetch_add(1, Ordering::Relaxed);
-        let Some(image) = set.images.get(i) else { return done };
-        let start = thread_time();
-        match reader.read(image).and_then(|bytes| preprocessor.tensor(&bytes).map_err(|f| f.to_string())) {
-            Ok(tensor) => done.levels.push((i, pack(input, &tensor))),
-            Err(why) => done.failures.push((i, why)),
+impl Work<'_> {
+    /// The work of one thread.
+    fn run(&self) -> Result<(), LabError> {
+        let mut reader = self.images.reader().map_err(LabError::DataLost)?;
+        let own = self.share(&mut reader);
+        let mut all = self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
+        all.levels.extend(own.levels);
+        all.failures.extend(own.failures);
+        all.time += own.time;
+        Ok(())
+    }
+
+    fn share(&self, reader: &mut ImageReader) -> Decoded {
+        let mut own = Decoded::default();
+        loop {
+            let i = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(image) = self.images.images.get(i) else { return own };
+            let start = thread_time();
+            let bytes = reader.read(image).map_err(|e| e.to_string());
+            let tensor =
+                |bytes: Vec<u8>| self.preprocessor.tensor(&bytes).map_err(|e| e.to_string());
+            match bytes.and_then(tensor) {
+                Ok(tensor) => own.levels.push((i, pack(self.input, &tensor))),
+                Err(why) => own.failures.push((i, why)),
+            }
+            own.time += thread_time() - start;
+            self.progress.advance(1);
         }
-        done.time += thread_time() - start;
-        bar.inc(1);
     }
 }
 
-/// The channel of the value at an index.
+/// The channel of the value at an index of the tensor.
 fn channel(input: &InputSpec, index: usize) -> usize {
     match input.layout {
         Layout::Nchw => index / (input.width as usize * input.height as usize),
@@ -127,7 +151,7 @@ fn channel(input: &InputSpec, index: usize) -> usize {
     }
 }
 
-/// The level of each value: the inverse of the normalisation.
+/// The level of each value, by the inverse of the normalisation.
 fn pack(input: &InputSpec, tensor: &[f32]) -> Vec<u8> {
     let level = |(i, &value): (usize, &f32)| {
         let c = channel(input, i);
@@ -136,9 +160,11 @@ fn pack(input: &InputSpec, tensor: &[f32]) -> Vec<u8> {
     tensor.iter().enumerate().map(level).collect()
 }
 
-/// The normalisation, as in `decode`.
+/// The normalisation, exactly as in [`Preprocessor`].
 fn unpack(input: &InputSpec, levels: &[u8]) -> Vec<f32> {
-    let table = |(mean, std): (&f32, &f32)| -> [f32; 256] { std::array::from_fn(|x| (x as f32 - mean) / std) };
+    let table = |(mean, std): (&f32, &f32)| -> [f32; 256] {
+        std::array::from_fn(|x| (x as f32 - mean) / std)
+    };
     let tables: Vec<[f32; 256]> = input.mean.iter().zip(&input.std).map(table).collect();
     match input.layout {
         Layout::Nchw => {
@@ -148,7 +174,11 @@ fn unpack(input: &InputSpec, levels: &[u8]) -> Vec<f32> {
         }
         Layout::Nhwc => {
             let pixels = levels.chunks_exact(tables.len());
-            pixels.flat_map(|pixel| pixel.iter().zip(&tables).map(|(&l, table)| table[usize::from(l)])).collect()
+            pixels
+                .flat_map(|pixel| {
+                    pixel.iter().zip(&tables).map(|(&l, table)| table[usize::from(l)])
+                })
+                .collect()
         }
     }
 }
@@ -158,17 +188,19 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
-    use crate::model::manifest::{Channels, Filter, Resize};
+    use dorfman_model::manifest::{Channels, Filter, Resize};
 
     #[test]
-    fn tensors_come_back_bit_for_bit() {
+    fn a_tensor_is_restored_bit_for_bit() {
         let picture = image::RgbImage::from_fn(16, 16, |x, y| {
             image::Rgb([(16 * y + x) as u8, (17 * x) as u8, 255 - (16 * x + y) as u8])
         });
         let mut bytes = Vec::new();
         picture.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png).unwrap();
         for layout in [Layout::Nchw, Layout::Nhwc] {
-            for (mean, std) in [([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]), ([0.0; 3], [255.0; 3])] {
+            for (mean, std) in
+                [([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]), ([0.0; 3], [255.0; 3])]
+            {
                 let input = InputSpec {
                     width: 16,
                     height: 16,
@@ -178,7 +210,7 @@ mod tests {
                     mean: mean.to_vec(),
                     std: std.to_vec(),
                 };
-                let tensor = Preprocessor::new(&input, &DecodeConfig::default()).tensor(&bytes).unwrap();
+                let tensor = Preprocessor::new(&input, 1_000_000).tensor(&bytes).unwrap();
                 assert_eq!(unpack(&input, &pack(&input, &tensor)), tensor);
             }
         }

@@ -1,22 +1,25 @@
-//! The estimate as a whole, on a network whose scores are scripted: strata and a plain stream must say the same.
+//! The whole estimate on a network with scripted scores: strata and a plain stream must agree.
 
 use std::time::Duration;
 
-use super::deal::Dealer;
+use dorfman_core::calibration::Thresholds;
+use dorfman_core::engine::{BatchSettings, ScriptedNetwork, Verdict, single_label_shape};
+use dorfman_core::policy::{MultiRound, Plan};
+
 use super::estimate::{Tally, Weights};
-use super::pass::{Bench, Rules};
-use super::row::{Case, Part, Row, Sensitivities, Stratum};
+use super::row::{Case, ReportRow, Sensitivities, Stratum, StratumShare};
+use super::sampling::GroupSampler;
 use super::split::Split;
-use crate::engine::{ScriptedNetwork, Settings, Verdict, single_label_form};
-use crate::retest::{MultiRound, Plan, Thresholds};
+use super::timing::{TestRules, TimedRunner};
 
 const POSITIVES: usize = 400;
 const IMAGES: usize = 3400;
 const SIZE: usize = 8;
 const PREVALENCE: f64 = 0.02;
 
-/// One positive in ten looks harmless; of the negatives some look suspicious in company only, and a few also alone.
-fn suspicion(image: usize) -> f32 {
+/// One positive in ten has a low score. Some negatives make a group positive; a few of them are
+/// also positive alone.
+fn score(image: usize) -> f32 {
     match image {
         0..POSITIVES if image.is_multiple_of(10) => 0.3,
         0..POSITIVES => 0.9,
@@ -27,7 +30,11 @@ fn suspicion(image: usize) -> f32 {
 }
 
 fn split() -> Split {
-    Split { positives: (0..POSITIVES).collect(), negatives: (POSITIVES..IMAGES).collect(), ..Split::default() }
+    Split {
+        positives: (0..POSITIVES).collect(),
+        negatives: (POSITIVES..IMAGES).collect(),
+        ..Split::default()
+    }
 }
 
 fn plan() -> Box<dyn Plan> {
@@ -35,29 +42,34 @@ fn plan() -> Box<dyn Plan> {
 }
 
 fn run(images: &[usize], seconds: f64) -> Stratum {
-    let mut network = ScriptedNetwork::new(single_label_form(64, 10, 90));
-    let mut twin = ScriptedNetwork::new(single_label_form(64, 10, 90));
-    let settings = Settings { max_batch: 64, preferred_batch: 8, buckets: vec![], max_wait: Duration::from_secs(1) };
-    let mut bench = Bench {
+    let mut network = ScriptedNetwork::new(single_label_shape(64, 10, 90));
+    let mut individual_network = ScriptedNetwork::new(single_label_shape(64, 10, 90));
+    let settings = BatchSettings {
+        max_batch: 64,
+        preferred_batch: 8,
+        buckets: vec![],
+        max_wait: Duration::from_secs(1),
+    };
+    let mut runner = TimedRunner {
         network: &mut network,
-        twin: &mut twin,
-        tensor: &|image| vec![suspicion(image)],
+        individual_network: &mut individual_network,
+        tensor: &|image| vec![score(image)],
         settings,
-        open: Thresholds::constant(f32::NEG_INFINITY),
+        pass_all: Thresholds::constant(f32::NEG_INFINITY),
         reference: (0..IMAGES).collect(),
         seconds,
     };
     let thresholds = Thresholds::new(vec![0], |arity, _| if arity == 1 { 0.6 } else { 0.45 });
-    let rules = Rules { thresholds, confirm: None };
+    let rules = TestRules { thresholds, confirm: None };
     let mut stratum = Stratum { tally: Tally::new(IMAGES), ..Stratum::default() };
-    bench.warm_up(plan()).unwrap();
+    runner.warm_up(plan()).unwrap();
     let tally = &mut stratum.tally;
-    let note = &mut |image, verdict| tally.note(image, matches!(verdict, Verdict::Flagged(_)));
-    stratum.ran = bench.stratum(&plan, &rules, images, note).unwrap();
+    let on_verdict = &mut |image, verdict| tally.add(image, matches!(verdict, Verdict::Flagged(_)));
+    stratum.run = runner.stratum(&|| Ok(plan()), &rules, images, on_verdict).unwrap();
     stratum
 }
 
-fn row(parts: &[Part<'_>]) -> Row {
+fn row(parts: &[StratumShare<'_>]) -> ReportRow {
     let case = Case {
         bundle: "scripted".into(),
         design: "feature",
@@ -70,22 +82,26 @@ fn row(parts: &[Part<'_>]) -> Row {
         worth: None,
         sensitivities: Sensitivities { pooled: Some(0.9), individual: 0.9, confirm: None },
     };
-    Row::new(case, parts, &split(), 100, &Tally::new(IMAGES))
+    ReportRow::new(case, parts, &split(), 100, &Tally::new(IMAGES))
 }
 
 #[test]
 fn strata_and_a_plain_stream_agree() {
     let split = split();
-    let dealer = |seed| Dealer::new(SIZE, &split.positives, &split.negatives, seed);
-    let (cold, hot) = (run(&dealer(1).cold(usize::MAX), 0.0), run(&dealer(2).hot(PREVALENCE, usize::MAX), 0.0));
-    let strata = row(&Part::strata(Weights::new(SIZE, PREVALENCE), &cold, &hot));
-    let stream = row(&Part::stream(&run(&dealer(3).stream(PREVALENCE, 200_000), 0.0)));
-    for (name, a, b) in [("recall", strata.recall, stream.recall), ("fpr", strata.fpr, stream.fpr)] {
+    let sampler = |seed| GroupSampler::new(SIZE, &split.positives, &split.negatives, seed);
+    let (cold, hot) =
+        (run(&sampler(1).cold(usize::MAX), 0.0), run(&sampler(2).hot(PREVALENCE, usize::MAX), 0.0));
+    let strata = row(&StratumShare::strata(Weights::new(SIZE, PREVALENCE), &cold, &hot));
+    let stream = row(&StratumShare::stream(&run(&sampler(3).stream(PREVALENCE, 200_000), 0.0)));
+    for (name, a, b) in [("recall", strata.recall, stream.recall), ("fpr", strata.fpr, stream.fpr)]
+    {
         let (a, b) = (a, b.value.unwrap());
         assert!(a.low <= b && b <= a.high, "{name}: {a:?}, the stream has {b}");
     }
     assert!((strata.recall.value.unwrap() - 0.9).abs() < 0.01, "{:?}", strata.recall);
-    let close = |name: &str, a: f64, b: f64| assert!((a / b - 1.0).abs() < 0.03, "{name}: {a}, the stream has {b}");
+    let close = |name: &str, a: f64, b: f64| {
+        assert!((a / b - 1.0).abs() < 0.03, "{name}: {a}, the stream has {b}")
+    };
     close("tests", strata.tests_per_image, stream.tests_per_image);
     close("MACs", strata.relative_macs, stream.relative_macs);
     assert_eq!(strata.tests_by_round.len(), 3);
@@ -96,11 +112,15 @@ fn strata_and_a_plain_stream_agree() {
 
 #[test]
 fn repeats_lengthen_the_timing_and_change_no_count() {
-    let images = Dealer::new(SIZE, &split().positives, &split().negatives, 1).hot(PREVALENCE, usize::MAX);
+    let images = GroupSampler::new(SIZE, &split().positives, &split().negatives, 1)
+        .hot(PREVALENCE, usize::MAX);
     let (once, longer) = (run(&images, 0.0), run(&images, 0.02));
     assert_eq!(once.tally, longer.tally);
-    assert_eq!((once.ran.macs, &once.ran.tests_by_round), (longer.ran.macs, &longer.ran.tests_by_round));
-    assert!(longer.ran.grouped.network >= 0.02 && longer.ran.reference.network >= 0.02);
-    assert!(longer.ran.grouped.images > once.ran.grouped.images);
-    assert_eq!(once.ran.grouped.images, images.len() as u64);
+    assert_eq!(
+        (once.run.macs, &once.run.tests_by_round),
+        (longer.run.macs, &longer.run.tests_by_round)
+    );
+    assert!(longer.run.grouped.network >= 0.02 && longer.run.reference.network >= 0.02);
+    assert!(longer.run.grouped.images > once.run.grouped.images);
+    assert_eq!(once.run.grouped.images, images.len() as u64);
 }

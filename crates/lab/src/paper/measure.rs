@@ -1,177 +1,222 @@
-//! One plan: its slice of the groups, raced against individual testing.
+//! The measurement of one plan: a sample of its groups, in turns with individual testing.
 
 use std::time::Duration;
 
-use super::super::super::CliError;
-use super::super::super::progress::progress;
+use dorfman_core::calibration::Thresholds;
+use dorfman_core::cost::Accounting;
+use dorfman_core::engine::{BandPlan, BatchSettings, Engine, Network, RunError};
+use dorfman_core::policy::Individual;
+use dorfman_model::cpu::SystemClock;
+
 use super::plan::PaperPlan;
-use super::race::{Racer, Ran, race};
-use super::recorded::{Recorded, mark};
-use super::slice::{Slice, choose};
-use crate::engine::{Engine, Network, RunError, Settings};
-use crate::replay::{Accounting, INDIVIDUAL, RecordedPlan, Recording, ReplayError, Scores, Summary, judge};
-use crate::retest::{Individual, Thresholds};
+use super::recorded::{RecordedNetwork, mark};
+use super::sample::{GroupSample, choose};
+use super::timed::{TimedDriver, TimedRun, run_in_turns};
+use crate::feed::GroupFeed;
+use crate::replay::{INDIVIDUAL, RecordedPlan, Recording, ReplayError, Summary, summarise};
+use crate::{LabError, Progress};
 
-/// Items in flight: as many as fill a batch of eight with groups of sixteen.
-pub(super) const ROWS: usize = 128;
+/// Slots of level 0: a batch of eight groups of sixteen.
+pub(super) const SLOTS: usize = 128;
 
-/// Different images; what is in them makes no difference.
+/// The number of different images. Their content makes no difference.
 const IMAGES: usize = 4;
 
-/// How all plans are measured.
+/// Settings that all plans share.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Setup {
-    /// Values of an image.
-    pub(super) image_len: usize,
-    /// Groups of a slice.
-    pub(super) groups: usize,
-    /// Most rows of one run.
-    pub(super) batch: usize,
-    /// Which groups, in which order, and which half a plan is fitted on.
-    pub(super) seed: u64,
+pub(super) struct MeasureSettings {
+    /// Values per image.
+    pub image_len: usize,
+    /// Groups per sample.
+    pub groups: usize,
+    /// Rows per run of a stage, at most.
+    pub batch: usize,
+    /// The seed of the sample and of the half on which a plan is fitted.
+    pub seed: u64,
 }
 
-/// What became of a plan.
+/// The networks of a measurement.
+pub(super) struct Networks<'a, N> {
+    /// The stages of the plan's design.
+    pub stages: &'a mut N,
+    /// The plain network, for the plan's individual tests.
+    pub plain: &'a mut N,
+    /// The plain network again, for individual testing.
+    pub individual: &'a mut N,
+}
+
+/// The measurement of a plan.
 #[derive(Debug)]
 pub(super) struct Measured {
     /// The chain in words.
-    pub(super) plan: String,
-    /// What makes a test positive.
-    pub(super) rule: String,
-    /// The design.
-    pub(super) design: String,
-    /// All groups that the slice stands for, by the recording.
-    pub(super) all: Summary,
-    /// The slice by the recording.
-    pub(super) replayed: Summary,
-    /// The slice's groups, and its tests of each size beside the expected ones.
-    pub(super) slice: Slice,
+    pub plan: String,
+    /// The rule that makes a test positive, in words.
+    pub rule: String,
+    /// The design, in upper case.
+    pub design: String,
+    /// All groups from which the sample is drawn, by the recording.
+    pub all: Summary,
+    /// The sample, by the recording.
+    pub replayed: Summary,
+    /// The groups of the sample, and its tests of each size beside the expected ones.
+    pub sample: GroupSample,
     /// Sizes of the tests.
-    pub(super) sizes: Vec<usize>,
-    /// Multiply-adds that were computed, over those of testing each image alone.
-    pub(super) relative_macs: f64,
-    /// The slice.
-    pub(super) grouped: Ran,
-    /// Individual testing in between.
-    pub(super) individual: Ran,
+    pub sizes: Vec<usize>,
+    /// Multiply-adds that were computed, relative to testing each image alone.
+    pub relative_macs: f64,
+    /// The time of the sample.
+    pub grouped: TimedRun,
+    /// The time of individual testing in between.
+    pub individual: TimedRun,
 }
 
 impl Measured {
-    /// Seconds on the clock over those of testing each image alone.
-    pub(super) fn relative_wall(&self) -> f64 {
-        self.grouped.wall_an_image() / self.individual.wall_an_image()
+    /// Seconds relative to testing each image alone.
+    pub fn relative_wall(&self) -> f64 {
+        self.grouped.wall_per_image() / self.individual.wall_per_image()
     }
 
-    /// CPU seconds over those of testing each image alone.
-    pub(super) fn relative_cpu(&self) -> f64 {
-        self.grouped.cpu_an_image() / self.individual.cpu_an_image()
+    /// CPU seconds relative to testing each image alone.
+    pub fn relative_cpu(&self) -> f64 {
+        self.grouped.cpu_per_image() / self.individual.cpu_per_image()
     }
 }
 
-/// Runs a plan on `stages`. Of the plain networks one tests the images that the plan wants tested alone, the other is what it is raced
-/// against.
+/// Measures a plan.
+///
+/// # Errors
+/// [`LabError`] if scores are missing, if the engine fails, or if the engine makes other tests than
+/// the replay counts.
 pub(super) fn measure<N: Network>(
-    setup: Setup,
+    settings: MeasureSettings,
     paper: &PaperPlan,
     recording: &Recording,
-    stages: &mut N,
-    [plain, rival]: &mut [N; 2],
-) -> Result<Measured, CliError> {
-    let failed = |e: &dyn std::fmt::Display| CliError::Failed(e.to_string());
-    let (answers, population) = paper.over(recording, setup.seed)?;
-    let slice = slice(&answers, &population, setup.groups, setup.seed)?;
-    let all = judge(&answers, &population, Accounting::Honest)?;
-    let replayed = judge(&answers, &slice.groups, Accounting::Honest)?;
-    let sizes: Vec<usize> = answers.scores().iter().map(|s| s.size).collect();
-    let plan = answers.to_string();
-    let alone = answers.scores().last().is_some_and(|s| s.design == INDIVIDUAL);
-    let individual_macs = rival.form().individual_macs();
-
-    let noise = noise(setup);
+    networks: Networks<'_, N>,
+    progress: &dyn Progress,
+) -> Result<Measured, LabError> {
+    let Networks { stages, plain, individual } = networks;
+    let (plan, population) = paper.over(recording, settings.seed)?;
+    let sample = sample(&plan, &population, settings)?;
+    let all = summarise(&plan, &population, Accounting::Honest)?;
+    let replayed = summarise(&plan, &sample.groups, Accounting::Honest)?;
+    let sizes: Vec<usize> = plan.scores().iter().map(|scores| scores.size).collect();
+    let words = plan.to_string();
+    let plain_alone = plan.scores().last().is_some_and(|scores| scores.design == INDIVIDUAL);
+    let individual_macs = individual.shape().individual_macs();
+    for network in [&mut *stages, &mut *plain, &mut *individual] {
+        warm_up(network, settings, sizes[0]).map_err(dorfman_core::engine::EngineError::from)?;
+    }
+    let offered = items(recording, &sample, sizes[0]);
+    let noise = noise(settings);
     let image = |item: usize| {
         let mut image = noise[item % IMAGES].clone();
         mark(&mut image, item);
         image
     };
-    let networks = [&mut *stages, &mut *plain, &mut *rival];
-    networks.into_iter().try_for_each(|network| warm_up(network, setup, sizes[0])).map_err(|e| failed(&e))?;
-    let items = recording.items().len();
-    let members = |&group: &usize| (group * sizes[0]..items.min((group + 1) * sizes[0])).collect::<Vec<_>>();
-    let offered: Vec<usize> = slice.groups.iter().flat_map(members).collect();
-
-    let (policy, thresholds) = paper.over(recording, setup.seed)?.0.into_parts();
-    let network = Recorded::new(stages, alone.then_some(plain), answers);
-    let engine = Engine::new(network, policy, thresholds, settings(setup.batch));
-    let mut grouped = Racer::new(engine, offered.iter().copied(), &image);
-    let engine = Engine::new(rival, Box::new(Individual), Thresholds::constant(0.5), settings(setup.batch));
-    let mut individual = Racer::new(engine, 0.., &image);
-    let bar = progress("images", offered.len() as u64);
-    let raced = race(&mut grouped, &mut individual, |images| bar.set_position(images as u64));
-    bar.finish_and_clear();
-    raced.map_err(|e| failed(&e))?;
-    check(&slice, &replayed, &grouped)?;
+    let (policy, thresholds) = paper.over(recording, settings.seed)?.0.into_parts();
+    let feed = GroupFeed::new(offered.iter().copied(), policy.group_size(), &image);
+    let network = RecordedNetwork::new(stages, plain_alone.then_some(plain), plan);
+    let engine = engine(network, BandPlan::new(policy, thresholds), settings);
+    let mut grouped = TimedDriver::new(engine, feed);
+    let alone = BandPlan::new(Box::new(Individual), Thresholds::constant(0.5));
+    let feed = GroupFeed::new(0.., 1, &image);
+    let mut individual = TimedDriver::new(self::engine(individual, alone, settings), feed);
+    progress.begin("images", offered.len() as u64);
+    let result = run_in_turns(&mut grouped, &mut individual, |images| progress.advance(images));
+    progress.end();
+    result?;
+    check(&sample, &replayed, &grouped)?;
     let macs = grouped.engine().network().macs();
     Ok(Measured {
-        plan,
+        plan: words,
         rule: paper.rule(),
         design: paper.design().to_uppercase(),
         all,
         replayed,
         sizes,
         relative_macs: macs as f64 / (individual_macs as f64 * offered.len() as f64),
-        slice,
-        grouped: grouped.ran,
-        individual: individual.ran,
+        sample,
+        grouped: grouped.run,
+        individual: individual.run,
     })
 }
 
-fn slice(answers: &RecordedPlan, population: &[usize], count: usize, seed: u64) -> Result<Slice, ReplayError> {
+/// A sample of the groups in `population`.
+fn sample(
+    plan: &RecordedPlan,
+    population: &[usize],
+    settings: MeasureSettings,
+) -> Result<GroupSample, ReplayError> {
     let path = |&group: &usize| {
-        let replayed = answers.replay_groups([group])?;
-        Ok((group, replayed.spent.iter().map(|spent| spent.tests()).collect()))
+        let replayed = plan.replay_groups([group])?;
+        Ok((group, replayed.tests.iter().map(|count| count.tests()).collect()))
     };
     let all = population.iter().map(path).collect::<Result<Vec<_>, ReplayError>>()?;
-    let cost = |(kind, s): (usize, &&Scores)| if kind == 0 { s.cost.full } else { s.cost.retest };
-    let costs: Vec<f64> = answers.scores().iter().enumerate().map(cost).collect();
-    Ok(choose(&all, &costs, count, seed))
+    let costs = plan.scores().iter().map(|scores| scores.cost);
+    let costs = costs.enumerate().map(|(i, cost)| if i == 0 { cost.full } else { cost.retest });
+    Ok(choose(&all, &costs.collect::<Vec<f64>>(), settings.groups, settings.seed))
 }
 
-fn settings(batch: usize) -> Settings {
-    // The worker's default. No group waits for members here, as the next item is always there, but retests wait for company.
+/// The items of a sample, group by group.
+fn items(recording: &Recording, sample: &GroupSample, size: usize) -> Vec<usize> {
+    let items = recording.items().len();
+    let members = |&group: &usize| group * size..items.min((group + 1) * size);
+    sample.groups.iter().flat_map(members).collect()
+}
+
+fn engine<N: Network>(
+    network: N,
+    band: BandPlan,
+    MeasureSettings { batch, .. }: MeasureSettings,
+) -> Engine<N, usize> {
+    // The worker's default. Groups do not wait here, because the next item is always available, but
+    // retests wait for a fuller batch.
     let max_wait = Duration::from_millis(200);
-    Settings { max_batch: batch, preferred_batch: batch, buckets: Vec::new(), max_wait }
+    let settings =
+        BatchSettings { max_batch: batch, preferred_batch: batch, buckets: Vec::new(), max_wait };
+    Engine::new(network, SystemClock, band, settings)
 }
 
-/// Runs each stage once, at the arities of a first test of `size` images, so that nobody pays for first runs.
-fn warm_up(network: &mut impl Network, setup: Setup, size: usize) -> Result<(), RunError> {
-    let form = network.form().clone();
-    let (batch, blank) = (setup.batch, vec![0.0; setup.image_len]);
+/// Runs each stage once, at the arity of a first test of `size` images, so that first runs are not
+/// measured.
+fn warm_up(
+    network: &mut impl Network,
+    settings: MeasureSettings,
+    size: usize,
+) -> Result<(), RunError> {
+    let shape = network.shape().clone();
+    let (batch, blank) = (settings.batch, vec![0.0; settings.image_len]);
     network.embed(&vec![&blank[..]; batch], 0)?;
-    for level in 1..form.levels.len() {
-        let fan_in = form.levels[level].fan_in;
-        network.merge(level, &vec![0; batch * fan_in], fan_in, 0)?;
+    for (level, entry) in shape.levels.iter().enumerate().skip(1) {
+        network.merge(level, &vec![0; batch * entry.fan_in], entry.fan_in, 0)?;
     }
-    // A network of pixels sees images alone here.
-    let arity = if form.levels[0].macs == 0 { 1 } else { form.padded(size.div_ceil(form.span(form.top()))) };
+    // A network that keeps pixels runs only individual tests here.
+    let pixels = shape.levels[0].macs == 0;
+    let arity = if pixels { 1 } else { shape.padded(size.div_ceil(shape.span(shape.top()))) };
     network.score(&vec![0; batch * arity], arity, &mut Vec::new())
 }
 
 /// Images of noise.
-fn noise(setup: Setup) -> Vec<Vec<f32>> {
-    let mut random = fastrand::Rng::with_seed(setup.seed);
-    (0..IMAGES).map(|_| (0..setup.image_len).map(|_| 2.0 * random.f32() - 1.0).collect()).collect()
+fn noise(settings: MeasureSettings) -> Vec<Vec<f32>> {
+    let mut random = fastrand::Rng::with_seed(settings.seed);
+    let mut image = || (0..settings.image_len).map(|_| 2.0 * random.f32() - 1.0).collect();
+    (0..IMAGES).map(|_| image()).collect()
 }
 
-/// Whether the engine asked for the tests that the replay counts and gave its verdicts.
-fn check<N: Network>(slice: &Slice, replayed: &Summary, grouped: &Racer<Recorded<N>>) -> Result<(), CliError> {
-    let (ran, stats) = (&grouped.ran, grouped.engine().stats());
-    let wanted = (slice.tests.iter().sum::<u64>(), replayed.found + replayed.false_flags);
-    let found = (stats.tests(), ran.flagged.len() as u64);
-    match wanted == found {
-        true => Ok(()),
-        false => Err(CliError::Failed(format!(
-            "a bug: the engine made {} tests and {} flags, the replay of the same groups {} and {}",
-            found.0, found.1, wanted.0, wanted.1
-        ))),
+/// Checks that the engine made the tests and flags that the replay counts.
+fn check<N: Network>(
+    sample: &GroupSample,
+    replayed: &Summary,
+    grouped: &TimedDriver<RecordedNetwork<N>>,
+) -> Result<(), LabError> {
+    let (tests, flags) = (grouped.engine().stats().tests(), grouped.run.flagged.len() as u64);
+    let expected_tests = sample.tests.iter().sum::<u64>();
+    let expected_flags = replayed.found + replayed.false_flags;
+    if (tests, flags) == (expected_tests, expected_flags) {
+        return Ok(());
     }
+    Err(LabError::Bug(format!(
+        "the engine made {tests} tests and {flags} flags, the replay of the same groups \
+         {expected_tests} and {expected_flags}"
+    )))
 }

@@ -1,20 +1,23 @@
-//! A network that computes all it is asked for and then says what was recorded.
+//! A network that runs all its stages and then returns recorded scores.
 //!
-//! The stages run for real and their scores are thrown away: an untrained network's verdicts would ask for other retests than the paper's
-//! did. Each row is known by the positions of the items in it, so that a test is answered by the score recorded for exactly its members.
+//! The scores of the stages are discarded: the verdicts of an untrained network would request other
+//! retests than those of the paper. Each slot is known by the positions of its items, so the result
+//! of a test is the score that was recorded for exactly its members.
 
 use std::ops::Range;
 
-use crate::engine::{Form, Network, RunError};
+use dorfman_core::engine::{Network, NetworkPart, NetworkShape, RunError};
+
 use crate::replay::RecordedPlan;
 
-/// Positions are marked in an image's first value in these units: exact in an f32, and no larger than what other values are.
+/// The unit in which positions are written into an image's first value. It makes them exact in an
+/// f32 and no larger than other values.
 const MARK: f32 = 1.0 / 65536.0;
 
-/// Items that can be told apart by their marks.
+/// The largest number of items that marks can distinguish.
 pub(super) const MOST_ITEMS: usize = 1 << 24;
 
-/// Marks an image with its item's position.
+/// Marks an image with the position of its item.
 pub(super) fn mark(image: &mut [f32], position: usize) {
     if let Some(first) = image.first_mut() {
         *first = position as f32 * MARK;
@@ -25,105 +28,121 @@ fn marked(image: &[f32]) -> usize {
     (image.first().copied().unwrap_or_default() / MARK) as usize
 }
 
-/// Stages, and recorded scores in the place of theirs.
-pub(super) struct Recorded<'a, N> {
+/// Stages with recorded scores instead of their own.
+pub(super) struct RecordedNetwork<'a, N> {
     stages: &'a mut N,
-    /// A network of its own, of a row an image, for tests of one image.
+    /// A network of one stage for individual tests.
     plain: Option<&'a mut N>,
-    answers: RecordedPlan<'a>,
-    /// By level and row: the positions of the items in it.
-    rows: Vec<Vec<Range<usize>>>,
+    plan: RecordedPlan<'a>,
+    /// By level and slot: the positions of the slot's items.
+    slots: Vec<Vec<Range<usize>>>,
     macs: u64,
 }
 
-impl<'a, N: Network> Recorded<'a, N> {
-    /// `stages` make the tests; those of one image `plain`, from the pixels on, where it is there. It must have a row for each of theirs.
-    pub(super) fn new(stages: &'a mut N, plain: Option<&'a mut N>, answers: RecordedPlan<'a>) -> Self {
-        let rows = stages.form().levels.iter().map(|level| vec![0..0; level.rows]).collect();
-        Self { stages, plain, answers, rows, macs: 0 }
+impl<'a, N: Network> RecordedNetwork<'a, N> {
+    /// `stages` run all tests. If there is a `plain` network, it runs the individual tests instead,
+    /// from the pixels on. It must have as many slots as `stages` have at level 0.
+    pub fn new(stages: &'a mut N, plain: Option<&'a mut N>, plan: RecordedPlan<'a>) -> Self {
+        let levels = &stages.shape().levels;
+        let slots = levels.iter().map(|level| vec![0..0; level.slots]).collect();
+        Self { stages, plain, plan, slots, macs: 0 }
     }
 
-    /// Multiply-adds of all that was computed.
-    pub(super) fn macs(&self) -> u64 {
+    /// Multiply-adds of all runs.
+    pub fn macs(&self) -> u64 {
         self.macs
     }
 
-    /// The positions in some rows of a level together.
-    fn together(&self, level: usize, rows: &[i64]) -> Result<Range<usize>, RunError> {
-        let mut parts: Vec<Range<usize>> = rows.iter().map(|&row| self.rows[level][row as usize].clone()).collect();
+    /// The positions of the items of some slots of a level together.
+    fn together(&self, level: usize, slots: &[i64]) -> Result<Range<usize>, RunError> {
+        let mut parts: Vec<Range<usize>> =
+            slots.iter().map(|&slot| self.slots[level][slot as usize].clone()).collect();
         parts.sort_unstable_by_key(|part| part.start);
         parts.dedup();
         let all = parts[0].start..parts[parts.len() - 1].end;
-        match parts.windows(2).all(|pair| pair[0].end == pair[1].start) {
-            true => Ok(all),
-            false => Err(self.wrong(format!("no score was recorded for items at {parts:?}"))),
+        if parts.windows(2).all(|pair| pair[0].end == pair[1].start) {
+            Ok(all)
+        } else {
+            Err(self.not_recorded(&format!("{parts:?}")))
         }
     }
 
-    fn wrong(&self, message: String) -> RunError {
-        RunError { stage: self.rows.len(), message }
+    fn not_recorded(&self, positions: &str) -> RunError {
+        let message = format!("no score was recorded for items at {positions}");
+        RunError { part: NetworkPart::Stage(self.slots.len()), message }
     }
 
-    /// Whether the plain network makes a test of these items.
-    fn by_plain(&self, items: &Range<usize>) -> bool {
+    /// Whether the plain network runs a test of these items.
+    fn is_plain(&self, items: &Range<usize>) -> bool {
         self.plain.is_some() && items.len() == 1
     }
 }
 
-impl<N: Network> Network for Recorded<'_, N> {
-    fn form(&self) -> &Form {
-        self.stages.form()
+impl<N: Network> Network for RecordedNetwork<'_, N> {
+    fn shape(&self) -> &NetworkShape {
+        self.stages.shape()
     }
 
     fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
-        for (row, image) in self.rows[0][first..].iter_mut().zip(images) {
+        for (slot, image) in self.slots[0][first..].iter_mut().zip(images) {
             let position = marked(image);
-            *row = position..position + 1;
+            *slot = position..position + 1;
         }
-        // It has the pixels in the same rows, for whoever must be tested alone.
+        // The plain network keeps the pixels in the same slots, for individual tests.
         if let Some(plain) = &mut self.plain {
             plain.embed(images, first)?;
         }
-        self.macs += images.len() as u64 * self.stages.form().levels[0].macs;
+        self.macs += images.len() as u64 * self.stages.shape().levels[0].macs;
         self.stages.embed(images, first)
     }
 
-    fn merge(&mut self, level: usize, members: &[i64], arity: usize, first: usize) -> Result<(), RunError> {
-        let merged = members.chunks(arity).map(|rows| self.together(level - 1, rows));
+    fn merge(
+        &mut self,
+        level: usize,
+        members: &[i64],
+        arity: usize,
+        first: usize,
+    ) -> Result<(), RunError> {
+        let merged = members.chunks(arity).map(|slots| self.together(level - 1, slots));
         let merged = merged.collect::<Result<Vec<_>, _>>()?;
-        let all_plain = merged.iter().all(|items| self.by_plain(items));
-        self.rows[level][first..first + merged.len()].clone_from_slice(&merged);
-        // What only a test of one image wants, the plain network has no use for.
+        let all_plain = merged.iter().all(|items| self.is_plain(items));
+        self.slots[level][first..first + merged.len()].clone_from_slice(&merged);
+        // A merge for individual tests alone is not needed: the plain network runs them.
         if all_plain {
             return Ok(());
         }
-        self.macs += merged.len() as u64 * self.stages.form().levels[level].macs;
+        self.macs += merged.len() as u64 * self.stages.shape().levels[level].macs;
         self.stages.merge(level, members, arity, first)
     }
 
-    fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError> {
-        let top = self.rows.len() - 1;
-        let (mut shared, mut alone) = (Vec::new(), Vec::new());
-        for rows in members.chunks(arity) {
-            let items = self.together(top, rows)?;
-            let Some((_, score)) = self.answers.answer(&items) else {
-                return Err(self.wrong(format!("no score was recorded for items at {items:?}")));
-            };
-            scores.push(score);
-            match self.by_plain(&items) {
-                true => alone.extend(self.rows[0].iter().position(|row| *row == items).map(|row| row as i64)),
-                false => shared.extend_from_slice(rows),
+    fn score(
+        &mut self,
+        members: &[i64],
+        arity: usize,
+        scores: &mut Vec<f32>,
+    ) -> Result<(), RunError> {
+        let top = self.slots.len() - 1;
+        let (mut pooled, mut alone) = (Vec::new(), Vec::new());
+        for slots in members.chunks(arity) {
+            let items = self.together(top, slots)?;
+            let score = self.plan.score(&items);
+            scores.push(score.ok_or_else(|| self.not_recorded(&format!("{items:?}")))?);
+            if self.is_plain(&items) {
+                let slot = self.slots[0].iter().position(|slot| *slot == items);
+                alone.extend(slot.map(|slot| slot as i64));
+            } else {
+                pooled.extend_from_slice(slots);
             }
         }
-        let mut unread = Vec::new();
-        if !shared.is_empty() {
-            self.macs += (shared.len() / arity) as u64 * self.stages.form().score_macs;
-            self.stages.score(&shared, arity, &mut unread)?;
+        let mut discarded = Vec::new();
+        if !pooled.is_empty() {
+            self.macs += (pooled.len() / arity) as u64 * self.stages.shape().score_macs;
+            self.stages.score(&pooled, arity, &mut discarded)?;
         }
         match &mut self.plain {
             Some(plain) if !alone.is_empty() => {
-                self.macs += alone.len() as u64 * plain.form().individual_macs();
-                plain.score(&alone, 1, &mut unread)
+                self.macs += alone.len() as u64 * plain.shape().individual_macs();
+                plain.score(&alone, 1, &mut discarded)
             }
             _ => Ok(()),
         }

@@ -1,13 +1,13 @@
-//! What was measured, for people.
+//! The measurements for people.
 
-use comfy_table::CellAlignment;
+use dorfman_model::Provider;
+use dorfman_model::profile::Machine;
 
-use super::super::super::table::{percent, table};
 use super::measure::Measured;
-use crate::model::Provider;
-use crate::model::profile::Machine;
+use crate::table::{align_right_from, percent, table};
 
-/// The least multiply-adds that the paper's Table 1 claims for a design, over individual testing: algorithm 2 at M = 16.
+/// The lowest multiply-adds that the paper's Table 1 claims for a design, relative to individual
+/// testing: algorithm 2 at M = 16.
 const CLAIMS: [(&str, f64); 2] = [("D2", 0.3055), ("D3", 0.2643)];
 
 const HEADER: [&str; 11] = [
@@ -25,32 +25,31 @@ const HEADER: [&str; 11] = [
 ];
 
 const NOTES: &str = "\
-Over testing every image alone. Plan: a test of one image is the plain network's, from the pixels on, unless a design stands before the 1;
-then it is of the network of the groups, on the features that this has of the image.
-Recall, MACs of all: by the replay of all groups (for a fitted plan: of the half that it was not fitted on), honest accounting.
-Of the slice: by the replay of the groups that were run. As computed: by the stages' own multiply-adds; a test of one image re-uses features
-here where the replay charges the whole network.
-Seconds: all of the engine and its network, on the clock, over those of the plain network, whole, testing images alone in turns with the
-groups. CPU seconds: the same, of all threads; other work on the machine hits them less. Neither holds decoding.
-Paper's MACs: the least that its Table 1 claims for the design. For D3 that takes the second round from D2's network and counts features as
-cached that this never computed; honestly it is 32.13 %.
-To reach: D3 in at most 30 % of the seconds, 27 % is wished for.";
+MACs and seconds are relative to testing every image alone. The slice: the groups that were run.
+Plan: a test of one image runs on the plain network, from the pixels on. If a design is named before
+the 1, it runs on the network of the groups, with the cached features of the image.
+Recall, MACs of all: by the replay of all groups (for a fitted plan: of the half on which it was not
+fitted), honest accounting. Of the slice: by the replay of the groups that were run.
+As computed: by the stages' own multiply-adds. There, a test of one image reuses features for which
+the replay charges the whole network.
+Seconds: the engine and its networks, relative to the whole plain network that tests images alone in
+turns with the groups. CPU seconds: the same for the CPU time of all threads, on which other work on
+the machine has less effect. Neither includes decoding.
+Paper's MACs: the lowest that its Table 1 claims for the design. For D3, that row takes the second
+round from D2's network and counts features as cached that D2 never computed. With honest accounting
+it is 32.13 %.
+Target: D3 in at most 30 % of the seconds, if possible 27 %.";
 
-/// Prints what was run of a plan, as soon as it was.
-pub(super) fn note(row: &Measured) {
-    println!("{} ({}): {}", row.plan, row.rule, slice(row));
-}
-
-/// Prints the table.
-pub(super) fn print(rows: &[Measured], machine: &Machine) {
+/// The table with its notes.
+pub(super) fn text(rows: &[Measured], machine: &Machine) -> String {
     let mut table = table(&HEADER);
-    rows.iter().for_each(|row| {
+    for row in rows {
         table.add_row(cells(row));
-    });
-    table.column_iter_mut().skip(3).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    println!("\n{table}\n\n{NOTES}\n");
-    let set = if machine.provider == Provider::Cpu { instruction_set() } else { "" };
-    println!("{}, {} cores{set}, ONNX Runtime {}", machine.device, machine.cores, machine.onnxruntime);
+    }
+    align_right_from(&mut table, 3);
+    let vectors = if machine.provider == Provider::Cpu { instruction_set() } else { "" };
+    let (device, cores, runtime) = (&machine.device, machine.cores, &machine.onnxruntime);
+    format!("{table}\n\n{NOTES}\n\n{device}, {cores} cores{vectors}, ONNX Runtime {runtime}")
 }
 
 fn cells(row: &Measured) -> [String; 11] {
@@ -60,7 +59,7 @@ fn cells(row: &Measured) -> [String; 11] {
         row.plan.clone(),
         row.rule.clone(),
         format!("{}/{}", row.all.found, row.all.positives),
-        row.slice.tests.iter().sum::<u64>().to_string(),
+        row.sample.tests.iter().sum::<u64>().to_string(),
         percent(row.all.relative(), 2),
         percent(row.replayed.relative(), 2),
         percent(row.relative_macs, 2),
@@ -70,28 +69,31 @@ fn cells(row: &Measured) -> [String; 11] {
     ]
 }
 
-/// What was run, and how close it is to what it stands for.
-fn slice(row: &Measured) -> String {
-    let tests = row.sizes.iter().zip(&row.slice.tests).zip(&row.slice.expected);
-    let tests: Vec<String> =
-        tests.map(|((size, tests), expected)| format!("{tests} tests of {size} ({expected:.1})")).collect();
+/// The sample of a plan, and how close it is to the mean of all groups.
+pub(super) fn line(row: &Measured) -> String {
+    let tests = row.sizes.iter().zip(&row.sample.tests).zip(&row.sample.expected);
+    let tests: Vec<String> = tests
+        .map(|((size, tests), expected)| format!("{tests} tests of {size} ({expected:.1})"))
+        .collect();
     let alone = &row.individual;
     format!(
-        "{} groups with {} (in brackets, what so many have in the mean of all); {} images in {:.1} s, {} alone in {:.1} s, {:.0} ms each \
-         (10 to 90 %: {:.0} to {:.0})",
-        row.slice.groups.len(),
+        "{} ({}): {} groups with {} (in brackets: the same number of groups on average); {} images \
+         in {:.1} s, {} alone in {:.1} s, {:.0} ms each (10 to 90 %: {:.0} to {:.0})",
+        row.plan,
+        row.rule,
+        row.sample.groups.len(),
         tests.join(", "),
         row.grouped.images,
         row.grouped.wall.as_secs_f64(),
         alone.images,
         alone.wall.as_secs_f64(),
-        1e3 * alone.wall_an_image(),
+        1e3 * alone.wall_per_image(),
         1e3 * alone.quantile(0.1),
         1e3 * alone.quantile(0.9),
     )
 }
 
-/// The widest vectors there are, which decide how fast a CPU multiplies.
+/// The widest vector instructions, which limit how fast a CPU multiplies.
 fn instruction_set() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {

@@ -1,37 +1,51 @@
-//! The whole bench over scripted networks: the engine must ask for what the replay counts, whoever tests images alone.
+//! The whole measurement over scripted networks: the engine must make the tests that the replay
+//! counts, whichever network tests images alone.
 
 use std::sync::{Arc, Mutex};
 
-use super::measure::{Setup, measure};
-use super::recorded::{Recorded, mark};
-use crate::engine::{Form, Level, Network, RunError, ScriptedNetwork};
-use crate::replay::{Group, INDIVIDUAL, Item, RecordedPlan, Recording, Scores, TestCost, TestKind};
+use dorfman_core::cost::TestCost;
+use dorfman_core::engine::{Level, Network, NetworkShape, RunError, ScriptedNetwork};
+
+use super::measure::{MeasureSettings, Networks, measure};
+use super::recorded::{RecordedNetwork, mark};
+use crate::replay::{
+    INDIVIDUAL, RecordedGroup, RecordedItem, RecordedPlan, Recording, ScoreSource, Scores,
+};
 
 const SIZES: [usize; 4] = [16, 8, 4, 1];
 
-/// 50 groups of sixteen; every seventh image scores high alone, and each larger group as its highest member.
+/// 50 groups of sixteen. Some images have a high score alone. The score of a larger group is that of
+/// its highest member.
 fn recording() -> Recording {
-    let items: Vec<Item> = (0..800).map(|id| Item { id, positive: id % 80 == 3 }).collect();
-    let alone = |item: &Item| if item.id % 70 == 3 || item.positive { 0.8 } else { 0.2 };
+    let items: Vec<RecordedItem> =
+        (0..800).map(|id| RecordedItem { id, positive: id % 80 == 3 }).collect();
+    let alone = |item: &RecordedItem| if item.id % 70 == 3 || item.positive { 0.8 } else { 0.2 };
     let scores = |design: &str, size: usize| Scores {
         design: design.into(),
         size,
         cost: TestCost { full: 1.0 + size as f64, retest: 1.0 },
         groups: items
             .chunks(size)
-            .map(|g| Group { score: g.iter().map(alone).fold(0.0, f32::max), positive: g.iter().any(|i| i.positive) })
+            .map(|g| RecordedGroup {
+                score: g.iter().map(alone).fold(0.0, f32::max),
+                positive: g.iter().any(|i| i.positive),
+            })
             .collect(),
     };
-    let all = SIZES.map(|size| scores("D3", size)).into_iter().chain([scores(INDIVIDUAL, 1)]).collect();
+    let all =
+        SIZES.map(|size| scores("D3", size)).into_iter().chain([scores(INDIVIDUAL, 1)]).collect();
     Recording::new("made up", items.clone(), all).unwrap()
 }
 
-fn form(spans: &[usize], macs: u64) -> Form {
-    let rows = |level: usize| 128 << level;
-    let level =
-        |(i, &fan_in): (usize, &usize)| Level { fan_in, rows: rows(i), macs: if spans.len() > 1 { macs } else { 0 } };
+fn shape(spans: &[usize], macs: u64) -> NetworkShape {
+    let slots = |level: usize| 128 << level;
+    let level = |(i, &fan_in): (usize, &usize)| Level {
+        fan_in,
+        slots: slots(i),
+        macs: if spans.len() > 1 { macs } else { 0 },
+    };
     let levels = spans.iter().enumerate().map(level).collect();
-    Form { levels, labels: 1, score_macs: 10 * macs, repeats: true, confirm_macs: None }
+    NetworkShape { levels, labels: 1, score_macs: 10 * macs, repeats: true, confirm_macs: None }
 }
 
 /// Counts the rows it computes: at level 0, merged, scored.
@@ -43,13 +57,13 @@ struct Counting {
 impl Counting {
     fn new(spans: &[usize]) -> (Self, Arc<Mutex<[usize; 3]>>) {
         let rows = Arc::new(Mutex::new([0; 3]));
-        (Self { network: ScriptedNetwork::new(form(spans, 1)), rows: Arc::clone(&rows) }, rows)
+        (Self { network: ScriptedNetwork::new(shape(spans, 1)), rows: Arc::clone(&rows) }, rows)
     }
 }
 
 impl Network for Counting {
-    fn form(&self) -> &Form {
-        self.network.form()
+    fn shape(&self) -> &NetworkShape {
+        self.network.shape()
     }
 
     fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
@@ -57,31 +71,49 @@ impl Network for Counting {
         self.network.embed(images, first)
     }
 
-    fn merge(&mut self, level: usize, members: &[i64], arity: usize, first: usize) -> Result<(), RunError> {
+    fn merge(
+        &mut self,
+        level: usize,
+        members: &[i64],
+        arity: usize,
+        first: usize,
+    ) -> Result<(), RunError> {
         self.rows.lock().unwrap()[1] += members.len() / arity;
         self.network.merge(level, members, arity, first)
     }
 
-    fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError> {
+    fn score(
+        &mut self,
+        members: &[i64],
+        arity: usize,
+        scores: &mut Vec<f32>,
+    ) -> Result<(), RunError> {
         self.rows.lock().unwrap()[2] += members.len() / arity;
         self.network.score(members, arity, scores)
     }
 }
 
 #[test]
-fn each_test_runs_on_the_network_whose_score_answers_it() {
-    let setup = Setup { image_len: 2, groups: 20, batch: 8, seed: 1 };
+fn each_test_runs_on_the_network_that_its_score_is_from() {
+    let settings = MeasureSettings { image_len: 2, groups: 20, batch: 8, seed: 1 };
     for (plan, alone) in [("d3:16,8,4,d3:1", 0), ("d3:16,8,4,1", 1)] {
-        let ((mut stages, staged), (plain, by_plain), (rival, _)) =
+        let ((mut stages, staged), (mut plain, by_plain), (mut individual, _)) =
             (Counting::new(&[1, 2]), Counting::new(&[1]), Counting::new(&[1]));
-        let measured = measure(setup, &plan.parse().unwrap(), &recording(), &mut stages, &mut [plain, rival]).unwrap();
-        let (tests, warm) = (&measured.slice.tests, 8);
+        let networks =
+            Networks { stages: &mut stages, plain: &mut plain, individual: &mut individual };
+        let measured =
+            measure(settings, &plan.parse().unwrap(), &recording(), networks, &()).unwrap();
+        let (tests, warm) = (&measured.sample.tests, 8);
         let singles = tests[3] as usize;
         let shared = tests[..3].iter().sum::<u64>() as usize;
         assert!(singles > 0 && measured.grouped.images == 320, "{measured:?}");
         let own = singles * (1 - alone);
-        // Pairs of all groups, and whoever is tested alone by the same network.
-        assert_eq!(*staged.lock().unwrap(), [320 + warm, 160 + own + warm, shared + own + warm], "{plan}");
+        // The pairs of all groups, and the images that the same network tests alone.
+        assert_eq!(
+            *staged.lock().unwrap(),
+            [320 + warm, 160 + own + warm, shared + own + warm],
+            "{plan}"
+        );
         let pixels = alone * 320;
         assert_eq!(*by_plain.lock().unwrap(), [pixels + warm, 0, alone * singles + warm], "{plan}");
         let macs = 320 + 160 + own + 10 * (shared + singles);
@@ -92,10 +124,10 @@ fn each_test_runs_on_the_network_whose_score_answers_it() {
 #[test]
 fn what_was_not_recorded_is_an_error() {
     let recording = recording();
-    let kinds: Vec<TestKind> = ["d3:16", "4", "1"].map(|kind| kind.parse().unwrap()).into();
-    let plan = || RecordedPlan::new(&recording, &kinds, Some("d3"), &[0.5]).unwrap();
-    let mut stages = ScriptedNetwork::new(form(&[1, 2], 1));
-    let mut network = Recorded::new(&mut stages, None, plan());
+    let sources: Vec<ScoreSource> = ["d3:16", "4", "1"].map(|kind| kind.parse().unwrap()).into();
+    let plan = || RecordedPlan::new(&recording, &sources, Some("d3"), &[0.5]).unwrap();
+    let mut stages = ScriptedNetwork::new(shape(&[1, 2], 1));
+    let mut network = RecordedNetwork::new(&mut stages, None, plan());
     let images: Vec<Vec<f32>> = (16..24)
         .map(|item| {
             let mut image = vec![0.0; 2];
@@ -107,7 +139,8 @@ fn what_was_not_recorded_is_an_error() {
     network.embed(&images, 0).unwrap();
     network.merge(1, &[0, 1, 2, 3, 4, 5, 6, 6], 2, 0).unwrap();
     let mut scores = Vec::new();
-    // Four items from 16 on, in any order and with repeats; then two, and two fours that are not neighbours in halves.
+    // A recorded group of four, in any order and with repeats. Then sets that were not recorded: a
+    // pair, parts of two groups, and two pairs that are not adjacent.
     network.score(&[1, 0, 0, 1], 4, &mut scores).unwrap();
     assert_eq!(scores, [recording.scores("D3", 4).unwrap().groups[4].score]);
     for (members, says) in [([0, 0], "16..18"), ([1, 2], "18..22"), ([0, 2], "16..18, 20..22")] {

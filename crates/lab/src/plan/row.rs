@@ -1,169 +1,166 @@
-//! The plans of a bundle, prevalence by prevalence (pure).
+//! The plans of a bundle by prevalence (pure).
 
+use dorfman_core::cost::StageCosts;
+use dorfman_core::planner::{self, Bounds, ChainLink, ChainPlan, Coherence, Planner};
 use serde::Serialize;
 
-use crate::config::Config;
-use crate::config::retest::PolicyKind;
-use crate::planner::{self, Bounds, Choice, Coherence, Link, Planner, StageCosts};
-use crate::retest::Answers;
-
 /// What plans are made from.
-pub(super) struct Basis {
-    /// Plans by what is minimised.
-    pub(super) planner: Planner,
+#[derive(Debug)]
+pub(super) struct PlanBasis {
+    /// Searches for the plan of the lowest cost.
+    pub planner: Planner,
     /// Multiply-adds, for comparison.
-    pub(super) macs: StageCosts,
+    pub macs: StageCosts,
 }
 
-/// A plan and what to expect of it.
+/// A plan with its expectation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Line {
+pub(super) struct ExpectedPlan {
     /// In words, such as `16 > 4 > 1`.
-    pub(super) plan: String,
-    /// Images of a test, from the first round to the last.
-    pub(super) sizes: Vec<usize>,
-    /// What the threshold of each size is set for, by the calibration.
-    pub(super) sensitivities: Vec<f64>,
-    /// Tests an image.
-    pub(super) tests_per_image: f64,
-    /// Tests an image of each size.
-    pub(super) tests_by_size: Vec<f64>,
-    /// What is minimised, over that of individual testing.
-    pub(super) relative_cost: f64,
-    /// Multiply-adds over those of individual testing.
-    pub(super) relative_macs: f64,
+    pub plan: String,
+    /// Images per test, from the first round to the last.
+    pub sizes: Vec<usize>,
+    /// The calibrated sensitivity of each size.
+    pub sensitivities: Vec<f64>,
+    /// Tests per image.
+    pub tests_per_image: f64,
+    /// Tests per image of each size.
+    pub tests_by_size: Vec<f64>,
+    /// The cost that is minimised, relative to individual testing.
+    pub relative_cost: f64,
+    /// Multiply-adds relative to individual testing.
+    pub relative_macs: f64,
     /// Share of positives that are flagged.
-    pub(super) recall: f64,
+    pub recall: f64,
     /// Share of negatives that are flagged.
-    pub(super) fpr: f64,
+    pub fpr: f64,
 }
 
-/// What tests without error would cost, over individual testing.
+/// The costs of tests without error, relative to individual testing.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(super) struct BoundLine {
-    /// Tests an image that the entropy of the prevalence asks for.
-    pub(super) entropy_tests_per_image: f64,
+pub(super) struct RelativeBounds {
+    /// Tests per image that the entropy of the prevalence requires.
+    pub entropy_tests_per_image: f64,
     /// Their cost.
-    pub(super) entropy: f64,
-    /// Two rounds, tests without error.
-    pub(super) dorfman: f64,
-    /// Images of a group of it.
-    pub(super) dorfman_size: usize,
-    /// The best nested procedure, tests without error.
-    pub(super) nested: f64,
-    /// Images of a group of it.
-    pub(super) nested_size: usize,
+    pub entropy: f64,
+    /// Two rounds.
+    pub dorfman: f64,
+    /// The group size of two rounds.
+    pub dorfman_size: usize,
+    /// The best nested procedure.
+    pub nested: f64,
+    /// The group size of the best nested procedure.
+    pub nested_size: usize,
 }
 
-/// A prevalence.
+/// The plans for one prevalence.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Row {
+pub(super) struct PlanRow {
     /// Share of positives.
-    pub(super) prevalence: f64,
+    pub prevalence: f64,
     /// The cheapest plan.
-    pub(super) planned: Line,
-    /// The configured one, if the bundle is calibrated for its sizes and they divide each other.
-    pub(super) configured: Option<Line>,
-    /// What tests without error would cost.
-    pub(super) bounds: BoundLine,
+    pub planned: ExpectedPlan,
+    /// The configured plan, if it is a chain for which the bundle is calibrated.
+    pub configured: Option<ExpectedPlan>,
+    /// The costs of tests without error.
+    pub bounds: RelativeBounds,
 }
 
-impl Basis {
-    /// The plans at a prevalence.
-    pub(super) fn row(&self, prevalence: f64, configured: Option<&[Link]>) -> Row {
-        let planned = self.line(&self.planner.best(prevalence), prevalence);
+impl PlanBasis {
+    /// The plans for a prevalence.
+    pub fn row(&self, prevalence: f64, configured: Option<&[ChainLink]>) -> PlanRow {
+        let planned = self.expect(&self.planner.best(prevalence), prevalence);
         let configured = configured.map(|chain| {
             let expected = self.planner.expected(chain, prevalence);
-            self.line(&Choice { chain: chain.to_vec(), expected }, prevalence)
+            self.expect(&ChainPlan { chain: chain.to_vec(), expected }, prevalence)
         });
         let bounds = planner::bounds(prevalence, self.planner.largest(), self.planner.costs());
-        Row { prevalence, planned, configured, bounds: self.bound(bounds) }
+        PlanRow { prevalence, planned, configured, bounds: self.relative(bounds) }
     }
 
-    /// The cheapest plan that begins with groups of each calibrated size, as (size, cost over individual testing's).
-    pub(super) fn by_size(&self, prevalence: f64) -> Vec<(usize, f64)> {
-        let sizes = self.planner.answers().sizes().iter().map(|s| s.arity);
-        let best = |size| self.planner.best_of_size(size, prevalence).map(|b| (size, b.expected.cost / self.alone()));
-        sizes.filter(|&size| size <= self.planner.largest()).filter_map(best).collect()
+    /// For each calibrated group size, the cost of the cheapest plan that starts with it, relative
+    /// to individual testing: (size, cost).
+    pub fn by_size(&self, prevalence: f64) -> Vec<(usize, f64)> {
+        let sizes = self.planner.operating_points().arities().iter().map(|entry| entry.arity);
+        let cheapest = |size| {
+            let plan = self.planner.best_of_size(size, prevalence)?;
+            Some((size, plan.expected.cost / self.individual()))
+        };
+        sizes.filter(|&size| size <= self.planner.largest()).filter_map(cheapest).collect()
     }
 
-    fn alone(&self) -> f64 {
+    fn individual(&self) -> f64 {
         self.planner.costs().individual()
     }
 
-    fn line(&self, choice: &Choice, prevalence: f64) -> Line {
-        let e = &choice.expected;
-        let macs = planner::expected(&choice.chain, prevalence, Coherence::default(), &self.macs).cost;
-        Line {
-            plan: choice.describe(),
-            sizes: choice.sizes(),
-            sensitivities: choice.chain.iter().map(|link| link.point.sensitivity).collect(),
+    fn expect(&self, plan: &ChainPlan, prevalence: f64) -> ExpectedPlan {
+        let e = &plan.expected;
+        let macs =
+            planner::expected(&plan.chain, prevalence, Coherence::default(), &self.macs).cost;
+        ExpectedPlan {
+            plan: plan.describe(),
+            sizes: plan.sizes(),
+            sensitivities: plan.chain.iter().map(|link| link.point.sensitivity).collect(),
             tests_per_image: e.tests.iter().sum(),
             tests_by_size: e.tests.clone(),
-            relative_cost: e.cost / self.alone(),
+            relative_cost: e.cost / self.individual(),
             relative_macs: macs / self.macs.individual(),
             recall: e.recall,
             fpr: e.fpr,
         }
     }
 
-    fn bound(&self, b: Bounds) -> BoundLine {
-        let alone = self.alone();
-        BoundLine {
+    fn relative(&self, b: Bounds) -> RelativeBounds {
+        let individual = self.individual();
+        RelativeBounds {
             entropy_tests_per_image: b.entropy,
-            entropy: (b.entropy_cost / alone).min(1.0),
-            dorfman: b.dorfman_cost / alone,
+            entropy: (b.entropy_cost / individual).min(1.0),
+            dorfman: b.dorfman_cost / individual,
             dorfman_size: b.dorfman_size,
-            nested: b.nested_cost / alone,
+            nested: b.nested_cost / individual,
             nested_size: b.nested_size,
         }
     }
 }
 
-/// The configured plan as a chain, if it is one that is calibrated; halves are inferred from each other, and planned tests have no chain.
-pub(in crate::cli) fn configured(answers: &Answers, config: &Config) -> Option<Vec<Link>> {
-    if !matches!(config.retest.policy, PolicyKind::Individual | PolicyKind::TwoRound | PolicyKind::MultiRound) {
-        return None;
-    }
-    let plan = config.plan(None).ok().flatten()?;
-    let (retest, sizes) = (&config.retest, plan.arities());
-    let falls = sizes.last() == Some(&1) && sizes.windows(2).all(|w| w[0] > w[1] && w[0].is_multiple_of(w[1]));
-    if !falls {
-        return None;
-    }
-    let link = |&size: &usize| {
-        let wanted = if size == 1 { retest.individual_sensitivity } else { retest.pooled_sensitivity };
-        Some(Link { size, point: answers.at(size, wanted)? })
-    };
-    sizes.iter().map(link).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use dorfman_core::calibration::{ArityPoints, OperatingPoint, OperatingPoints};
+    use dorfman_core::planner::PlanConstraints;
+    use dorfman_core::policy::{PlanSpec, PolicyKind};
+
+    use super::super::{ConfiguredPlan, configured_chain};
     use super::*;
-    use crate::config::group::GroupSize;
-    use crate::planner::Wanted;
-    use crate::retest::{Point, SizeAnswers};
+
+    fn configured(group_size: usize) -> ConfiguredPlan {
+        let policy = PolicyKind::MultiRound;
+        let spec = PlanSpec { policy, group_size, chain: vec![4], worth: 500.0 };
+        ConfiguredPlan { spec, pooled_sensitivity: 0.99, individual_sensitivity: 0.99 }
+    }
 
     #[test]
-    fn the_configured_plan_is_one_of_many() {
-        let size = |arity| SizeAnswers { arity, points: vec![Point { sensitivity: 0.99, specificity: 0.98 }] };
-        let answers = Answers::new([1, 4, 16].map(size).into()).unwrap();
-        let costs = StageCosts { item: 0.1, tiers: vec![], score: vec![(1, 0.9)] };
-        let wanted = Wanted { individual_sensitivity: 0.99, recall_loss: 0.05, largest: 64, rounds: 5 };
-        let mut config = Config::default();
-        let chain = configured(&answers, &config).unwrap();
+    fn the_cheapest_plan_costs_at_most_as_much_as_the_configured_one() {
+        let point = OperatingPoint { sensitivity: 0.99, specificity: 0.98 };
+        let entry = |arity| ArityPoints { arity, points: vec![point] };
+        let points = OperatingPoints::new([1, 4, 16].map(entry).into()).unwrap();
+        let costs = StageCosts { item: 0.1, tiers: vec![], last: vec![(1, 0.9)] };
+        let constraints = PlanConstraints {
+            individual_sensitivity: 0.99,
+            recall_loss: 0.05,
+            largest: 64,
+            rounds: 5,
+        };
+        let chain = configured_chain(&points, &configured(16)).unwrap();
         assert_eq!(chain.iter().map(|l| l.size).collect::<Vec<_>>(), [16, 4, 1]);
-        config.group.size = GroupSize::Of(6);
-        assert!(configured(&answers, &config).is_none(), "6 is not calibrated");
-        config.group.size = GroupSize::Auto;
-        assert!(configured(&answers, &config).is_none(), "there is no fixed plan");
-        let basis = Basis { macs: costs.clone(), planner: Planner::new(answers, costs, wanted).unwrap() };
+        assert!(configured_chain(&points, &configured(6)).is_none(), "6 is not calibrated");
+        let planner = Planner::new(points, costs.clone(), constraints).unwrap();
+        let basis = PlanBasis { macs: costs, planner };
         for p in [0.001, 0.01, 0.1, 0.3] {
             let row = basis.row(p, Some(&chain));
             let least = basis.by_size(p).iter().map(|s| s.1).fold(f64::INFINITY, f64::min);
-            assert!(row.planned.relative_cost <= row.configured.unwrap().relative_cost + 1e-12);
-            assert!((row.planned.relative_cost - least).abs() < 1e-12 && row.planned.relative_cost <= 1.0 + 1e-12);
+            let planned = row.planned.relative_cost;
+            assert!(planned <= row.configured.unwrap().relative_cost + 1e-12);
+            assert!((planned - least).abs() < 1e-12 && planned <= 1.0 + 1e-12);
         }
     }
 }

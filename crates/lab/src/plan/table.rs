@@ -1,58 +1,78 @@
 //! The report for people.
 
-use comfy_table::{CellAlignment, Table};
+use comfy_table::{ColumnConstraint, Table};
 
-use super::super::table::{percent, table};
-use super::row::{Line, Row};
-use super::{Report, Unit};
+use super::row::{ExpectedPlan, PlanRow};
+use super::{CostUnit, PlanReport};
+use crate::table::{align_right_from, percent, table};
 
-/// The tables.
-pub(super) fn print(report: &Report) {
-    let (sensitivity, loss) = (report.individual_sensitivity, 100.0 * report.recall_loss);
-    let unit = if report.cost == Unit::Seconds { "network seconds" } else { "multiply-adds" };
-    println!("{}: plans of the least {unit}", report.bundle);
-    println!(
-        "Individual tests are set to find {sensitivity} of the positives, and pooling may lose {loss} points of that.\n"
-    );
-    println!("{}\n", plans(&report.rows, report.cost));
-    println!("What tests without error would cost, in groups of the sizes given:\n\n{}\n", bounds(&report.rows));
-    println!("All in per cent of individual testing. Sensitivity: of each size, by the calibration.");
+/// The tables with their notes.
+pub(super) fn text(report: &PlanReport) -> String {
+    let unit = match report.cost {
+        CostUnit::Seconds => "network seconds",
+        CostUnit::Macs => "multiply-adds",
+    };
+    format!(
+        "{}: the plans with the fewest {unit}\n\
+         Individual tests are set to find {} of the positives. Pooling may lose {} points of \
+         that.\n\n{}\n\n\
+         The costs of tests without error, in groups of the given sizes:\n\n{}\n\n\
+         All costs are in per cent of individual testing. Sensitivity: of each size, by the \
+         calibration.",
+        report.bundle,
+        report.individual_sensitivity,
+        100.0 * report.recall_loss,
+        plans(&report.rows, report.cost),
+        bounds(&report.rows)
+    )
 }
 
-fn plans(rows: &[Row], cost: Unit) -> Table {
-    let header =
-        ["prevalence", "", "plan", "sensitivity", "tests an image", "MACs", "network seconds", "recall", "FPR"];
+fn plans(rows: &[PlanRow], cost: CostUnit) -> Table {
+    let header = [
+        "prevalence",
+        "",
+        "plan",
+        "sensitivity",
+        "tests per image",
+        "MACs",
+        "network seconds",
+        "recall",
+        "FPR",
+    ];
     let mut table = table(&header);
     for row in rows {
-        table.add_row(line(&percent(row.prevalence, 2), "planned", &row.planned));
+        table.add_row(cells(&percent(row.prevalence, 2), "planned", &row.planned));
         if let Some(configured) = &row.configured {
-            table.add_row(line("", "configured", configured));
+            table.add_row(cells("", "configured", configured));
         }
     }
-    if cost != Unit::Seconds {
-        table.column_mut(6).map(|c| c.set_constraint(comfy_table::ColumnConstraint::Hidden));
+    if cost != CostUnit::Seconds
+        && let Some(seconds) = table.column_mut(6)
+    {
+        seconds.set_constraint(ColumnConstraint::Hidden);
     }
-    table.column_iter_mut().skip(4).for_each(|c| c.set_cell_alignment(CellAlignment::Right));
+    align_right_from(&mut table, 4);
     table
 }
 
-fn line(prevalence: &str, which: &str, line: &Line) -> [String; 9] {
-    let sensitivities: Vec<String> = line.sensitivities.iter().map(f64::to_string).collect();
+fn cells(prevalence: &str, which: &str, plan: &ExpectedPlan) -> [String; 9] {
+    let sensitivities: Vec<String> = plan.sensitivities.iter().map(f64::to_string).collect();
     [
         prevalence.into(),
         which.into(),
-        line.plan.clone(),
+        plan.plan.clone(),
         sensitivities.join(" / "),
-        format!("{:.4}", line.tests_per_image),
-        percent(line.relative_macs, 1),
-        percent(line.relative_cost, 1),
-        percent(line.recall, 2),
-        percent(line.fpr, 3),
+        format!("{:.4}", plan.tests_per_image),
+        percent(plan.relative_macs, 1),
+        percent(plan.relative_cost, 1),
+        percent(plan.recall, 2),
+        percent(plan.fpr, 3),
     ]
 }
 
-fn bounds(rows: &[Row]) -> Table {
-    let mut table = table(&["prevalence", "two rounds", "images", "best nested", "images", "entropy"]);
+fn bounds(rows: &[PlanRow]) -> Table {
+    let header = ["prevalence", "two rounds", "images", "best nested", "images", "entropy"];
+    let mut table = table(&header);
     for row in rows {
         let b = &row.bounds;
         table.add_row([
@@ -64,6 +84,6 @@ fn bounds(rows: &[Row]) -> Table {
             percent(b.entropy, 1),
         ]);
     }
-    table.column_iter_mut().skip(1).for_each(|c| c.set_cell_alignment(CellAlignment::Right));
+    align_right_from(&mut table, 1);
     table
 }

@@ -1,6 +1,6 @@
-//! The list of what was recorded (pure).
+//! The list of recorded scores (pure).
 
-use super::TestCost;
+use dorfman_core::cost::TestCost;
 
 /// A line of `index.csv`: the scores of one design at one group size.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,15 +9,16 @@ pub struct Entry {
     pub file: String,
     /// Positives among the items, in per cent.
     pub prevalence_percent: f64,
-    /// Seed of the items' order.
+    /// The seed of the items' order.
     pub shuffle_seed: u64,
-    /// The design; within a folder it stands for one checkpoint.
+    /// The design. Within a folder, a design is one checkpoint.
     pub design: String,
-    /// Items in a group.
+    /// Items per group.
     pub size: usize,
-    /// A test with nothing cached, in GMAC.
+    /// The cost of a test without cached features, in GMAC (10^9 multiply-adds).
     pub gmac_per_test: f64,
-    /// How much of it is per image and can be kept for a retest, in GMAC; none where it isn't known.
+    /// The part of the cost that is per image and can be kept for a retest, in GMAC. `None` if it
+    /// is not known.
     pub gmac_reusable: Option<f64>,
     /// Where the network merges, in words.
     pub merge: String,
@@ -26,31 +27,33 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The folder that the file is in, relative to the index.
+    /// The folder of the file, relative to the index.
     pub fn folder(&self) -> &str {
         self.file.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
 
-    /// The layer that the last merge comes after, such as `layer2`; none if nothing can be kept for a retest.
+    /// The layer before the last merge, such as `layer2`. `None` if nothing can be kept for a
+    /// retest.
     fn last_merge(&self) -> Option<&str> {
         self.gmac_reusable.filter(|&gmac| gmac > 0.0)?;
         self.merge.rsplit_once("after ").map(|(_, layer)| layer.trim())
     }
 
-    /// A test without what can be kept of it, in GMAC.
-    fn head(&self) -> f64 {
+    /// The cost of a test on cached features, in GMAC.
+    fn cached(&self) -> f64 {
         self.gmac_per_test - self.gmac_reusable.unwrap_or(0.0)
     }
 
-    /// What a test costs.
+    /// The cost of a test, in GMAC.
     ///
-    /// Networks that merge last after the same layer run the same layers in a retest. The index has its costs rounded an image, so that
-    /// these layers come out as 12.85 to 12.88 GMAC; the entry with the smallest groups is the least rounded, and gives the 12.86 that the
-    /// paper charges for every retest of a group.
+    /// Networks that merge last after the same layer run the same layers in a retest. The index
+    /// has costs that are rounded per image, which makes these layers 12.85 to 12.88 GMAC. The
+    /// entry with the smallest groups has the smallest rounding error: it gives the 12.86 GMAC
+    /// that the paper charges for every retest of a group.
     pub fn cost(&self, index: &[Entry]) -> TestCost {
         let layer = self.last_merge();
-        let alike = index.iter().filter(|other| layer.is_some() && other.last_merge() == layer);
-        let retest = alike.min_by_key(|other| other.size).unwrap_or(self).head();
+        let same = index.iter().filter(|other| layer.is_some() && other.last_merge() == layer);
+        let retest = same.min_by_key(|other| other.size).unwrap_or(self).cached();
         TestCost { full: self.gmac_per_test, retest }
     }
 }
@@ -59,7 +62,13 @@ impl Entry {
 mod tests {
     use super::*;
 
-    fn entry(design: &str, size: usize, per_test: f64, reusable: Option<f64>, merge: &str) -> Entry {
+    fn entry(
+        design: &str,
+        size: usize,
+        per_test: f64,
+        reusable: Option<f64>,
+        merge: &str,
+    ) -> Entry {
         Entry {
             file: format!("some/{design}_m{size}.csv"),
             prevalence_percent: 0.1,

@@ -1,8 +1,10 @@
-//! What a replay comes to (pure).
+//! The result of a replay (pure).
 
-use super::{Accounting, INDIVIDUAL, Item, RecordedPlan, ReplayError, Spent};
+use dorfman_core::cost::{Accounting, TestCount};
 
-/// How positive groups are resolved, in the paper's words.
+use super::{INDIVIDUAL, RecordedItem, RecordedPlan, ReplayError, Replayed};
+
+/// How positive groups are resolved. The paper numbers its algorithms from 1 to 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// Every image alone.
@@ -13,7 +15,7 @@ pub enum Algorithm {
     MultiRound,
     /// Algorithm 3: each image in two groups, no retests.
     OneRound,
-    /// No algorithm of the paper: scores are evidence ([`crate::retest::Planned`]).
+    /// Scores as evidence ([`dorfman_core::policy::Planned`]). The paper has no such algorithm.
     Planned,
 }
 
@@ -22,28 +24,28 @@ pub enum Algorithm {
 pub struct Summary {
     /// Positives among the items.
     pub positives: u64,
-    /// Those of them that were flagged.
+    /// Positives that were flagged.
     pub found: u64,
     /// Negatives among the items.
     pub negatives: u64,
-    /// Those of them that were flagged.
+    /// Negatives that were flagged.
     pub false_flags: u64,
     /// Tests of any size.
     pub tests: u64,
-    /// What the tests cost, in GMAC.
+    /// The cost of the tests, in GMAC (10^9 multiply-adds).
     pub gmac: f64,
-    /// What testing every item alone costs, in GMAC.
+    /// The cost of testing every item alone, in GMAC.
     pub individual_gmac: f64,
 }
 
 /// A row of the table.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub struct ReplayRow {
     /// How positive groups are resolved.
     pub algorithm: Algorithm,
-    /// The design of the groups' network; none for the plain one.
+    /// The design of the groups' network. `None` for the plain network.
     pub design: Option<String>,
-    /// Items in a group.
+    /// Items per group.
     pub size: usize,
     /// The plan in words.
     pub plan: String,
@@ -54,62 +56,63 @@ pub struct Row {
 impl Summary {
     /// Sums up flags by position, and tests.
     pub fn new(
-        items: &[Item],
+        items: &[RecordedItem],
         flagged: &[bool],
-        spent: &[Spent],
+        tests: &[TestCount],
         accounting: Accounting,
         individual_gmac: f64,
     ) -> Self {
-        let count = |side: bool, flags: bool| {
-            let counted = items.iter().zip(flagged).filter(|(item, flag)| item.positive == side && (**flag || !flags));
-            counted.count() as u64
-        };
+        let verdicts = || items.iter().map(|item| item.positive).zip(flagged.iter().copied());
+        let count =
+            |of: &dyn Fn((bool, bool)) -> bool| verdicts().filter(|&v| of(v)).count() as u64;
         Self {
-            positives: count(true, false),
-            found: count(true, true),
-            negatives: count(false, false),
-            false_flags: count(false, true),
-            tests: spent.iter().map(Spent::tests).sum(),
-            gmac: spent.iter().map(|s| s.gmac(accounting)).sum(),
+            positives: count(&|(positive, _)| positive),
+            found: count(&|(positive, flagged)| positive && flagged),
+            negatives: count(&|(positive, _)| !positive),
+            false_flags: count(&|(positive, flagged)| !positive && flagged),
+            tests: tests.iter().map(TestCount::tests).sum(),
+            gmac: tests.iter().map(|count| count.total(accounting)).sum(),
             individual_gmac,
         }
     }
 
-    /// Share of the positives that were flagged; not a number if there are none.
+    /// The share of positives that were flagged, 0 to 1. NaN without positives.
     pub fn recall(&self) -> f64 {
         self.found as f64 / self.positives as f64
     }
 
-    /// Share of the negatives that were flagged; not a number if there are none.
+    /// The share of negatives that were flagged, 0 to 1. NaN without negatives.
     pub fn fpr(&self) -> f64 {
         self.false_flags as f64 / self.negatives as f64
     }
 
-    /// What the tests cost, in TMAC (10^12 multiply-adds).
+    /// The cost of the tests, in TMAC (10^12 multiply-adds).
     pub fn tmac(&self) -> f64 {
         self.gmac / 1e3
     }
 
-    /// What the tests cost over testing every item alone.
+    /// The cost of the tests relative to testing every item alone.
     pub fn relative(&self) -> f64 {
         self.gmac / self.individual_gmac
     }
 }
 
-impl Row {
+impl ReplayRow {
     /// Replays a plan.
     ///
     /// # Errors
-    /// As [`RecordedPlan::replay`]; [`ReplayError::NotRecorded`] if the recording has no individual tests to compare with.
+    /// As [`RecordedPlan::replay`]; [`ReplayError::NotRecorded`] if the recording has no individual
+    /// tests to compare with.
     pub fn replay(plan: &RecordedPlan, accounting: Accounting) -> Result<Self, ReplayError> {
         let (recording, replayed) = (plan.recording(), plan.replay()?);
         let individual = recording.individual_gmac()?;
-        let summary = Summary::new(recording.items(), &replayed.flagged, &replayed.spent, accounting, individual);
-        Ok(Self::of(plan, summary))
+        let Replayed { flagged, tests } = &replayed;
+        let summary = Summary::new(recording.items(), flagged, tests, accounting, individual);
+        Ok(Self::of_chain(plan, summary))
     }
 
-    /// The row of a chain of which the counts are known.
-    pub(super) fn of(plan: &RecordedPlan, summary: Summary) -> Self {
+    /// The row of a chain with known counts.
+    pub(super) fn of_chain(plan: &RecordedPlan, summary: Summary) -> Self {
         let first = plan.scores()[0];
         let algorithm = match plan.scores().len() {
             1 => Algorithm::Individual,

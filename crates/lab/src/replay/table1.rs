@@ -1,7 +1,10 @@
-//! Table 1 of the paper: its algorithms and designs at a prevalence of 0.1 %, at a threshold of 0.5 (pure).
+//! Table 1 of the paper: its algorithms and designs at a prevalence of 0.1 % and a threshold of 0.5
+//! (pure).
+
+use dorfman_core::cost::{Accounting, TestCost, TestCount};
 
 use super::{
-    Accounting, Algorithm, INDIVIDUAL, RecordedPlan, Recording, ReplayError, Row, Spent, Summary, TestCost, TestKind,
+    Algorithm, INDIVIDUAL, RecordedPlan, Recording, ReplayError, ReplayRow, ScoreSource, Summary,
     one_round,
 };
 
@@ -14,11 +17,12 @@ pub const SEEDS: [u64; 2] = [42, 43];
 /// The threshold of every test.
 const THRESHOLD: f32 = 0.5;
 
-/// What algorithm 3 saves in the second order on a group of four, in GMAC: layer 1 of its images, which the first order has computed. The
-/// recordings do not have this figure; it is the paper's (4 x 1.4475).
+/// What algorithm 3 saves in the second order on a group of four, in GMAC: layer 1 of the group's
+/// images, which the first order has computed. The recordings lack this figure; it is from the
+/// paper (4 x 1.4475).
 const LAYER1_OF_FOUR: f64 = 5.79;
 
-/// Design and size of the tests of every row but the last.
+/// Design and size of the tests of every row except the last.
 const PLANS: [&[(&str, usize)]; 14] = [
     &[ALONE],
     &[("D1", 2), ALONE],
@@ -32,7 +36,7 @@ const PLANS: [&[(&str, usize)]; 14] = [
     &[("D3", 16), ALONE],
     &[("D2", 8), ("D2", 2), ALONE],
     &[("D2", 16), ("D2", 4), ALONE],
-    // The second round from the other checkpoint: what accounting is asked about.
+    // The second round is from the other checkpoint; only here the accounting makes a difference.
     &[("D3", 8), ("D2", 2), ALONE],
     &[("D3", 16), ("D2", 4), ALONE],
 ];
@@ -42,25 +46,37 @@ const ALONE: (&str, usize) = (INDIVIDUAL, 1);
 ///
 /// # Errors
 /// [`ReplayError::NotRecorded`] if scores are missing that a row needs.
-pub fn table1(first: &Recording, second: &Recording, accounting: Accounting) -> Result<Vec<Row>, ReplayError> {
-    let plan = |tests: &&[(&str, usize)]| {
-        let kinds: Vec<TestKind> =
-            tests.iter().map(|&(design, size)| TestKind { design: Some(design.to_owned()), size }).collect();
-        Row::replay(&RecordedPlan::new(first, &kinds, None, &[THRESHOLD])?, accounting)
+pub fn table1(
+    first: &Recording,
+    second: &Recording,
+    accounting: Accounting,
+) -> Result<Vec<ReplayRow>, ReplayError> {
+    let source =
+        |&(design, size): &(&str, usize)| ScoreSource { design: Some(design.to_owned()), size };
+    let row = |tests: &&[(&str, usize)]| {
+        let sources: Vec<ScoreSource> = tests.iter().map(source).collect();
+        ReplayRow::replay(&RecordedPlan::new(first, &sources, None, &[THRESHOLD])?, accounting)
     };
-    let mut rows = PLANS.iter().map(plan).collect::<Result<Vec<_>, _>>()?;
+    let mut rows = PLANS.iter().map(row).collect::<Result<Vec<_>, _>>()?;
     rows.push(algorithm3(first, second, accounting)?);
     Ok(rows)
 }
 
-fn algorithm3(first: &Recording, second: &Recording, accounting: Accounting) -> Result<Row, ReplayError> {
+fn algorithm3(
+    first: &Recording,
+    second: &Recording,
+    accounting: Accounting,
+) -> Result<ReplayRow, ReplayError> {
     let (design, size) = ("D3", 4);
     let found = one_round(first, second, design, size, THRESHOLD)?;
     let full = first.scores(design, size)?.cost.full;
-    // One checkpoint in both orders, so that the second finds layer 1 cached, whatever the accounting.
+    // Both orders use one checkpoint, so layer 1 is cached in the second order by any accounting.
     let cost = TestCost { full, retest: full - LAYER1_OF_FOUR };
-    let spent = Spent { first: found.tests[0], cached: found.tests[1], ..Spent::none(cost) };
-    let summary = Summary::new(first.items(), &found.flagged, &[spent], accounting, first.individual_gmac()?);
+    let [in_first, in_second] = found.tests;
+    let tests = TestCount { first: in_first, cached: in_second, ..TestCount::none(cost) };
+    let individual = first.individual_gmac()?;
+    let summary = Summary::new(first.items(), &found.flagged, &[tests], accounting, individual);
     let plan = format!("{design} {size} and {size}");
-    Ok(Row { algorithm: Algorithm::OneRound, design: Some(design.to_owned()), size, plan, summary })
+    let design = Some(design.to_owned());
+    Ok(ReplayRow { algorithm: Algorithm::OneRound, design, size, plan, summary })
 }

@@ -1,28 +1,37 @@
 //! Plans over made-up recordings.
 
+use dorfman_core::cost::{Accounting, TestCost, TestCount};
 use proptest::prelude::*;
 
 use super::*;
 
-/// `items` of which some are positive, and scores by design and size, both made of `seed`.
+/// `items`, some of them positive, and scores by design and size. Both follow from `seed`.
 fn made_up(items: usize, kinds: &[(&str, usize)], seed: u64) -> Recording {
     let mut random = fastrand::Rng::with_seed(seed);
-    let items: Vec<Item> = (0..items).map(|id| Item { id: id as u64, positive: random.u8(..10) == 0 }).collect();
+    let items: Vec<RecordedItem> = (0..items)
+        .map(|id| RecordedItem { id: id as u64, positive: random.u8(..10) == 0 })
+        .collect();
     let scores = kinds.iter().map(|&(design, size)| Scores {
         design: design.to_owned(),
         size,
         cost: TestCost { full: 100.0 + size as f64, retest: size as f64 },
         groups: items
             .chunks(size)
-            .map(|m| Group { score: random.f32(), positive: m.iter().any(|item| item.positive) })
+            .map(|m| RecordedGroup {
+                score: random.f32(),
+                positive: m.iter().any(|item| item.positive),
+            })
             .collect(),
     });
     let scores = scores.collect();
     Recording::new("made up", items, scores).unwrap()
 }
 
-fn kinds(chain: &[(&str, usize)]) -> Vec<TestKind> {
-    chain.iter().map(|&(design, size)| TestKind { design: Some(design.to_owned()), size }).collect()
+fn kinds(chain: &[(&str, usize)]) -> Vec<ScoreSource> {
+    chain
+        .iter()
+        .map(|&(design, size)| ScoreSource { design: Some(design.to_owned()), size })
+        .collect()
 }
 
 fn chains() -> impl Strategy<Value = Vec<(&'static str, usize)>> {
@@ -33,21 +42,25 @@ fn chains() -> impl Strategy<Value = Vec<(&'static str, usize)>> {
     })
 }
 
-/// Every recorded group that differs from the smaller ones, looked at by itself: it is tested if all groups around it are positive.
+/// Considers every recorded group that differs from the smaller ones by itself: it is tested if all
+/// groups around it are positive.
 fn brute_force(recording: &Recording, chain: &[(&str, usize)], threshold: f32) -> Replayed {
     let n = recording.items().len();
-    let all: Vec<&Scores> = chain.iter().map(|&(design, size)| recording.scores(design, size).unwrap()).collect();
+    let all: Vec<&Scores> =
+        chain.iter().map(|&(design, size)| recording.scores(design, size).unwrap()).collect();
     let range = |kind: usize, item: usize| {
         let first = item / all[kind].size * all[kind].size;
         (first, n.min(first + all[kind].size))
     };
-    // Kinds of test that an item is in, largest first, the smallest kind for each different set of companions.
+    // The kinds of test of an item, largest first; of kinds with the same members only the
+    // smallest.
     let tested = |item: usize| -> Vec<usize> {
         let kinds = 0..all.len();
         kinds.filter(|&k| k + 1 == all.len() || range(k, item) != range(k + 1, item)).collect()
     };
-    let positive = |kind: usize, item: usize| all[kind].groups[item / all[kind].size].score >= threshold;
-    let mut spent: Vec<Spent> = all.iter().map(|s| Spent::none(s.cost)).collect();
+    let positive =
+        |kind: usize, item: usize| all[kind].groups[item / all[kind].size].score >= threshold;
+    let mut tests: Vec<TestCount> = all.iter().map(|s| TestCount::none(s.cost)).collect();
     for item in 0..n {
         let path = tested(item);
         for (depth, &kind) in path.iter().enumerate() {
@@ -58,14 +71,14 @@ fn brute_force(recording: &Recording, chain: &[(&str, usize)], threshold: f32) -
             }
             let cached = path[..depth].iter().any(|&k| all[k].design == all[kind].design);
             match (depth, cached) {
-                (0, _) => spent[kind].first += 1,
-                (_, true) => spent[kind].cached += 1,
-                (_, false) => spent[kind].uncached += 1,
+                (0, _) => tests[kind].first += 1,
+                (_, true) => tests[kind].cached += 1,
+                (_, false) => tests[kind].uncached += 1,
             }
         }
     }
     let flagged = (0..n).map(|item| tested(item).iter().all(|&k| positive(k, item))).collect();
-    Replayed { flagged, spent }
+    Replayed { flagged, tests }
 }
 
 proptest! {
@@ -80,32 +93,37 @@ proptest! {
 }
 
 #[test]
-fn a_retest_is_cached_if_its_own_checkpoint_has_seen_the_items() {
+fn a_retest_is_cached_if_its_own_checkpoint_has_tested_the_items() {
     let chain = [("A", 8), ("B", 4), ("A", 2), (INDIVIDUAL, 1)];
     let recording = made_up(8, &chain, 1);
-    // From 0 on everything is positive, so that every test is made.
-    let replayed = RecordedPlan::new(&recording, &kinds(&chain), None, &[0.0]).unwrap().replay().unwrap();
-    let counts: Vec<[u64; 3]> = replayed.spent.iter().map(|s| [s.first, s.cached, s.uncached]).collect();
+    // From 0 on every test is positive, so every test is made.
+    let replayed =
+        RecordedPlan::new(&recording, &kinds(&chain), None, &[0.0]).unwrap().replay().unwrap();
+    let counts: Vec<[u64; 3]> =
+        replayed.tests.iter().map(|s| [s.first, s.cached, s.uncached]).collect();
     assert_eq!(counts, [[1, 0, 0], [0, 0, 2], [0, 4, 0], [0, 0, 8]]);
-    let gmac = |accounting| replayed.spent.iter().map(|s| s.gmac(accounting)).sum::<f64>();
+    let gmac = |accounting| replayed.tests.iter().map(|s| s.total(accounting)).sum::<f64>();
     assert_eq!(gmac(Accounting::Paper), 108.0 + 2.0 * 4.0 + 4.0 * 2.0 + 8.0);
     assert_eq!(gmac(Accounting::Honest), 108.0 + 2.0 * 104.0 + 4.0 * 2.0 + 8.0 * 101.0);
 }
 
 #[test]
-fn a_row_says_what_was_found_and_what_it_cost() {
+fn a_row_has_the_finds_and_the_cost() {
     let chain = [("A", 4), (INDIVIDUAL, 1)];
     let recording = made_up(40, &chain, 3);
     let row = |chain: &[(&str, usize)], thresholds: &[f32]| {
         let plan = RecordedPlan::new(&recording, &kinds(chain), None, thresholds).unwrap();
-        Row::replay(&plan, Accounting::Honest).unwrap()
+        ReplayRow::replay(&plan, Accounting::Honest).unwrap()
     };
     let all = row(&chain[1..], &[0.0]);
-    assert_eq!((all.algorithm, all.design, all.plan.as_str()), (Algorithm::Individual, None, INDIVIDUAL));
+    assert_eq!(
+        (all.algorithm, all.design, all.plan.as_str()),
+        (Algorithm::Individual, None, INDIVIDUAL)
+    );
     assert_eq!((all.summary.recall(), all.summary.fpr(), all.summary.relative()), (1.0, 1.0, 1.0));
     let positives = recording.items().iter().filter(|item| item.positive).count() as u64;
     assert_eq!((all.summary.positives, all.summary.negatives), (positives, 40 - positives));
-    // A threshold a size: no group gets to the second one.
+    // One threshold per size: no group reaches the second test.
     let none = row(&chain, &[1.0, 0.0]);
     assert_eq!(
         (none.algorithm, none.design.as_deref(), none.plan.as_str()),
@@ -120,8 +138,10 @@ fn plans_are_named_with_their_designs() {
     let all = [("D3", 8), ("D3", 4), ("D2", 2), (INDIVIDUAL, 1), ("D3", 1)];
     let recording = made_up(8, &all, 1);
     let named = |chain: &str, design| {
-        let kinds: Vec<TestKind> = chain.split(',').map(|kind| kind.parse().unwrap()).collect();
-        RecordedPlan::new(&recording, &kinds, design, &[0.5]).map(|plan| plan.to_string()).map_err(|e| e.to_string())
+        let kinds: Vec<ScoreSource> = chain.split(',').map(|kind| kind.parse().unwrap()).collect();
+        RecordedPlan::new(&recording, &kinds, design, &[0.5])
+            .map(|plan| plan.to_string())
+            .map_err(|e| e.to_string())
     };
     assert_eq!(named("8,4,1", Some("d3")).unwrap(), "D3 8 > 4 > 1");
     assert_eq!(named("8,d2:2,d3:1", Some("d3")).unwrap(), "D3 8 > D2 2 > D3 1");
@@ -135,19 +155,31 @@ fn plans_are_named_with_their_designs() {
 }
 
 #[test]
-fn a_test_that_is_no_recorded_group_is_an_error() {
+fn a_test_that_is_not_a_recorded_group_is_an_error() {
     let chain = [("A", 6), ("A", 4), (INDIVIDUAL, 1)];
     let recording = made_up(12, &chain, 1);
-    let error = RecordedPlan::new(&recording, &kinds(&chain), None, &[0.0]).unwrap().replay().unwrap_err().to_string();
+    let error = RecordedPlan::new(&recording, &kinds(&chain), None, &[0.0])
+        .unwrap()
+        .replay()
+        .unwrap_err()
+        .to_string();
     assert!(
-        error.contains("the plan A 6 > 4 > 1 asks in round 2 for a test of 2 items between positions 4 and 5"),
+        error.contains(
+            "the plan A 6 > 4 > 1 requests in round 2 a test of 2 items between positions 4 and 5"
+        ),
         "{error}"
     );
 }
 
 #[test]
-fn kinds_of_test_are_sizes_with_or_without_a_design() {
-    assert_eq!("16".parse(), Ok(TestKind { design: None, size: 16 }));
-    assert_eq!("d2:4".parse(), Ok(TestKind { design: Some("d2".to_owned()), size: 4 }));
-    assert!("d2:four".parse::<TestKind>().unwrap_err().contains("`four` is no group size"));
+fn sources_of_scores_are_sizes_with_or_without_a_design() {
+    assert_eq!("16".parse(), Ok(ScoreSource { design: None, size: 16 }));
+    assert_eq!("d2:4".parse(), Ok(ScoreSource { design: Some("d2".to_owned()), size: 4 }));
+    assert!(
+        "d2:four"
+            .parse::<ScoreSource>()
+            .unwrap_err()
+            .to_string()
+            .contains("`four` is not a group size")
+    );
 }

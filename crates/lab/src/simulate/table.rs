@@ -1,80 +1,120 @@
 //! The report for people.
 
-use comfy_table::CellAlignment;
+use std::fmt::Write;
 
-use super::super::table::{percent, table};
-use super::{Line, Report, Share};
+use comfy_table::Table;
 
-/// The table.
-pub(super) fn print(report: &Report) {
+use super::{HourResult, HourRow, SimulateReport};
+use crate::table::{align_right, percent, table};
+
+/// The tables with their notes.
+pub(super) fn text(report: &SimulateReport) -> String {
+    let mut text = format!(
+        "{}: a simulated stream, cost in per cent of individual testing\n\n{}\n\n{}",
+        report.bundle,
+        hours(report),
+        means(report)
+    );
+    if !report.bands.is_empty() {
+        let _ = write!(text, "\n{}\n\n", bands(report));
+    }
+    let _ = write!(text, "{:.1} million images per second", report.images_per_second / 1e6);
+    text
+}
+
+fn hours(report: &SimulateReport) -> Table {
     let configured = report.configured.as_deref();
-    println!("{}: a simulated stream, cost in per cent of individual testing\n", report.bundle);
-    let mut header = vec!["hour", "prevalence", "estimate", "plan", "changes", "cost", "recall", "best plan", "cost"];
+    let mut header = vec![
+        "hour",
+        "prevalence",
+        "estimate",
+        "plan",
+        "changes",
+        "cost",
+        "recall",
+        "best plan",
+        "cost",
+    ];
     let title = configured.map(|plan| format!("{plan}: cost"));
     header.extend(title.as_deref());
     header.extend(configured.map(|_| "recall"));
-    let mut rows = table(&header);
-    for line in &report.hours {
-        let mut row = vec![
-            line.hour.to_string(),
-            percent(line.prevalence, 2),
-            percent(line.estimate, 2),
-            line.plan.clone(),
-            line.changes.to_string(),
-            percent(line.auto.cost, 1),
-            recall([&line.auto]),
-            line.best_plan.clone(),
-            percent(line.best_cost, 1),
+    let mut table = table(&header);
+    for row in &report.hours {
+        let mut cells = vec![
+            row.hour.to_string(),
+            percent(row.prevalence, 2),
+            percent(row.estimate, 2),
+            row.plan.clone(),
+            row.changes.to_string(),
+            percent(row.auto.cost, 1),
+            recall([&row.auto]),
+            row.best_plan.clone(),
+            percent(row.best_cost, 1),
         ];
-        if let Some(share) = &line.configured {
-            row.extend([percent(share.cost, 1), recall([share])]);
+        if let Some(result) = &row.configured {
+            cells.extend([percent(result.cost, 1), recall([result])]);
         }
-        rows.add_row(row);
+        table.add_row(cells);
     }
-    for (i, column) in rows.column_iter_mut().enumerate() {
-        if i != 3 && i != 7 {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    println!("{rows}\n");
-    let mean = |of: fn(&Line) -> f64| report.hours.iter().map(of).sum::<f64>() / report.hours.len() as f64;
-    let whole = recall(report.hours.iter().map(|line| &line.auto));
-    println!("auto: {} of individual testing, recall {whole}", percent(mean(|line| line.auto.cost), 1));
-    println!("best plan of each hour: {}", percent(mean(|line| line.best_cost), 1));
-    if let Some(plan) = configured {
-        let cost = mean(|line| line.configured.as_ref().map_or(0.0, |share| share.cost));
-        let whole = recall(report.hours.iter().filter_map(|line| line.configured.as_ref()));
-        println!("{plan}: {}, recall {whole}", percent(cost, 1));
+    align_right(&mut table, [0, 1, 2, 4, 5, 6, 8, 9, 10]);
+    table
+}
+
+/// The means over all hours, one line per plan.
+fn means(report: &SimulateReport) -> String {
+    let count = report.hours.len() as f64;
+    let best = report.hours.iter().map(|row| row.best_cost).sum::<f64>() / count;
+    let mut text = format!(
+        "auto: {} of individual testing, recall {}\nbest plan of each hour: {}\n",
+        mean_cost(report, |row| Some(&row.auto)),
+        whole_recall(report, |row| Some(&row.auto)),
+        percent(best, 1)
+    );
+    if let Some(plan) = &report.configured {
+        let cost = mean_cost(report, |row| row.configured.as_ref());
+        let recall = whole_recall(report, |row| row.configured.as_ref());
+        let _ = writeln!(text, "{plan}: {cost}, recall {recall}");
     }
     if !report.bands.is_empty() {
-        let cost = mean(|line| line.by_risk.as_ref().map_or(0.0, |share| share.cost));
-        let whole = recall(report.hours.iter().filter_map(|line| line.by_risk.as_ref()));
-        println!("auto, pooled by risk: {}, recall {whole}\n", percent(cost, 1));
-        bands(report);
+        let cost = mean_cost(report, |row| row.by_risk.as_ref());
+        let recall = whole_recall(report, |row| row.by_risk.as_ref());
+        let _ = writeln!(text, "auto, pooled by risk: {cost}, recall {recall}");
     }
-    println!("{:.1} million images a second", report.images_per_second / 1e6);
+    text
 }
 
-fn bands(report: &Report) {
-    let mut rows = table(&["risk from", "images", "positive", "plan", "cost"]);
+/// The mean cost per hour relative to individual testing.
+fn mean_cost(report: &SimulateReport, of: fn(&HourRow) -> Option<&HourResult>) -> String {
+    let costs = report.hours.iter().map(|row| of(row).map_or(0.0, |result| result.cost));
+    percent(costs.sum::<f64>() / report.hours.len() as f64, 1)
+}
+
+/// The recall over all hours.
+fn whole_recall(report: &SimulateReport, of: fn(&HourRow) -> Option<&HourResult>) -> String {
+    recall(report.hours.iter().filter_map(of))
+}
+
+fn bands(report: &SimulateReport) -> Table {
+    let mut table = table(&["risk from", "images", "positive", "plan", "cost"]);
     for band in &report.bands {
-        let prevalence = percent(band.prevalence, 3);
-        let share = percent(band.share, 2);
-        rows.add_row([band.least.to_string(), share, prevalence, band.plan.clone(), percent(band.cost, 1)]);
+        table.add_row([
+            band.least.to_string(),
+            percent(band.share, 2),
+            percent(band.prevalence, 3),
+            band.plan.clone(),
+            percent(band.cost, 1),
+        ]);
     }
-    for column in [0, 1, 2, 4] {
-        if let Some(column) = rows.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    println!("{rows}\n");
+    align_right(&mut table, [0, 1, 2, 4]);
+    table
 }
 
-fn recall<'a>(shares: impl IntoIterator<Item = &'a Share>) -> String {
+/// The recall of some hours together. A dash without positives.
+fn recall<'a>(results: impl IntoIterator<Item = &'a HourResult>) -> String {
     let (mut found, mut positives) = (0, 0);
-    for share in shares {
-        found += share.found;
-        positives += share.positives;
+    for result in results {
+        found += result.found;
+        positives += result.positives;
     }
     if positives == 0 { "-".into() } else { percent(found as f64 / positives as f64, 2) }
 }

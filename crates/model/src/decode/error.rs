@@ -1,12 +1,12 @@
-//! Why bytes do not become a tensor.
+//! The error of decoding.
 
-/// Why bytes do not become a tensor.
+/// Why the bytes of an image cannot be turned into a tensor.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{detail}")]
 pub struct DecodeError {
-    /// The kind of fault, for programs.
+    /// The kind of the fault, for programs.
     pub fault: DecodeFault,
-    /// What exactly is wrong, for people.
+    /// A message for users that states what is wrong.
     pub detail: String,
 }
 
@@ -15,14 +15,14 @@ pub struct DecodeError {
 pub enum DecodeFault {
     /// The bytes are not an image of a known format.
     UnsupportedFormat,
-    /// The image is broken.
+    /// The image is damaged or incomplete.
     Undecodable,
     /// The image has more pixels than allowed.
     TooManyPixels,
 }
 
 impl DecodeError {
-    /// An error of a kind.
+    /// An error of this kind, with a message for users.
     pub fn new(fault: DecodeFault, detail: impl Into<String>) -> Self {
         Self { fault, detail: detail.into() }
     }

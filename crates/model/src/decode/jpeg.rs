@@ -1,7 +1,8 @@
-//! JPEG, bit for bit as libjpeg-turbo decodes it.
+//! Decodes JPEG with the same result, bit for bit, as libjpeg-turbo.
 //!
-//! Networks are trained on what libjpeg-turbo gives (Pillow, OpenCV and torchvision are built on it). A decoder that rounds its chroma
-//! otherwise is a level off here and there, and moves the scores of colour photos by a hundredth.
+//! Networks are trained on images that libjpeg-turbo decoded, because Pillow, OpenCV and
+//! torchvision use it. A decoder that rounds chroma differently is off by one level in some pixels,
+//! and changes the scores of colour photos by a hundredth.
 
 use libjpeg_turbo_rs::{DecodeLimits, DecodeWarning, Decoder, JpegError, PixelFormat};
 
@@ -9,16 +10,19 @@ use super::header::{check_size, orientation};
 use super::pixels::{Decoded, Samples};
 use super::{DecodeError, DecodeFault};
 
-/// Start of the entropy-coded data, and end of the image.
+/// The marker of a start of scan, which precedes the entropy-coded data.
 const SOS: u8 = 0xda;
+/// The marker of the end of the image.
 const EOI: [u8; 2] = [0xff, 0xd9];
 
-/// Scans a progressive image may have. Encoders write about ten; each of thousands would pass over the whole image.
+/// The largest number of scans of a progressive image. Encoders write about ten. Each scan passes
+/// over the whole image, so thousands of scans would make decoding slow.
 const MAX_SCANS: usize = 500;
 
-/// Decodes a JPEG; grey stays grey, everything else becomes RGB.
+/// Decodes a JPEG. Grey images stay grey; all others become RGB.
 ///
-/// One that breaks off is refused; one that lacks only its end marker is not. What is corrupt in the middle decodes as browsers show it.
+/// An image whose data end early is refused. An image that lacks only its end marker is decoded.
+/// Data that are corrupt in the middle are decoded as browsers show them.
 pub(super) fn read(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
     let limits = DecodeLimits { max_pixels, max_scans: MAX_SCANS, ..DecodeLimits::default() };
     let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(|e| failure(&e))?;
@@ -35,30 +39,33 @@ pub(super) fn read(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError
     let mut data = samples.buffer(width, height);
     let decoded = decoder.decode_image_into(&mut data).map_err(|e| failure(&e))?;
     if breaks_off(&decoded.warnings) && !has_end(bytes) {
-        return Err(DecodeError::new(DecodeFault::Undecodable, "JPEG: it breaks off"));
+        return Err(DecodeError::new(DecodeFault::Undecodable, "JPEG: the image data end early"));
     }
     Ok(Decoded { width, height, samples, data, orientation })
 }
 
-/// Whether rows are missing, at the end or in the middle.
+/// Whether image rows are missing, at the end or in the middle.
 fn breaks_off(warnings: &[DecodeWarning]) -> bool {
     warnings.iter().any(|warning| matches!(warning, DecodeWarning::TruncatedData { .. }))
 }
 
-/// Whether the data end as they must. The marker can't occur by chance inside entropy-coded data; a thumbnail's lies before these.
+/// Whether the end marker follows the start of the first scan, or ends the file. The two bytes of
+/// the marker cannot occur inside entropy-coded data. The marker of an embedded thumbnail is before
+/// the first scan, so it does not count.
 fn has_end(bytes: &[u8]) -> bool {
     bytes.ends_with(&EOI) || data(bytes).is_some_and(|data| data.windows(2).any(|pair| pair == EOI))
 }
 
-/// What follows the first start-of-scan marker.
+/// The bytes after the header of the first scan.
 fn data(bytes: &[u8]) -> Option<&[u8]> {
     let mut rest = bytes.get(2..)?;
     loop {
-        // Any number of fill bytes may stand before a marker.
+        // Any number of fill bytes may precede a marker.
         let at = rest.iter().position(|&b| b != 0xff)?;
-        let (marker, after) = (rest[at], &rest[at + 1..]);
+        let marker = rest[at];
+        let after = &rest[at + 1..];
         if at == 0 {
-            // Not a marker where one must be: search on, as decoders do.
+            // There is no marker where one must be. Search on, as decoders do.
             rest = after;
             continue;
         }
@@ -85,14 +92,14 @@ fn failure(error: &JpegError) -> DecodeError {
 mod tests {
     use super::*;
 
-    /// Markers of a file: start, a segment that holds a whole thumbnail, a scan.
+    /// A file without pixels: the start marker, a segment with a whole thumbnail, a scan, `end`.
     fn file(end: &[u8]) -> Vec<u8> {
         let head = [0xff, 0xd8, 0xff, 0xe1, 0, 6, 0xff, 0xd8, 0xff, 0xd9, 0xff, 0xff, SOS, 0, 3, 7];
         [&head[..], &[1, 2, 0xff, 0, 3], end].concat()
     }
 
     #[test]
-    fn the_end_is_found_where_it_counts() {
+    fn only_the_end_marker_after_the_first_scan_counts() {
         assert!(has_end(&file(&EOI)));
         assert!(has_end(&file(&[0xff, 0xd9, b't', b'r', b'a', b'i', b'l'])));
         assert!(!has_end(&file(&[])), "the thumbnail's end is not the image's");

@@ -1,8 +1,8 @@
-//! From the bytes of an image to the tensor that the bundle's input expects.
+//! Turns the bytes of an image into the tensor that the bundle's input expects.
 //!
-//! The bytes are of unknown origin. The tensor is exactly the preprocessing of `docs/bundle.md`. An image
-//! whose header declares more pixels than allowed is not decoded, and a decoder's panic on a broken image
-//! becomes a [`DecodeError`].
+//! The preprocessing is exactly that of `docs/bundle.md`. The bytes are not trusted: an image whose
+//! header declares more pixels than allowed is not decoded, and a panic of a decoder on a damaged
+//! image becomes a [`DecodeError`].
 
 mod error;
 mod header;
@@ -20,31 +20,33 @@ pub use error::{DecodeError, DecodeFault};
 use crate::manifest::{Channels, InputSpec, Layout};
 use pixels::Pixels;
 
-/// Decodes and preprocesses images. All decoding threads share one.
+/// Decodes and preprocesses images. All decoding threads share one preprocessor.
 #[derive(Debug)]
 pub struct Preprocessor {
     input: InputSpec,
     max_pixels: u64,
-    /// One table per channel: the normalised value of each of 256 levels.
+    /// One table per channel, with the normalised value of each of the 256 levels.
     levels: Vec<[f32; 256]>,
 }
 
 impl Preprocessor {
-    /// The preprocessing of a bundle's input. Images of more than `max_pixels` pixels, by their header, are
-    /// refused.
+    /// The preprocessing for a bundle's input. Images whose header declares more than `max_pixels`
+    /// pixels are refused.
     pub fn new(input: &InputSpec, max_pixels: u64) -> Self {
         let table = |(mean, std): (&f32, &f32)| std::array::from_fn(|x| (x as f32 - mean) / std);
         let levels = input.mean.iter().zip(&input.std).map(table).collect();
         Self { input: input.clone(), max_pixels, levels }
     }
 
-    /// The tensor of one image: [`InputSpec::len`] values in the input's layout.
+    /// The tensor of one image: [`InputSpec::len`] normalised values in the input's layout. `bytes`
+    /// is a JPEG, PNG, WebP or GIF file; of an animation, the first frame is used.
     ///
     /// # Errors
-    /// [`DecodeError`] with the kind of fault.
+    /// [`DecodeError`] if the format is not supported, if the image is damaged, or if it has too
+    /// many pixels.
     pub fn tensor(&self, bytes: &[u8]) -> Result<Vec<f32>, DecodeError> {
-        // Decoders are third-party code that reads hostile bytes. A panic leaves no state of this crate
-        // behind.
+        // Decoders are third-party code that reads untrusted bytes. A panic leaves no inconsistent
+        // state in this crate.
         catch_unwind(AssertUnwindSafe(|| self.preprocess(bytes))).unwrap_or_else(|_| {
             Err(DecodeError::new(DecodeFault::Undecodable, "the decoder panicked"))
         })

@@ -1,16 +1,16 @@
-//! Eight-bit pixels, grey or RGB, and how they come from what decoders give (pure).
+//! Eight-bit pixels, grey or RGB, and their conversion from the output of decoders (pure).
 
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
 
-/// What a decoder gave: 8 bits a sample, interleaved.
+/// The output of a decoder: 8 bits per sample, interleaved.
 #[derive(Debug)]
 pub(super) struct Decoded {
     pub width: u32,
     pub height: u32,
     pub samples: Samples,
     pub data: Vec<u8>,
-    /// What the file says about which way is up; not yet applied.
+    /// The orientation in the file's header, not yet applied.
     pub orientation: Orientation,
 }
 
@@ -24,6 +24,7 @@ pub(super) enum Samples {
 }
 
 impl Samples {
+    /// The number of samples per pixel.
     pub fn count(self) -> usize {
         match self {
             Samples::Grey => 1,
@@ -48,10 +49,12 @@ pub(super) struct Pixels {
 }
 
 impl Pixels {
-    /// Upright, alpha composited on white, and grey or RGB as wanted.
+    /// Converts the output of a decoder: composites alpha on white, converts to grey or RGB, and
+    /// applies the orientation.
     pub fn new(decoded: Decoded, grey: bool) -> Self {
         let Decoded { width, height, samples, data, orientation } = decoded;
-        // All of this is pixel by pixel, so the turn may come last, when there are fewest samples.
+        // These conversions work pixel by pixel, so the orientation can be applied last. There are
+        // then usually the fewest samples.
         let data = match (samples, grey) {
             (Samples::Grey, true) | (Samples::Rgb, false) => data,
             (Samples::Grey, false) => map(&data, |[x]| [x; 3]),
@@ -73,6 +76,7 @@ impl Pixels {
         }
     }
 
+    /// Applies an orientation.
     fn turned(self, orientation: Orientation, grey: bool) -> Self {
         let Self { width, height, data } = self;
         let image = if grey {
@@ -97,7 +101,7 @@ fn on_white(x: u8, alpha: u8) -> u8 {
     ((x * alpha + 255 * (255 - alpha) + 127) / 255) as u8
 }
 
-/// Every pixel of `N` samples to one of `M`.
+/// Converts every pixel of `N` samples to a pixel of `M` samples.
 fn map<const N: usize, const M: usize>(data: &[u8], f: impl Fn([u8; N]) -> [u8; M]) -> Vec<u8> {
     data.as_chunks().0.iter().map(|&pixel| f(pixel)).collect::<Vec<_>>().into_flattened()
 }
@@ -117,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn luma_is_pillows() {
+    fn luma_equals_that_of_pillow() {
         // (r, g, b) -> Image.new("RGB", (1, 1), rgb).convert("L").getpixel((0, 0)) of Pillow 9.4
         for ((r, g, b), l) in [
             ((255, 255, 255), 255),
@@ -134,8 +138,8 @@ mod tests {
     }
 
     #[test]
-    fn compositing_is_pillows() {
-        // Image.alpha_composite on opaque white, as its C code computes it.
+    fn compositing_equals_that_of_pillow() {
+        // Pillow's C code for Image.alpha_composite on opaque white.
         for x in 0..=255u8 {
             for alpha in 0..=255u8 {
                 let blend = u32::from(x) * u32::from(alpha) + 255 * (255 - u32::from(alpha));
@@ -159,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_swaps_the_sides() {
+    fn a_quarter_turn_swaps_width_and_height() {
         let decoded = Decoded {
             width: 3,
             height: 1,

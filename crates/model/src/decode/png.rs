@@ -1,4 +1,4 @@
-//! PNG, by the png crate.
+//! Decodes PNG with the png crate.
 
 use std::io::Cursor;
 
@@ -8,19 +8,20 @@ use super::header::{check_size, orientation};
 use super::pixels::{Decoded, Samples};
 use super::{DecodeError, DecodeFault};
 
-/// Bytes that a PNG's chunks and rows may take besides the pixels.
+/// The bytes of memory that the chunks and rows of a PNG may take, besides the pixels.
 const ROOM: usize = 16 << 20;
 
-/// Decodes a PNG, or the first frame of an animated one; palettes, few bits and 16 bits become 8 bits a sample.
+/// Decodes a PNG, or the first frame of an animated PNG. Palettes and samples of other sizes become
+/// 8 bits per sample.
 pub(super) fn read(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
     let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: ROOM });
-    // Nobody reads these, and they may be large once inflated.
+    // These chunks are not used, and they can be large when inflated.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     let header = decoder.read_header_info().map_err(|e| failure(&e))?;
     let (width, height) = (header.width, header.height);
     check_size(width, height, max_pixels)?;
-    // 16 bits keep their high byte, as with Pillow.
+    // 16-bit samples are reduced to their high byte, as in Pillow.
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
     let mut reader = decoder.read_info().map_err(|e| failure(&e))?;
     let samples = match reader.output_color_type() {
@@ -31,7 +32,7 @@ pub(super) fn read(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError
         (colour, depth) => {
             return Err(DecodeError::new(
                 DecodeFault::UnsupportedFormat,
-                format!("PNG: {colour:?} of {depth:?} bits"),
+                format!("PNG: colour type {colour:?} with bit depth {depth:?} is not supported"),
             ));
         }
     };
@@ -40,7 +41,7 @@ pub(super) fn read(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError
     if (frame.width, frame.height) != (width, height) {
         return Err(DecodeError::new(
             DecodeFault::Undecodable,
-            "PNG: its first frame is not the whole image",
+            "PNG: the first frame does not cover the whole image",
         ));
     }
     let orientation = orientation(reader.info().exif_metadata.as_deref());

@@ -1,4 +1,4 @@
-//! From bytes to samples: the format decides the decoder.
+//! Decodes bytes to samples, with the decoder of the detected format.
 
 use std::io::Cursor;
 
@@ -11,10 +11,10 @@ use super::header::{check_size, orientation};
 use super::pixels::{Decoded, Samples};
 use super::{DecodeError, DecodeFault, jpeg, png, webp};
 
-/// Bytes per pixel that a decoder may allocate for itself.
+/// The bytes per pixel that a decoder may allocate besides the output.
 const OWN_COPIES: u64 = 12;
 
-/// Decodes the first frame. The format is detected from the bytes.
+/// Decodes the first frame of an image. The format is detected from the bytes.
 pub(super) fn read(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
     let unsupported = |what: String| Err(DecodeError::new(DecodeFault::UnsupportedFormat, what));
     match image::guess_format(bytes) {
@@ -28,12 +28,13 @@ pub(super) fn read(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError
         }
         Ok(ImageFormat::Gif) => decode("GIF", GifDecoder::new(Cursor::new(bytes)), max_pixels),
         Ok(format) => {
-            unsupported(format!("{format:?} is not supported; JPEG, PNG, WebP and GIF are"))
+            unsupported(format!("{format:?} is not supported; use JPEG, PNG, WebP or GIF"))
         }
-        Err(_) => unsupported("neither JPEG, PNG, WebP nor GIF".into()),
+        Err(_) => unsupported("the image format is unknown; use JPEG, PNG, WebP or GIF".into()),
     }
 }
 
+/// Checks the size of an image, then decodes it with a decoder of the image crate.
 fn decode(
     format: &str,
     decoder: Result<impl ImageDecoder, ImageError>,
@@ -54,7 +55,7 @@ fn decode(
         colour => {
             return Err(DecodeError::new(
                 DecodeFault::UnsupportedFormat,
-                format!("{format}: {colour:?}"),
+                format!("{format}: colour type {colour:?} is not supported"),
             ));
         }
     };

@@ -1,6 +1,7 @@
-//! Pixels to the network's size, by the manifest's rule.
+//! Resizes pixels to the size of the network's input, by the rule in the manifest.
 //!
-//! First across, then down, with 8 bits in between: Pillow's order. The other one differs by many levels where a filter overshoots.
+//! As in Pillow, an image is resized first horizontally, then vertically, with 8 bits per sample in
+//! between. The opposite order differs by many levels where a filter overshoots.
 
 use std::cell::RefCell;
 
@@ -11,11 +12,11 @@ use super::pixels::Pixels;
 use super::{DecodeError, DecodeFault};
 use crate::manifest::{Filter, InputSpec, Resize};
 
-/// The image in between may always be this large, in bytes.
+/// The intermediate image may have this many bytes, even if the source has fewer.
 const BETWEEN: u64 = 16 << 20;
 
 thread_local! {
-    /// Keeps its scratch memory from image to image.
+    /// Scratch memory that is reused for the next image of the thread.
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
@@ -25,7 +26,7 @@ struct Scratch {
     between: Vec<u8>,
 }
 
-/// The part of an image, in its own pixels, that becomes the target.
+/// The part of a source image that becomes the target, in pixels of the source.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct CropBox {
     left: f64,
@@ -34,7 +35,7 @@ struct CropBox {
     height: f64,
 }
 
-/// Brings pixels to width x height of the input.
+/// Resizes pixels to width x height of the input. Pixels that already have this size are unchanged.
 pub(super) fn fit(pixels: Pixels, input: &InputSpec) -> Result<Pixels, DecodeError> {
     let (part, filter) = match input.resize {
         Resize::Stretch { filter } => (CropBox::whole(&pixels), filter),
@@ -52,18 +53,23 @@ pub(super) fn fit(pixels: Pixels, input: &InputSpec) -> Result<Pixels, DecodeErr
     let resized =
         SCRATCH.with_borrow_mut(|scratch| resample(&pixels, part, target, filter, scratch));
     let data = resized
-        .map_err(|e| DecodeError::new(DecodeFault::Undecodable, format!("not resized: {e}")))?
+        .map_err(|e| {
+            DecodeError::new(DecodeFault::Undecodable, format!("the image cannot be resized: {e}"))
+        })?
         .into_vec();
     Ok(Pixels { width: input.width, height: input.height, data })
 }
 
 impl CropBox {
+    /// The whole image.
     fn whole(pixels: &Pixels) -> Self {
         Self { left: 0.0, top: 0.0, width: pixels.width.into(), height: pixels.height.into() }
     }
 
-    /// What a centre crop of width x height leaves after the short side is brought to `short`. It is cut out of the source, so that what the
-    /// crop drops is never computed: a sliver's long side may be millions of pixels.
+    /// The part of the source that becomes the centre crop of `width` x `height` after the short
+    /// side is resized to `short`. This part is cut out of the source before the resize. The pixels
+    /// outside the crop are therefore never resized, which matters because the long side of a thin
+    /// image may have millions of pixels.
     fn middle(pixels: &Pixels, short: u32, width: u32, height: u32) -> Self {
         let (full_width, full_height) = short_side_size(pixels.width, pixels.height, short);
         let (left, width) = span(pixels.width, full_width, width);
@@ -72,7 +78,8 @@ impl CropBox {
     }
 }
 
-/// The size with the short side at `short`; the long side is rounded down, as torchvision does.
+/// The size of an image after its short side is resized to `short`. The long side is rounded down,
+/// as in torchvision.
 fn short_side_size(width: u32, height: u32, short: u32) -> (u64, u64) {
     let scale = |long: u32, side: u32| u64::from(short) * u64::from(long) / u64::from(side);
     if width <= height {
@@ -82,16 +89,18 @@ fn short_side_size(width: u32, height: u32, short: u32) -> (u64, u64) {
     }
 }
 
-/// Where along one side, in pixels of the source, the middle `crop` of `full` pixels lies, and how long it is.
+/// The start and the length of a centre crop along one side, in pixels of the source. The side has
+/// `source` pixels before the resize and `full` pixels after it, of which the crop keeps `crop`.
 fn span(source: u32, full: u64, crop: u32) -> (f64, f64) {
     let scale = f64::from(source) / full as f64;
     let start = ((full - u64::from(crop)) / 2) as f64 * scale;
-    // A rounding may not reach past the end.
+    // Rounding must not extend the crop past the end.
     (start, (f64::from(crop) * scale).min(f64::from(source) - start))
 }
 
 type Resized = Result<Image<'static>, Box<dyn std::error::Error>>;
 
+/// Resizes a part of `pixels` into `target`.
 fn resample(
     pixels: &Pixels,
     part: CropBox,
@@ -110,7 +119,8 @@ fn resample(
     let (first, last) = rows(part, target.height(), pixels.height, support);
     let size =
         u64::from(target.width()) * u64::from(last - first) * target.pixel_type().size() as u64;
-    // A tall sliver would swell on its way across: both ways at once then.
+    // The intermediate image of a tall, thin source would be too large. Such a source is resized in
+    // both directions at once, and so is every source with the nearest filter.
     if filter == Filter::Nearest || size > BETWEEN.max(pixels.data.len() as u64) {
         scratch.resizer.resize(&source, &mut target, &options(part))?;
         return Ok(target);
@@ -134,7 +144,8 @@ fn resample(
     Ok(target)
 }
 
-/// The rows of the source that a part's target is made of, the filter's reach included.
+/// The rows of the source that contribute to the target, including those in the reach of the
+/// filter: the first row, and the row after the last.
 fn rows(part: CropBox, target: u32, source: u32, support: f64) -> (u32, u32) {
     let reach = support * (part.height / f64::from(target)).max(1.0);
     let first = (part.top - reach).floor().max(0.0) as u32;
@@ -142,7 +153,8 @@ fn rows(part: CropBox, target: u32, source: u32, support: f64) -> (u32, u32) {
     (first, last)
 }
 
-/// How it is computed, and how far the filter reaches to each side.
+/// The algorithm of a filter, and how far the filter reaches to each side, in pixels before
+/// the filter is scaled.
 fn algorithm(filter: Filter) -> (ResizeAlg, f64) {
     match filter {
         Filter::Nearest => (ResizeAlg::Nearest, 0.0),
@@ -178,14 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn the_crop_is_the_middle() {
+    fn the_crop_is_centred() {
         let pixels = Pixels { width: 4, height: 3, data: (0..12).collect() };
         let resize = Resize::ShortSide { short_side: 3, filter: Filter::Bilinear };
         assert_eq!(fit(pixels, &input(2, 1, resize)).unwrap().data, [5, 6]);
     }
 
     #[test]
-    fn the_right_size_is_left_alone() {
+    fn an_image_of_the_right_size_is_unchanged() {
         let pixels = Pixels { width: 4, height: 3, data: (0..12).collect() };
         let stretched =
             fit(pixels.clone(), &input(4, 3, Resize::Stretch { filter: Filter::Lanczos3 }))
@@ -194,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_lies_inside() {
+    fn every_crop_lies_inside_the_source() {
         for (source, short, crop) in [
             (1, 36, 32),
             (3, 7, 7),
@@ -212,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sliver_swells_neither_way() {
+    fn scratch_memory_stays_small_for_thin_images() {
         for filter in [Filter::Nearest, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos3] {
             for (width, height) in [(1, 3_000_000), (3_000_000, 1)] {
                 for resize in

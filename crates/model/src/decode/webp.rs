@@ -1,15 +1,17 @@
-//! How large the lossy pictures in a WebP file really are (pure).
+//! Finds the actual size of the lossy pictures in a WebP file (pure).
 //!
-//! The decoder goes by the canvas that the file's head names, and compares a lossy picture with it only after decoding: a canvas of one
-//! pixel could hide a picture of 16383 x 16383.
+//! The decoder uses the canvas size in the header of the file. It compares a lossy picture with the
+//! canvas only after the picture is decoded. A file with a canvas of one pixel could therefore
+//! contain a picture of 16383 x 16383.
 
-/// Before the chunks: `RIFF`, a size and `WEBP`.
+/// The bytes before the chunks of a file: `RIFF`, a size and `WEBP`.
 const FILE_HEAD: usize = 12;
 
-/// Before the chunks in an animation's frame: where it lies, how large it is, how long it stays.
+/// The bytes before the chunks of an animation's frame: its position, size and duration.
 const FRAME_HEAD: usize = 16;
 
-/// Width and height of the largest lossy picture, by its own head.
+/// The width and height of the lossy picture with the most pixels, from the picture's own header.
+/// `None` if the file has no lossy picture.
 pub(super) fn largest_lossy(file: &[u8]) -> Option<(u32, u32)> {
     let mut chunks = file.get(FILE_HEAD..)?;
     let mut found = None;
@@ -19,14 +21,16 @@ pub(super) fn largest_lossy(file: &[u8]) -> Option<(u32, u32)> {
             found =
                 found.max(dimensions(body).map(|(width, height)| (width * height, width, height)));
         }
-        // A frame is stepped into, not over, so that its chunks come next. Bodies are padded to an even size.
+        // The chunks of a frame are read next, so only the frame's header is skipped. Any other
+        // body is skipped as a whole; bodies are padded to an even size.
         let step = if name == b"ANMF" { FRAME_HEAD } else { size.saturating_add(size & 1) };
         chunks = body.get(step..).unwrap_or_default();
     }
     found.map(|(_, width, height)| (width, height))
 }
 
-/// The head of a VP8 key frame: three bytes of tag, three of start code, then 14 bits of width and of height.
+/// Width and height in the header of a VP8 key frame. The header has a tag of three bytes, a start
+/// code of three bytes, then the width and the height of 14 bits each.
 fn dimensions(picture: &[u8]) -> Option<(u32, u32)> {
     let side = |at: usize| {
         Some(u32::from(u16::from_le_bytes([*picture.get(at)?, *picture.get(at + 1)?]) & 0x3fff))
@@ -56,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_picture_counts() {
+    fn the_largest_picture_is_found() {
         let frame = |picture: Vec<u8>| {
             chunk(b"ANMF", &[vec![0; FRAME_HEAD], chunk(b"ALPH", b"odd"), picture].concat())
         };
@@ -77,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_lossy_picture_there_is_none() {
+    fn a_file_without_a_lossy_picture_gives_none() {
         for bytes in [
             &b""[..],
             b"RIFF",

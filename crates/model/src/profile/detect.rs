@@ -1,4 +1,4 @@
-//! Finds out what machine this is, from what the kernel tells.
+//! Detects the CPU or GPU of this machine from the files of the kernel.
 
 use std::fs;
 
@@ -6,7 +6,8 @@ use super::Machine;
 use crate::{Provider, Runtime};
 
 impl Machine {
-    /// This machine, with a provider on GPU number `gpu` or a pool of `threads` threads (0: one a core).
+    /// This machine. `gpu` is the number of the GPU, from 0; the CPU provider ignores it. `threads`
+    /// is the size of the network's pool on the CPU (0: one per core).
     pub fn detect(runtime: &Runtime, provider: Provider, gpu: i32, threads: usize) -> Self {
         let device = match provider {
             Provider::Cpu => cpu_name(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
@@ -17,7 +18,8 @@ impl Machine {
     }
 }
 
-/// The CPU's name in the text of /proc/cpuinfo. Arm's kernels give numbers instead of a name.
+/// The CPU's name in the text of /proc/cpuinfo. On Arm the kernel writes numbers instead of a name;
+/// the result is then the architecture and these numbers.
 fn cpu_name(cpuinfo: &str) -> String {
     if let Some(name) = field(cpuinfo, "model name") {
         return name.to_owned();
@@ -30,7 +32,7 @@ fn cpu_name(cpuinfo: &str) -> String {
     }
 }
 
-/// What NVIDIA's driver tells of each GPU, in the order of the bus.
+/// The reports of NVIDIA's driver, one text per GPU, in the order of the bus.
 fn gpu_reports() -> Vec<String> {
     let folders = fs::read_dir("/proc/driver/nvidia/gpus").into_iter().flatten().flatten();
     let mut files: Vec<_> = folders.map(|folder| folder.path().join("information")).collect();
@@ -38,7 +40,8 @@ fn gpu_reports() -> Vec<String> {
     files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect()
 }
 
-/// The name of the GPU. CUDA may number GPUs in another order than the bus, so where they differ the name has all and the number.
+/// The name of the GPU. CUDA may number the GPUs in another order than the bus. If the GPUs differ,
+/// the result therefore contains the names of all GPUs and the number.
 fn gpu_name(reports: &[String], number: i32) -> String {
     let mut names: Vec<&str> = reports.iter().filter_map(|report| field(report, "Model")).collect();
     names.sort_unstable();
@@ -50,7 +53,8 @@ fn gpu_name(reports: &[String], number: i32) -> String {
     }
 }
 
-/// The value of the first line `name: value`.
+/// The value of the first line `name: value`. `None` if there is no such line or its value is
+/// empty.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let mut pairs = text.lines().filter_map(|line| line.split_once(':'));
     pairs
@@ -64,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cpu_has_its_name_or_at_least_its_numbers() {
+    fn a_cpu_without_a_name_is_described_by_its_numbers() {
         assert_eq!(
             cpu_name("processor\t: 0\nmodel\t\t: 1\nmodel name\t: AMD EPYC 7763\n"),
             "AMD EPYC 7763"
@@ -75,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn gpus_of_one_kind_have_one_name() {
+    fn equal_gpus_share_one_name() {
         let report = |name: &str| format!("Model: \t\t {name}\nIRQ:   \t\t 24\n");
         assert_eq!(gpu_name(&[report("NVIDIA T4"), report("NVIDIA T4")], 1), "NVIDIA T4");
         assert_eq!(

@@ -1,29 +1,29 @@
-//! What seconds depend on besides the bundle, and the name that follows from it (pure).
+//! The device and software that a profile was measured on, and a file name for them (pure).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Provider;
 
-/// A device with what runs a network on it.
+/// A device, and the settings and software that run a network on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Machine {
-    /// What runs the stages.
+    /// The execution provider that runs the stages.
     pub provider: Provider,
     /// The name of the GPU or, where the provider is `cpu`, of the CPU.
     pub device: String,
-    /// CPU cores that the process may use.
+    /// The number of CPU cores that the process may use.
     pub cores: usize,
-    /// Threads of the network's pool on the CPU, as configured; 0: one a core.
+    /// The number of threads of the network's pool on the CPU, as configured. 0: one per core.
     pub threads: usize,
-    /// ONNX Runtime's version.
+    /// The version of ONNX Runtime.
     pub onnxruntime: String,
 }
 
 impl Machine {
-    /// A name that is safe as that of a file: profiles of the same key are comparable. Cores and threads are part of it only where the CPU
-    /// runs the stages.
+    /// A key that is safe as a file name. Profiles with the same key are comparable. The cores and
+    /// threads are part of the key only if the provider is the CPU.
     pub fn key(&self) -> String {
         let cores = match (self.provider, self.threads) {
             (Provider::Cpu, 0) => format!("{} cores", self.cores),
@@ -34,7 +34,8 @@ impl Machine {
     }
 }
 
-/// Lower-case letters, digits and dots, with hyphens for everything between.
+/// A text in lower-case ASCII letters, digits and dots. A hyphen replaces each sequence of other
+/// characters.
 fn slug(text: &str) -> String {
     let text = text.replace("(R)", "").replace("(TM)", "").to_lowercase();
     let words =
@@ -58,7 +59,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_key_is_readable_and_safe_as_a_files_name() {
+    fn a_key_is_readable_and_safe_as_a_file_name() {
         assert_eq!(machine().key(), "cpu-intel-xeon-platinum-8480-8-cores-onnxruntime-1.31.1");
         let fewer = Machine { threads: 4, device: "../a/b".into(), ..machine() };
         assert_eq!(fewer.key(), "cpu-..-a-b-8-cores-4-threads-onnxruntime-1.31.1");

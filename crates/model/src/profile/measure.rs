@@ -1,34 +1,35 @@
-//! Times every part of a network at every batch and arity, as the engine runs them.
+//! Times every part of a network at every batch size and arity, as the engine runs them.
 
 use std::time::{Duration, Instant};
 
 use super::{PartProfile, Point, Spread};
 use dorfman_core::engine::{Network, NetworkPart, NetworkShape, RunError};
 
-/// Runs of each kind before any is timed: shapes that are new are slow.
+/// Runs of each kind before any run is timed, because the first runs of a new shape are slow.
 const WARM_UP: usize = 2;
-/// Times that the measuring goes round all kinds, so that other work on the machine hits them alike; also the least number of runs of each.
+/// Rounds through all kinds of runs. With several rounds, other work on the machine affects all
+/// kinds alike. Each kind is timed at least once per round.
 const ROUNDS: u32 = 5;
-/// Most runs of one kind in one round.
+/// The largest number of runs of one kind in one round.
 const MOST: usize = 1000;
 
-/// The kinds of runs to time.
+/// The kinds of runs to time: combinations of a part of the network, an arity and a batch size.
 #[derive(Debug)]
 pub struct Cells {
     shape: NetworkShape,
     cells: Vec<Cell>,
 }
 
-/// What came out.
+/// The result of [`Cells::measure`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measured {
-    /// Stage by stage.
+    /// One profile per stage, in order.
     pub stages: Vec<PartProfile>,
-    /// The confirm network, if there is one.
+    /// The profile of the confirm network. `None` if the network has no confirm network.
     pub confirm: Option<PartProfile>,
 }
 
-/// One kind of run.
+/// One kind of run: a part at an arity and a batch size (`rows`).
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Cell {
     part: NetworkPart,
@@ -37,11 +38,15 @@ struct Cell {
 }
 
 impl Cells {
-    /// Every part of a network at `batches`, as far as it has rows for them, and the last stage in tests of `images` images.
+    /// The kinds of runs for a network of shape `shape`.
+    ///
+    /// Each part is timed at the batch sizes `batches`. A stage that writes slots is limited to the
+    /// number of slots of its level. The last stage is timed in tests of `images` images. `batches`
+    /// and `images` may be in any order and have duplicates.
     pub fn new(shape: &NetworkShape, batches: &[usize], images: &[usize]) -> Self {
         let mut cells = Vec::new();
         for (stage, level) in shape.levels.iter().enumerate() {
-            // In a tree an image that is tested alone is merged alone.
+            // In a tree, an individual test runs each of these stages at arity 1.
             let arities = [1, level.fan_in].into_iter().collect();
             add(
                 &mut cells,
@@ -64,16 +69,20 @@ impl Cells {
         Self { shape: shape.clone(), cells }
     }
 
-    /// How often [`Cells::measure`] tells of its progress.
+    /// The number of times that [`Cells::measure`] calls `tick`.
     pub fn ticks(&self) -> usize {
         self.cells.len() * (1 + ROUNDS as usize)
     }
 
-    /// Times all of them on a network of the shape that they were made for: `budget` in sum and evenly, but each kind five times at
-    /// least. Warming up comes on top.
+    /// Times all kinds of runs on `network`, which must have the shape passed to [`Cells::new`].
+    ///
+    /// `image_len` is the number of values of one preprocessed image. `budget` is the total time,
+    /// divided evenly among the kinds of runs. Each kind is timed at least five times, even if that
+    /// takes longer. The time to warm up is not part of the budget. `tick` is called
+    /// [`Cells::ticks`] times in all, to report progress.
     ///
     /// # Errors
-    /// [`RunError`] from the network.
+    /// [`RunError`] if a run of the network fails.
     pub fn measure(
         &self,
         network: &mut dyn Network,
@@ -118,7 +127,8 @@ impl Cells {
                 NetworkPart::Stage(stage) => measured.stages.get_mut(stage),
                 NetworkPart::Confirm => measured.confirm.as_mut(),
             };
-            let (runs, seconds) = (seconds.len(), Spread::of(seconds));
+            let runs = seconds.len();
+            let seconds = Spread::of(seconds);
             let point = Point { arity: cell.arity, rows: cell.rows, runs, seconds };
             part.into_iter().for_each(|part| part.measured.push(point.clone()));
         }
@@ -126,14 +136,15 @@ impl Cells {
     }
 }
 
-/// Adds a part at all arities and batches, each once and rising.
+/// Adds a part at all arities and batch sizes, in ascending order and without duplicates.
 fn add(cells: &mut Vec<Cell>, part: NetworkPart, arities: Vec<usize>, batches: Vec<usize>) {
-    let (arities, batches) = (rising(arities), rising(batches));
-    for arity in arities {
+    let batches = rising(batches);
+    for arity in rising(arities) {
         cells.extend(batches.iter().map(|&rows| Cell { part, arity, rows }));
     }
 }
 
+/// The values in ascending order, without duplicates.
 fn rising(mut values: Vec<usize>) -> Vec<usize> {
     values.sort_unstable();
     values.dedup();
@@ -141,7 +152,8 @@ fn rising(mut values: Vec<usize>) -> Vec<usize> {
 }
 
 impl Cell {
-    /// Seconds of one run. The rows it reads are as different as there are rows; what is in them does not matter.
+    /// The seconds of one run. The run reads as many different slots as the level below has. The
+    /// values in the slots do not matter.
     fn time(
         &self,
         network: &mut dyn Network,
@@ -183,7 +195,7 @@ mod tests {
     use super::*;
     use dorfman_core::engine::{Level, ScriptedNetwork, single_label_shape};
 
-    /// A tree of pairs with a confirm network.
+    /// The shape of a tree of pairs with a confirm network.
     fn tree() -> NetworkShape {
         let mut shape = single_label_shape(16, 10, 100);
         shape.levels.push(Level { fan_in: 2, slots: 32, macs: 20 });
@@ -195,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_is_timed_at_every_batch_that_it_has_rows_for() {
+    fn every_part_is_timed_at_every_batch_size_that_its_slots_allow() {
         let cells = Cells::new(&tree(), &[1, 8, 64], &[1, 4, 16, 24]);
         assert_eq!(shapes(&cells, NetworkPart::Stage(0)), [(1, 1), (1, 8), (1, 16)]);
         assert_eq!(
@@ -208,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn without_time_each_is_timed_as_often_as_the_rounds() {
+    fn a_budget_of_zero_times_each_kind_once_per_round() {
         let cells = Cells::new(&tree(), &[1, 8], &[1, 16]);
         let mut ticks = 0;
         let mut network = ScriptedNetwork::new(tree());

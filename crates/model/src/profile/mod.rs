@@ -1,6 +1,8 @@
-//! What a run of each part of a network costs on a device, measured once for whoever plans, reports or watches.
+//! The profile of a bundle: the measured seconds of each part of its network on one device.
 //!
-//! In: a network ([`Cells`]) or a file ([`Profile::find`]). Out: seconds. Measuring has a clock and the store has files; the rest is pure.
+//! [`Cells`] measures a network. [`Profile::find`] reads a profile that was measured before. Plans,
+//! reports and metrics use its seconds. Only `measure` (clock), `store` (files) and `detect` (files
+//! of the kernel) do I/O; the rest is pure.
 
 mod detect;
 mod machine;
@@ -19,70 +21,75 @@ pub use store::ProfileError;
 use super::manifest::Manifest;
 use dorfman_core::engine::NetworkPart;
 
-/// The seconds that runs of a bundle's parts take on one device, by arity and batch; see `docs/profile.md`.
+/// The seconds that runs of a bundle's parts take on one device, by arity and batch size. See
+/// `docs/profile.md`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// Version of this format: 1.
+    /// The version of this format: 1.
     pub format: u32,
-    /// What was measured.
+    /// The bundle that was measured.
     pub bundle: BundleFiles,
-    /// What it was measured on.
+    /// The machine on which the bundle was measured.
     pub machine: Machine,
-    /// When, by RFC 3339.
+    /// The date and time of the measurement, in the format of RFC 3339.
     pub date: String,
-    /// Batch sizes that the engine rounded up to, rising; empty where it ran any size as it was.
+    /// The batch sizes to which the engine rounded up, in ascending order. Empty if the engine ran
+    /// any size as it was.
     pub buckets: Vec<usize>,
-    /// The batch in rows from which a larger one was held to be no more efficient.
+    /// The engine's preferred batch size, in rows. A larger batch was assumed to be no more
+    /// efficient.
     pub preferred_batch: usize,
-    /// Stage by stage, numbered as in the metrics: a pixel network has a stage 0 that only keeps the images.
+    /// One entry per stage, numbered as in the metrics. A pixel network has a stage 0 that only
+    /// keeps the images.
     pub stages: Vec<PartProfile>,
-    /// The confirm network, if the bundle has one.
+    /// The confirm network. Absent if the bundle has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<PartProfile>,
 }
 
-/// The bundle that a profile belongs to, by its files.
+/// The bundle to which a profile belongs, with the checksums of its files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BundleFiles {
-    /// Its name.
+    /// The name of the bundle.
     pub name: String,
-    /// Its version.
+    /// The version of the bundle.
     pub version: String,
-    /// SHA-256 of each stage's file, 64 hex digits.
+    /// The SHA-256 of the file of each stage, 64 hex digits, in order.
     pub stages: Vec<String>,
-    /// SHA-256 of the confirm network's file, if there is one.
+    /// The SHA-256 of the confirm network's file, 64 hex digits. Absent if the bundle has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<String>,
 }
 
-/// What was measured of one part.
+/// The measurements of one part of the network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PartProfile {
-    /// Multiply-adds for one row, by the manifest.
+    /// Multiply-adds for one row, from the manifest.
     pub macs: u64,
-    /// Seconds by arity and batch.
+    /// The measurements, one per arity and batch size.
     pub measured: Vec<Point>,
 }
 
-/// What was measured at one arity and batch.
+/// The measurement at one arity and batch size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Point {
-    /// How many rows of the stage before a row merged; 1 where nothing is merged.
+    /// The number of rows of the previous stage that one row merged. 1 in a part that merges
+    /// nothing.
     pub arity: usize,
-    /// Rows of a run.
+    /// The batch size: the number of rows of a run.
     pub rows: usize,
-    /// How many runs were timed.
+    /// The number of runs that were timed.
     pub runs: usize,
-    /// Seconds of a run.
+    /// The seconds of one run.
     pub seconds: Spread,
 }
 
 impl BundleFiles {
-    /// The files of a bundle.
+    /// The name, version and checksums in a bundle's manifest.
     pub fn of(manifest: &Manifest) -> Self {
         Self {
             name: manifest.name.clone(),
@@ -94,7 +101,7 @@ impl BundleFiles {
 }
 
 impl Profile {
-    /// What was measured of a part.
+    /// The measurements of a part. `None` if the part was not measured.
     pub fn part(&self, part: NetworkPart) -> Option<&PartProfile> {
         match part {
             NetworkPart::Stage(stage) => self.stages.get(stage),
@@ -102,21 +109,22 @@ impl Profile {
         }
     }
 
-    /// Every part that was measured, in order.
+    /// Every part with its measurements: the stages in order, then the confirm network.
     pub fn parts(&self) -> impl Iterator<Item = (NetworkPart, &PartProfile)> {
         let stages =
             self.stages.iter().enumerate().map(|(i, stage)| (NetworkPart::Stage(i), stage));
         stages.chain(self.confirm.iter().map(|confirm| (NetworkPart::Confirm, confirm)))
     }
 
-    /// Seconds of a run that `rows` rows are wanted of: they are rounded up to a bucket, as the engine does. None for a part that was not
-    /// measured.
+    /// The seconds of one run of `part` on `rows` rows at `arity`. `rows` is first rounded up to a
+    /// bucket, as in the engine. `None` if the part was not measured.
     pub fn seconds(&self, part: NetworkPart, arity: usize, rows: usize) -> Option<f64> {
         let batch = self.buckets.iter().copied().find(|&b| b >= rows).unwrap_or(rows);
         self.part(part)?.seconds(arity, batch)
     }
 
-    /// Seconds a row of a run at the preferred batch. None for a part that was not measured.
+    /// The seconds per row of a run at the preferred batch size. `None` if the part was not
+    /// measured.
     pub fn seconds_per_row(&self, part: NetworkPart, arity: usize) -> Option<f64> {
         let rows = self.preferred_batch.max(1);
         self.seconds(part, arity, rows).map(|seconds| seconds / rows as f64)
@@ -124,8 +132,12 @@ impl Profile {
 }
 
 impl PartProfile {
-    /// Seconds of a run of exactly `rows` rows: on the line between the measured batches and arities around it. A batch below all that were
-    /// measured costs as much as the smallest, one above all in proportion to the largest; an arity beyond them as much as the nearest.
+    /// The seconds of one run of exactly `rows` rows at `arity`, interpolated linearly between the
+    /// nearest measured batch sizes and between the nearest measured arities.
+    ///
+    /// A batch below all measured sizes costs as much as the smallest. A batch above all measured
+    /// sizes costs as much as the largest, in proportion to its size. An arity outside the measured
+    /// range costs as much as the nearest measured arity. `None` if nothing was measured.
     pub fn seconds(&self, arity: usize, rows: usize) -> Option<f64> {
         let (below, above) = around(self.measured.iter().map(|p| p.arity), arity);
         let at = |arity: usize| Some((arity, self.at_arity(arity, rows)?));
@@ -136,6 +148,7 @@ impl PartProfile {
         }
     }
 
+    /// The seconds of one run of exactly `rows` rows at a measured arity.
     fn at_arity(&self, arity: usize, rows: usize) -> Option<f64> {
         let points = || self.measured.iter().filter(|p| p.arity == arity);
         let (below, above) = around(points().map(|p| p.rows), rows);
@@ -149,12 +162,13 @@ impl PartProfile {
     }
 }
 
-/// The values nearest to `x`: at or below it, and at or above it.
+/// The largest value at or below `x`, and the smallest value at or above `x`.
 fn around(values: impl Iterator<Item = usize> + Clone, x: usize) -> (Option<usize>, Option<usize>) {
     (values.clone().filter(|&v| v <= x).max(), values.filter(|&v| v >= x).min())
 }
 
-/// The value at `x` on the line through two points, the first of which is not to the right of the second.
+/// The value at `x` on the line through two points. The first point must not be to the right of the
+/// second.
 fn on_line((left, low): (usize, f64), (right, high): (usize, f64), x: usize) -> f64 {
     if left == right {
         return low;
@@ -170,7 +184,7 @@ pub(super) mod tests {
         Point { arity, rows, runs: 5, seconds: Spread { p10: median, median, p90: median } }
     }
 
-    /// A profile of two stages, the second of which merges.
+    /// A profile of two stages. The second stage merges.
     pub fn profile() -> Profile {
         let embed = PartProfile {
             macs: 10,
@@ -195,7 +209,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn batches_between_the_measured_ones_lie_on_a_line() {
+    fn batch_sizes_between_measured_ones_are_interpolated() {
         let p = profile();
         let seconds = |rows| p.seconds(NetworkPart::Stage(0), 1, rows).unwrap();
         assert_eq!([1, 2, 4, 6, 8].map(seconds), [1.0, 1.5, 2.5, 3.25, 4.0]);
@@ -204,13 +218,13 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn batches_below_the_measured_ones_cost_as_much_as_the_smallest() {
+    fn a_batch_below_all_measured_sizes_costs_as_much_as_the_smallest() {
         let part = PartProfile { macs: 1, measured: vec![point(1, 4, 2.0)] };
         assert_eq!([1, 4, 6].map(|rows| part.seconds(1, rows)), [Some(2.0), Some(2.0), Some(3.0)]);
     }
 
     #[test]
-    fn where_the_engine_rounds_up_so_does_the_profile() {
+    fn rows_are_rounded_up_to_a_bucket() {
         let p = Profile { buckets: vec![1, 4, 8], ..profile() };
         let seconds = |rows| p.seconds(NetworkPart::Stage(0), 1, rows).unwrap();
         assert_eq!([1, 2, 4, 5, 8].map(seconds), [1.0, 2.5, 2.5, 4.0, 4.0]);
@@ -218,15 +232,14 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn arities_between_the_measured_ones_lie_on_a_line_and_beyond_them_cost_as_much_as_the_nearest()
-    {
+    fn arities_are_interpolated_within_the_measured_range_and_clamped_to_it() {
         let p = profile();
         let seconds = |arity| p.seconds(NetworkPart::Stage(1), arity, 8).unwrap();
         assert_eq!([1, 2, 4, 16, 64].map(seconds), [8.0, 9.0, 11.0, 23.0, 23.0]);
     }
 
     #[test]
-    fn what_was_not_measured_has_no_seconds() {
+    fn a_part_without_measurements_has_no_seconds() {
         let p = profile();
         assert_eq!(
             (p.seconds(NetworkPart::Confirm, 1, 1), p.seconds(NetworkPart::Stage(2), 1, 1)),

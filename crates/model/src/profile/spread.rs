@@ -1,22 +1,22 @@
-//! How much timings of the same run vary (pure).
+//! Quantiles of the timings of repeated runs (pure).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The middle of many timings and how far they lie apart, in seconds.
+/// Quantiles of timings, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spread {
-    /// A tenth of the runs took less.
+    /// The 10th percentile: 10 % of the runs took less.
     pub p10: f64,
-    /// Half of the runs took less.
+    /// The median: half of the runs took less.
     pub median: f64,
-    /// A tenth of the runs took more.
+    /// The 90th percentile: 10 % of the runs took more.
     pub p90: f64,
 }
 
 impl Spread {
-    /// The spread of timings in seconds, in any order.
+    /// The quantiles of timings, in seconds and in any order. All are 0 if there are no timings.
     pub fn of(mut seconds: Vec<f64>) -> Self {
         seconds.sort_by(f64::total_cmp);
         Self {
@@ -27,12 +27,14 @@ impl Spread {
     }
 }
 
-/// The quantile of rising values, on the line between the two that it falls between; 0 of none.
+/// The quantile at `share` (0 to 1) of values in ascending order, interpolated linearly between two
+/// values. 0 if there are no values.
 fn quantile(rising: &[f64], share: f64) -> f64 {
     let Some(last) = rising.len().checked_sub(1) else { return 0.0 };
-    let place = share * last as f64;
-    let (low, high) = (rising[place.floor() as usize], rising[place.ceil() as usize]);
-    low + (high - low) * place.fract()
+    let position = share * last as f64;
+    let low = rising[position.floor() as usize];
+    let high = rising[position.ceil() as usize];
+    low + (high - low) * position.fract()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Profiles as files, beside the bundle that they are of.
+//! Reads and writes the files of profiles, which are beside the bundle.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,56 +6,64 @@ use std::path::{Path, PathBuf};
 use super::{BundleFiles, Machine, Profile};
 use crate::Bundle;
 
-/// Why there is no profile to be had, or none could be kept.
+/// Why a profile cannot be read, used or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
-    /// The file can't be read.
-    #[error("profile {}: can't read it: {source}", file.display())]
+    /// The file cannot be read.
+    #[error(
+        "profile {}: cannot read the file: {source}; make it readable, or measure again with \
+         `dorfman profile`",
+        file.display()
+    )]
     Read {
-        /// The file.
+        /// The file of the profile.
         file: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The file is not JSON of the right form.
-    #[error("profile {}: `{field}`: {what}", file.display())]
-    NetworkShape {
-        /// The file.
+    /// The file is not JSON, or a field has a wrong type or value.
+    #[error("profile {}: `{field}`: {what}; measure again with `dorfman profile`", file.display())]
+    Invalid {
+        /// The file of the profile.
         file: PathBuf,
-        /// Which field.
+        /// The path of the field.
         field: String,
         /// What is wrong and what would be right.
         what: String,
     },
-    /// It was measured with other files than the bundle's, or elsewhere.
+    /// The profile was measured with the files of another bundle, or on another machine.
     #[error("profile {}: {what}; measure again with `dorfman profile`", file.display())]
     Stale {
-        /// The file.
+        /// The file of the profile.
         file: PathBuf,
-        /// What differs.
+        /// The difference.
         what: String,
     },
-    /// The file can't be written.
-    #[error("profile {}: can't write it: {source}; `--out FILE` names another place", file.display())]
+    /// The file cannot be written.
+    #[error(
+        "profile {}: cannot write the file: {source}; name another file with `--out FILE`",
+        file.display()
+    )]
     Write {
-        /// The file.
+        /// The file of the profile.
         file: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 }
 
 impl Profile {
-    /// Where the profile of a bundle on a machine lies.
+    /// The path of the profile of the bundle in the folder `bundle` on `machine`.
     pub fn path(bundle: &Path, machine: &Machine) -> PathBuf {
         bundle.join("profiles").join(format!("{}.json", machine.key()))
     }
 
-    /// The profile of a bundle on a machine, if one lies beside the bundle.
+    /// The profile of `bundle` on `machine`. `None` if the file [`Profile::path`] does not exist.
     ///
     /// # Errors
-    /// [`ProfileError::Read`] and [`ProfileError::NetworkShape`] for a file that is no profile, [`ProfileError::Stale`] for one of other networks
-    /// or of another machine.
+    /// [`ProfileError::Read`] if the file cannot be read, [`ProfileError::Invalid`] if the
+    /// file is not a profile, [`ProfileError::Stale`] if the profile was measured with other
+    /// network files or on another machine.
     pub fn find(bundle: &Bundle, machine: &Machine) -> Result<Option<Self>, ProfileError> {
         let file = Self::path(&bundle.dir, machine);
         if !file.exists() {
@@ -66,24 +74,27 @@ impl Profile {
         stale.map_or(Ok(Some(profile)), |what| Err(ProfileError::Stale { file, what }))
     }
 
-    /// The profile of a bundle in a file, of whatever machine.
+    /// The profile of `bundle` in `file`, measured on any machine.
     ///
     /// # Errors
-    /// As [`Profile::find`], but for the machine.
+    /// [`ProfileError::Read`] if the file cannot be read, [`ProfileError::Invalid`] if the
+    /// file is not a profile, [`ProfileError::Stale`] if the profile was measured with other
+    /// network files.
     pub fn of(bundle: &Bundle, file: &Path) -> Result<Self, ProfileError> {
         let profile = Self::read(file)?;
         let stale = difference(&profile, &BundleFiles::of(&bundle.manifest), &profile.machine);
         stale.map_or(Ok(profile), |what| Err(ProfileError::Stale { file: file.to_owned(), what }))
     }
 
-    /// The profile in a file, whatever it is of.
+    /// The profile in `file`, of any bundle and any machine.
     ///
     /// # Errors
-    /// [`ProfileError::Read`] and [`ProfileError::NetworkShape`].
+    /// [`ProfileError::Read`] if the file cannot be read, [`ProfileError::Invalid`] if the
+    /// file is not a profile.
     pub fn read(file: &Path) -> Result<Self, ProfileError> {
         let bytes = fs::read(file)
             .map_err(|source| ProfileError::Read { file: file.to_owned(), source })?;
-        let wrong = |field: String, what: String| ProfileError::NetworkShape {
+        let wrong = |field: String, what: String| ProfileError::Invalid {
             file: file.to_owned(),
             field,
             what,
@@ -95,10 +106,11 @@ impl Profile {
         Ok(profile)
     }
 
-    /// Makes sure that a file can be written, before the work that fills it: the folder beside the bundle is made.
+    /// Checks that `file` can be written, before the time to measure is spent. Creates the folder
+    /// of the file if it does not exist.
     ///
     /// # Errors
-    /// [`ProfileError::Write`].
+    /// [`ProfileError::Write`] if the folder cannot be created or is not writable.
     pub fn prepare(file: &Path) -> Result<(), ProfileError> {
         let failed = |source| ProfileError::Write { file: file.to_owned(), source };
         let folder = folder(file);
@@ -108,41 +120,45 @@ impl Profile {
         rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).map_err(|e| failed(e.into()))
     }
 
-    /// Writes it; whoever reads meanwhile sees the old file or the new one.
+    /// Writes the profile to `file`. The file is replaced atomically: a concurrent reader gets the
+    /// old file or the new one.
     ///
     /// # Errors
-    /// [`ProfileError::Write`].
+    /// [`ProfileError::Write`] if the file cannot be written.
     pub fn write(&self, file: &Path) -> Result<(), ProfileError> {
         let failed = |source| ProfileError::Write { file: file.to_owned(), source };
         let mut json = serde_json::to_vec_pretty(self).map_err(|e| failed(e.into()))?;
         json.push(b'\n');
-        let mut beside = file.as_os_str().to_owned();
-        beside.push(".new");
-        fs::write(&beside, json).and_then(|()| fs::rename(&beside, file)).map_err(failed)
+        let mut new = file.as_os_str().to_owned();
+        new.push(".new");
+        fs::write(&new, json).and_then(|()| fs::rename(&new, file)).map_err(failed)
     }
 }
 
-/// The folder of a file; a bare name lies in the current one.
+/// The folder of a file. A file name without a folder is in the current folder.
 fn folder(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The first thing that is wrong beyond the JSON types: the field, and what would be right.
+/// Checks a profile beyond its JSON types. The error is the first wrong field, and a message that
+/// states what is wrong or what would be right.
 fn check(profile: &Profile) -> Result<(), (String, String)> {
     if profile.format != 1 {
         return Err((
             "format".into(),
-            format!("is {}, this version reads format 1", profile.format),
+            format!("is {}; this version of dorfman reads only format 1", profile.format),
         ));
     }
-    // A pixel network keeps its images in a stage of the engine's own.
+    // A pixel network has one file, but two stages: its stage 0 only keeps the images.
     let stages = profile.bundle.stages.len().max(2);
     if profile.stages.len() != stages
         || profile.confirm.is_some() != profile.bundle.confirm.is_some()
     {
         return Err((
             "stages".into(),
-            format!("must be {stages}, and a confirm network if the bundle has one"),
+            format!(
+                "must have {stages} entries, and `confirm` if the bundle has a confirm network"
+            ),
         ));
     }
     for (part, measured) in profile.parts() {
@@ -151,23 +167,28 @@ fn check(profile: &Profile) -> Result<(), (String, String)> {
         if wrong || measured.measured.is_empty() {
             return Err((
                 format!("stage {part}"),
-                "must have measurements, of at least one row each".into(),
+                "must have measurements, with arity and rows of at least 1 and no negative seconds"
+                    .into(),
             ));
         }
     }
     Ok(())
 }
 
-/// What a profile was measured with that is not what it is asked for, if anything.
+/// The first difference between the machine and files of a profile and the given ones. `None` if
+/// they are the same.
 fn difference(profile: &Profile, bundle: &BundleFiles, machine: &Machine) -> Option<String> {
-    let (is, wanted) = (profile.machine.key(), machine.key());
-    if is != wanted {
-        return Some(format!("it was measured on {is}, this is {wanted}"));
+    let measured_on = profile.machine.key();
+    let this_machine = machine.key();
+    if measured_on != this_machine {
+        return Some(format!(
+            "it was measured on {measured_on}, but this machine is {this_machine}"
+        ));
     }
     let measured = &profile.bundle;
     if measured.stages.len() != bundle.stages.len() {
         return Some(format!(
-            "it is of {} stages, the bundle has {}",
+            "it was measured with {} stages, but the bundle has {}",
             measured.stages.len(),
             bundle.stages.len()
         ));
@@ -179,7 +200,7 @@ fn difference(profile: &Profile, bundle: &BundleFiles, machine: &Machine) -> Opt
     let (part, was, is) =
         stages.chain(confirm).find(|(_, was, is)| !was.eq_ignore_ascii_case(is))?;
     Some(format!(
-        "it was measured with another {part} (that of {} {}, SHA-256 {was}; the bundle's is {is})",
+        "it was measured with another {part}: {} {} with SHA-256 {was}, but the bundle has {is}",
         measured.name, measured.version
     ))
 }
@@ -200,12 +221,12 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_of_other_networks_is_told_from_one_of_these() {
+    fn a_profile_of_another_bundle_or_machine_is_detected() {
         let profile = Profile { bundle: files(["aa", "bb"], Some("cc")), ..profile() };
         let found =
             |stages, confirm| difference(&profile, &files(stages, confirm), &profile.machine);
         assert_eq!(found(["AA", "bb"], Some("cc")), None);
-        assert_eq!(found(["aa", "bb"], None), None, "a bundle whose confirm network is turned off");
+        assert_eq!(found(["aa", "bb"], None), None, "a bundle whose confirm network is not used");
         assert!(found(["aa", "b0"], Some("cc")).unwrap().contains("another stage 1"));
         assert!(found(["aa", "bb"], Some("c0")).unwrap().contains("another confirm network"));
         let elsewhere = Machine { cores: 2, ..profile.machine.clone() };

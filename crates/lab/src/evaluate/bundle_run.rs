@@ -1,0 +1,427 @@
+//! The evaluation of one bundle: individual testing, and every plan of the request.
+
+use std::path::Path;
+
+use dorfman_core::calibration::{CalibrationError, Thresholds};
+use dorfman_core::engine::{Network, Verdict};
+use dorfman_core::policy::{Individual, Plan, PolicyInputs, PolicyKind};
+use dorfman_model::{Bundle, LoadedNetwork};
+use serde::Serialize;
+
+use super::estimate::{Tally, Weights};
+use super::request::EvaluateRequest;
+use super::row::{Case, ReportRow, Sensitivities, Stratum, StratumShare};
+use super::sampling::GroupSampler;
+use super::split::Split;
+use super::tensors::Tensors;
+use super::timing::{TestRules, TimedRunner};
+use crate::labelled::LabelledImages;
+use crate::{LabError, Progress};
+
+/// A bundle in the report.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct BundleSummary {
+    /// The folder, as the request names it.
+    pub bundle: String,
+    /// The name in the manifest.
+    pub name: String,
+    version: String,
+    /// pixel, feature or tree.
+    pub design: &'static str,
+    /// Stages of the network.
+    pub stages: usize,
+    width: u32,
+    height: u32,
+    /// Multiply-adds of one image alone.
+    macs_per_image: u64,
+    /// Seconds in the network for one image alone.
+    pub network_seconds_per_image: f64,
+    /// Seconds of the engine's thread for one image alone, without decoding.
+    wall_seconds_per_image: f64,
+    /// CPU milliseconds to read, decode and preprocess an image.
+    pub decode_ms_per_image: f64,
+}
+
+/// A policy at a group size.
+#[derive(Debug, Clone, Copy)]
+struct Design {
+    policy: PolicyKind,
+    group_size: usize,
+}
+
+/// A bundle with its networks.
+struct BundleEvaluation<'a, N> {
+    request: &'a EvaluateRequest,
+    bundle: &'a Bundle,
+    summary: BundleSummary,
+    split: &'a Split,
+    /// The number of images of the data set.
+    images: usize,
+    runner: TimedRunner<'a, N>,
+    /// The inputs of the planned policy, if it is among the policies.
+    inputs: Option<PolicyInputs>,
+    progress: &'a dyn Progress,
+}
+
+/// Opens a bundle and checks that it is calibrated for the sensitivities of the request.
+///
+/// # Errors
+/// [`LabError::Bundle`].
+pub(super) fn check(request: &EvaluateRequest, dir: &Path) -> Result<Bundle, LabError> {
+    let bundle = Bundle::open(dir)?;
+    for &pooled in &request.pooled_sensitivities {
+        for &individual in &request.individual_sensitivities {
+            bundle.thresholds(pooled, individual)?;
+        }
+    }
+    for sensitivity in request.confirm(&bundle) {
+        confirm_thresholds(&bundle, sensitivity)?;
+    }
+    Ok(bundle)
+}
+
+/// Evaluates a bundle. `tensors` are those of the bundle before. They are used again if the input
+/// is the same.
+///
+/// # Errors
+/// [`LabError`].
+pub(super) fn evaluate(
+    request: &EvaluateRequest,
+    dir: &Path,
+    images: &LabelledImages,
+    tensors: &mut Option<Tensors>,
+    progress: &dyn Progress,
+) -> Result<(BundleSummary, Vec<ReportRow>), LabError> {
+    let bundle = check(request, dir)?;
+    let LoadedNetwork { mut network, provider, .. } = load(request, &bundle)?;
+    let mut individual_network = load(request, &bundle)?.network;
+    let tensors = decode(request, &bundle, images, tensors, progress)?;
+    let split = Split::new(images, |image| tensors.has(image));
+    if split.positives.is_empty() || split.negatives.is_empty() {
+        return Err(LabError::OneKind);
+    }
+    let mut reference: Vec<usize> =
+        split.positives.iter().chain(&split.negatives).copied().collect();
+    fastrand::Rng::with_seed(request.seed).shuffle(&mut reference);
+    let macs = network.shape().individual_macs();
+    let runner = TimedRunner {
+        network: &mut network,
+        individual_network: &mut individual_network,
+        tensor: &|image| tensors.tensor(image),
+        settings: request.batching.settings(provider, request.max_wait),
+        pass_all: pass_all(&bundle),
+        reference,
+        seconds: request.repeat,
+    };
+    let mut evaluation = BundleEvaluation {
+        request,
+        bundle: &bundle,
+        summary: summary(dir, &bundle, macs, tensors.decode_ms),
+        split: &split,
+        images: images.images.len(),
+        runner,
+        inputs: inputs(request, &bundle)?,
+        progress,
+    };
+    let rows = evaluation.rows()?;
+    Ok((evaluation.summary, rows))
+}
+
+/// Loads the network, and the confirm network if a row uses it.
+fn load(request: &EvaluateRequest, bundle: &Bundle) -> Result<LoadedNetwork, LabError> {
+    let mut bundle = bundle.clone();
+    if request.confirm(&bundle).iter().all(Option::is_none) {
+        bundle.manifest.confirm = None;
+    }
+    Ok(LoadedNetwork::open(&bundle, &request.load)?)
+}
+
+/// The tensors of the bundle before if the input is the same, or else new tensors.
+fn decode<'a>(
+    request: &EvaluateRequest,
+    bundle: &Bundle,
+    images: &LabelledImages,
+    tensors: &'a mut Option<Tensors>,
+    progress: &dyn Progress,
+) -> Result<&'a Tensors, LabError> {
+    let input = &bundle.manifest.input;
+    if tensors.as_ref().is_none_or(|tensors| tensors.input != *input) {
+        // The old tensors are dropped first: both together may not fit in memory.
+        *tensors = None;
+    }
+    let (threads, max_pixels) = (request.decode_threads, request.max_pixels);
+    Ok(match tensors {
+        Some(tensors) => tensors,
+        None => tensors.insert(Tensors::decode(images, input, threads, max_pixels, progress)?),
+    })
+}
+
+/// The inputs of policies, if a policy of the request needs them.
+fn inputs(request: &EvaluateRequest, bundle: &Bundle) -> Result<Option<PolicyInputs>, LabError> {
+    let needed = request.policies.iter().any(|policy| policy.needs_inputs());
+    let inputs = needed.then(|| bundle.policy_inputs(request.prior)).transpose();
+    let wrong =
+        |source: CalibrationError| LabError::Calibration { bundle: bundle.dir.clone(), source };
+    inputs.map_err(wrong)
+}
+
+impl<N: Network> BundleEvaluation<'_, N> {
+    fn rows(&mut self) -> Result<Vec<ReportRow>, LabError> {
+        let individual = self.individual()?;
+        let mut rows = Vec::new();
+        for (sensitivity, stratum) in &individual {
+            rows.extend(self.individual_rows(*sensitivity, stratum));
+        }
+        for design in self.designs()? {
+            for &pooled in &self.request.pooled_sensitivities {
+                for (sensitivity, stratum) in &individual {
+                    for confirm in self.request.confirm(self.bundle) {
+                        let sensitivities = Sensitivities {
+                            pooled: Some(pooled),
+                            individual: *sensitivity,
+                            confirm,
+                        };
+                        rows.extend(self.design_rows(design, sensitivities, &stratum.tally)?);
+                    }
+                }
+            }
+        }
+        rows.sort_by(|a, b| a.case.prevalence.total_cmp(&b.case.prevalence));
+        Ok(rows)
+    }
+
+    /// The rows of individual testing, one per prevalence.
+    fn individual_rows(&self, sensitivity: f64, stratum: &Stratum) -> Vec<ReportRow> {
+        let seconds = self.summary.network_seconds_per_image;
+        let row = |&prevalence: &f64| {
+            let sensitivities = Sensitivities::alone(sensitivity);
+            let case = self.case(prevalence, PolicyKind::Individual, &Individual, sensitivities);
+            ReportRow::individual(case, self.split, &stratum.tally, stratum.failed, seconds)
+        };
+        self.request.prevalences.iter().map(row).collect()
+    }
+
+    /// All group sizes and policies, except those that repeat an earlier plan.
+    fn designs(&self) -> Result<Vec<Design>, LabError> {
+        let request = self.request;
+        let arities = self.bundle.manifest.calibration.iter().map(|c| c.arity);
+        let calibrated = arities.max().unwrap_or(1);
+        let sizes = match &request.group_sizes[..] {
+            [] => vec![request.default_group_size.unwrap_or(calibrated).min(calibrated)],
+            sizes => sizes.to_vec(),
+        };
+        let (mut designs, mut plans) = (Vec::new(), vec![Individual.describe()]);
+        for group_size in sizes {
+            if group_size > calibrated {
+                self.progress.note(&format!(
+                    "{}: calibrated up to {calibrated} images per test; groups of {group_size} \
+                     use the threshold for {calibrated}",
+                    self.summary.bundle
+                ));
+            }
+            for &policy in request.policies.iter().filter(|&&p| p != PolicyKind::Individual) {
+                let design = Design { policy, group_size };
+                let plan = self.plan(design)?.describe();
+                if !plans.contains(&plan) {
+                    plans.push(plan);
+                    designs.push(design);
+                }
+            }
+        }
+        Ok(designs)
+    }
+
+    fn plan(&self, design: Design) -> Result<Box<dyn Plan>, LabError> {
+        plan(self.request, self.inputs.as_ref(), design)
+    }
+
+    /// Tests every image alone once, and applies the thresholds of each individual sensitivity to
+    /// the scores.
+    fn individual(&mut self) -> Result<Vec<(f64, Stratum)>, LabError> {
+        let images = self.runner.reference.clone();
+        let text = format!("individual testing of {} images", images.len());
+        self.progress.note(&format!("{}: {text}", self.summary.bundle));
+        let (bundle, pooled) = (self.bundle, self.request.pooled_sensitivities[0]);
+        let sensitivities = self.request.individual_sensitivities.iter();
+        let found = sensitivities.map(|&individual| {
+            Ok((individual, bundle.thresholds(pooled, individual)?, self.stratum()))
+        });
+        let mut found: Vec<(f64, Thresholds, Stratum)> = found.collect::<Result<_, LabError>>()?;
+        let (labels, progress) = (self.runner.network.shape().labels, self.progress);
+        progress.begin("individual", images.len() as u64);
+        let elapsed = self.runner.individual(&images, &mut |image, verdict| {
+            progress.advance(1);
+            let scores = scores(&verdict, labels);
+            for (_, thresholds, stratum) in &mut found {
+                let positive = |s: &Vec<f32>| thresholds.outcome(1, s).positive;
+                stratum.tally.add(image, scores.as_ref().is_some_and(positive));
+                stratum.failed += u64::from(scores.is_none());
+            }
+        });
+        progress.end();
+        let elapsed = elapsed?;
+        self.summary.network_seconds_per_image = elapsed.network_per_image();
+        self.summary.wall_seconds_per_image = elapsed.wall_per_image();
+        Ok(found.into_iter().map(|(sensitivity, _, stratum)| (sensitivity, stratum)).collect())
+    }
+
+    /// The rows of one plan, one per prevalence. The cold stratum is the same at every prevalence,
+    /// so it runs once.
+    fn design_rows(
+        &mut self,
+        design: Design,
+        sensitivities: Sensitivities,
+        individual: &Tally,
+    ) -> Result<Vec<ReportRow>, LabError> {
+        let request = self.request;
+        let rules = self.rules(sensitivities)?;
+        let plan = self.plan(design)?;
+        self.progress.note(&format!(
+            "{}: {}, sensitivity {}",
+            self.summary.bundle,
+            plan.describe(),
+            sensitivities.describe()
+        ));
+        self.runner.warm_up(self.plan(design)?)?;
+        let strata = self.images(design.group_size);
+        let strata = strata.iter().map(|images| self.run(design, &rules, images));
+        let strata = strata.collect::<Result<Vec<Stratum>, _>>()?;
+        let macs = self.runner.network.shape().individual_macs();
+        let row = |prevalence: f64, shares: &[StratumShare<'_>]| {
+            let case = self.case(prevalence, design.policy, &*plan, sensitivities);
+            ReportRow::new(case, shares, self.split, macs, individual)
+        };
+        let rows = request.prevalences.iter().enumerate().map(|(i, &p)| {
+            if request.stream.is_some() {
+                return row(p, &StratumShare::stream(&strata[i]));
+            }
+            let weights = Weights::new(design.group_size, p);
+            row(p, &StratumShare::strata(weights, &strata[0], &strata[i + 1]))
+        });
+        Ok(rows.collect())
+    }
+
+    /// The images to run: a plain stream per prevalence, or the cold stratum and a hot stratum per
+    /// prevalence.
+    fn images(&self, group_size: usize) -> Vec<Vec<usize>> {
+        let (request, split) = (self.request, self.split);
+        let (positives, negatives) = (&split.positives, &split.negatives);
+        let sampler = || GroupSampler::new(group_size, positives, negatives, request.seed);
+        let prevalences = request.prevalences.iter();
+        if let Some(images) = request.stream {
+            return prevalences.map(|&p| sampler().stream(p, images)).collect();
+        }
+        let cold = sampler().cold(request.cap);
+        let hot = prevalences.map(|&p| sampler().hot(p, request.cap));
+        std::iter::once(cold).chain(hot).collect()
+    }
+
+    fn rules(&self, sensitivities: Sensitivities) -> Result<TestRules, LabError> {
+        let Sensitivities { pooled, individual, confirm } = sensitivities;
+        let thresholds = self.bundle.thresholds(pooled.unwrap_or(individual), individual)?;
+        Ok(TestRules { thresholds, confirm: confirm_thresholds(self.bundle, confirm)? })
+    }
+
+    /// Runs a stratum.
+    fn run(
+        &mut self,
+        design: Design,
+        rules: &TestRules,
+        images: &[usize],
+    ) -> Result<Stratum, LabError> {
+        let (request, progress, inputs) = (self.request, self.progress, self.inputs.as_ref());
+        let mut stratum = Stratum { tally: Tally::new(self.images), ..Stratum::default() };
+        let Stratum { tally, failed, .. } = &mut stratum;
+        let plan = || plan(request, inputs, design);
+        progress.begin("groups", images.len() as u64);
+        let run = self.runner.stratum(&plan, rules, images, &mut |image, verdict| {
+            progress.advance(1);
+            tally.add(image, matches!(verdict, Verdict::Flagged(_)));
+            *failed += u64::from(matches!(verdict, Verdict::Failed(_)));
+        });
+        progress.end();
+        stratum.run = run?;
+        Ok(stratum)
+    }
+
+    fn stratum(&self) -> Stratum {
+        Stratum { tally: Tally::new(self.images), ..Stratum::default() }
+    }
+
+    fn case(
+        &self,
+        prevalence: f64,
+        policy: PolicyKind,
+        plan: &dyn Plan,
+        sensitivities: Sensitivities,
+    ) -> Case {
+        Case {
+            bundle: self.summary.bundle.clone(),
+            design: self.summary.design,
+            stages: self.summary.stages,
+            prevalence,
+            group_size: plan.group_size(),
+            policy: policy.to_string(),
+            plan: plan.describe(),
+            prior: policy.needs_inputs().then_some(self.request.prior),
+            worth: (policy == PolicyKind::Planned).then_some(self.request.worth),
+            sensitivities,
+        }
+    }
+}
+
+fn plan(
+    request: &EvaluateRequest,
+    inputs: Option<&PolicyInputs>,
+    design: Design,
+) -> Result<Box<dyn Plan>, LabError> {
+    let spec = request.spec(design.policy, design.group_size);
+    spec.build(inputs).map_err(|source| LabError::plan(&spec, source))
+}
+
+fn confirm_thresholds(
+    bundle: &Bundle,
+    sensitivity: Option<f64>,
+) -> Result<Option<Thresholds>, LabError> {
+    let Some(sensitivity) = sensitivity else { return Ok(None) };
+    Ok(bundle.confirm_thresholds(sensitivity)?)
+}
+
+/// Thresholds that every score of a positive label passes.
+fn pass_all(bundle: &Bundle) -> Thresholds {
+    let labels = bundle.manifest.labels.iter().enumerate();
+    let columns = labels.filter(|(_, label)| label.positive).map(|(column, _)| column);
+    Thresholds::new(columns.collect(), |_, _| f32::NEG_INFINITY)
+}
+
+/// The scores of a verdict under [`pass_all`]. The columns of other labels are 0. `None` if the
+/// image could not be scored.
+fn scores(verdict: &Verdict, labels: usize) -> Option<Vec<f32>> {
+    let Verdict::Flagged(passed) = verdict else { return None };
+    let mut scores = vec![0.0; labels];
+    passed.iter().for_each(|&(column, score)| scores[column] = score);
+    Some(scores)
+}
+
+/// A bundle without the seconds of individual testing, which are not measured yet.
+fn summary(dir: &Path, bundle: &Bundle, macs: u64, decode_ms: f64) -> BundleSummary {
+    let manifest = &bundle.manifest;
+    let stages = manifest.stages.len();
+    BundleSummary {
+        bundle: dir.display().to_string(),
+        name: manifest.name.clone(),
+        version: manifest.version.clone(),
+        design: match stages {
+            1 => "pixel",
+            2 => "feature",
+            _ => "tree",
+        },
+        stages,
+        width: manifest.input.width,
+        height: manifest.input.height,
+        macs_per_image: macs,
+        network_seconds_per_image: 0.0,
+        wall_seconds_per_image: 0.0,
+        decode_ms_per_image: decode_ms,
+    }
+}

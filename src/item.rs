@@ -1,0 +1,114 @@
+//! What is known about an item, from the poll to the commit.
+//!
+//! The life of an item:
+//!
+//! 1. The source reads a Kafka record and enters its offset in the partition's tracker, which yields a
+//!    [`Ticket`]. The item is a [`ReceivedItem`]: its [`Origin`] (with the ticket) and its reference, or the
+//!    reason why the record is not a reference.
+//! 2. The ingest stage fetches the bytes and decodes them. The item is a [`DecodedItem`]: the tensor and the
+//!    [`Item`] itself, a reference with its origin.
+//! 3. The engine stage tests it. The item is a [`FinishedItem::Verdict`].
+//! 4. An item that has no reference, no bytes or no pixels skips the engine: it is a
+//!    [`FinishedItem::DeadLetter`].
+//! 5. The sink publishes the records of a finished item and resolves the ticket after the broker has
+//!    acknowledged all of them. The source then commits the offset.
+//!
+//! The ticket travels with the item through all of these types and is never copied.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use dorfman_core::engine::ItemVerdict;
+
+use crate::failure::Failure;
+use crate::message::Reference;
+use crate::offsets::Ticket;
+
+/// Items per batch between source and decode, at most.
+pub const MAX_BATCH: usize = 32;
+
+/// An item as the source read it.
+#[derive(Debug)]
+pub struct ReceivedItem {
+    /// Where the item was read.
+    pub origin: Origin,
+    /// The reference, or why the record is not one.
+    pub content: Result<Reference, Malformed>,
+}
+
+/// A record that is not a reference.
+#[derive(Debug)]
+pub struct Malformed {
+    /// Why.
+    pub failure: Failure,
+    /// The record's payload, for the dead letter.
+    pub payload: Bytes,
+}
+
+/// Where an item was read, and the ticket that acknowledges it.
+#[derive(Debug)]
+pub struct Origin {
+    /// Resolved after every record about the item is acknowledged.
+    pub ticket: Ticket,
+    /// The headers of the record, copied to every record about the item.
+    pub headers: Vec<Header>,
+    /// The hash of the record's key, if it has one. Items with equal keys share a pool.
+    pub key: Option<u64>,
+    /// When the record was read.
+    pub received: Instant,
+}
+
+/// A header of a Kafka record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Header {
+    /// The key.
+    pub key: String,
+    /// The value, if any.
+    pub value: Option<Vec<u8>>,
+}
+
+/// A reference with its origin. Inline bytes are dropped after decoding.
+#[derive(Debug)]
+pub struct Item {
+    /// The reference.
+    pub reference: Reference,
+    /// Where it was read.
+    pub origin: Origin,
+}
+
+/// An item whose image is decoded and preprocessed.
+#[derive(Debug)]
+pub struct DecodedItem {
+    /// The tensor, as the bundle's input expects it.
+    pub image: Vec<f32>,
+    /// The item.
+    pub item: Item,
+}
+
+/// An item whose processing has ended.
+#[derive(Debug)]
+pub enum FinishedItem {
+    /// The engine gave its verdict.
+    Verdict(ItemVerdict<Item>),
+    /// The item did not reach the engine.
+    DeadLetter {
+        /// Where it was read.
+        origin: Origin,
+        /// The reference, if the record is one.
+        reference: Option<Reference>,
+        /// The record's payload, if it is not a reference.
+        payload: Bytes,
+        /// Why the item was not scored.
+        failure: Failure,
+    },
+}
+
+impl FinishedItem {
+    /// Where the item was read.
+    pub fn origin(&self) -> &Origin {
+        match self {
+            FinishedItem::Verdict(verdict) => &verdict.payload.origin,
+            FinishedItem::DeadLetter { origin, .. } => origin,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Delivery reports: which records the broker has acknowledged, and whose tickets then resolve.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rdkafka::client::ClientContext;
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+use tracing::{error, warn};
+
+use crate::offsets::Ticket;
+
+/// The ticket of one item, shared by the records of the item. The ticket resolves when the broker has
+/// acknowledged all of them.
+pub(super) struct Receipt {
+    ticket: Option<Ticket>,
+    unacknowledged: AtomicUsize,
+}
+
+impl Receipt {
+    /// A receipt for an item with a number of records.
+    pub fn new(ticket: Ticket, records: usize) -> Arc<Self> {
+        Arc::new(Self { ticket: Some(ticket), unacknowledged: AtomicUsize::new(records) })
+    }
+}
+
+impl Drop for Receipt {
+    /// Runs with the report of the last record. If any record was not acknowledged, the ticket is
+    /// dropped unresolved, which counts as lost.
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take()
+            && self.unacknowledged.load(Ordering::Acquire) == 0
+        {
+            ticket.resolve();
+        }
+    }
+}
+
+/// The state that librdkafka's callbacks change. They run inside the poll of the sink's thread.
+#[derive(Default)]
+pub(super) struct Deliveries {
+    outstanding: AtomicUsize,
+    acknowledged: AtomicBool,
+    failed: Mutex<Option<String>>,
+}
+
+impl Deliveries {
+    /// Records that were sent and have no report yet.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.load(Ordering::Acquire)
+    }
+
+    /// Counts a record that is sent.
+    pub fn sent(&self) {
+        self.outstanding.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Takes back [`Deliveries::sent`] for a record that the producer refused.
+    pub fn refused(&self) {
+        self.outstanding.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether any record was acknowledged since the last call.
+    pub fn take_acknowledged(&self) -> bool {
+        self.acknowledged.swap(false, Ordering::AcqRel)
+    }
+
+    /// The error of the first record that was not delivered since the last call.
+    pub fn take_failed(&self) -> Option<String> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl ClientContext for Deliveries {
+    fn error(&self, error: KafkaError, reason: &str) {
+        warn!(%error, reason, "kafka producer");
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = Arc<Receipt>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, receipt: Arc<Receipt>) {
+        self.outstanding.fetch_sub(1, Ordering::AcqRel);
+        match result {
+            Ok(_) => {
+                receipt.unacknowledged.fetch_sub(1, Ordering::AcqRel);
+                self.acknowledged.store(true, Ordering::Release);
+            }
+            Err((error, record)) => {
+                error!(%error, topic = record.topic(), "a record was not delivered");
+                let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                failed.get_or_insert_with(|| format!("{error} (topic {})", record.topic()));
+            }
+        }
+    }
+}

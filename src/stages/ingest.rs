@@ -1,0 +1,265 @@
+//! The decode threads: references become tensors, or dead letters.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use dorfman_model::cpu::thread_time;
+use dorfman_model::decode::Preprocessor;
+use dorfman_model::manifest::InputSpec;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::fetch::Fetcher;
+use crate::item::{DecodedItem, FinishedItem, Item, Malformed, Origin, ReceivedItem};
+use crate::message::{Location, Reference};
+use crate::ops::Services;
+use crate::worker::WorkerError;
+
+/// The longest time that a decoded image waits for its batch.
+const MAX_HOLD: Duration = Duration::from_millis(2);
+
+/// The longest wait for a message before a thread checks for the end.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What all decode threads share.
+pub(crate) struct Ingest {
+    fetcher: Arc<Fetcher>,
+    preprocessor: Preprocessor,
+    runtime: tokio::runtime::Handle,
+    /// One permit per remote item, from the start of its fetch to the end of its decoding.
+    permits: Arc<Semaphore>,
+    fetched_out: Sender<FetchedItem>,
+    fetched: Receiver<FetchedItem>,
+    outputs: Outputs,
+    services: Services,
+}
+
+/// Where the decode threads send items.
+pub(crate) struct Outputs {
+    /// To the engine.
+    pub decoded: Sender<Vec<DecodedItem>>,
+    /// To the sink.
+    pub finished: Sender<Vec<FinishedItem>>,
+}
+
+/// An item whose bytes were fetched over the network.
+struct FetchedItem {
+    item: Item,
+    bytes: Result<Bytes, Failure>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Ingest {
+    /// The shared state of the decode threads.
+    ///
+    /// # Errors
+    /// [`WorkerError::Setup`] if a root of `fetch.roots` is missing or the HTTP client cannot be built.
+    pub(crate) fn new(
+        config: &Config,
+        input: &InputSpec,
+        runtime: tokio::runtime::Handle,
+        outputs: Outputs,
+        services: Services,
+    ) -> Result<Self, WorkerError> {
+        let fetcher = Fetcher::new(&config.fetch).map_err(|e| WorkerError::Setup(e.to_string()))?;
+        // There is one permit per place in this queue, so sending to it never waits.
+        let (fetched_out, fetched) = bounded(config.fetch.concurrency);
+        Ok(Self {
+            fetcher: Arc::new(fetcher),
+            preprocessor: Preprocessor::new(input, config.decode.max_pixels),
+            runtime,
+            permits: Arc::new(Semaphore::new(config.fetch.concurrency)),
+            fetched_out,
+            fetched,
+            outputs,
+            services,
+        })
+    }
+
+    /// Runs until the source has ended and every fetch has ended.
+    pub(crate) fn run(&self, received: &Receiver<Vec<ReceivedItem>>) -> Result<(), WorkerError> {
+        let mut open = true;
+        let never = crossbeam_channel::never();
+        while !self.services.signals.aborted() {
+            let mut batch = DecodeBatch::new(self);
+            let received = if open { received } else { &never };
+            crossbeam_channel::select_biased! {
+                recv(self.fetched) -> fetched => {
+                    if let Ok(FetchedItem { item, bytes, _permit }) = fetched {
+                        batch.decode(item, bytes);
+                    }
+                }
+                recv(received) -> items => match items {
+                    Ok(items) => self.receive(items, &mut batch),
+                    Err(_) => open = false,
+                },
+                default(POLL) => {
+                    if !open && self.fetches() == 0 {
+                        return Ok(());
+                    }
+                }
+            }
+            batch.finish();
+        }
+        Ok(())
+    }
+
+    /// Decodes the items whose bytes are local, then starts the other fetches, which may wait for a permit.
+    fn receive(&self, items: Vec<ReceivedItem>, batch: &mut DecodeBatch<'_>) {
+        let remote: Vec<Item> =
+            items.into_iter().filter_map(|item| self.receive_local(item, batch)).collect();
+        remote.into_iter().for_each(|item| self.fetch(item, batch));
+    }
+
+    /// Decodes an item whose bytes are local. Returns an item whose bytes must be fetched.
+    fn receive_local(&self, item: ReceivedItem, batch: &mut DecodeBatch<'_>) -> Option<Item> {
+        let ReceivedItem { origin, content } = item;
+        let reference = match content {
+            Ok(reference) => reference,
+            Err(Malformed { failure, payload }) => {
+                batch.dead_letter(origin, None, payload, failure);
+                return None;
+            }
+        };
+        let local = self.fetcher.local(&reference.location);
+        batch.count_fetch();
+        let item = Item { reference, origin };
+        let Some(bytes) = local else { return Some(item) };
+        batch.decode(item, bytes);
+        None
+    }
+
+    /// Starts a fetch over the network when a permit is free.
+    fn fetch(&self, item: Item, batch: &mut DecodeBatch<'_>) {
+        batch.send();
+        let Some(permit) = self.permit(batch) else { return };
+        let (fetcher, out) = (Arc::clone(&self.fetcher), self.fetched_out.clone());
+        self.runtime.spawn(async move {
+            let bytes = match &item.reference.location {
+                Location::Uri(uri) => fetcher.remote(uri).await,
+                Location::Inline(bytes) => Ok(bytes.clone()),
+            };
+            // The receivers are gone only if the worker was aborted.
+            let _ = out.send(FetchedItem { item, bytes, _permit: permit });
+        });
+    }
+
+    /// Waits for a permit, and decodes finished fetches meanwhile: their permits are needed. `None` if the
+    /// worker was aborted.
+    fn permit(&self, batch: &mut DecodeBatch<'_>) -> Option<OwnedSemaphorePermit> {
+        while !self.services.signals.aborted() {
+            if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+                return Some(permit);
+            }
+            if let Ok(FetchedItem { item, bytes, _permit }) = self.fetched.recv_timeout(POLL) {
+                batch.decode(item, bytes);
+                batch.send();
+            }
+        }
+        None
+    }
+
+    /// Fetches that are running or waiting to be decoded.
+    fn fetches(&self) -> usize {
+        Arc::strong_count(&self.permits) - 1
+    }
+}
+
+/// The items that one decode thread has decoded and not sent yet.
+struct DecodeBatch<'a> {
+    ingest: &'a Ingest,
+    decoded: Vec<DecodedItem>,
+    dead_letters: Vec<FinishedItem>,
+    since: Instant,
+    /// The thread's CPU time at the last measurement.
+    cpu: Duration,
+    fetch_cpu: Duration,
+    decode_cpu: Duration,
+}
+
+impl<'a> DecodeBatch<'a> {
+    fn new(ingest: &'a Ingest) -> Self {
+        Self {
+            ingest,
+            decoded: Vec::new(),
+            dead_letters: Vec::new(),
+            since: Instant::now(),
+            cpu: thread_time(),
+            fetch_cpu: Duration::ZERO,
+            decode_cpu: Duration::ZERO,
+        }
+    }
+
+    /// CPU time of the thread since the last call.
+    fn cpu_since_last(&mut self) -> Duration {
+        let now = thread_time();
+        now - std::mem::replace(&mut self.cpu, now)
+    }
+
+    /// Counts the CPU time since the last measurement as fetching.
+    fn count_fetch(&mut self) {
+        let spent = self.cpu_since_last();
+        self.fetch_cpu += spent;
+    }
+
+    fn decode(&mut self, mut item: Item, bytes: Result<Bytes, Failure>) {
+        self.cpu_since_last();
+        let preprocessor = &self.ingest.preprocessor;
+        let tensor = bytes.and_then(|bytes| preprocessor.tensor(&bytes).map_err(Failure::from));
+        let spent = self.cpu_since_last();
+        self.decode_cpu += spent;
+        if let Location::Inline(bytes) = &mut item.reference.location {
+            *bytes = Bytes::new();
+        }
+        match tensor {
+            Ok(image) => {
+                let age = item.origin.received.elapsed().as_secs_f64();
+                self.ingest.services.metrics.decoded_age.observe(age);
+                self.decoded.push(DecodedItem { image, item });
+            }
+            Err(failure) => {
+                let Item { reference, origin } = item;
+                self.dead_letter(origin, Some(reference), Bytes::new(), failure);
+            }
+        }
+        if self.since.elapsed() > MAX_HOLD {
+            self.send();
+        }
+    }
+
+    fn dead_letter(
+        &mut self,
+        origin: Origin,
+        reference: Option<Reference>,
+        payload: Bytes,
+        failure: Failure,
+    ) {
+        let item = FinishedItem::DeadLetter { origin, reference, payload, failure };
+        self.dead_letters.push(item);
+    }
+
+    /// Sends the remaining items and adds the CPU times to the metrics.
+    fn finish(mut self) {
+        self.send();
+        for (part, time) in [("fetch", self.fetch_cpu), ("decode", self.decode_cpu)] {
+            if !time.is_zero() {
+                let counter = self.ingest.services.metrics.ingest_cpu.with_label_values(&[part]);
+                counter.inc_by(time.as_secs_f64());
+            }
+        }
+    }
+
+    /// Sends all items. A stage that has failed has logged why; the tickets are then dropped unresolved.
+    fn send(&mut self) {
+        if !self.decoded.is_empty() {
+            let _ = self.ingest.outputs.decoded.send(std::mem::take(&mut self.decoded));
+        }
+        if !self.dead_letters.is_empty() {
+            let _ = self.ingest.outputs.finished.send(std::mem::take(&mut self.dead_letters));
+        }
+        self.since = Instant::now();
+    }
+}
