@@ -36,14 +36,14 @@ build: ## build the worker, target/release/dorfman
 # The tests' dependencies enable features of the worker's dependencies. The binary built here
 # therefore differs from that of `build`; `make test` builds only this one.
 build-tests: setup-build
-	$(CARGO) test --release $(CARGO_FLAGS) --no-run --lib --bins --tests
+	$(CARGO) test --release $(CARGO_FLAGS) --workspace --no-run --lib --bins --tests
 
 # The Rust tests run last, so that the last lines are their result.
 test: setup-build setup-onnxruntime setup-dataset setup-kafka lint doc test-training build-tests check-deploy test-rust ## run every check and test
 
 test-rust: setup-build setup-onnxruntime setup-dataset setup-kafka ## run the Rust tests
-	$(CARGO) test --release $(CARGO_FLAGS) --doc
-	$(CARGO) test --release $(CARGO_FLAGS) --lib --bins --tests
+	$(CARGO) test --release $(CARGO_FLAGS) --workspace --doc
+	$(CARGO) test --release $(CARGO_FLAGS) --workspace --lib --bins --tests
 
 test-training: setup-python setup-dataset ## run the tests of training/ and of the result tables
 	$(TRAINING_ENV) $(PYTHON) -m pytest training/tests scripts/test_results.py -q -p no:cacheprovider
@@ -67,8 +67,9 @@ paper-data:
 		exit 64; }
 
 lint: setup-build setup-lint ## check formatting, clippy, the shell scripts, and the types and style of the Python code
-	$(CARGO) fmt --check
-	$(CARGO) clippy --release $(CARGO_FLAGS) --all-targets -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	scripts/check-core.sh $(CARGO_FLAGS)
 	shellcheck scripts/*.sh .ci/run
 	.dorfman/lint/bin/ruff check --quiet
 	.dorfman/lint/bin/ruff format --check --quiet
@@ -77,7 +78,7 @@ lint: setup-build setup-lint ## check formatting, clippy, the shell scripts, and
 	scripts/results.py --check
 
 doc: setup-build ## build the API documentation; warnings are errors
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release $(CARGO_FLAGS) --no-deps
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release $(CARGO_FLAGS) --workspace --no-deps
 
 # CLOTHING=DIR and FIREARMS=DIR name folders of photos that are not part of this repository: see
 # scripts/results.py --help. RESULTS=--tables writes the tables without measuring again.

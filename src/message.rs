@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn a_malformed_message_is_named() {
         for (payload, word) in [
             (&b"{"[..], "EOF"),
             (br#"{"uri":"x"}"#, "id"),

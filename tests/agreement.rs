@@ -1,5 +1,4 @@
-//! Scores agree with those of the training code: the same preprocessing and the same network, for single
-//! images and for groups.
+//! Tensors and scores agree with those of the training code, for single images and for groups.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -32,8 +31,11 @@ fn setup() -> Setup {
     let network = OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 64).unwrap();
     let folder = root().join("tests/data/agreement");
     let expected = Expected::read(&folder);
-    let preprocessor = Preprocessor::new(&bundle.manifest.input, DecodeConfig::default().max_pixels);
-    let tensor = |f: &ExpectedFile| preprocessor.tensor(&std::fs::read(folder.join(&f.file)).unwrap()).unwrap();
+    let preprocessor =
+        Preprocessor::new(&bundle.manifest.input, DecodeConfig::default().max_pixels);
+    let tensor = |f: &ExpectedFile| {
+        preprocessor.tensor(&std::fs::read(folder.join(&f.file)).unwrap()).unwrap()
+    };
     let images = expected.files.iter().map(tensor).collect();
     Setup { expected, images, network }
 }
@@ -85,7 +87,11 @@ fn scores_of_groups_agree() {
         let members: Vec<i64> = s.expected.groups[g].members.iter().map(|m| s.slot(m)).collect();
         let score = s.score(&members);
         let expected = s.expected.groups[g].score;
-        assert!((score - expected).abs() < CLOSE, "group {g} of {}: {score}, in training {expected}", members.len());
+        assert!(
+            (score - expected).abs() < CLOSE,
+            "group {g} of {}: {score}, in training {expected}",
+            members.len()
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! The worker's behaviour on a broker: the same tests on librdkafka's mock cluster and on a real Apache Kafka.
+//! The worker on a broker: flags, dead letters, commits, pauses, rebalances, restarts and failures.
+//! The same tests run on librdkafka's mock cluster and on Apache Kafka.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -11,78 +12,94 @@ use std::time::{Duration, Instant};
 use common::broker::{Broker, Embedded, Real};
 use common::topic::{Read, committed, count, produce, read, read_until};
 use common::{
-    Gated, PATIENCE, config, confirmed_model, ids, model, png, png_pair, reference, references, start, stop, topics,
+    Gated, PATIENCE, config, confirmed_model, ids, model, png, png_pair, reference, references,
+    start, stop, topics,
 };
 use dorfman::message::ReferenceMessage;
 use dorfman::sink::message::{DeadLetterRecord, FlagRecord, VerdictRecord};
 use dorfman::worker;
 
 on_both_brokers![
-    positives_are_flagged_and_everything_is_committed,
-    a_flag_has_passed_the_confirm_network,
-    what_cannot_be_scored_goes_to_the_dead_letter_topic,
-    raw_images_are_taken_by_key,
-    a_short_group_does_not_wait_for_ever,
-    a_stop_finishes_what_was_taken_and_a_restart_goes_on_there,
-    a_full_queue_pauses_the_partitions_and_loses_nothing,
-    a_rebalance_during_a_pause_leaves_nobody_paused,
-    a_failing_network_acknowledges_nothing_it_did_not_judge,
-    workers_that_come_and_go_lose_nothing,
-    health_and_metrics_tell_the_truth,
+    positives_are_flagged_and_all_offsets_are_committed,
+    only_images_that_the_confirm_network_confirms_are_flagged,
+    items_that_cannot_be_scored_are_dead_lettered,
+    the_message_key_is_the_id_of_a_raw_image,
+    a_group_is_tested_at_its_deadline,
+    a_stop_finishes_taken_items_and_a_restart_resumes_after_them,
+    a_full_queue_pauses_the_partitions_and_loses_no_item,
+    no_partition_stays_paused_after_a_rebalance,
+    a_failing_network_acknowledges_no_item_without_a_verdict,
+    no_item_is_lost_when_workers_join_and_leave,
+    probes_and_metrics_report_the_state_of_the_worker,
 ];
 
+/// The number of items that have at least one verdict.
 fn distinct(read: &[Read<VerdictRecord>]) -> usize {
     read.iter().map(|r| r.record.id.as_str()).collect::<BTreeSet<_>>().len()
 }
 
-/// Looks until something is true; what is looked at changes on other threads, and each look gives way to them.
-fn eventually(what: &str, mut look: impl FnMut() -> bool) {
+/// Waits until a condition is true. Between checks it parks, so that the worker's threads can run.
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
-    while !look() {
-        assert!(start.elapsed() < PATIENCE, "never: {what}");
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "timed out before {what}");
         std::thread::park_timeout(Duration::from_millis(5));
     }
 }
 
-fn positives_are_flagged_and_everything_is_committed<B: Broker>(name: &str) {
+fn positives_are_flagged_and_all_offsets_are_committed<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 3));
     let config = config(broker.bootstrap(), name);
     let (messages, positives) = references(0..500, 50);
     produce(broker.bootstrap(), &config.source.topic, &messages);
     let running = start(&config);
-    let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
+    let flags: Vec<Read<FlagRecord>> =
+        read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
     let verdicts: Vec<Read<VerdictRecord>> =
         read(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), 500);
     stop(running);
 
     assert_eq!(ids(&flags, |f| &f.id), positives);
     for flag in &flags {
-        assert_eq!((flag.key.as_str(), flag.record.label.as_str()), (flag.record.id.as_str(), "bad"));
-        assert_eq!(flag.headers["trace"], flag.record.id.as_bytes(), "the sender's headers are carried over");
+        assert_eq!(
+            (flag.key.as_str(), flag.record.label.as_str()),
+            (flag.record.id.as_str(), "bad")
+        );
+        assert_eq!(
+            flag.headers["trace"],
+            flag.record.id.as_bytes(),
+            "the flag has the headers of the message"
+        );
         assert_eq!(
             (flag.record.bundle.name.as_str(), flag.record.source.topic.as_str()),
             ("scripted", &*config.source.topic)
         );
-        assert_eq!(flag.record.tests, 3, "a group of 16, a part of 4, and alone");
+        assert_eq!(
+            flag.record.tests, 3,
+            "tests of the group of 16, of a part of 4, and of the image alone"
+        );
         assert!(flag.record.score > 0.9 && flag.record.time.ends_with('Z'));
     }
     let flag_ids: BTreeSet<&str> = flags.iter().map(|f| f.record.flag_id.as_str()).collect();
     assert_eq!(flag_ids.len(), flags.len());
-    assert_eq!(ids(&verdicts, |v| &v.id), messages.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>());
+    assert_eq!(
+        ids(&verdicts, |v| &v.id),
+        messages.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>()
+    );
     let flagged = verdicts.iter().filter(|v| v.record.verdict == "flagged").count();
     assert_eq!(flagged, positives.len());
     assert_eq!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 3), 500);
 }
 
-fn a_flag_has_passed_the_confirm_network<B: Broker>(name: &str) {
+fn only_images_that_the_confirm_network_confirms_are_flagged<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 1));
     let config = config(broker.bootstrap(), name);
-    let looks = [("clean", 5, 250), ("doubtful", 250, 5), ("bad", 250, 204)];
+    let images = [("clean", 5, 250), ("doubtful", 250, 5), ("bad", 250, 204)];
     let message = |(id, first, second): (&str, u8, u8)| {
         let reference = ReferenceMessage::inline(id, &png_pair(first, second));
         (id.to_owned(), serde_json::to_vec(&reference).unwrap())
     };
-    produce(broker.bootstrap(), &config.source.topic, &looks.map(message));
+    produce(broker.bootstrap(), &config.source.topic, &images.map(message));
     let running = worker::start(&config, confirmed_model()).unwrap();
     let verdicts_topic = config.sink.verdicts_topic.as_ref().unwrap();
     let verdicts: Vec<Read<VerdictRecord>> = read(broker.bootstrap(), verdicts_topic, 3);
@@ -90,42 +107,59 @@ fn a_flag_has_passed_the_confirm_network<B: Broker>(name: &str) {
     let metrics = running.metrics().text();
     stop(running);
 
-    assert_eq!((flags.len(), flags[0].record.id.as_str(), flags[0].record.confirm_score), (1, "bad", Some(0.8)));
+    assert_eq!(
+        (flags.len(), flags[0].record.id.as_str(), flags[0].record.confirm_score),
+        (1, "bad", Some(0.8))
+    );
     let verdict = |id: &str| &verdicts.iter().find(|v| v.record.id == id).unwrap().record;
-    assert_eq!((verdict("clean").verdict.as_str(), verdict("clean").confirm_score), ("cleared", None));
+    assert_eq!(
+        (verdict("clean").verdict.as_str(), verdict("clean").confirm_score),
+        ("cleared", None)
+    );
     let doubtful = verdict("doubtful");
-    assert!(doubtful.verdict == "cleared" && doubtful.confirm_score < Some(0.1) && doubtful.score > Some(0.9));
+    assert!(
+        doubtful.verdict == "cleared"
+            && doubtful.confirm_score < Some(0.1)
+            && doubtful.score > Some(0.9)
+    );
     assert!(metrics.contains("dorfman_network_rows_total{stage=\"confirm\"} 2"), "{metrics}");
     assert!(metrics.contains("dorfman_confirmed_total 1"), "{metrics}");
 }
 
-fn what_cannot_be_scored_goes_to_the_dead_letter_topic<B: Broker>(name: &str) {
+fn items_that_cannot_be_scored_are_dead_lettered<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 1));
     let mut config = config(broker.bootstrap(), name);
     let root = tempfile::tempdir().unwrap();
     std::fs::write(root.path().join("good.png"), png(250)).unwrap();
     std::fs::write(root.path().join("broken.png"), &png(250)[..40]).unwrap();
     config.fetch.roots = vec![root.path().to_owned()];
-    let at = |id: &str, path: &str| (id.to_owned(), serde_json::to_vec(&ReferenceMessage::uri(id, path)).unwrap());
-    let below = |id: &str, file: &str| at(id, root.path().join(file).to_str().unwrap());
+    let uri = |id: &str, uri: &str| {
+        (id.to_owned(), serde_json::to_vec(&ReferenceMessage::uri(id, uri)).unwrap())
+    };
+    let file = |id: &str, file: &str| uri(id, root.path().join(file).to_str().unwrap());
     let messages = [
         ("not-json".to_owned(), b"{".to_vec()),
-        below("good", "good.png"),
-        below("broken", "broken.png"),
-        below("missing", "missing.png"),
-        at("outside", "/etc/hostname"),
-        at("scheme", "ftp://example.org/a.png"),
-        at("private", "http://127.0.0.1:9/a.png"),
-        ("text".to_owned(), serde_json::to_vec(&ReferenceMessage::inline("text", b"no image")).unwrap()),
+        file("good", "good.png"),
+        file("broken", "broken.png"),
+        file("missing", "missing.png"),
+        uri("outside", "/etc/hostname"),
+        uri("scheme", "ftp://example.org/a.png"),
+        uri("private", "http://127.0.0.1:9/a.png"),
+        (
+            "text".to_owned(),
+            serde_json::to_vec(&ReferenceMessage::inline("text", b"no image")).unwrap(),
+        ),
     ];
     produce(broker.bootstrap(), &config.source.topic, &messages);
     let running = start(&config);
-    let dead: Vec<Read<DeadLetterRecord>> = read(broker.bootstrap(), &config.sink.dead_letter_topic, 7);
+    let dead: Vec<Read<DeadLetterRecord>> =
+        read(broker.bootstrap(), &config.sink.dead_letter_topic, 7);
     let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, 1);
     stop(running);
 
-    let reason =
-        |id: Option<&str>| dead.iter().find(|d| d.record.id.as_deref() == id).map(|d| d.record.reason.as_str());
+    let reason = |id: Option<&str>| {
+        dead.iter().find(|d| d.record.id.as_deref() == id).map(|d| d.record.reason.as_str())
+    };
     assert_eq!(reason(None), Some("malformed"));
     assert_eq!(reason(Some("broken")), Some("undecodable"));
     assert_eq!(reason(Some("missing")), Some("not_found"));
@@ -134,7 +168,11 @@ fn what_cannot_be_scored_goes_to_the_dead_letter_topic<B: Broker>(name: &str) {
     assert_eq!(reason(Some("private")), Some("forbidden"));
     assert_eq!(reason(Some("text")), Some("unsupported_format"));
     let malformed = dead.iter().find(|d| d.record.id.is_none()).unwrap();
-    assert_eq!(malformed.record.payload.as_deref(), Some("ew=="), "the message itself, base64");
+    assert_eq!(
+        malformed.record.payload.as_deref(),
+        Some("ew=="),
+        "the payload is the message in base64"
+    );
     assert_eq!(malformed.headers["trace"], b"not-json");
     assert_eq!(ids(&flags, |f| &f.id), ["good"]);
     assert_eq!(
@@ -144,20 +182,25 @@ fn what_cannot_be_scored_goes_to_the_dead_letter_topic<B: Broker>(name: &str) {
     );
 }
 
-fn raw_images_are_taken_by_key<B: Broker>(name: &str) {
+fn the_message_key_is_the_id_of_a_raw_image<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 1));
     let mut config = config(broker.bootstrap(), name);
     config.source.format = dorfman::config::source::Format::Raw;
-    produce(broker.bootstrap(), &config.source.topic, &[("clean", png(3)), ("bad", png(255)), ("", png(255))]);
+    produce(
+        broker.bootstrap(),
+        &config.source.topic,
+        &[("clean", png(3)), ("bad", png(255)), ("", png(255))],
+    );
     let running = start(&config);
     let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, 1);
-    let dead: Vec<Read<DeadLetterRecord>> = read(broker.bootstrap(), &config.sink.dead_letter_topic, 1);
+    let dead: Vec<Read<DeadLetterRecord>> =
+        read(broker.bootstrap(), &config.sink.dead_letter_topic, 1);
     stop(running);
     assert_eq!(ids(&flags, |f| &f.id), ["bad"]);
     assert!(dead[0].record.detail.contains("key"), "{}", dead[0].record.detail);
 }
 
-fn a_short_group_does_not_wait_for_ever<B: Broker>(name: &str) {
+fn a_group_is_tested_at_its_deadline<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 1));
     let config = config(broker.bootstrap(), name);
     let running = start(&config);
@@ -167,109 +210,128 @@ fn a_short_group_does_not_wait_for_ever<B: Broker>(name: &str) {
     stop(running);
 }
 
-fn a_stop_finishes_what_was_taken_and_a_restart_goes_on_there<B: Broker>(name: &str) {
+fn a_stop_finishes_taken_items_and_a_restart_resumes_after_them<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 3));
     let config = config(broker.bootstrap(), name);
     let verdicts_topic = config.sink.verdicts_topic.clone().unwrap();
     let (messages, positives) = references(0..3000, 100);
     produce(broker.bootstrap(), &config.source.topic, &messages);
-    let (gate, open) = Gated::new();
-    let running = worker::start(&config, model(gate)).unwrap();
+    let (network, permits) = Gated::new();
+    let running = worker::start(&config, model(network)).unwrap();
     for _ in 0..20 {
-        open.send(Ok(())).unwrap();
+        permits.send(Ok(())).unwrap();
     }
-    // In the middle of the stream: some verdicts are out, the network stands at the gate, the queues are full.
+    // The worker is stopped when some verdicts are published, the network waits for a permit and
+    // the queues are full.
     read_until(broker.bootstrap(), &verdicts_topic, |v: &[Read<VerdictRecord>]| !v.is_empty());
     running.stop();
-    drop(open);
+    drop(permits);
     running.wait().unwrap();
-    let judged = count(broker.bootstrap(), &verdicts_topic);
-    let acknowledged = committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 3);
-    assert_eq!(acknowledged, judged, "what was taken has its verdict, and nothing else is acknowledged");
-    assert!(judged < 3000, "the stop came in the middle");
+    let published = count(broker.bootstrap(), &verdicts_topic);
+    let acknowledged =
+        committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 3);
+    assert_eq!(acknowledged, published, "exactly the items with a verdict are acknowledged");
+    assert!(published < 3000, "the worker stopped before the end of the stream");
 
-    let again = start(&config);
+    let restarted = start(&config);
     let verdicts: Vec<Read<VerdictRecord>> = read(broker.bootstrap(), &verdicts_topic, 3000);
-    stop(again);
-    assert_eq!(distinct(&verdicts), 3000, "none lost");
-    assert_eq!(count(broker.bootstrap(), &verdicts_topic), 3000, "and none twice");
-    let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
+    stop(restarted);
+    assert_eq!(distinct(&verdicts), 3000, "no item is lost");
+    assert_eq!(count(broker.bootstrap(), &verdicts_topic), 3000, "no item has two verdicts");
+    let flags: Vec<Read<FlagRecord>> =
+        read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
     assert_eq!(ids(&flags, |f| &f.id), positives);
 }
 
-fn a_full_queue_pauses_the_partitions_and_loses_nothing<B: Broker>(name: &str) {
+fn a_full_queue_pauses_the_partitions_and_loses_no_item<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 3));
     let mut config = config(broker.bootstrap(), name);
     config.source.queue = 32;
     let (messages, _) = references(0..2000, 10_000);
     produce(broker.bootstrap(), &config.source.topic, &messages);
-    let (gate, open) = Gated::new();
-    let running = worker::start(&config, model(gate)).unwrap();
+    let (network, permits) = Gated::new();
+    let running = worker::start(&config, model(network)).unwrap();
     eventually("the partitions are paused", || running.metrics().paused.get() == 1);
     assert!(running.metrics().received.get() < 2000, "the queues are bounded");
-    drop(open);
+    drop(permits);
     let verdicts: Vec<Read<VerdictRecord>> =
         read(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), 2000);
     assert_eq!(distinct(&verdicts), 2000);
     eventually("the partitions are resumed", || running.metrics().paused.get() == 0);
     stop(running);
-    assert_eq!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 3), 2000);
+    assert_eq!(
+        committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 3),
+        2000
+    );
 }
 
-fn a_rebalance_during_a_pause_leaves_nobody_paused<B: Broker>(name: &str) {
+fn no_partition_stays_paused_after_a_rebalance<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 4));
     let mut config = config(broker.bootstrap(), name);
     config.source.queue = 32;
     config.source.drain = Duration::from_secs(1);
     let verdicts_topic = config.sink.verdicts_topic.clone().unwrap();
-    let send = |range| produce(broker.bootstrap(), &config.source.topic, &references(range, 10_000).0);
+    let send =
+        |range| produce(broker.bootstrap(), &config.source.topic, &references(range, 10_000).0);
     let wait_for = |n: usize| {
-        read_until(broker.bootstrap(), &verdicts_topic, |v: &[Read<VerdictRecord>]| distinct(v) >= n);
+        read_until(broker.bootstrap(), &verdicts_topic, |v: &[Read<VerdictRecord>]| {
+            distinct(v) >= n
+        });
     };
     send(0..2000);
-    let (gate, open) = Gated::new();
-    let first = worker::start(&config, model(gate)).unwrap();
-    eventually("the first worker pauses", || first.metrics().paused.get() == 1);
+    let (network, permits) = Gated::new();
+    let first = worker::start(&config, model(network)).unwrap();
+    eventually("the first worker pauses its partitions", || first.metrics().paused.get() == 1);
     let second = start(&config);
-    eventually("the second worker works", || second.metrics().received.get() > 0);
-    drop(open);
+    eventually("the second worker receives messages", || second.metrics().received.get() > 0);
+    drop(permits);
     wait_for(2000);
     stop(second);
-    // Every partition is the first worker's again, those too that it gave away while they were paused.
+    // The first worker is assigned all partitions again, also those that it lost while they were
+    // paused.
     send(2000..3000);
     wait_for(3000);
     stop(first);
-    assert_eq!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 4), 3000);
+    assert_eq!(
+        committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 4),
+        3000
+    );
 }
 
-fn a_failing_network_acknowledges_nothing_it_did_not_judge<B: Broker>(name: &str) {
+fn a_failing_network_acknowledges_no_item_without_a_verdict<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 1));
     let config = config(broker.bootstrap(), name);
     let verdicts_topic = config.sink.verdicts_topic.clone().unwrap();
     produce(broker.bootstrap(), &config.source.topic, &references(0..200, 10_000).0);
-    let (gate, open) = Gated::new();
-    let running = worker::start(&config, model(gate)).unwrap();
-    open.send(Ok(())).unwrap();
-    open.send(Err("out of memory".into())).unwrap();
+    let (network, permits) = Gated::new();
+    let running = worker::start(&config, model(network)).unwrap();
+    permits.send(Ok(())).unwrap();
+    permits.send(Err("out of memory".into())).unwrap();
     let error = running.wait().unwrap_err().to_string();
     assert!(error.contains("out of memory"), "{error}");
-    let judged = count(broker.bootstrap(), &verdicts_topic);
-    assert!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 1) <= judged);
+    let published = count(broker.bootstrap(), &verdicts_topic);
+    assert!(
+        committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 1) <= published
+    );
 
-    let again = start(&config);
-    let verdicts: Vec<Read<VerdictRecord>> = read_until(broker.bootstrap(), &verdicts_topic, |v| distinct(v) == 200);
+    let restarted = start(&config);
+    let verdicts: Vec<Read<VerdictRecord>> =
+        read_until(broker.bootstrap(), &verdicts_topic, |v| distinct(v) == 200);
     assert_eq!(distinct(&verdicts), 200);
-    stop(again);
+    stop(restarted);
 }
 
-fn workers_that_come_and_go_lose_nothing<B: Broker>(name: &str) {
+fn no_item_is_lost_when_workers_join_and_leave<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 4));
     let config = config(broker.bootstrap(), name);
     let verdicts_topic = config.sink.verdicts_topic.clone().unwrap();
-    let send =
-        |range: std::ops::Range<usize>| produce(broker.bootstrap(), &config.source.topic, &references(range, 50).0);
+    let send = |range: std::ops::Range<usize>| {
+        produce(broker.bootstrap(), &config.source.topic, &references(range, 50).0)
+    };
     let wait_for = |n: usize| {
-        read_until(broker.bootstrap(), &verdicts_topic, |v: &[Read<VerdictRecord>]| distinct(v) >= n);
+        read_until(broker.bootstrap(), &verdicts_topic, |v: &[Read<VerdictRecord>]| {
+            distinct(v) >= n
+        });
     };
     send(0..1000);
     let first = start(&config);
@@ -277,23 +339,27 @@ fn workers_that_come_and_go_lose_nothing<B: Broker>(name: &str) {
     let second = start(&config);
     eventually("the second worker has partitions", || second.metrics().rebalances.get() > 0);
     send(1000..3000);
-    eventually("the second worker works", || second.metrics().received.get() > 0);
+    eventually("the second worker receives messages", || second.metrics().received.get() > 0);
     wait_for(1500);
     stop(first);
     send(3000..4000);
     wait_for(4000);
     stop(second);
-    let verdicts: Vec<Read<VerdictRecord>> = read_until(broker.bootstrap(), &verdicts_topic, |v| distinct(v) == 4000);
+    let verdicts: Vec<Read<VerdictRecord>> =
+        read_until(broker.bootstrap(), &verdicts_topic, |v| distinct(v) == 4000);
     let (_, positives) = references(0..4000, 50);
     let flags: Vec<Read<FlagRecord>> =
         read_until(broker.bootstrap(), &config.sink.flagged_topic, |f| f.len() >= positives.len());
     let flagged: BTreeSet<String> = ids(&flags, |f| &f.id).into_iter().collect();
     assert_eq!(flagged.into_iter().collect::<Vec<_>>(), positives);
-    assert_eq!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 4), 4000);
+    assert_eq!(
+        committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 4),
+        4000
+    );
     assert_eq!(distinct(&verdicts), 4000);
 }
 
-fn health_and_metrics_tell_the_truth<B: Broker>(name: &str) {
+fn probes_and_metrics_report_the_state_of_the_worker<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 1));
     let config = config(broker.bootstrap(), name);
     produce(broker.bootstrap(), &config.source.topic, &references(0..100, 25).0);
@@ -302,9 +368,10 @@ fn health_and_metrics_tell_the_truth<B: Broker>(name: &str) {
     let address = running.address().unwrap();
     read::<VerdictRecord>(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), 101);
     eventually("every verdict is counted", || {
-        let all =
-            ["flagged", "cleared", "failed"].iter().map(|v| running.metrics().items.with_label_values(&[*v]).get());
-        all.sum::<u64>() == 101
+        let counts = ["flagged", "cleared", "failed"]
+            .iter()
+            .map(|v| running.metrics().items.with_label_values(&[*v]).get());
+        counts.sum::<u64>() == 101
     });
     let get = |path: &str| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -332,9 +399,10 @@ fn health_and_metrics_tell_the_truth<B: Broker>(name: &str) {
     running.wait().unwrap();
 }
 
-/// A group that the broker assigns (KIP-848), which the mock cluster does not model in full.
+/// The broker assigns the partitions (KIP-848). The mock cluster implements this protocol only in
+/// part.
 #[test]
-fn kafka_assigns_partitions_by_the_new_protocol() {
+fn a_worker_consumes_with_the_protocol_of_kip_848() {
     let name = "k-kip-848";
     let broker = Real::with_topics(&topics(name, 3));
     let mut config = config(broker.bootstrap(), name);
@@ -348,16 +416,20 @@ fn kafka_assigns_partitions_by_the_new_protocol() {
     assert_eq!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 3), 300);
 }
 
-/// A record larger than the producer may send: what the sender added is left out, the flag is not.
+/// The record of the flag with its metadata would be larger than `message.max.bytes`.
 #[test]
-fn a_flag_goes_out_without_metadata_that_is_too_large_for_it() {
+fn a_flag_is_published_without_metadata_that_is_too_large() {
     let name = "e-large";
     let broker = Embedded::with_topics(&topics(name, 1));
     let mut config = config(broker.bootstrap(), name);
     config.sink.properties = [("message.max.bytes".to_owned(), "2000".to_owned())].into();
     let mut message: serde_json::Value = serde_json::from_slice(&reference("big", true)).unwrap();
     message["metadata"] = serde_json::json!({ "note": "x".repeat(10_000) });
-    produce(broker.bootstrap(), &config.source.topic, &[("big", serde_json::to_vec(&message).unwrap())]);
+    produce(
+        broker.bootstrap(),
+        &config.source.topic,
+        &[("big", serde_json::to_vec(&message).unwrap())],
+    );
     let running = start(&config);
     let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, 1);
     stop(running);

@@ -1,4 +1,4 @@
-//! A bundle is valid, or opening it fails with the file or field that is wrong.
+//! Opening an invalid bundle fails with an error that names the wrong file or field.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -19,7 +19,7 @@ fn changed(change: impl FnOnce(&mut Value)) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(shipped()).unwrap() {
         let entry = entry.unwrap();
-        // A folder of profiles, if this device was ever measured.
+        // Folders are skipped. There is a folder of profiles if this device was measured.
         if entry.path().is_file() {
             std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
         }
@@ -54,20 +54,22 @@ fn confirm_file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/confirm/confirm.onnx")
 }
 
+/// The error of the shipped bundle with its manifest changed.
 fn refusal(change: impl FnOnce(&mut Value)) -> String {
     Bundle::open(changed(change).path()).unwrap_err().to_string()
 }
 
 #[test]
-fn every_bundle_that_ships_opens() {
+fn every_shipped_bundle_opens() {
     let models = shipped().parent().unwrap().to_owned();
     let folders = std::fs::read_dir(models).unwrap().map(|entry| entry.unwrap().path());
-    let names: BTreeSet<String> = folders.map(|folder| Bundle::open(&folder).unwrap().manifest.name.clone()).collect();
+    let names: BTreeSet<String> =
+        folders.map(|folder| Bundle::open(&folder).unwrap().manifest.name.clone()).collect();
     assert_eq!(names, BTreeSet::from(["fashion-bag".to_owned(), "shoes".to_owned()]));
 }
 
 #[test]
-fn the_shipped_bundle_opens_and_has_thresholds_for_every_size() {
+fn the_shipped_bundle_has_thresholds_for_every_arity() {
     let bundle = Bundle::open(&shipped()).unwrap();
     assert_eq!(bundle.labels(), ["bag"]);
     let strict = bundle.thresholds(0.9, 0.9).unwrap();
@@ -75,14 +77,14 @@ fn the_shipped_bundle_opens_and_has_thresholds_for_every_size() {
     for arity in 1..=16 {
         assert!(
             lenient.threshold(arity, 0) <= strict.threshold(arity, 0),
-            "more sensitivity, lower threshold, at {arity}"
+            "at arity {arity}, a higher sensitivity has a lower threshold"
         );
         assert!(lenient.threshold(arity, 0) > 0.0);
     }
 }
 
 #[test]
-fn a_wrong_field_of_the_manifest_is_named() {
+fn errors_name_the_wrong_field_of_the_manifest() {
     let set = |pointer: &'static str, value: Value| {
         refusal(move |m| *m.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value)
     };
@@ -102,24 +104,40 @@ fn a_wrong_field_of_the_manifest_is_named() {
     ] {
         assert!(words.iter().all(|w| message.contains(w)), "{message} lacks one of {words:?}");
     }
-    assert!(refusal(|m| m["colour"] = json!("red")).contains("colour"), "unknown fields are refused");
+    assert!(
+        refusal(|m| m["colour"] = json!("red")).contains("colour"),
+        "unknown fields are refused"
+    );
 }
 
 #[test]
-fn a_wrong_field_of_the_confirm_network_is_named() {
+fn errors_name_the_wrong_field_of_the_confirm_network() {
     let set = |pointer: &'static str, value: Value| {
-        let dir =
-            with_confirm(&confirm_file(), |m| *m.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value);
+        let dir = with_confirm(&confirm_file(), |m| {
+            *m.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value
+        });
         Bundle::open(dir.path()).unwrap_err().to_string()
     };
     for (message, words) in [
         (set("/confirm/file", json!("a/confirm.onnx")), ["`confirm.file`", "inside the bundle"]),
         (set("/confirm/sha256", json!("00")), ["confirm.onnx", "SHA-256"]),
         (set("/confirm/macs", json!(-1)), ["`confirm.macs`", "u64"]),
-        (set("/confirm/calibration", json!([])), ["`confirm.calibration`", "0 entries for label \"bag\""]),
-        (set("/confirm/calibration/0/arity", json!(4)), ["`confirm.calibration[0].arity`", "must be 1"]),
-        (set("/confirm/calibration/0/label", json!("hat")), ["`confirm.calibration[0].label`", "hat"]),
-        (set("/confirm/calibration/0/operating_points", json!([])), ["`confirm.calibration[0]", "at least one"]),
+        (
+            set("/confirm/calibration", json!([])),
+            ["`confirm.calibration`", "0 entries for label \"bag\""],
+        ),
+        (
+            set("/confirm/calibration/0/arity", json!(4)),
+            ["`confirm.calibration[0].arity`", "must be 1"],
+        ),
+        (
+            set("/confirm/calibration/0/label", json!("hat")),
+            ["`confirm.calibration[0].label`", "hat"],
+        ),
+        (
+            set("/confirm/calibration/0/operating_points", json!([])),
+            ["`confirm.calibration[0]", "at least one"],
+        ),
         (set("/confirm", json!({"colour": "red"})), ["confirm", "colour"]),
     ] {
         assert!(words.iter().all(|w| message.contains(w)), "{message} lacks one of {words:?}");
@@ -131,7 +149,7 @@ fn a_wrong_field_of_the_confirm_network_is_named() {
 }
 
 #[test]
-fn the_confirm_network_has_thresholds_of_its_own() {
+fn the_confirm_network_has_its_own_thresholds() {
     let mut without = Bundle::open(&shipped()).unwrap();
     without.manifest.confirm = None;
     assert_eq!(without.confirm_thresholds(0.99).unwrap(), None);
@@ -149,37 +167,48 @@ fn the_confirm_network_scores_single_images() {
     let bundle = Bundle::open(dir.path()).unwrap();
     let mut network = OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 16).unwrap();
     assert_eq!(network.shape().confirm_macs, Some(784));
-    let (dark, light) = (vec![-2.0; 784], vec![1.0; 784]);
+    let dark = vec![-2.0; 784];
+    let light = vec![1.0; 784];
     let mut scores = vec![7.0];
     network.confirm(&[&dark, &light], &mut scores).unwrap();
     let expected = [7.0, 1.0 / (1.0 + 2f32.exp()), 1.0 / (1.0 + (-1f32).exp())];
-    assert!(scores.len() == 3 && scores.iter().zip(expected).all(|(s, e)| (s - e).abs() < 1e-6), "{scores:?}");
+    assert!(
+        scores.len() == 3 && scores.iter().zip(expected).all(|(s, e)| (s - e).abs() < 1e-6),
+        "{scores:?}"
+    );
     let error = network.confirm(&[&dark[1..]], &mut scores).unwrap_err().to_string();
     assert!(error.contains("confirm") && error.contains("783"), "{error}");
 
     let mut plain = Bundle::open(&shipped()).unwrap();
     plain.manifest.confirm = None;
     let mut without = OnnxNetwork::new(&plain, &runtime, Provider::Cpu, 0, 16).unwrap();
-    assert!(without.shape().confirm_macs.is_none() && without.confirm(&[&dark], &mut scores).is_err());
+    assert!(
+        without.shape().confirm_macs.is_none() && without.confirm(&[&dark], &mut scores).is_err()
+    );
 }
 
 #[test]
 fn a_confirm_network_of_another_shape_is_refused() {
     let runtime = Runtime::load(None, 2).unwrap();
-    for (file, what) in [("stage0.onnx", "no output `scores`"), ("stage1.onnx", "has 2 inputs")] {
+    for (file, expected) in [("stage0.onnx", "no output `scores`"), ("stage1.onnx", "has 2 inputs")]
+    {
         let dir = with_confirm(&shipped().join(file), |_| {});
         let bundle = Bundle::open(dir.path()).unwrap();
-        let error = OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 16).unwrap_err().to_string();
-        assert!(error.contains("confirm.onnx") && error.contains(what), "{error}");
+        let error =
+            OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 16).unwrap_err().to_string();
+        assert!(error.contains("confirm.onnx") && error.contains(expected), "{error}");
     }
 }
 
 #[test]
-fn missing_and_changed_files_are_named() {
+fn errors_name_missing_and_changed_files() {
     let dir = changed(|_| {});
     std::fs::write(dir.path().join("stage1.onnx"), b"other").unwrap();
     let error = Bundle::open(dir.path()).unwrap_err();
-    assert!(matches!(&error, BundleError::Checksum { file, .. } if file == "stage1.onnx"), "{error}");
+    assert!(
+        matches!(&error, BundleError::Checksum { file, .. } if file == "stage1.onnx"),
+        "{error}"
+    );
     std::fs::remove_file(dir.path().join("stage0.onnx")).unwrap();
     let error = Bundle::open(dir.path()).unwrap_err();
     assert!(matches!(&error, BundleError::Read { file, .. } if file == "stage0.onnx"), "{error}");
@@ -203,7 +232,12 @@ fn stages_that_contradict_the_manifest_are_refused() {
     };
     let dir = changed(|m| m["stages"][0]["features"] = json!([3, 3, 3]));
     let error = open(&dir).unwrap_err().to_string();
-    assert!(error.contains("stage0.onnx") && error.contains("`features`") && error.contains("[N, 3, 3, 3]"), "{error}");
+    assert!(
+        error.contains("stage0.onnx")
+            && error.contains("`features`")
+            && error.contains("[N, 3, 3, 3]"),
+        "{error}"
+    );
 
     let dir = changed(|m| m["stages"].as_array_mut().unwrap().swap(0, 1));
     let dir = {
@@ -217,19 +251,25 @@ fn stages_that_contradict_the_manifest_are_refused() {
     };
     let error = open(&dir).unwrap_err().to_string();
     assert!(error.contains("no input `images`"), "{error}");
-    assert!(matches!(open(&changed(|_| {})), Ok(shape) if shape.levels.len() == 1 && shape.repeats));
+    assert!(
+        matches!(open(&changed(|_| {})), Ok(shape) if shape.levels.len() == 1 && shape.repeats)
+    );
 }
 
 #[test]
 fn a_file_that_is_not_a_model_is_refused() {
     let runtime = Runtime::load(None, 2).unwrap();
     let dir = changed(|m| {
-        m["stages"][0]["sha256"] = json!("0a041b9462caa4a31bac3567e0b6e6fd9100787db2ab433d96f6d178cabfce90");
+        m["stages"][0]["sha256"] =
+            json!("0a041b9462caa4a31bac3567e0b6e6fd9100787db2ab433d96f6d178cabfce90");
     });
     std::fs::write(dir.path().join("stage0.onnx"), b"user1").unwrap();
     let error = Bundle::open(dir.path())
         .map_err(|e| e.to_string())
-        .and_then(|b| OnnxNetwork::new(&b, &runtime, Provider::Cpu, 0, 64).map_err(|e: RuntimeError| e.to_string()))
+        .and_then(|b| {
+            OnnxNetwork::new(&b, &runtime, Provider::Cpu, 0, 64)
+                .map_err(|e: RuntimeError| e.to_string())
+        })
         .map(|_| ())
         .unwrap_err();
     assert!(error.contains("stage0.onnx"), "{error}");

@@ -1,4 +1,5 @@
-//! The binary as people and scripts use it: exit codes, messages, generated files, files mode.
+//! The binary as users and scripts run it: exit codes, messages, generated files, and the commands
+//! `scan` and `demo`.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -14,7 +15,11 @@ fn dorfman(args: &[&str]) -> Output {
 
 fn dorfman_with(args: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dorfman"));
-    command.args(args).current_dir(root()).env_remove("DORFMAN_CONFIG").envs(environment.iter().copied());
+    command
+        .args(args)
+        .current_dir(root())
+        .env_remove("DORFMAN_CONFIG")
+        .envs(environment.iter().copied());
     command.output().unwrap()
 }
 
@@ -39,8 +44,8 @@ fn config_file(yaml: &str) -> (tempfile::TempDir, String) {
 }
 
 #[test]
-fn a_wrong_configuration_exits_64_and_names_the_key() {
-    for (yaml, key, right) in [
+fn an_invalid_configuration_exits_64_and_names_the_key() {
+    for (yaml, key, remedy) in [
         ("group: {size: 100}", "`group.size`", "1 to 64"),
         ("group: {sise: 16}", "`group.sise`", "`size`"),
         ("retest: {policy: thrice}", "`retest.policy`", "`two-round`"),
@@ -68,7 +73,7 @@ fn a_wrong_configuration_exits_64_and_names_the_key() {
             let output = dorfman(&[command, "--config", &file]);
             let message = err(&output);
             assert_eq!(output.status.code(), Some(64), "{yaml}: {message}");
-            assert!(message.contains(key) && message.contains(right), "{yaml}: {message}");
+            assert!(message.contains(key) && message.contains(remedy), "{yaml}: {message}");
         }
     }
 }
@@ -81,8 +86,8 @@ fn usage_errors_exit_64_and_help_exits_0() {
     let help = dorfman(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
     for command in [
-        "run", "check", "schema", "scan", "produce", "demo", "evaluate", "plan", "simulate", "replay", "profile",
-        "bench", "health",
+        "run", "check", "schema", "scan", "produce", "demo", "evaluate", "plan", "simulate",
+        "replay", "profile", "bench", "health",
     ] {
         assert!(out(&help).contains(command));
         assert_eq!(dorfman(&[command, "--help"]).status.code(), Some(0));
@@ -90,8 +95,8 @@ fn usage_errors_exit_64_and_help_exits_0() {
 }
 
 #[test]
-fn the_papers_bench_says_what_it_lacks() {
-    for (arguments, says) in [
+fn bench_paper_reports_missing_data_and_invalid_arguments() {
+    for (arguments, expected) in [
         (&[][..], "--data DIR"),
         (&["--data", "/nowhere"], "/nowhere/index.csv"),
         (&["--plan", "d3:16"], "d3:16,1"),
@@ -100,45 +105,58 @@ fn the_papers_bench_says_what_it_lacks() {
     ] {
         let output = dorfman(&[&["bench", "paper"], arguments].concat());
         assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}", err(&output));
-        assert!(err(&output).contains(says), "{arguments:?}: {}", err(&output));
+        assert!(err(&output).contains(expected), "{arguments:?}: {}", err(&output));
     }
 }
 
 #[test]
-fn health_says_what_a_worker_answers() {
-    for (answer, code, says) in [
+fn health_reports_the_response_of_the_worker() {
+    for (response, code, expected) in [
         ("HTTP/1.1 200 OK\r\n\r\nok\n", 0, ""),
-        ("HTTP/1.1 503 Service Unavailable\r\n\r\nno verdict for 200 s\n", 1, "dorfman: no verdict for 200 s\n"),
+        (
+            "HTTP/1.1 503 Service Unavailable\r\n\r\nno verdict for 200 s\n",
+            1,
+            "dorfman: no verdict for 200 s\n",
+        ),
         ("HTTP/1.1 404 Not Found\r\n\r\n", 1, "is no worker's: HTTP/1.1 404 Not Found\n"),
     ] {
         let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = server.local_addr().unwrap().to_string();
         let (_dir, file) = config_file(&format!("ops: {{listen: '{listen}'}}"));
-        let asked = std::thread::spawn(move || serve_once(&server, answer));
+        let request = std::thread::spawn(move || serve_once(&server, response));
         let output = dorfman(&["health", "--ready", "--config", &file]);
         assert_eq!(output.status.code(), Some(code), "{}", err(&output));
-        assert!(err(&output).ends_with(says) && err(&output).is_empty() == says.is_empty(), "{}", err(&output));
-        assert!(asked.join().unwrap().starts_with("GET /readyz HTTP/1.1"));
-        // The listener is gone with its thread.
+        assert!(
+            err(&output).ends_with(expected) && err(&output).is_empty() == expected.is_empty(),
+            "{}",
+            err(&output)
+        );
+        assert!(request.join().unwrap().starts_with("GET /readyz HTTP/1.1"));
+        // The server's thread has ended and has closed the listener.
         let output = dorfman(&["health", "--config", &file]);
         assert_eq!(output.status.code(), Some(1));
-        assert!(err(&output).contains(&format!("no worker answers at http://{listen}/healthz")), "{}", err(&output));
+        assert!(
+            err(&output).contains(&format!("no worker answers at http://{listen}/healthz")),
+            "{}",
+            err(&output)
+        );
     }
 }
 
-/// Answers one request, and gives back its first line.
-fn serve_once(server: &std::net::TcpListener, answer: &str) -> String {
+/// Sends the response to one request, and returns the first line of the request.
+fn serve_once(server: &std::net::TcpListener, response: &str) -> String {
     let (stream, _) = server.accept().unwrap();
     let mut lines = BufReader::new(&stream).lines().map(Result::unwrap);
     let first = lines.next().unwrap();
     lines.find(String::is_empty);
-    (&stream).write_all(answer.as_bytes()).unwrap();
+    (&stream).write_all(response.as_bytes()).unwrap();
     first
 }
 
-/// As the first process of a container a worker must end by itself: the kernel's default doesn't hold for it.
+/// A worker is often the first process of a container. Such a process must handle SIGTERM itself,
+/// because the kernel does not end it by default.
 #[test]
-fn a_signal_before_the_worker_is_there_ends_the_process_well() {
+fn sigterm_during_startup_exits_0() {
     let (_dir, file) = config_file("kafka: {brokers: '127.0.0.1:1'}\nlogging: {format: text}");
     let mut command = Command::new(env!("CARGO_BIN_EXE_dorfman"));
     command.args(["run", "--config", &file]).current_dir(root()).env_remove("DORFMAN_CONFIG");
@@ -152,7 +170,7 @@ fn a_signal_before_the_worker_is_there_ends_the_process_well() {
 }
 
 #[test]
-fn check_prints_the_configuration_with_the_environment_laid_over_and_secrets_blotted_out() {
+fn check_applies_the_environment_and_redacts_secrets() {
     let (_dir, file) = config_file("kafka: {properties: {sasl.password: hunter2}}");
     let environment = [("DORFMAN_GROUP__SIZE", "8"), ("DORFMAN_KAFKA__BROKERS", "broker:9092")];
     let output = dorfman_with(&["check", "--config", &file], &environment);
@@ -165,20 +183,26 @@ fn check_prints_the_configuration_with_the_environment_laid_over_and_secrets_blo
 }
 
 #[test]
-fn a_worker_without_its_model_says_what_is_missing() {
+fn run_reports_a_missing_bundle_and_a_missing_onnxruntime() {
     let (_dir, file) = config_file("model: {bundle: /nowhere}\nops: {listen: '127.0.0.1:0'}");
     let output = dorfman(&["run", "--config", &file]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(err(&output).contains("/nowhere") && err(&output).contains("bundle.json"), "{}", err(&output));
+    assert!(
+        err(&output).contains("/nowhere") && err(&output).contains("bundle.json"),
+        "{}",
+        err(&output)
+    );
 
-    let (_dir, file) = config_file("model: {onnxruntime: /nowhere/libonnxruntime.so}\nops: {listen: '127.0.0.1:0'}");
+    let (_dir, file) = config_file(
+        "model: {onnxruntime: /nowhere/libonnxruntime.so}\nops: {listen: '127.0.0.1:0'}",
+    );
     let output = dorfman(&["run", "--config", &file]);
     assert_eq!(output.status.code(), Some(1));
     assert!(err(&output).contains("scripts/setup.sh onnxruntime"), "{}", err(&output));
 }
 
 #[test]
-fn a_gpu_that_cannot_be_had_stops_the_worker_unless_the_cpu_is_allowed() {
+fn a_missing_gpu_stops_the_worker_unless_the_cpu_is_allowed() {
     let (_dir, file) = config_file("model: {provider: cuda}\nops: {listen: '127.0.0.1:0'}");
     let output = dorfman(&["run", "--config", &file]);
     assert_eq!(output.status.code(), Some(1));
@@ -189,7 +213,7 @@ fn a_gpu_that_cannot_be_had_stops_the_worker_unless_the_cpu_is_allowed() {
 }
 
 #[test]
-fn generated_files_are_as_the_code_makes_them() {
+fn generated_files_match_the_code() {
     let committed = |file: &str| std::fs::read_to_string(root().join("config").join(file)).unwrap();
     for (subject, file) in [
         ("example", "dorfman.example.yaml"),
@@ -201,8 +225,8 @@ fn generated_files_are_as_the_code_makes_them() {
         ("verdict", "verdict.schema.json"),
         ("dead-letter", "dead-letter.schema.json"),
     ] {
-        let made = out(&dorfman(&["schema", subject]));
-        assert!(made == committed(file), "config/{file} is stale: run scripts/generate.sh");
+        let generated = out(&dorfman(&["schema", subject]));
+        assert!(generated == committed(file), "config/{file} is stale: run scripts/generate.sh");
     }
 }
 
@@ -220,19 +244,25 @@ fn agreement() -> PathBuf {
 }
 
 #[test]
-fn scan_judges_a_folder_and_tells_it_as_json_lines() {
+fn scan_of_a_folder_prints_the_verdicts_as_json_lines() {
     let folder = agreement();
     let output = dorfman(&["scan", folder.to_str().unwrap(), "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
-    let lines: Vec<Value> = out(&output).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    let images =
-        std::fs::read_dir(&folder).unwrap().filter_map(|e| e.unwrap().path().extension().map(|e| e.to_owned()));
+    let lines: Vec<Value> =
+        out(&output).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let images = std::fs::read_dir(&folder)
+        .unwrap()
+        .filter_map(|e| e.unwrap().path().extension().map(|e| e.to_owned()));
     assert_eq!(lines.len(), images.filter(|e| e == "png" || e == "jpg").count());
     for line in &lines {
         let id = line["id"].as_str().unwrap();
         let name = Path::new(id).file_name().unwrap().to_str().unwrap();
         if name.starts_with("bag-") {
-            assert_eq!((&line["verdict"], &line["labels"][0]["label"]), (&"flagged".into(), &"bag".into()), "{line}");
+            assert_eq!(
+                (&line["verdict"], &line["labels"][0]["label"]),
+                (&"flagged".into(), &"bag".into()),
+                "{line}"
+            );
         }
         if name.starts_with("other-") {
             assert_eq!(line["verdict"], "cleared", "{line}");
@@ -241,10 +271,13 @@ fn scan_judges_a_folder_and_tells_it_as_json_lines() {
 }
 
 #[test]
-fn scan_of_a_list_says_what_failed_and_prints_a_table() {
+fn scan_of_a_list_names_failures_and_prints_a_table() {
     let dir = tempfile::tempdir().unwrap();
     let bag = std::fs::read_dir(agreement()).unwrap().map(|e| e.unwrap().path());
-    let bag = bag.into_iter().find(|p| p.file_name().unwrap().to_str().unwrap().starts_with("bag-")).unwrap();
+    let bag = bag
+        .into_iter()
+        .find(|p| p.file_name().unwrap().to_str().unwrap().starts_with("bag-"))
+        .unwrap();
     let list = dir.path().join("list.txt");
     std::fs::write(&list, format!("{}\n/nowhere/a.png\n", bag.display())).unwrap();
     let output = dorfman(&["scan", list.to_str().unwrap(), "--group-size", "1"]);
@@ -256,15 +289,23 @@ fn scan_of_a_list_says_what_failed_and_prints_a_table() {
 }
 
 #[test]
-fn the_demo_takes_labelled_photos_and_uses_them_again() {
+fn demo_streams_labelled_photos_and_repeats_them_if_needed() {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().to_str().unwrap();
     let photos = ["--bundle", "models/shoes", "--data", "models/shoes/photos.zip", "--out", to];
     let stream = ["--negatives", "260", "--prevalence", "0.05", "--group-size", "4"];
-    let output = dorfman_with(&[&["demo"], &photos[..], &stream[..]].concat(), &[("DORFMAN_RETEST__CHAIN", "[2]")]);
+    let output = dorfman_with(
+        &[&["demo"], &photos[..], &stream[..]].concat(),
+        &[("DORFMAN_RETEST__CHAIN", "[2]")],
+    );
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
-    let report: Value = serde_json::from_slice(&std::fs::read(dir.path().join("report.json")).unwrap()).unwrap();
-    assert_eq!((&report["items"], &report["positives"]), (&274.into(), &14.into()), "240 negatives are in the zip");
+    let report: Value =
+        serde_json::from_slice(&std::fs::read(dir.path().join("report.json")).unwrap()).unwrap();
+    assert_eq!(
+        (&report["items"], &report["positives"]),
+        (&274.into(), &14.into()),
+        "the zip has only 240 negatives, so some are used twice"
+    );
     assert_eq!(report["grouped"]["plan"], "4 > 2 > 1");
     for run in ["grouped", "individual"] {
         assert!(report[run]["recall"].as_f64().unwrap() > 0.7, "{run}: {report}");
@@ -272,5 +313,5 @@ fn the_demo_takes_labelled_photos_and_uses_them_again() {
     }
     assert!(report["relative_macs"].as_f64().unwrap() < 0.9, "{report}");
     let sheet = image::open(dir.path().join("flagged.png")).unwrap();
-    assert!(sheet.height() > 90, "a row of photos");
+    assert!(sheet.height() > 90, "the sheet has a row of photos");
 }

@@ -1,4 +1,5 @@
-//! kill -9 in the middle of the stream: the real binary, the shipped bundle, a real Kafka. No verdict is lost.
+//! `kill -9` during a stream loses no verdict. The test runs the binary with the shipped bundle and
+//! Apache Kafka.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -14,11 +15,12 @@ use common::topics;
 use dorfman::message::ReferenceMessage;
 use dorfman::sink::message::{FlagRecord, VerdictRecord};
 
-/// Produced before each of three workers starts, so that each must join, take over what the one before left, and judge its own.
+/// Items that are produced before each of the three workers starts. Each worker joins the consumer
+/// group, takes over the unfinished items of the worker before it, and tests new items.
 const SHARE: usize = 2000;
 const ITEMS: usize = 3 * SHARE;
 
-/// A worker process; killed at the latest when the test ends.
+/// A worker process. Dropping this value kills the process.
 struct Worker(Child);
 
 impl Worker {
@@ -28,12 +30,13 @@ impl Worker {
         Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 
-    /// SIGKILL: nothing is flushed, nothing is said to the broker.
+    /// Sends SIGKILL. The worker cannot publish pending records or leave the consumer group.
     fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
 
+    /// Sends SIGTERM and waits for the exit status.
     fn terminate(&mut self) -> std::process::ExitStatus {
         let pid = self.0.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -48,6 +51,7 @@ impl Drop for Worker {
     }
 }
 
+/// The number of items that have at least one verdict.
 fn distinct(verdicts: &[Read<VerdictRecord>]) -> usize {
     verdicts.iter().map(|v| v.record.id.as_str()).collect::<BTreeSet<_>>().len()
 }
@@ -63,7 +67,8 @@ fn a_killed_worker_loses_no_verdict() {
         .filter(|f| f.starts_with("bag-") || f.starts_with("other-"))
         .collect();
     files.sort();
-    let (bags, others): (Vec<String>, Vec<String>) = files.into_iter().partition(|f| f.starts_with("bag-"));
+    let (bags, others): (Vec<String>, Vec<String>) =
+        files.into_iter().partition(|f| f.starts_with("bag-"));
     let is_bag = |i: usize| i % 100 == 7;
     let messages: Vec<(String, Vec<u8>)> = (0..ITEMS)
         .map(|i| {
@@ -77,15 +82,23 @@ fn a_killed_worker_loses_no_verdict() {
     let config = dir.path().join("dorfman.yaml");
     let yaml = serde_json::json!({
         "kafka": {"brokers": broker.bootstrap(), "group_id": "crash-workers"},
-        "source": {"topic": "crash-images", "properties": {"session.timeout.ms": "6000", "auto.commit.interval.ms": "200"}},
-        "sink": {"flagged_topic": "crash-flagged", "verdicts_topic": "crash-verdicts", "dead_letter_topic": "crash-dead"},
+        "source": {
+            "topic": "crash-images",
+            "properties": {"session.timeout.ms": "6000", "auto.commit.interval.ms": "200"},
+        },
+        "sink": {
+            "flagged_topic": "crash-flagged",
+            "verdicts_topic": "crash-verdicts",
+            "dead_letter_topic": "crash-dead",
+        },
         "fetch": {"roots": [images]},
         "ops": {"listen": "127.0.0.1:0"},
     });
     std::fs::write(&config, yaml.to_string()).unwrap();
 
-    let read =
-        |enough: &dyn Fn(&[Read<VerdictRecord>]) -> bool| read_until(broker.bootstrap(), "crash-verdicts", enough);
+    let read = |enough: &dyn Fn(&[Read<VerdictRecord>]) -> bool| {
+        read_until(broker.bootstrap(), "crash-verdicts", enough)
+    };
     let mut shares = messages.chunks(SHARE);
     let mut start = || {
         produce(broker.bootstrap(), "crash-images", shares.next().unwrap());
@@ -98,16 +111,23 @@ fn a_killed_worker_loses_no_verdict() {
     }
     let mut worker = start();
     let verdicts = read(&|v| distinct(v) == ITEMS);
-    let bags = (0..ITEMS).filter(|&i| is_bag(i)).map(|i| format!("{i:05}")).collect::<BTreeSet<_>>();
-    let flags: Vec<Read<FlagRecord>> = read_until(broker.bootstrap(), "crash-flagged", |f: &[Read<FlagRecord>]| {
-        f.iter().map(|f| f.record.id.as_str()).collect::<BTreeSet<_>>().len() >= bags.len()
-    });
-    assert_eq!(worker.terminate().code(), Some(0), "SIGTERM drains and exits well");
+    let positives =
+        (0..ITEMS).filter(|&i| is_bag(i)).map(|i| format!("{i:05}")).collect::<BTreeSet<_>>();
+    let flags: Vec<Read<FlagRecord>> =
+        read_until(broker.bootstrap(), "crash-flagged", |f: &[Read<FlagRecord>]| {
+            f.iter().map(|f| f.record.id.as_str()).collect::<BTreeSet<_>>().len() >= positives.len()
+        });
+    assert_eq!(
+        worker.terminate().code(),
+        Some(0),
+        "after SIGTERM the worker drains and exits with 0"
+    );
     assert_eq!(committed(broker.bootstrap(), "crash-workers", "crash-images", 4), ITEMS as i64);
 
-    assert_eq!(flags.iter().map(|f| f.record.id.clone()).collect::<BTreeSet<_>>(), bags);
+    assert_eq!(flags.iter().map(|f| f.record.id.clone()).collect::<BTreeSet<_>>(), positives);
     assert!(verdicts.iter().all(|v| v.record.verdict != "failed"));
-    // What was delivered twice is the same flag: a consumer that knows flag ids sees each once.
+    // A flag that is published twice has the same id both times. A consumer that removes duplicates
+    // by flag id therefore gets each flag once.
     let flag_ids: BTreeSet<&str> = flags.iter().map(|f| f.record.flag_id.as_str()).collect();
-    assert_eq!(flag_ids.len(), bags.len());
+    assert_eq!(flag_ids.len(), positives.len());
 }

@@ -1,6 +1,6 @@
-//! Trained networks of every design. The engine merges pixels, features, pairs and fours as the bundles
-//! define, and its scores of the images in `tests/data/agreement` agree with those of the training code, which
-//! are in `scores.json`.
+//! Trained networks of every design. The engine merges pixels, features, pairs and sets of four, as
+//! each bundle defines. Its scores of the images in `tests/data/agreement` agree with the scores of
+//! the training code in `scores.json`.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -21,17 +21,17 @@ use expected::{Expected, ExpectedGroup};
 
 /// The largest difference of two scores.
 const CLOSE: f32 = 1e-4;
-/// The largest difference for photos. Some of their 76,800 values are rounded differently than by Pillow when
-/// the image is resized.
-const CLOSE_OF_PHOTOS: f32 = 1e-3;
+/// The largest difference for photos. The resize rounds some of the 76,800 values of a photo
+/// differently than Pillow.
+const CLOSE_FOR_PHOTOS: f32 = 1e-3;
 /// A threshold between the scores of images with and without a bag, alone and in groups.
 const BETWEEN: f32 = 0.5;
 
-/// Bundles, the folders of their expected scores, the largest difference, and the fan-in of each stage (`None`:
-/// all slots of the test).
+/// For each bundle: its folder, the folder of its expected scores, the largest difference, and the
+/// fan-in of each stage (`None`: all slots of the test).
 const DESIGNS: [(&str, &str, f32, &[Option<usize>]); 4] = [
     ("tests/data/pixel", "tests/data/pixel", CLOSE, &[None]),
-    ("models/shoes", "tests/data/shoes", CLOSE_OF_PHOTOS, &[None, None]),
+    ("models/shoes", "tests/data/shoes", CLOSE_FOR_PHOTOS, &[None, None]),
     ("tests/data/tree", "tests/data/tree", CLOSE, &[None, Some(2), None]),
     ("tests/data/tree3", "tests/data/tree3", CLOSE, &[None, Some(2), Some(2), None]),
 ];
@@ -54,11 +54,12 @@ impl Design {
     fn open(folder: &str) -> Self {
         let bundle = Bundle::open(&path(folder)).unwrap();
         let runtime = Runtime::load(None, 2).unwrap();
-        let preprocessor = Preprocessor::new(&bundle.manifest.input, DecodeConfig::default().max_pixels);
+        let preprocessor =
+            Preprocessor::new(&bundle.manifest.input, DecodeConfig::default().max_pixels);
         Self { bundle, runtime, preprocessor }
     }
 
-    /// The verdicts of files, which are offered in order.
+    /// Offers the files in order, and returns their verdicts.
     fn test(
         &self,
         files: &[String],
@@ -67,7 +68,8 @@ impl Design {
     ) -> Vec<ItemVerdict<String>> {
         let network = OnnxNetwork::new(&self.bundle, &self.runtime, Provider::Cpu, 0, 64).unwrap();
         let max_wait = Duration::from_secs(60);
-        let settings = BatchSettings { max_batch: 8, preferred_batch: 8, buckets: vec![], max_wait };
+        let settings =
+            BatchSettings { max_batch: 8, preferred_batch: 8, buckets: vec![], max_wait };
         let plan = BandPlan::new(plan, Thresholds::constant(threshold));
         let mut driver = Driver::new(Engine::new(network, SystemClock, plan, settings));
         for file in files {
@@ -84,7 +86,8 @@ impl Design {
 #[test]
 fn the_bundles_have_every_design() {
     for (bundle, .., fans) in DESIGNS {
-        let found: Vec<_> = Design::open(bundle).bundle.manifest.stages.iter().map(|stage| stage.fan_in).collect();
+        let found: Vec<_> =
+            Design::open(bundle).bundle.manifest.stages.iter().map(|stage| stage.fan_in).collect();
         assert_eq!(found, fans, "{bundle}");
     }
 }
@@ -99,7 +102,12 @@ fn scores_of_single_images_agree_with_training() {
         assert_eq!(verdicts.len(), files.len());
         for item in verdicts {
             let score = expected[&*item.payload];
-            assert!((item.score - score).abs() < close, "{bundle}, {}: {}, in training {score}", item.payload, item.score);
+            assert!(
+                (item.score - score).abs() < close,
+                "{bundle}, {}: {}, in training {score}",
+                item.payload,
+                item.score
+            );
         }
     }
 }
@@ -115,9 +123,16 @@ fn scores_of_groups_agree_with_training_also_for_odd_sizes() {
             let verdicts = design.test(&members, Box::new(MultiRound::new(&[16, 1]).unwrap()), 2.0);
             assert_eq!(verdicts.len(), members.len());
             for item in verdicts {
-                assert_eq!((item.verdict, usize::from(item.arity)), (Verdict::Cleared, members.len()));
+                assert_eq!(
+                    (item.verdict, usize::from(item.arity)),
+                    (Verdict::Cleared, members.len())
+                );
                 let size = members.len();
-                assert!((item.score - score).abs() < close, "{bundle}, {size}: {}, in training {score}", item.score);
+                assert!(
+                    (item.score - score).abs() < close,
+                    "{bundle}, {size}: {}, in training {score}",
+                    item.score
+                );
             }
         }
     }
@@ -129,7 +144,11 @@ fn retests_find_the_positives_of_a_group() {
     let clothes = expected.files.iter().filter(|f| f.file.ends_with(".png"));
     let files: Vec<String> = clothes.map(|f| f.file.clone()).collect();
     for chain in [&[16, 1][..], &[16, 4, 1], &[16, 4, 2, 1], &[3, 1]] {
-        let verdicts = Design::open("tests/data/tree").test(&files, Box::new(MultiRound::new(chain).unwrap()), BETWEEN);
+        let verdicts = Design::open("tests/data/tree").test(
+            &files,
+            Box::new(MultiRound::new(chain).unwrap()),
+            BETWEEN,
+        );
         let mut flagged: Vec<(&str, f32)> = vec![];
         for item in &verdicts {
             if let Verdict::Flagged(labels) = &item.verdict {
@@ -141,7 +160,11 @@ fn retests_find_the_positives_of_a_group() {
         assert_eq!(flagged.len(), bags.len(), "{chain:?}: {flagged:?}");
         for (bag, (file, score)) in bags.iter().zip(flagged) {
             assert_eq!(bag.file, file);
-            assert!((bag.score - score).abs() < CLOSE, "{chain:?}, {file}: {score}, in training {}", bag.score);
+            assert!(
+                (bag.score - score).abs() < CLOSE,
+                "{chain:?}, {file}: {score}, in training {}",
+                bag.score
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Fetching through the public surface: files in a folder of their own, and HTTP from a server on 127.0.0.1 that misbehaves as told.
+//! Fetching through the public interface: files in a temporary folder, and HTTP from a server on
+//! 127.0.0.1 that sends prepared replies.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -23,21 +24,29 @@ fn local(fetcher: &Fetcher, uri: impl ToString) -> Result<Bytes, Failure> {
 }
 
 fn files(root: &Path) -> Fetcher {
-    Fetcher::new(&FetchConfig { roots: vec![root.to_owned()], max_bytes: 10, ..FetchConfig::default() }).unwrap()
+    Fetcher::new(&FetchConfig {
+        roots: vec![root.to_owned()],
+        max_bytes: 10,
+        ..FetchConfig::default()
+    })
+    .unwrap()
 }
 
 #[test]
-fn inline_bytes_are_bounded() {
+fn inline_images_are_limited_in_size() {
     let fetcher = Fetcher::new(&FetchConfig { max_bytes: 4, ..FetchConfig::default() }).unwrap();
-    let fetch = |bytes: &'static [u8]| fetcher.local(&Location::Inline(Bytes::from_static(bytes))).unwrap();
+    let fetch =
+        |bytes: &'static [u8]| fetcher.local(&Location::Inline(Bytes::from_static(bytes))).unwrap();
     assert_eq!(fetch(b"four").unwrap(), "four");
     assert_eq!(fetch(b"fiver").unwrap_err().reason, Reason::TooLarge);
 }
 
 #[test]
-fn what_is_remote_is_not_local() {
+fn http_uris_are_not_local() {
     let fetcher = Fetcher::new(&FetchConfig::default()).unwrap();
-    for uri in ["http://example.org/a.png", "https://example.org/a.png", "HTTPS://example.org/a.png"] {
+    for uri in
+        ["http://example.org/a.png", "https://example.org/a.png", "HTTPS://example.org/a.png"]
+    {
         assert!(fetcher.local(&Location::Uri(uri.into())).is_none(), "{uri}");
     }
 }
@@ -66,7 +75,7 @@ fn files_below_a_root_are_read() {
 }
 
 #[test]
-fn a_root_may_itself_be_a_link() {
+fn a_root_may_be_a_link() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("real")).unwrap();
     fs::write(dir.path().join("real/a"), "pixels").unwrap();
@@ -77,20 +86,25 @@ fn a_root_may_itself_be_a_link() {
 }
 
 #[test]
-fn a_link_may_lead_from_one_root_to_another() {
-    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+fn a_link_from_one_root_to_another_is_followed() {
+    let one = tempfile::tempdir().unwrap();
+    let two = tempfile::tempdir().unwrap();
     fs::write(two.path().join("a"), "pixels").unwrap();
     symlink(two.path().join("a"), one.path().join("link")).unwrap();
     let roots = vec![one.path().to_owned(), two.path().to_owned()];
     let fetcher = Fetcher::new(&FetchConfig { roots, ..FetchConfig::default() }).unwrap();
     assert_eq!(local(&fetcher, one.path().join("link").display()).unwrap(), "pixels");
-    assert_eq!(local(&files(one.path()), one.path().join("link").display()).unwrap_err().reason, Reason::Forbidden);
+    assert_eq!(
+        local(&files(one.path()), one.path().join("link").display()).unwrap_err().reason,
+        Reason::Forbidden
+    );
 }
 
 #[test]
-fn what_must_not_be_read_is_not() {
+fn paths_that_must_not_be_read_are_refused_with_a_reason() {
     let dir = tempfile::tempdir().unwrap();
-    let (root, beside) = (dir.path().join("root"), dir.path().join("root2"));
+    let root = dir.path().join("root");
+    let beside = dir.path().join("root2");
     fs::create_dir_all(root.join("folder")).unwrap();
     fs::create_dir(&beside).unwrap();
     fs::write(beside.join("secret"), "secret").unwrap();
@@ -100,10 +114,18 @@ fn what_must_not_be_read_is_not() {
     symlink("/dev/zero", root.join("zero")).unwrap();
     symlink("/proc/self/root", root.join("magic")).unwrap();
     symlink("loop", root.join("loop")).unwrap();
-    rustix::fs::mknodat(rustix::fs::CWD, root.join("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        root.join("pipe"),
+        rustix::fs::FileType::Fifo,
+        0o600.into(),
+        0,
+    )
+    .unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
     let fetcher = files(&root);
-    let (root, beside) = (root.display(), beside.display());
+    let root = root.display();
+    let beside = beside.display();
     for (uri, reason) in [
         (format!("{root}/large"), Reason::TooLarge),
         (format!("{root}/none"), Reason::NotFound),
@@ -132,39 +154,49 @@ fn what_must_not_be_read_is_not() {
 }
 
 #[test]
-fn without_roots_there_are_no_files() {
+fn without_roots_every_file_is_forbidden() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("a"), "pixels").unwrap();
     let fetcher = Fetcher::new(&FetchConfig::default()).unwrap();
-    assert_eq!(local(&fetcher, dir.path().join("a").display()).unwrap_err().reason, Reason::Forbidden);
+    assert_eq!(
+        local(&fetcher, dir.path().join("a").display()).unwrap_err().reason,
+        Reason::Forbidden
+    );
 }
 
 #[test]
-fn a_root_must_be_there() {
+fn a_missing_root_is_a_setup_error() {
     let config = FetchConfig { roots: vec!["/no/such/folder".into()], ..FetchConfig::default() };
     let error = Fetcher::new(&config).unwrap_err();
-    assert!(matches!(error, FetchSetupError::Root { .. }) && error.to_string().contains("fetch.roots"), "{error}");
+    assert!(
+        matches!(error, FetchSetupError::Root { .. }) && error.to_string().contains("fetch.roots"),
+        "{error}"
+    );
 }
 
-/// What the server does once it has sent its reply.
+/// What the server does after it has sent a reply.
 #[derive(Clone, Copy)]
 enum Then {
+    /// Closes the connection.
     Close,
-    /// Nothing more, until the client goes.
+    /// Keeps the connection open until the client closes it.
     Hang,
 }
 
-/// Bytes to send, and what then.
+/// The text to send, and what the server does then.
 type Reply = (String, Then);
 
 fn reply(status: &str, headers: &str, body: &str) -> Reply {
     (
-        format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}", body.len()),
+        format!(
+            "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+            body.len()
+        ),
         Then::Close,
     )
 }
 
-/// A server that gives the n-th request (from 0) the n-th reply, the last one ever after.
+/// A server that sends the n-th reply to the n-th request. All later requests get the last reply.
 struct Server {
     base: String,
     requests: Arc<Mutex<Vec<String>>>,
@@ -176,7 +208,7 @@ impl Server {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&requests);
-        let base_of_replies = base.clone();
+        let own_base = base.clone();
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
@@ -187,9 +219,9 @@ impl Server {
                     seen.len() - 1
                 };
                 let (text, then) = replies[number.min(replies.len() - 1)].clone();
-                let text = text.replace("{base}", &base_of_replies);
+                let text = text.replace("{base}", &own_base);
                 tokio::spawn(async move {
-                    // The client may be gone before all is written.
+                    // The client may close the connection before all is written.
                     let _ = stream.write_all(text.as_bytes()).await;
                     if let Then::Hang = then {
                         let _ = stream.read(&mut [0]).await;
@@ -205,6 +237,7 @@ impl Server {
     }
 }
 
+/// The request line and the headers of a request.
 async fn head(stream: &mut TcpStream) -> String {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
@@ -228,7 +261,7 @@ async fn get(config: &FetchConfig, server: &Server) -> Result<Bytes, Failure> {
     Fetcher::new(config).unwrap().remote(&format!("{}/image?signature=secret", server.base)).await
 }
 
-/// The reason, and how many requests it took.
+/// Makes a fetch that must fail. Returns the reason and the number of requests.
 async fn fails(config: FetchConfig, replies: Vec<Reply>) -> (Reason, usize) {
     let server = Server::start(replies).await;
     let failure = get(&config, &server).await.unwrap_err();
@@ -237,7 +270,7 @@ async fn fails(config: FetchConfig, replies: Vec<Reply>) -> (Reason, usize) {
 }
 
 #[tokio::test]
-async fn an_image_is_fetched() {
+async fn an_image_is_fetched_over_http() {
     let server = Server::start(vec![reply("200 OK", "", "pixels")]).await;
     assert_eq!(get(&config(), &server).await.unwrap(), "pixels");
     let request = server.requests().remove(0);
@@ -246,7 +279,7 @@ async fn an_image_is_fetched() {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_tried_again() {
+async fn temporary_errors_are_retried() {
     for status in [
         "500 Internal Server Error",
         "503 Service Unavailable",
@@ -254,15 +287,19 @@ async fn what_may_pass_is_tried_again() {
         "408 Timeout",
         "425 Too Early",
     ] {
-        let server = Server::start(vec![reply(status, "", ""), reply("200 OK", "", "pixels")]).await;
+        let server =
+            Server::start(vec![reply(status, "", ""), reply("200 OK", "", "pixels")]).await;
         assert_eq!(get(&config(), &server).await.unwrap(), "pixels", "{status}");
         assert_eq!(server.requests().len(), 2);
     }
-    assert_eq!(fails(config(), vec![reply("503 Service Unavailable", "", "")]).await, (Reason::Unavailable, 3));
+    assert_eq!(
+        fails(config(), vec![reply("503 Service Unavailable", "", "")]).await,
+        (Reason::Unavailable, 3)
+    );
 }
 
 #[tokio::test]
-async fn what_will_not_pass_is_asked_once() {
+async fn permanent_errors_are_not_retried() {
     for (status, reason) in [
         ("404 Not Found", Reason::NotFound),
         ("410 Gone", Reason::NotFound),
@@ -277,31 +314,39 @@ async fn what_will_not_pass_is_asked_once() {
 
 #[tokio::test]
 async fn retry_after_is_honoured() {
-    let server =
-        Server::start(vec![reply("429 Too Many Requests", "Retry-After: 1\r\n", ""), reply("200 OK", "", "pixels")])
-            .await;
+    let server = Server::start(vec![
+        reply("429 Too Many Requests", "Retry-After: 1\r\n", ""),
+        reply("200 OK", "", "pixels"),
+    ])
+    .await;
     let start = Instant::now();
     assert_eq!(get(&config(), &server).await.unwrap(), "pixels");
     assert!(start.elapsed() >= Duration::from_secs(1));
 }
 
 #[tokio::test]
-async fn the_length_is_believed_only_if_it_is_too_large() {
-    let claims = |n: &str| (format!("HTTP/1.1 200 OK\r\nContent-Length: {n}\r\n\r\n"), Then::Hang);
-    assert_eq!(fails(config(), vec![claims("101")]).await, (Reason::TooLarge, 1));
-    assert_eq!(fails(config(), vec![claims("999999999999999")]).await, (Reason::TooLarge, 1));
-    // No length, and more than allowed, without an end.
+async fn a_body_over_the_limit_is_refused_with_any_declared_length() {
+    let declares =
+        |n: &str| (format!("HTTP/1.1 200 OK\r\nContent-Length: {n}\r\n\r\n"), Then::Hang);
+    assert_eq!(fails(config(), vec![declares("101")]).await, (Reason::TooLarge, 1));
+    assert_eq!(fails(config(), vec![declares("999999999999999")]).await, (Reason::TooLarge, 1));
+    // No length is declared, the body is larger than allowed, and the connection stays open.
     let endless = (format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(101)), Then::Hang);
     assert_eq!(fails(config(), vec![endless]).await, (Reason::TooLarge, 1));
-    let chunked =
-        (format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n{}\r\n", "x".repeat(101)), Then::Hang);
+    let chunked = (
+        format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n{}\r\n",
+            "x".repeat(101)
+        ),
+        Then::Hang,
+    );
     assert_eq!(fails(config(), vec![chunked]).await, (Reason::TooLarge, 1));
     let full = Server::start(vec![reply("200 OK", "", &"x".repeat(100))]).await;
     assert_eq!(get(&config(), &full).await.unwrap().len(), 100);
 }
 
 #[tokio::test]
-async fn half_a_body_is_no_image() {
+async fn an_incomplete_body_is_retried() {
     let half = ("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\npixels".to_owned(), Then::Close);
     assert_eq!(fails(config(), vec![half.clone()]).await, (Reason::Unavailable, 3));
     let server = Server::start(vec![half, reply("200 OK", "", "pixels")]).await;
@@ -312,24 +357,34 @@ async fn half_a_body_is_no_image() {
 async fn a_slow_server_times_out() {
     let config = FetchConfig { timeout: Duration::from_millis(100), attempts: 2, ..config() };
     for sent in ["", "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\npixels"] {
-        assert_eq!(fails(config.clone(), vec![(sent.to_owned(), Then::Hang)]).await, (Reason::Timeout, 2), "{sent}");
+        assert_eq!(
+            fails(config.clone(), vec![(sent.to_owned(), Then::Hang)]).await,
+            (Reason::Timeout, 2),
+            "{sent}"
+        );
     }
 }
 
 #[tokio::test]
-async fn redirects_are_followed_up_to_a_bound() {
+async fn redirects_are_followed_up_to_a_limit() {
     let hop = || reply("302 Found", "Location: {base}/next\r\n", "");
     let server = Server::start(vec![hop(), hop(), reply("200 OK", "", "pixels")]).await;
     assert_eq!(get(&config(), &server).await.unwrap(), "pixels");
     let requests = server.requests();
     assert!(requests[2].starts_with("GET /next"));
-    assert!(requests.iter().all(|r| !r.contains("referer")), "a redirect's target learns the signature");
+    assert!(
+        requests.iter().all(|r| !r.contains("referer")),
+        "the target of a redirect must not receive the signature"
+    );
     assert_eq!(fails(config(), vec![hop()]).await, (Reason::Unavailable, 4));
-    assert_eq!(fails(FetchConfig { max_redirects: 0, ..config() }, vec![hop()]).await, (Reason::Unavailable, 1));
+    assert_eq!(
+        fails(FetchConfig { max_redirects: 0, ..config() }, vec![hop()]).await,
+        (Reason::Unavailable, 1)
+    );
 }
 
 #[tokio::test]
-async fn a_redirect_leads_to_no_other_scheme() {
+async fn a_redirect_to_another_scheme_is_refused() {
     for uri in ["ftp://127.0.0.1/image", "file:///etc/passwd", "data:,pixels"] {
         let hop = reply("302 Found", &format!("Location: {uri}\r\n"), "");
         assert_eq!(fails(config(), vec![hop]).await, (Reason::UnsupportedScheme, 1), "{uri}");
@@ -341,9 +396,16 @@ async fn private_addresses_are_refused() {
     let server = Server::start(vec![reply("200 OK", "", "secret")]).await;
     let port = server.base.rsplit(':').next().unwrap();
     let fetcher = Fetcher::new(&FetchConfig { allow_private: false, ..config() }).unwrap();
-    for host in
-        ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "[::1]", "169.254.169.254", "0.0.0.0"]
-    {
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "2130706433",
+        "0x7f.1",
+        "[::ffff:127.0.0.1]",
+        "[::1]",
+        "169.254.169.254",
+        "0.0.0.0",
+    ] {
         let failure = fetcher.remote(&format!("http://{host}:{port}/")).await.unwrap_err();
         assert_eq!(failure.reason, Reason::Forbidden, "{host}: {failure}");
         assert!(failure.detail.contains("fetch.allow_private"), "{failure}");
@@ -352,36 +414,45 @@ async fn private_addresses_are_refused() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_unavailable() {
+async fn a_server_that_does_not_listen_is_unavailable() {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let fetcher = Fetcher::new(&config()).unwrap();
     for scheme in ["http", "https"] {
-        let failure = fetcher.remote(&format!("{scheme}://127.0.0.1:{port}/a.png")).await.unwrap_err();
+        let failure =
+            fetcher.remote(&format!("{scheme}://127.0.0.1:{port}/a.png")).await.unwrap_err();
         assert_eq!(failure.reason, Reason::Unavailable);
-        assert!(failure.detail.contains("/a.png") && failure.detail.contains("tries: 3"), "{failure}");
+        assert!(
+            failure.detail.contains("/a.png") && failure.detail.contains("tries: 3"),
+            "{failure}"
+        );
     }
-    assert_eq!(fetcher.remote("ftp://127.0.0.1/a").await.unwrap_err().reason, Reason::UnsupportedScheme);
+    assert_eq!(
+        fetcher.remote("ftp://127.0.0.1/a").await.unwrap_err().reason,
+        Reason::UnsupportedScheme
+    );
     assert_eq!(fetcher.remote("http://").await.unwrap_err().reason, Reason::Malformed);
 }
 
 #[tokio::test]
-async fn only_so_many_requests_are_under_way() {
+async fn the_number_of_concurrent_requests_is_limited() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("http://{}/", listener.local_addr().unwrap());
-    let most = Arc::new(AtomicUsize::new(0));
-    let (under_way, _) = watch::channel(0_usize);
-    let (most_seen, counter) = (Arc::clone(&most), under_way.clone());
+    let largest = Arc::new(AtomicUsize::new(0));
+    let servers_largest = Arc::clone(&largest);
+    let (open, _) = watch::channel(0_usize);
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let (most, under_way) = (Arc::clone(&most_seen), counter.clone());
+            let largest = Arc::clone(&servers_largest);
+            let open = open.clone();
             tokio::spawn(async move {
                 head(&mut stream).await;
-                under_way.send_modify(|n| *n += 1);
-                most.fetch_max(*under_way.borrow(), Ordering::SeqCst);
-                // Nobody is answered before two wait: they are let in side by side, not one after the other.
-                let _ = under_way.subscribe().wait_for(|_| most.load(Ordering::SeqCst) >= 2).await;
-                under_way.send_modify(|n| *n -= 1);
+                open.send_modify(|n| *n += 1);
+                largest.fetch_max(*open.borrow(), Ordering::SeqCst);
+                // The server replies only after two requests were open at the same time. A client
+                // that sends one request after another gets no reply.
+                let _ = open.subscribe().wait_for(|_| largest.load(Ordering::SeqCst) >= 2).await;
+                open.send_modify(|n| *n -= 1);
                 let _ = stream.write_all(reply("200 OK", "", "pixels").0.as_bytes()).await;
             });
         }
@@ -389,12 +460,13 @@ async fn only_so_many_requests_are_under_way() {
     let fetcher = Arc::new(Fetcher::new(&FetchConfig { concurrency: 2, ..config() }).unwrap());
     let fetches: Vec<_> = (0..8)
         .map(|_| {
-            let (fetcher, uri) = (Arc::clone(&fetcher), uri.clone());
+            let fetcher = Arc::clone(&fetcher);
+            let uri = uri.clone();
             tokio::spawn(async move { fetcher.remote(&uri).await })
         })
         .collect();
     for fetch in fetches {
         assert_eq!(fetch.await.unwrap().unwrap(), "pixels");
     }
-    assert_eq!(most.load(Ordering::SeqCst), 2);
+    assert_eq!(largest.load(Ordering::SeqCst), 2);
 }

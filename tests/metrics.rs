@@ -40,7 +40,9 @@ fn every_query_uses_exported_metrics() {
 #[test]
 fn a_query_of_a_missing_metric_fails() {
     let exported = exported("dorfman_items_total{verdict=\"flagged\"} 1\n");
-    let wrong = |query: &str| std::panic::catch_unwind(|| check(query, &exported, &BTreeSet::new())).is_err();
+    let wrong = |query: &str| {
+        std::panic::catch_unwind(|| check(query, &exported, &BTreeSet::new())).is_err()
+    };
     assert!(!wrong("sum by (job, verdict) (rate(dorfman_items_total{verdict=\"failed\"}[5m]))"));
     assert!(wrong("dorfman_item_total"));
     assert!(wrong("dorfman_items_total_bucket"));
@@ -50,22 +52,30 @@ fn a_query_of_a_missing_metric_fails() {
 }
 
 #[test]
-fn every_alert_has_its_section_in_the_operations_guide() {
+fn every_alert_has_a_section_in_the_operations_guide() {
     let guide = std::fs::read_to_string(path("docs/operations.md")).unwrap();
-    let headings: BTreeSet<String> =
-        guide.lines().filter_map(|l| l.strip_prefix("### ")).map(|h| h.trim().to_lowercase()).collect();
+    let headings: BTreeSet<String> = guide
+        .lines()
+        .filter_map(|l| l.strip_prefix("### "))
+        .map(|h| h.trim().to_lowercase())
+        .collect();
     let rules = rules();
     let alerts: Vec<&Value> = rules.iter().filter(|r| r["alert"].is_string()).collect();
     assert!(alerts.len() > 10);
     for rule in alerts {
         let name = rule["alert"].as_str().unwrap();
         let anchor = name.to_lowercase();
-        assert_eq!(rule["annotations"]["runbook_url"], format!("docs/operations.md#{anchor}"), "{name}");
+        assert_eq!(
+            rule["annotations"]["runbook_url"],
+            format!("docs/operations.md#{anchor}"),
+            "{name}"
+        );
         assert!(headings.contains(&anchor), "docs/operations.md has no heading `### {name}`");
     }
 }
 
-/// The metrics of a worker with plans, audits, a confirm network, a profile, a dead letter and a lag.
+/// The metrics of a worker with plans, audits, a confirm network, a profile, a dead letter and a
+/// lag.
 fn scraped() -> String {
     let name = "exported";
     let broker = Embedded::with_topics(&topics(name, 1));
@@ -76,7 +86,10 @@ fn scraped() -> String {
     let message = |i: usize| {
         let level = if i.is_multiple_of(40) { 250 } else { 5 };
         let id = format!("image-{i}");
-        (id.clone(), serde_json::to_vec(&ReferenceMessage::inline(&id, &png_pair(level, level))).unwrap())
+        (
+            id.clone(),
+            serde_json::to_vec(&ReferenceMessage::inline(&id, &png_pair(level, level))).unwrap(),
+        )
     };
     let mut messages: Vec<(String, Vec<u8>)> = (0..400).map(message).collect();
     messages.push(("broken".into(), b"{".to_vec()));
@@ -85,9 +98,12 @@ fn scraped() -> String {
     let model = Model { calibrated: Some(bundle), profile: Some(profile()), ..confirmed_model() };
     let running = worker::start(&config, model).unwrap();
     let address = running.address().unwrap();
-    // The lag comes last, with librdkafka's statistics.
-    let done =
-        |text: &str| ["dorfman_consumer_lag_messages{", "dorfman_flagged_total{"].iter().all(|m| text.contains(m));
+    // The lag is exported last, after librdkafka's first statistics.
+    let done = |text: &str| {
+        ["dorfman_consumer_lag_messages{", "dorfman_flagged_total{"]
+            .iter()
+            .all(|m| text.contains(m))
+    };
     let start = Instant::now();
     let text = loop {
         let text = get(&format!("http://{address}/metrics"));
@@ -109,11 +125,15 @@ fn get(url: &str) -> String {
 /// A profile of the scripted network. Its figures are not used.
 fn profile() -> Profile {
     let spread = json!({ "p10": 0.001, "median": 0.001, "p90": 0.001 });
-    let part = json!({ "macs": 1, "measured": [{ "arity": 1, "rows": 1, "runs": 1, "seconds": spread }] });
-    let machine = json!({ "provider": "cpu", "device": "none", "cores": 1, "threads": 0, "onnxruntime": "0" });
+    let part =
+        json!({ "macs": 1, "measured": [{ "arity": 1, "rows": 1, "runs": 1, "seconds": spread }] });
+    let machine = json!({
+        "provider": "cpu", "device": "none", "cores": 1, "threads": 0, "onnxruntime": "0",
+    });
     serde_json::from_value(json!({
-        "format": 1, "bundle": { "name": "scripted", "version": "1", "stages": [] }, "machine": machine, "date": "",
-        "buckets": [], "preferred_batch": 8, "stages": [part, part], "confirm": part,
+        "format": 1, "bundle": { "name": "scripted", "version": "1", "stages": [] },
+        "machine": machine, "date": "", "buckets": [], "preferred_batch": 8,
+        "stages": [part, part], "confirm": part,
     }))
     .unwrap()
 }
@@ -138,10 +158,14 @@ fn check(query: &str, exported: &Exported, recorded: &BTreeSet<&str>) {
             known.insert("verdict");
             continue;
         }
-        let labels = exported.get(name).unwrap_or_else(|| panic!("no worker exports {name}, in {query}"));
+        let labels =
+            exported.get(name).unwrap_or_else(|| panic!("no worker exports {name}, in {query}"));
         known.extend(labels.iter().map(String::as_str));
         for label in labels_of(matched) {
-            assert!(labels.contains(label) || FOREIGN_LABELS.contains(&label), "{name} has no label {label}, in {query}");
+            assert!(
+                labels.contains(label) || FOREIGN_LABELS.contains(&label),
+                "{name} has no label {label}, in {query}"
+            );
         }
     }
     for by in query.split("by (").skip(1).map(|rest| rest.split_once(')').unwrap().0) {
@@ -172,20 +196,35 @@ fn labels_of(matched: &str) -> impl Iterator<Item = &str> {
 }
 
 fn rules() -> Vec<Value> {
-    let file: Value =
-        serde_yaml_ng::from_str(&std::fs::read_to_string(path("charts/dorfman/files/alerts.yaml")).unwrap()).unwrap();
-    file["groups"].as_array().unwrap().iter().flat_map(|g| g["rules"].as_array().unwrap().clone()).collect()
+    let file: Value = serde_yaml_ng::from_str(
+        &std::fs::read_to_string(path("charts/dorfman/files/alerts.yaml")).unwrap(),
+    )
+    .unwrap();
+    file["groups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|g| g["rules"].as_array().unwrap().clone())
+        .collect()
 }
 
 fn dashboard() -> Value {
-    serde_json::from_str(&std::fs::read_to_string(path("charts/dorfman/files/dashboard.json")).unwrap()).unwrap()
+    serde_json::from_str(
+        &std::fs::read_to_string(path("charts/dorfman/files/dashboard.json")).unwrap(),
+    )
+    .unwrap()
 }
 
 /// All values of the keys `expr` and `definition`, at any depth.
 fn queries_of(value: &Value, out: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
-            out.extend(["expr", "definition"].iter().filter_map(|k| map.get(*k)?.as_str()).map(str::to_owned));
+            out.extend(
+                ["expr", "definition"]
+                    .iter()
+                    .filter_map(|k| map.get(*k)?.as_str())
+                    .map(str::to_owned),
+            );
             map.values().for_each(|v| queries_of(v, out));
         }
         Value::Array(all) => all.iter().for_each(|v| queries_of(v, out)),

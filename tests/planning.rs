@@ -1,4 +1,4 @@
-//! The planner beside measured costs and beside every fixed plan.
+//! The planner compared with every fixed plan and with measured costs.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -16,7 +16,8 @@ fn bundle(folder: &str) -> Bundle {
     Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap()
 }
 
-/// The shipped bundle, the trained tree of the tests, and the shipped bundle with an expensive first stage.
+/// The shipped bundle, the trained tree of the tests, and the shipped bundle with an expensive
+/// first stage.
 fn bundles() -> [(OperatingPoints, StageCosts); 3] {
     let shipped = bundle("models/fashion-bag");
     let tree = bundle("tests/data/tree");
@@ -28,18 +29,19 @@ fn bundles() -> [(OperatingPoints, StageCosts); 3] {
     ]
 }
 
-/// Every chain of calibrated sizes in which each size divides the size before, with one sensitivity for all
-/// pooled tests.
+/// Every chain of calibrated sizes in which each size divides the size before it. All pooled tests
+/// of a chain have the same sensitivity.
 fn fixed(points: &OperatingPoints, individual: f64) -> Vec<Vec<ChainLink>> {
     let sizes: Vec<usize> = points.arities().iter().map(|s| s.arity).collect();
     let mut found = Vec::new();
     for &size in &sizes {
         extend(&mut vec![size], &sizes, &mut found);
     }
-    let sensitivities: Vec<f64> = points.arities()[0].points.iter().map(|p| p.sensitivity).collect();
+    let sensitivities: Vec<f64> =
+        points.arities()[0].points.iter().map(|p| p.sensitivity).collect();
     let link = |size: usize, sensitivity: f64| {
-        let wanted = if size == 1 { individual } else { sensitivity };
-        points.at(size, wanted).map(|point| ChainLink { size, point })
+        let required = if size == 1 { individual } else { sensitivity };
+        points.at(size, required).map(|point| ChainLink { size, point })
     };
     let chains = found.iter().flat_map(|chain| sensitivities.iter().map(move |&s| (chain, s)));
     chains.filter_map(|(chain, s)| chain.iter().map(|&size| link(size, s)).collect()).collect()
@@ -64,7 +66,12 @@ fn extend(chain: &mut Vec<usize>, sizes: &[usize], found: &mut Vec<Vec<usize>>) 
 fn no_fixed_plan_is_cheaper_by_more_than_one_per_cent() {
     let coherence = Coherence::default();
     for (number, (points, costs)) in bundles().iter().enumerate() {
-        let constraints = PlanConstraints { individual_sensitivity: 0.95, recall_loss: 0.005, largest: 64, rounds: 5 };
+        let constraints = PlanConstraints {
+            individual_sensitivity: 0.95,
+            recall_loss: 0.005,
+            largest: 64,
+            rounds: 5,
+        };
         let fixed = fixed(points, constraints.individual_sensitivity);
         let planner = Planner::new(points.clone(), costs.clone(), constraints).unwrap();
         assert!(fixed.len() > 20, "{} fixed plans", fixed.len());
@@ -72,11 +79,17 @@ fn no_fixed_plan_is_cheaper_by_more_than_one_per_cent() {
             let alone = [*fixed.iter().find(|chain| chain.len() == 1).unwrap().first().unwrap()];
             let least = expected(&alone, p, coherence, costs).recall - constraints.recall_loss;
             let planned = planner.best(p).expected;
-            assert!(planned.recall >= least - 1e-6 && planned.cost <= costs.individual() * (1.0 + 1e-12));
+            assert!(
+                planned.recall >= least - 1e-6
+                    && planned.cost <= costs.individual() * (1.0 + 1e-12)
+            );
             for chain in &fixed {
                 let e = expected(chain, p, coherence, costs);
                 let kept = e.recall >= least;
-                assert!(!kept || planned.cost <= e.cost * 1.01, "bundle {number}, {p}: {chain:?} costs {e:?}");
+                assert!(
+                    !kept || planned.cost <= e.cost * 1.01,
+                    "bundle {number}, {p}: {chain:?} costs {e:?}"
+                );
             }
         }
     }
@@ -85,7 +98,12 @@ fn no_fixed_plan_is_cheaper_by_more_than_one_per_cent() {
 #[test]
 fn images_are_tested_alone_where_pooling_does_not_pay() {
     let (points, costs) = &bundles()[0];
-    let constraints = PlanConstraints { individual_sensitivity: 0.99, recall_loss: 0.005, largest: 64, rounds: 5 };
+    let constraints = PlanConstraints {
+        individual_sensitivity: 0.99,
+        recall_loss: 0.005,
+        largest: 64,
+        rounds: 5,
+    };
     let planner = Planner::new(points.clone(), costs.clone(), constraints).unwrap();
     assert!(planner.best(0.45).is_individual());
     assert!(planner.best_of_size(3, 0.45).unwrap().expected.cost > costs.individual());
@@ -94,8 +112,8 @@ fn images_are_tested_alone_where_pooling_does_not_pay() {
 /// Images in the clean groups of `scripts/results.py`.
 const CLEAN_IMAGES: f64 = 16384.0;
 
-/// The relative standard error of a measured cost. n clean groups have n q false alarms with a binomial
-/// deviation, and the cost of retests is proportional to the number of false alarms.
+/// The relative standard error of a measured cost. Of n clean groups, n q are false alarms, with a
+/// binomial deviation. The cost of retests is proportional to the number of false alarms.
 fn standard_error(chain: &[ChainLink], cost: f64, costs: &StageCosts) -> f64 {
     let size = chain[0].size as f64;
     let retests = cost - costs.first(chain[0].size) / size;
@@ -106,28 +124,37 @@ fn standard_error(chain: &[ChainLink], cost: f64, costs: &StageCosts) -> f64 {
     retests / cost * ((1.0 - alarms) / alarms * size / CLEAN_IMAGES).sqrt()
 }
 
-/// `dorfman evaluate` on the calibration images of the shipped bundle (docs/results/planning.json, from `make
-/// results`): the measured cost of each plan is its expected cost within the sampling error. The number of false
-/// alarms among the clean groups causes most of the error.
+/// The measured cost of each plan equals its expected cost within the sampling error. Most of the
+/// error comes from the number of false alarms among the clean groups. `make results` writes the
+/// measured costs to docs/results/planning.json, with `dorfman evaluate` on the calibration images
+/// of the shipped bundle.
 #[test]
 fn measured_costs_are_the_expected_costs() {
     let shipped = bundle("models/fashion-bag");
-    let (points, costs) = (shipped.operating_points().unwrap(), shipped.mac_costs());
+    let points = shipped.operating_points().unwrap();
+    let costs = shipped.mac_costs();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/results/planning.json");
     let measured: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     let rows = measured["rows"].as_array().unwrap();
     assert!(rows.iter().filter(|r| r["policy"] != "individual").count() >= 10);
     for row in rows {
         let sizes = row["plan"].as_str().unwrap();
-        let sizes: Vec<usize> =
-            if sizes == "individual" { vec![1] } else { sizes.split(" > ").map(|s| s.parse().unwrap()).collect() };
-        let wanted = |size: usize| {
-            row[if size == 1 { "individual_sensitivity" } else { "pooled_sensitivity" }].as_f64().unwrap()
+        let sizes: Vec<usize> = if sizes == "individual" {
+            vec![1]
+        } else {
+            sizes.split(" > ").map(|s| s.parse().unwrap()).collect()
         };
-        let link = |&size: &usize| ChainLink { size, point: points.at(size, wanted(size)).unwrap() };
+        let sensitivity = |size: usize| {
+            row[if size == 1 { "individual_sensitivity" } else { "pooled_sensitivity" }]
+                .as_f64()
+                .unwrap()
+        };
+        let link =
+            |&size: &usize| ChainLink { size, point: points.at(size, sensitivity(size)).unwrap() };
         let chain: Vec<ChainLink> = sizes.iter().map(link).collect();
         let e = expected(&chain, row["prevalence"].as_f64().unwrap(), Coherence::default(), &costs);
-        let (cost, macs) = (e.cost / costs.individual(), row["relative_macs"].as_f64().unwrap());
+        let cost = e.cost / costs.individual();
+        let macs = row["relative_macs"].as_f64().unwrap();
         assert!(
             (cost / macs - 1.0).abs() < 3.0 * standard_error(&chain, e.cost, &costs) + 0.002,
             "{}: {cost} expected, {macs} measured",
@@ -135,7 +162,8 @@ fn measured_costs_are_the_expected_costs() {
         );
         let recall = &row["recall"];
         assert!(
-            recall["low"].as_f64().unwrap() <= e.recall && e.recall <= recall["high"].as_f64().unwrap(),
+            recall["low"].as_f64().unwrap() <= e.recall
+                && e.recall <= recall["high"].as_f64().unwrap(),
             "{row}: {e:?}"
         );
     }

@@ -23,16 +23,20 @@ fn the_plan_follows_the_stream<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 1));
     let mut config = config(broker.bootstrap(), name);
     config.group.size = GroupSize::Auto;
-    config.planning = PlanningConfig { prevalence: 0.0001, memory: 1000, ..PlanningConfig::default() };
+    config.planning =
+        PlanningConfig { prevalence: 0.0001, memory: 1000, ..PlanningConfig::default() };
     config.validate().unwrap();
     let (messages, positives) = references(0..3000, 3);
     produce(broker.bootstrap(), &config.source.topic, &messages);
     // The scores are the pixels. The sizes and thresholds are those of the shipped bundle.
-    let bundle = Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/fashion-bag")).unwrap();
-    let running = worker::start(&config, Model { calibrated: Some(bundle), ..model(scripted()) }).unwrap();
+    let bundle =
+        Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/fashion-bag")).unwrap();
+    let running =
+        worker::start(&config, Model { calibrated: Some(bundle), ..model(scripted()) }).unwrap();
     let size = || running.metrics().group_size.with_label_values(&["0"]).get();
     let before = size();
-    let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
+    let flags: Vec<Read<FlagRecord>> =
+        read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
     let after = size();
     let replans = running.metrics().replans.get();
     let set = |gauge: &prometheus::GaugeVec| gauge.with_label_values(&["0"]).get();
@@ -57,11 +61,22 @@ impl Network for MissesInPools {
         self.0.embed(images, first)
     }
 
-    fn merge(&mut self, level: usize, members: &[i64], arity: usize, first: usize) -> Result<(), RunError> {
+    fn merge(
+        &mut self,
+        level: usize,
+        members: &[i64],
+        arity: usize,
+        first: usize,
+    ) -> Result<(), RunError> {
         self.0.merge(level, members, arity, first)
     }
 
-    fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError> {
+    fn score(
+        &mut self,
+        members: &[i64],
+        arity: usize,
+        scores: &mut Vec<f32>,
+    ) -> Result<(), RunError> {
         self.0.score(members, arity, scores)?;
         if arity > 1 {
             scores.fill(0.0);
@@ -77,14 +92,18 @@ fn an_audit_finds_positives_that_pooling_misses<B: Broker>(name: &str) {
     let (messages, positives) = references(0..320, 20);
     produce(broker.bootstrap(), &config.source.topic, &messages);
     let running = worker::start(&config, model(MissesInPools(scripted()))).unwrap();
-    let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
+    let flags: Vec<Read<FlagRecord>> =
+        read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
     let verdicts_topic = config.sink.verdicts_topic.as_ref().unwrap();
     let verdicts: Vec<Read<VerdictRecord>> = read(broker.bootstrap(), verdicts_topic, 320);
     let metrics = running.metrics().text();
     stop(running);
 
     assert_eq!(ids(&flags, |f| &f.id), positives);
-    assert!(flags.iter().all(|f| f.record.audit && f.record.tests == 2), "a group of 16, and its audit");
+    assert!(
+        flags.iter().all(|f| f.record.audit && f.record.tests == 2),
+        "the test of a group of 16, and the audit"
+    );
     assert!(verdicts.iter().all(|v| v.record.audit && v.record.rounds == 1));
     for line in [
         "dorfman_audits_total 320",

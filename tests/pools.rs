@@ -1,5 +1,5 @@
-//! Which images share a test: risk bands, key pools and one-round testing, on librdkafka's mock cluster and on
-//! Apache Kafka. The engine's part is in `crates/core/tests/pools.rs`.
+//! Which images share a test: risk bands, key pools and one-round testing, on librdkafka's mock
+//! cluster and on Apache Kafka. `crates/core/tests/pools.rs` tests the same in the engine.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -18,17 +18,23 @@ use dorfman_core::grouping::key_hash;
 
 on_both_brokers![
     images_with_a_high_risk_are_tested_alone,
-    images_with_a_key_share_a_group,
+    images_with_the_same_key_share_a_group,
     one_round_flags_without_retests,
 ];
 
 fn risky(id: &str, positive: bool, risk: f32) -> (String, Vec<u8>) {
-    let message =
-        ReferenceMessage { risk: Some(risk), ..ReferenceMessage::inline(id, &png(if positive { 250 } else { 5 })) };
+    let message = ReferenceMessage {
+        risk: Some(risk),
+        ..ReferenceMessage::inline(id, &png(if positive { 250 } else { 5 }))
+    };
     (id.to_owned(), serde_json::to_vec(&message).unwrap())
 }
 
-fn verdicts(broker: &impl Broker, config: &dorfman::config::Config, count: usize) -> Vec<Read<VerdictRecord>> {
+fn verdicts(
+    broker: &impl Broker,
+    config: &dorfman::config::Config,
+    count: usize,
+) -> Vec<Read<VerdictRecord>> {
     read(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), count)
 }
 
@@ -58,20 +64,24 @@ fn images_with_a_high_risk_are_tested_alone<B: Broker>(name: &str) {
 
     for Read { record, .. } in verdicts {
         let kind = record.id.split('-').next().unwrap();
-        let (tests, arity) = (record.tests, record.arity);
+        let tests = record.tests;
+        let arity = record.arity;
         match kind {
             "harmless" => assert_eq!((tests, arity), (1, 4), "{record:?}"),
             "suspicious" => assert_eq!((tests, arity), (2, 1), "{record:?}"),
             _ => assert_eq!((tests, arity), (1, 1), "{record:?}"),
         }
     }
-    for line in ["plan_group_size{band=\"0\"} 4", "plan_group_size{band=\"0.01\"} 4", "plan_group_size{band=\"0.5\"} 1"]
-    {
+    for line in [
+        "plan_group_size{band=\"0\"} 4",
+        "plan_group_size{band=\"0.01\"} 4",
+        "plan_group_size{band=\"0.5\"} 1",
+    ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
     }
 }
 
-fn images_with_a_key_share_a_group<B: Broker>(name: &str) {
+fn images_with_the_same_key_share_a_group<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 1));
     let mut config = config(broker.bootstrap(), name);
     config.group.key_pools = 4;
@@ -83,7 +93,8 @@ fn images_with_a_key_share_a_group<B: Broker>(name: &str) {
     let mut keys = (0..).map(|i| format!("album-{i}"));
     let mut album = |pool: u64| keys.find(|key| in_pool(key, pool)).unwrap();
     let albums: Vec<String> = (0..4).map(&mut album).collect();
-    let message = |i: usize| (albums[i % 4].clone(), reference(&format!("{}/{i}", i % 4), i % 4 == 3));
+    let message =
+        |i: usize| (albums[i % 4].clone(), reference(&format!("{}/{i}", i % 4), i % 4 == 3));
     let messages: Vec<(String, Vec<u8>)> = (0..16).map(message).collect();
     produce(broker.bootstrap(), &config.source.topic, &messages);
     let running = worker::start(&config, model(scripted())).unwrap();
@@ -102,7 +113,8 @@ fn one_round_flags_without_retests<B: Broker>(name: &str) {
     config.group.max_wait = PATIENCE;
     config.validate().unwrap();
     let id = |i: usize| format!("image-{i:02}");
-    let messages: Vec<(String, Vec<u8>)> = (0..16).map(|i| (id(i), reference(&id(i), i == 11))).collect();
+    let messages: Vec<(String, Vec<u8>)> =
+        (0..16).map(|i| (id(i), reference(&id(i), i == 11))).collect();
     produce(broker.bootstrap(), &config.source.topic, &messages);
     let running = worker::start(&config, model(scripted())).unwrap();
     let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, 1);
@@ -111,6 +123,9 @@ fn one_round_flags_without_retests<B: Broker>(name: &str) {
 
     assert_eq!(ids(&flags, |f| &f.id), [id(11)]);
     let flag = &flags[0].record;
-    assert!(flag.tests == 2 && flag.label == "bad" && flag.labels.len() == 1 && flag.score > 0.9, "{flag:?}");
+    assert!(
+        flag.tests == 2 && flag.label == "bad" && flag.labels.len() == 1 && flag.score > 0.9,
+        "{flag:?}"
+    );
     assert!(verdicts.iter().all(|v| v.record.rounds == 1 && v.record.arity == 4));
 }

@@ -63,8 +63,7 @@ pub(super) fn run(args: &BenchPaperArgs) -> Result<(), CliError> {
         seed: args.seed,
         load: config.load_options(),
     };
-    let report =
-        paper::run(&request, &ProgressBars::default(), &mut |line| println!("{line}"))?;
+    let report = paper::run(&request, &ProgressBars::default(), &mut |line| println!("{line}"))?;
     println!("\n{}", report.table());
     Ok(())
 }

@@ -219,8 +219,7 @@ impl ReplayArgs {
             return Err(CliError::Usage(format!("--margin is {margin}, must be a number")));
         }
         let margins = if self.margin.is_empty() { &[0.0, 1.0, 2.0] } else { &self.margin[..] };
-        let worths =
-            if self.worth.is_empty() { &[200.0, 500.0, 1000.0] } else { &self.worth[..] };
+        let worths = if self.worth.is_empty() { &[200.0, 500.0, 1000.0] } else { &self.worth[..] };
         let margins = margins.iter().copied().map(FittedPolicy::Margin);
         Ok(margins.chain(worths.iter().copied().map(FittedPolicy::Worth)).collect())
     }

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_written_for_people() {
+    fn durations_have_units() {
         let config: FetchConfig = serde_json::from_str(r#"{"timeout": "1m 30s", "backoff": "50ms"}"#).unwrap();
         assert_eq!((config.timeout, config.backoff), (Duration::from_secs(90), Duration::from_millis(50)));
         assert!(serde_json::from_str::<FetchConfig>(r#"{"time_out": "1s"}"#).is_err());

@@ -1,4 +1,4 @@
-//! The two brokers that the behaviour tests run against: librdkafka's mock cluster, and a real Apache Kafka.
+//! The two brokers of the tests: librdkafka's mock cluster and Apache Kafka.
 
 use std::fs::File;
 use std::io::Write;
@@ -14,16 +14,16 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-/// A broker with a test's topics on it.
+/// A broker that has the topics of a test.
 pub trait Broker {
-    /// Topics of so many partitions, ready to be used.
+    /// Creates topics with the given numbers of partitions, and waits until the topics exist.
     fn with_topics(topics: &[(String, i32)]) -> Self;
 
-    /// What clients connect to.
+    /// The address for clients, as in `bootstrap.servers`.
     fn bootstrap(&self) -> &str;
 }
 
-/// The mock cluster, one a test.
+/// librdkafka's mock cluster, one per test.
 pub struct Embedded(EmbeddedBroker);
 
 impl Broker for Embedded {
@@ -37,7 +37,7 @@ impl Broker for Embedded {
     }
 }
 
-/// Apache Kafka, one server for all tests of a binary.
+/// Apache Kafka, one server for all tests of a test binary.
 pub struct Real(&'static Server);
 
 impl Broker for Real {
@@ -53,12 +53,13 @@ impl Broker for Real {
     }
 }
 
-/// A Kafka server process. Its shell waits for the end of our standard input pipe and then kills it, so that it never outlives the test
-/// binary, however that ends.
+/// A Kafka server process. A shell starts the server, waits for the end of its standard input, and
+/// kills the server. The pipe closes when the test binary exits or is killed. The server therefore
+/// never outlives the test binary.
 struct Server {
     bootstrap: String,
     _process: Child,
-    _lifeline: ChildStdin,
+    _stdin: ChildStdin,
     _data: tempfile::TempDir,
 }
 
@@ -86,20 +87,25 @@ impl Server {
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
-        let lifeline = process.stdin.take().unwrap();
-        let server =
-            Self { bootstrap: format!("127.0.0.1:{client}"), _process: process, _lifeline: lifeline, _data: data };
+        let stdin = process.stdin.take().unwrap();
+        let server = Self {
+            bootstrap: format!("127.0.0.1:{client}"),
+            _process: process,
+            _stdin: stdin,
+            _data: data,
+        };
         server.wait_until_up(&log);
         server
     }
 
-    /// Asks for metadata until it is given; each try waits inside the client.
+    /// Requests metadata until the server sends it. Each request waits inside the client.
     fn wait_until_up(&self, log: &Path) {
-        let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &self.bootstrap).create().unwrap();
+        let client: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", &self.bootstrap).create().unwrap();
         let start = Instant::now();
         while client.fetch_metadata(None, Duration::from_secs(2)).is_err() {
-            let said = || std::fs::read_to_string(log).unwrap_or_default();
-            assert!(start.elapsed() < Duration::from_secs(60), "Kafka did not come up:\n{}", said());
+            let text = || std::fs::read_to_string(log).unwrap_or_default();
+            assert!(start.elapsed() < Duration::from_secs(60), "Kafka did not start:\n{}", text());
         }
     }
 
@@ -117,7 +123,7 @@ impl Server {
 }
 
 fn free_ports() -> [u16; 2] {
-    // Both are held before either is let go, so that they differ.
+    // Both ports are bound before either is released, so they differ.
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|l| l.local_addr().unwrap().port())
 }

@@ -1,16 +1,27 @@
-//! Shared by the behaviour tests: brokers, messages, and a worker whose scores are scripted in the images.
+//! Shared by the tests of the worker: brokers, messages, and a model whose scores are the pixels of
+//! the images.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, reason = "each test binary uses a part of this module")]
 
-/// Each behaviour as a test on each broker.
-#[allow(unused_macros, reason = "each test binary uses a part of this")]
+/// Declares each function as a test on each broker.
+#[allow(unused_macros, reason = "each test binary uses a part of this module")]
 macro_rules! on_both_brokers {
     ($($name:ident),+ $(,)?) => {
         mod embedded {
-            $(#[test] fn $name() { super::$name::<super::Embedded>(concat!("e-", stringify!($name))) })+
+            $(
+                #[test]
+                fn $name() {
+                    super::$name::<super::Embedded>(concat!("e-", stringify!($name)))
+                }
+            )+
         }
         mod kafka {
-            $(#[test] fn $name() { super::$name::<super::Real>(concat!("k-", stringify!($name))) })+
+            $(
+                #[test]
+                fn $name() {
+                    super::$name::<super::Real>(concat!("k-", stringify!($name)))
+                }
+            )+
         }
     };
 }
@@ -41,7 +52,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// A PNG of one pixel. Its level is the score of the image.
 pub fn png(level: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
-    GrayImage::from_pixel(1, 1, Luma([level])).write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
+    GrayImage::from_pixel(1, 1, Luma([level]))
+        .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
+        .unwrap();
     bytes
 }
 
@@ -58,8 +71,12 @@ pub fn reference(id: &str, positive: bool) -> Vec<u8> {
     serde_json::to_vec(&ReferenceMessage::inline(id, &png(if positive { 250 } else { 5 }))).unwrap()
 }
 
-/// References `first..last`, every `nth` positive, and the ids of the positives.
-pub fn references(ids: std::ops::Range<usize>, nth: usize) -> (Vec<(String, Vec<u8>)>, Vec<String>) {
+/// References numbered by the range `ids`, of which every `nth` is positive, and the ids of the
+/// positives.
+pub fn references(
+    ids: std::ops::Range<usize>,
+    nth: usize,
+) -> (Vec<(String, Vec<u8>)>, Vec<String>) {
     let id = |i: usize| format!("image-{i:05}");
     let messages = ids.clone().map(|i| (id(i), reference(&id(i), i % nth == 0))).collect();
     (messages, ids.filter(|i| i % nth == 0).map(id).collect())
@@ -120,10 +137,14 @@ pub fn config(bootstrap: &str, name: &str) -> Config {
 }
 
 fn quick() -> BTreeMap<String, String> {
-    // The group notices a killed worker within seconds.
-    [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500"), ("auto.commit.interval.ms", "200")]
-        .map(|(k, v)| (k.to_owned(), v.to_owned()))
-        .into()
+    // The broker removes a killed worker from the group within seconds.
+    [
+        ("session.timeout.ms", "6000"),
+        ("heartbeat.interval.ms", "500"),
+        ("auto.commit.interval.ms", "200"),
+    ]
+    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+    .into()
 }
 
 /// The topics of a test with their partitions.
@@ -144,11 +165,11 @@ pub struct Gated {
 }
 
 impl Gated {
-    /// A network and the sender of its permits. `Ok` permits one test, `Err` fails it. After the sender is dropped,
-    /// every test is permitted.
+    /// Returns a network and the sender of its permits. `Ok` permits one test, and `Err` fails one
+    /// test. After the sender is dropped, every test is permitted.
     pub fn new() -> (Self, crossbeam_channel::Sender<Result<(), String>>) {
-        let (open, permits) = crossbeam_channel::bounded(1000);
-        (Self { network: scripted(), permits }, open)
+        let (sender, permits) = crossbeam_channel::bounded(1000);
+        (Self { network: scripted(), permits }, sender)
     }
 }
 
@@ -161,11 +182,22 @@ impl Network for Gated {
         self.network.embed(images, first)
     }
 
-    fn merge(&mut self, level: usize, members: &[i64], arity: usize, first: usize) -> Result<(), RunError> {
+    fn merge(
+        &mut self,
+        level: usize,
+        members: &[i64],
+        arity: usize,
+        first: usize,
+    ) -> Result<(), RunError> {
         self.network.merge(level, members, arity, first)
     }
 
-    fn score(&mut self, members: &[i64], arity: usize, scores: &mut Vec<f32>) -> Result<(), RunError> {
+    fn score(
+        &mut self,
+        members: &[i64],
+        arity: usize,
+        scores: &mut Vec<f32>,
+    ) -> Result<(), RunError> {
         // The warm-up uses only slot 0 and needs no permit.
         if members.iter().any(|&m| m != 0)
             && let Ok(Err(message)) = self.permits.recv()

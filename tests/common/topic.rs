@@ -1,4 +1,4 @@
-//! Writing to topics and reading them back, as any client would.
+//! Producing to topics and reading topics with an ordinary client.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::PATIENCE;
 
-/// A record as it was read.
+/// A record that was read, with its key and its headers.
 #[derive(Debug, Clone)]
 pub struct Read<R> {
     pub key: String,
@@ -20,36 +20,45 @@ pub struct Read<R> {
     pub record: R,
 }
 
-/// Produces messages by key and waits until the broker has them.
+/// Produces messages with their keys, and waits until the broker has acknowledged them.
 pub fn produce<K: AsRef<str>, V: AsRef<[u8]>>(bootstrap: &str, topic: &str, messages: &[(K, V)]) {
-    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
     for (key, payload) in messages {
-        let headers = OwnedHeaders::new().insert(rdkafka::message::Header { key: "trace", value: Some(key.as_ref()) });
-        let record = BaseRecord::to(topic).key(key.as_ref()).payload(payload.as_ref()).headers(headers);
+        let headers = OwnedHeaders::new()
+            .insert(rdkafka::message::Header { key: "trace", value: Some(key.as_ref()) });
+        let record =
+            BaseRecord::to(topic).key(key.as_ref()).payload(payload.as_ref()).headers(headers);
         producer.send(record).map_err(|(e, _)| e).unwrap();
         producer.poll(Duration::ZERO);
     }
     producer.flush(PATIENCE).unwrap();
 }
 
-/// Reads a one-partition topic from its beginning until `enough` says so.
+/// Reads a topic with one partition from its beginning until `enough` is true.
 pub fn read_until<R: DeserializeOwned>(
     bootstrap: &str,
     topic: &str,
     enough: impl Fn(&[Read<R>]) -> bool,
 ) -> Vec<Read<R>> {
-    let consumer: BaseConsumer =
-        ClientConfig::new().set("bootstrap.servers", bootstrap).set("group.id", "reader").create().unwrap();
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", "reader")
+        .create()
+        .unwrap();
     let mut all = TopicPartitionList::new();
     all.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
     consumer.assign(&all).unwrap();
-    let (mut read, start) = (Vec::new(), Instant::now());
+    let mut read = Vec::new();
+    let start = Instant::now();
     while !enough(&read) {
-        assert!(start.elapsed() < PATIENCE, "only {} records came to {topic}", read.len());
-        // Errors here are connections that come and go; the bound above ends the wait.
+        assert!(start.elapsed() < PATIENCE, "timed out with {} records of {topic}", read.len());
+        // Errors here are lost connections, which the client opens again. The assertion above
+        // limits the wait.
         let Some(Ok(message)) = consumer.poll(Duration::from_millis(200)) else { continue };
-        let headers =
-            message.headers().map(|h| h.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())));
+        let headers = message
+            .headers()
+            .map(|h| h.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())));
         read.push(Read {
             key: String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned(),
             headers: headers.into_iter().flatten().collect(),
@@ -59,24 +68,32 @@ pub fn read_until<R: DeserializeOwned>(
     read
 }
 
-/// Reads `n` records.
+/// Reads at least `n` records of a topic with one partition.
 pub fn read<R: DeserializeOwned>(bootstrap: &str, topic: &str, n: usize) -> Vec<Read<R>> {
     read_until(bootstrap, topic, |read| read.len() >= n)
 }
 
-/// How many records a one-partition topic has.
+/// The number of records in a topic with one partition.
 pub fn count(bootstrap: &str, topic: &str) -> i64 {
-    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
     let (low, high) = consumer.fetch_watermarks(topic, 0, PATIENCE).unwrap();
     high - low
 }
 
-/// The sum over partitions of a group's committed offsets.
+/// The sum of a group's committed offsets over the partitions of a topic.
 pub fn committed(bootstrap: &str, group: &str, topic: &str, partitions: i32) -> i64 {
-    let consumer: BaseConsumer =
-        ClientConfig::new().set("bootstrap.servers", bootstrap).set("group.id", group).create().unwrap();
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", group)
+        .create()
+        .unwrap();
     let mut all = TopicPartitionList::new();
     all.add_partition_range(topic, 0, partitions - 1);
     let committed = consumer.committed_offsets(all, PATIENCE).unwrap();
-    committed.elements().iter().map(|e| if let Offset::Offset(o) = e.offset() { o } else { 0 }).sum()
+    committed
+        .elements()
+        .iter()
+        .map(|e| if let Offset::Offset(o) = e.offset() { o } else { 0 })
+        .sum()
 }

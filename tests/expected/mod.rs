@@ -1,6 +1,7 @@
-//! The scores of images and groups by the training code: `scores.json`, written by `make-agreement`.
+//! The scores that the training code gives images and groups: `scores.json`, which `make-agreement`
+//! writes.
 
-#![allow(dead_code, reason = "each test reads what it needs")]
+#![allow(dead_code, reason = "each test binary uses a part of this module")]
 
 use std::path::Path;
 

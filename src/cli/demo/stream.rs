@@ -171,37 +171,15 @@ pub fn watch(
     bar: &indicatif::ProgressBar,
 ) -> Result<Watched, CliError> {
     let metrics = running.metrics();
-    let verdicts = || -> u64 {
-        let count = |verdict: &&str| metrics.items.with_label_values(&[*verdict]).get();
-        ["flagged", "cleared", "failed"].iter().map(count).sum()
-    };
     let mut first: Option<(Instant, BTreeMap<String, f64>)> = None;
-    let mut done = 0;
-    let mut progress = Instant::now();
-    let mut printed = Instant::now();
-    while done < total {
-        if running.failed() {
-            return Err(CliError::Failed("the worker failed".into()));
-        }
-        if progress.elapsed() > STALL {
-            let message = format!("no verdict for a minute, {done} of {total} done");
-            return Err(CliError::Failed(message));
-        }
+    let mut counter = Counter { running, total, bar, done: 0, progress: Instant::now() };
+    while counter.done < total {
         // This pause limits how often the counters are read. No other thread depends on it.
         std::thread::park_timeout(Duration::from_millis(2));
         if first.is_none() && metrics.received.get() > 0 {
             first = Some((Instant::now(), cpu::by_thread_name()));
         }
-        let now = verdicts();
-        if now > done {
-            done = now;
-            progress = Instant::now();
-            bar.set_position(done);
-        }
-        if bar.is_hidden() && printed.elapsed() > Duration::from_secs(5) {
-            printed = Instant::now();
-            eprintln!("{done} of {total}");
-        }
+        counter.update()?;
     }
     let (start, before) = first.unwrap_or_else(|| (Instant::now(), BTreeMap::new()));
     let seconds = start.elapsed().as_secs_f64();
@@ -210,8 +188,46 @@ pub fn watch(
         (name, spent)
     };
     let threads = cpu::by_thread_name().into_iter().map(spent).collect();
-    let part = |part: &str| {
-        (part.to_owned(), metrics.ingest_cpu.with_label_values(&[part]).get())
-    };
+    let part =
+        |part: &str| (part.to_owned(), metrics.ingest_cpu.with_label_values(&[part]).get());
     Ok(Watched { seconds, threads, ingest: ["fetch", "decode"].map(part).into() })
+}
+
+/// Counts the verdicts of a worker and shows the progress.
+struct Counter<'a> {
+    running: &'a Running,
+    total: u64,
+    bar: &'a indicatif::ProgressBar,
+    done: u64,
+    /// The time of the last new verdict.
+    progress: Instant,
+}
+
+impl Counter<'_> {
+    fn update(&mut self) -> Result<(), CliError> {
+        if self.running.failed() {
+            return Err(CliError::Failed("the worker failed".into()));
+        }
+        let items = &self.running.metrics().items;
+        let verdicts = ["flagged", "cleared", "failed"];
+        let done = verdicts.iter().map(|verdict| items.with_label_values(&[*verdict]).get()).sum();
+        if done > self.done {
+            self.show(done);
+            self.done = done;
+            self.progress = Instant::now();
+        } else if self.progress.elapsed() > STALL {
+            let message = format!("no verdict for a minute, {done} of {} done", self.total);
+            return Err(CliError::Failed(message));
+        }
+        Ok(())
+    }
+
+    /// Moves the progress bar. Without a terminal, prints a line per fifth of the items.
+    fn show(&self, done: u64) {
+        let fifths = |done: u64| done * 5 / self.total.max(1);
+        if self.bar.is_hidden() && fifths(done) > fifths(self.done) {
+            eprintln!("{done} of {}", self.total);
+        }
+        self.bar.set_position(done);
+    }
 }

@@ -19,7 +19,7 @@
 mod clock;
 mod dispatch;
 mod driver;
-#[allow(clippy::module_inception)]
+#[expect(clippy::module_inception, reason = "the engine is one of several parts of this module")]
 mod engine;
 mod executor;
 mod group;

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn small_gains_change_nothing() {
+    fn small_gains_do_not_change_the_plan() {
         let mut adaptive = adaptive(0.9);
         let before = adaptive.plan().clone();
         assert_eq!(feed(&mut adaptive, 0.02, 200_000), 0);

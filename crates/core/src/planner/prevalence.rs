@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn uninformative_tests_change_nothing() {
+    fn uninformative_tests_do_not_change_the_estimate() {
         let mut p = PrevalenceEstimate::new(0.001, 10_000.0);
         p.observe(100_000, 99_000, 0.99, 0.99);
         assert!((p.mean() - 0.001).abs() < 1e-12);

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_chain_says_why() {
+    fn the_error_of_a_wrong_chain_names_the_reason() {
         for (chain, error) in [
             (&[][..], PlanError::EmptyChain),
             (&[16, 4], PlanError::ChainWithoutIndividualTest),

@@ -111,7 +111,7 @@ fn strata_and_a_plain_stream_agree() {
 }
 
 #[test]
-fn repeats_lengthen_the_timing_and_change_no_count() {
+fn repeats_lengthen_the_timing_and_keep_the_counts() {
     let images = GroupSampler::new(SIZE, &split().positives, &split().negatives, 1)
         .hot(PREVALENCE, usize::MAX);
     let (once, longer) = (run(&images, 0.0), run(&images, 0.02));

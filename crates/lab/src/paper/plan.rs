@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_of_a_wrong_plan_says_what_is_right() {
+    fn the_error_of_a_wrong_plan_names_the_remedy() {
         for (text, says) in [
             ("16,4,1", "without a design"),
             ("d3:16", "one size"),

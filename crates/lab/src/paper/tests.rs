@@ -122,7 +122,7 @@ fn each_test_runs_on_the_network_that_its_score_is_from() {
 }
 
 #[test]
-fn what_was_not_recorded_is_an_error() {
+fn scores_that_were_not_recorded_are_an_error() {
     let recording = recording();
     let sources: Vec<ScoreSource> = ["d3:16", "4", "1"].map(|kind| kind.parse().unwrap()).into();
     let plan = || RecordedPlan::new(&recording, &sources, Some("d3"), &[0.5]).unwrap();

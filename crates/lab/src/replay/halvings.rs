@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_why_a_policy_cannot_be_fitted() {
+    fn an_error_names_why_a_policy_cannot_be_fitted() {
         let draws = (1, 1);
         let run = |recording: &Recording, fitted| {
             halve(recording, &kinds(), Some("A"), fitted, Accounting::Honest, draws)

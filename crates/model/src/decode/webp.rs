@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_lossy_picture_gives_none() {
+    fn a_file_without_a_lossy_picture_has_no_picture() {
         for bytes in [
             &b""[..],
             b"RIFF",

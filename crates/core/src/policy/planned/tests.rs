@@ -110,7 +110,7 @@ proptest! {
 }
 
 #[test]
-fn a_group_that_is_as_good_as_clear_costs_one_test() {
+fn a_group_that_is_almost_certainly_clear_costs_one_test() {
     let (flagged, cleared, tests) =
         resolve_scored(&plan(&[16, 8, 4, 1], 0.001, 500.0), 16, right(Members::NONE));
     assert_eq!((flagged, cleared, tests.len()), (Members::NONE, Members::first(16), 1));
@@ -120,7 +120,7 @@ fn a_group_that_is_as_good_as_clear_costs_one_test() {
 }
 
 #[test]
-fn a_negative_half_spares_the_test_of_the_other() {
+fn a_negative_half_saves_the_test_of_the_other_half() {
     let (flagged, _, tests) =
         resolve_scored(&plan(&[8, 4, 2, 1], 0.001, 500.0), 8, right(Members::only(6)));
     let asked: Vec<Vec<usize>> = tests.iter().map(|test| test.members.iter().collect()).collect();
@@ -130,7 +130,7 @@ fn a_negative_half_spares_the_test_of_the_other() {
 }
 
 #[test]
-fn a_member_with_a_higher_prior_is_looked_for_first() {
+fn a_member_with_a_higher_prior_is_tested_first() {
     let plan = plan(&[8, 4, 2, 1], 0.001, 500.0);
     let mut policy = plan.policy_with(vec![0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.05]);
     let mut decision = Decision::default();
@@ -154,7 +154,7 @@ fn a_doubtful_flag_does_not_end_the_search() {
 }
 
 #[test]
-fn numbers_and_chains_that_make_no_plan_are_refused() {
+fn invalid_plans_are_refused() {
     let costs = || TestCosts::new(|_| TestCost { full: 1.0, retest: 1.0 }).unwrap();
     let new = |chain: &[usize], prior, worth| {
         Planned::new(chain, evidence(), costs(), prior, worth).unwrap_err()
