@@ -57,7 +57,14 @@ pub struct ReferenceMessage {
 impl ReferenceMessage {
     /// A message that names an image by URI.
     pub fn uri(id: impl Into<String>, uri: impl Into<String>) -> Self {
-        Self { id: id.into(), uri: Some(uri.into()), data: None, content_type: None, risk: None, metadata: None }
+        Self {
+            id: id.into(),
+            uri: Some(uri.into()),
+            data: None,
+            content_type: None,
+            risk: None,
+            metadata: None,
+        }
     }
 
     /// A message that carries the image.
@@ -80,7 +87,8 @@ impl Reference {
     /// [`Reason::Malformed`], with what is wrong and where.
     pub fn from_json(payload: &[u8]) -> Result<Self, Failure> {
         let malformed = |detail: String| Failure::new(Reason::Malformed, detail);
-        let message: ReferenceMessage = serde_json::from_slice(payload).map_err(|e| malformed(e.to_string()))?;
+        let message: ReferenceMessage =
+            serde_json::from_slice(payload).map_err(|e| malformed(e.to_string()))?;
         check_id(&message.id).map_err(|what| malformed(format!("`id` {what}")))?;
         if let Some(risk) = message.risk
             && !(0.0..=1.0).contains(&risk)
@@ -90,10 +98,16 @@ impl Reference {
         let location = match (message.uri, message.data) {
             (Some(uri), None) => Location::Uri(uri),
             (None, Some(data)) => {
-                let bytes = STANDARD.decode(data).map_err(|e| malformed(format!("`data` is not base64: {e}")))?;
+                let bytes = STANDARD
+                    .decode(data)
+                    .map_err(|e| malformed(format!("`data` is not base64: {e}")))?;
                 Location::Inline(bytes.into())
             }
-            (Some(_), Some(_)) => return Err(malformed("both `uri` and `data` are given; only one is allowed".into())),
+            (Some(_), Some(_)) => {
+                return Err(malformed(
+                    "both `uri` and `data` are given; only one is allowed".into(),
+                ));
+            }
             (None, None) => return Err(malformed("neither `uri` nor `data` is given".into())),
         };
         Ok(Self {
@@ -111,9 +125,11 @@ impl Reference {
     /// [`Reason::Malformed`] if the key is missing, empty or not UTF-8, or if there is no payload.
     pub fn from_raw(key: Option<&[u8]>, payload: &[u8]) -> Result<Self, Failure> {
         let malformed = |detail: &str| Failure::new(Reason::Malformed, detail);
-        let key =
-            key.filter(|k| !k.is_empty()).ok_or_else(|| malformed("a raw image needs its id as the record's key"))?;
-        let id = std::str::from_utf8(key).map_err(|_| malformed("the record's key is not UTF-8"))?;
+        let key = key
+            .filter(|k| !k.is_empty())
+            .ok_or_else(|| malformed("a raw image needs its id as the record's key"))?;
+        let id =
+            std::str::from_utf8(key).map_err(|_| malformed("the record's key is not UTF-8"))?;
         check_id(id).map_err(|what| malformed(&format!("the record's key {what}")))?;
         if payload.is_empty() {
             return Err(malformed("the record has no payload"));
@@ -145,7 +161,10 @@ mod tests {
 
     #[test]
     fn json_with_a_uri_is_read() {
-        let r = Reference::from_json(br#"{"id":"a","uri":"file:///x.png","risk":0.5,"metadata":{"album":7}}"#).unwrap();
+        let r = Reference::from_json(
+            br#"{"id":"a","uri":"file:///x.png","risk":0.5,"metadata":{"album":7}}"#,
+        )
+        .unwrap();
         assert_eq!(r.id, "a");
         assert_eq!(r.location, Location::Uri("file:///x.png".into()));
         assert_eq!(r.risk, Some(0.5));

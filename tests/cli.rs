@@ -49,18 +49,21 @@ fn an_invalid_configuration_exits_64_and_names_the_key() {
         ("group: {size: 100}", "`group.size`", "1 to 64"),
         ("group: {sise: 16}", "`group.sise`", "`size`"),
         ("retest: {policy: thrice}", "`retest.policy`", "`two-round`"),
-        ("retest: {pooled_sensitivity: 2}", "`retest.pooled_sensitivity`", "between 0 and 1"),
+        ("retest: {policy: nested}", "`retest.policy`", "`halving`"),
+        ("group: {key_lanes: 4}", "`group.key_lanes`", "`key_pools`"),
+        ("retest: {prior: 0}", "`retest.prior`", "above 0"),
+        ("retest: {pooled_sensitivity: 2}", "`retest.pooled_sensitivity`", "above 0 and below 1"),
         (
             "kafka: {properties: {enable.auto.commit: 'true'}}",
             "`kafka.properties.enable.auto.commit`",
-            "the worker itself",
+            "is set by the worker",
         ),
         (
             "kafka: {properties: {sasl.pasword: hunter2}}",
             "`kafka.properties.sasl.pasword`",
             "No such configuration property",
         ),
-        ("sink: {dead_letter_topic: images}", "`sink.dead_letter_topic`", "source's own topic"),
+        ("sink: {dead_letter_topic: images}", "`sink.dead_letter_topic`", "is also `source.topic`"),
         ("ops: {stalled_after: 30s}", "`ops.stalled_after`", "120s"),
         ("ops: {listen: everywhere}", "`ops.listen`", "0.0.0.0:9464"),
         ("fetch: {roots: [relative]}", "`fetch.roots`", "absolute"),
@@ -86,8 +89,20 @@ fn usage_errors_exit_64_and_help_exits_0() {
     let help = dorfman(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
     for command in [
-        "run", "check", "schema", "scan", "produce", "demo", "evaluate", "plan", "simulate",
-        "replay", "profile", "bench", "health",
+        "run",
+        "check",
+        "schema",
+        "scan",
+        "produce",
+        "demo",
+        "evaluate",
+        "plan",
+        "simulate",
+        "replay",
+        "profile",
+        "bench",
+        "bench-paper",
+        "health",
     ] {
         assert!(out(&help).contains(command));
         assert_eq!(dorfman(&[command, "--help"]).status.code(), Some(0));
@@ -103,7 +118,7 @@ fn bench_paper_reports_missing_data_and_invalid_arguments() {
         (&["--plan", "d3:16,d2:4,1"], "names d3 and d2"),
         (&["--batch", "129"], "1..=128"),
     ] {
-        let output = dorfman(&[&["bench", "paper"], arguments].concat());
+        let output = dorfman(&[&["bench-paper"], arguments].concat());
         assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}", err(&output));
         assert!(err(&output).contains(expected), "{arguments:?}: {}", err(&output));
     }
@@ -118,7 +133,11 @@ fn health_reports_the_response_of_the_worker() {
             1,
             "dorfman: no verdict for 200 s\n",
         ),
-        ("HTTP/1.1 404 Not Found\r\n\r\n", 1, "is no worker's: HTTP/1.1 404 Not Found\n"),
+        (
+            "HTTP/1.1 404 Not Found\r\n\r\n",
+            1,
+            "is not the response of a worker: HTTP/1.1 404 Not Found\n",
+        ),
     ] {
         let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = server.local_addr().unwrap().to_string();
@@ -136,7 +155,7 @@ fn health_reports_the_response_of_the_worker() {
         let output = dorfman(&["health", "--config", &file]);
         assert_eq!(output.status.code(), Some(1));
         assert!(
-            err(&output).contains(&format!("no worker answers at http://{listen}/healthz")),
+            err(&output).contains(&format!("no worker responds at http://{listen}/healthz")),
             "{}",
             err(&output)
         );

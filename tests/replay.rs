@@ -246,7 +246,7 @@ fn invalid_arguments_and_data_exit_64_and_name_the_problem() {
             "no scores d2:4 (design:group size), only D2:2, individual:1",
         ),
         (&["--folder", "all", "--chain", "d2:2"], "end in 1"),
-        (&["--folder", "all", "--chain", "d2:2,one"], "`one` is no group size"),
+        (&["--folder", "all", "--chain", "d2:2,one"], "`one` is not a group size"),
         (&["--folder", "all", "--chain", "d2:2,1", "--threshold", "2"], "--threshold is 2"),
     ] {
         let output = replay(dir.path(), arguments);

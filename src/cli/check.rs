@@ -24,7 +24,8 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
     let config = args.config.load()?;
     if args.model {
-        let bundle = Bundle::open(&config.model.bundle).map_err(|e| CliError::Usage(e.to_string()))?;
+        let bundle =
+            Bundle::open(&config.model.bundle).map_err(|e| CliError::Usage(e.to_string()))?;
         Model::open(&config)?;
         Fetcher::new(&config.fetch).map_err(|e| CliError::Usage(e.to_string()))?;
         eprintln!("bundle {} {}: ok", bundle.manifest.name, bundle.manifest.version);

@@ -25,8 +25,11 @@ pub(super) struct HealthArgs {
 
 pub(super) fn run(args: &HealthArgs) -> Result<(), CliError> {
     let config = args.config.load()?;
-    let listen: SocketAddr =
-        config.ops.listen.parse().map_err(|e| CliError::Usage(format!("configuration: `ops.listen`: {e}")))?;
+    let listen: SocketAddr = config
+        .ops
+        .listen
+        .parse()
+        .map_err(|e| CliError::Usage(format!("configuration: `ops.listen`: {e}")))?;
     let path = if args.ready { "/readyz" } else { "/healthz" };
     let address = reachable(listen);
     let response = request(address, path)
@@ -67,9 +70,11 @@ mod tests {
 
     #[test]
     fn a_worker_that_listens_on_every_address_is_requested_at_loopback() {
-        for (listen, requested) in
-            [("0.0.0.0:9464", "127.0.0.1:9464"), ("[::]:80", "[::1]:80"), ("10.0.0.7:9464", "10.0.0.7:9464")]
-        {
+        for (listen, requested) in [
+            ("0.0.0.0:9464", "127.0.0.1:9464"),
+            ("[::]:80", "[::1]:80"),
+            ("10.0.0.7:9464", "10.0.0.7:9464"),
+        ] {
             assert_eq!(reachable(listen.parse().unwrap()).to_string(), requested);
         }
     }

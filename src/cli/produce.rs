@@ -47,7 +47,8 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 fn property(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("must be key=value, as in security.protocol=ssl")?;
+    let (key, value) =
+        text.split_once('=').ok_or("must be key=value, as in security.protocol=ssl")?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
@@ -79,7 +80,8 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
 
 fn message(location: &str, inline: bool) -> Result<ReferenceMessage, CliError> {
     if inline {
-        let bytes = std::fs::read(location).map_err(|e| CliError::Failed(format!("{location}: {e}")))?;
+        let bytes =
+            std::fs::read(location).map_err(|e| CliError::Failed(format!("{location}: {e}")))?;
         return Ok(ReferenceMessage::inline(location, &bytes));
     }
     let uri = if location.contains("://") {
@@ -133,7 +135,9 @@ impl ReferenceProducer {
                     self.0.poll(Duration::ZERO);
                     return Ok(());
                 }
-                Err((error, returned)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
+                Err((error, returned))
+                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) =>
+                {
                     record = returned;
                     self.0.poll(Duration::from_millis(10));
                 }

@@ -12,9 +12,9 @@ use dorfman_model::{Bundle, LoadedNetwork, Profile};
 
 use super::CliError;
 use super::progress::progress;
-use dorfman_lab::table::table;
 use crate::config::Config;
 use crate::ops::logging;
+use dorfman_lab::table::table;
 
 /// Arguments of `profile`.
 #[derive(Debug, Args)]
@@ -93,7 +93,9 @@ fn config(args: &ProfileArgs) -> Result<Config, CliError> {
     super::writable("--out", args.out.as_deref())?;
     let most = config.engine.slots;
     match args.batch.iter().find(|&b| !(1..=most).contains(b)) {
-        Some(batch) => Err(CliError::Usage(format!("--batch is {batch}, must be 1 to {most} (`engine.slots`)"))),
+        Some(batch) => Err(CliError::Usage(format!(
+            "--batch is {batch}, must be 1 to {most} (`engine.slots`)"
+        ))),
         None => Ok(config),
     }
 }
@@ -145,10 +147,22 @@ fn print(profile: &Profile) {
     };
     println!(
         "{} {} on {} ({}, {} cores{threads}), ONNX Runtime {}\n",
-        bundle.name, bundle.version, machine.device, machine.provider, machine.cores, machine.onnxruntime
+        bundle.name,
+        bundle.version,
+        machine.device,
+        machine.provider,
+        machine.cores,
+        machine.onnxruntime
     );
     let columns = [
-        "stage", "arity", "rows", "ms per run", "10 to 90 %", "µs per row", "MACs per row", "GMAC/s",
+        "stage",
+        "arity",
+        "rows",
+        "ms per run",
+        "10 to 90 %",
+        "µs per row",
+        "MACs per row",
+        "GMAC/s",
     ];
     let mut table = table(&columns);
     for (part, measured) in profile.parts() {
@@ -156,7 +170,10 @@ fn print(profile: &Profile) {
             table.add_row(row(&part.to_string(), measured, point));
         }
     }
-    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    table
+        .column_iter_mut()
+        .skip(1)
+        .for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     println!("{table}");
 }
 
@@ -195,7 +212,8 @@ mod tests {
 
     #[test]
     fn counts_have_three_digits() {
-        let counts = [0, 999, 95_648, 4_672_640, 46_964_992, 385_000_000, 1_200_000_000].map(scaled);
+        let counts =
+            [0, 999, 95_648, 4_672_640, 46_964_992, 385_000_000, 1_200_000_000].map(scaled);
         assert_eq!(counts, ["-", "999", "95.6 k", "4.67 M", "47.0 M", "385 M", "1.20 G"]);
     }
 }

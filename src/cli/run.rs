@@ -17,9 +17,14 @@ pub(super) struct RunArgs {
 
 pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
     let config = args.config.load()?;
-    logging::init(&config.logging).map_err(|e| CliError::Usage(format!("configuration: `logging.level`: {e}")))?;
+    logging::init(&config.logging)
+        .map_err(|e| CliError::Usage(format!("configuration: `logging.level`: {e}")))?;
     let signals = Listener::start()?;
-    info!(version = env!("CARGO_PKG_VERSION"), config = args.config.config.display().to_string(), "dorfman starts");
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = args.config.config.display().to_string(),
+        "dorfman starts"
+    );
     for line in config.redacted().lines() {
         info!(target: "dorfman::config", "{line}");
     }

@@ -14,7 +14,6 @@ use serde::Serialize;
 use super::CliError;
 use super::local_run::LocalRun;
 use super::progress::progress;
-use dorfman_lab::table::table;
 use crate::config::Config;
 use crate::config::group::GroupSize;
 use crate::failure::Failure;
@@ -22,6 +21,7 @@ use crate::item::{FinishedItem, Item};
 use crate::ops::logging;
 use crate::sink::message::{LabelScore, verdict_name};
 use crate::worker::Model;
+use dorfman_lab::table::table;
 
 /// Arguments of `scan`.
 #[derive(Debug, Args)]
@@ -109,8 +109,7 @@ impl Tally {
 pub(super) fn run(args: &ScanArgs) -> Result<(), CliError> {
     let config = config(args)?;
     logging::init(&config.logging).map_err(|e| CliError::Usage(e.to_string()))?;
-    let locations =
-        image_files::find(&args.path).map_err(|e| CliError::Usage(e.to_string()))?;
+    let locations = image_files::find(&args.path).map_err(|e| CliError::Usage(e.to_string()))?;
     let locations: Vec<String> = locations.into_iter().map(absolute).collect();
     let model = Model::open(&config)?;
     let labels = model.labels.clone();
@@ -153,7 +152,12 @@ fn absolute(location: String) -> String {
     path.canonicalize().unwrap_or(path).to_string_lossy().into_owned()
 }
 
-fn collect(finished: &Receiver<Vec<FinishedItem>>, labels: &[String], total: usize, json: bool) -> Result<Tally, CliError> {
+fn collect(
+    finished: &Receiver<Vec<FinishedItem>>,
+    labels: &[String],
+    total: usize,
+    json: bool,
+) -> Result<Tally, CliError> {
     let bar = progress("scanning", total as u64);
     let mut tally = Tally::default();
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
@@ -165,7 +169,8 @@ fn collect(finished: &Receiver<Vec<FinishedItem>>, labels: &[String], total: usi
             serde_json::to_writer(&mut out, &line)?;
             writeln!(out)?;
         } else if !line.labels.is_empty() {
-            let names: Vec<String> = line.labels.iter().map(|l| format!("{} {:.3}", l.label, l.score)).collect();
+            let names: Vec<String> =
+                line.labels.iter().map(|l| format!("{} {:.3}", l.label, l.score)).collect();
             tally.flagged.push((line.id.to_owned(), names.join(", ")));
         }
         tally.finish(item);

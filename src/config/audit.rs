@@ -28,7 +28,9 @@ mod tests {
 
     #[test]
     fn a_fraction_is_a_share() {
-        assert!([0.0, 0.01, 1.0].iter().all(|&fraction| AuditConfig { fraction }.validate().is_ok()));
+        assert!(
+            [0.0, 0.01, 1.0].iter().all(|&fraction| AuditConfig { fraction }.validate().is_ok())
+        );
         for fraction in [-0.1, 1.1, f64::NAN] {
             assert_eq!(AuditConfig { fraction }.validate().unwrap_err().key, "audit.fraction");
         }

@@ -24,7 +24,11 @@ impl Default for DecodeConfig {
 impl DecodeConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         require(self.threads <= 1024, "decode.threads", "must be 0 (one per core) to 1024")?;
-        require((1..=1 << 32).contains(&self.max_pixels), "decode.max_pixels", "must be 1 to 4294967296")
+        require(
+            (1..=1 << 32).contains(&self.max_pixels),
+            "decode.max_pixels",
+            "must be 1 to 4294967296",
+        )
     }
 }
 
@@ -37,6 +41,9 @@ mod tests {
         assert_eq!(DecodeConfig::default().validate(), Ok(()));
         let wrong = |c: DecodeConfig| c.validate().unwrap_err().key;
         assert_eq!(wrong(DecodeConfig { threads: 1025, ..Default::default() }), "decode.threads");
-        assert_eq!(wrong(DecodeConfig { max_pixels: 0, ..Default::default() }), "decode.max_pixels");
+        assert_eq!(
+            wrong(DecodeConfig { max_pixels: 0, ..Default::default() }),
+            "decode.max_pixels"
+        );
     }
 }

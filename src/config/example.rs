@@ -12,7 +12,9 @@ const WIDTH: usize = 100;
 pub(super) fn yaml() -> String {
     let schema = Config::schema();
     let mut out = String::from(HEAD);
-    let Ok(Yaml::Mapping(sections)) = serde_yaml_ng::to_value(Config::default()) else { return out };
+    let Ok(Yaml::Mapping(sections)) = serde_yaml_ng::to_value(Config::default()) else {
+        return out;
+    };
     for (name, section) in sections {
         let (Some(name), Yaml::Mapping(keys)) = (name.as_str(), section) else { continue };
         let property = &schema["properties"][name];
@@ -74,7 +76,8 @@ fn comment(out: &mut String, indent: &str, text: &str) {
     }
     for line in lines {
         let hang = if line.starts_with(' ') { "    " } else { "" };
-        for (i, part) in wrap(&line, WIDTH - indent.len() - 2 - hang.len()).into_iter().enumerate() {
+        for (i, part) in wrap(&line, WIDTH - indent.len() - 2 - hang.len()).into_iter().enumerate()
+        {
             let hang = if i > 0 { hang } else { "" };
             out.push_str(format!("{indent}# {hang}{part}").trim_end());
             out.push('\n');
@@ -85,8 +88,9 @@ fn comment(out: &mut String, indent: &str, text: &str) {
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![text.chars().take_while(|c| *c == ' ').collect::<String>()];
     for word in text.split_whitespace() {
-        let last =
-            lines.last_mut().filter(|l| l.trim().is_empty() || l.chars().count() + 1 + word.chars().count() <= width);
+        let last = lines.last_mut().filter(|l| {
+            l.trim().is_empty() || l.chars().count() + 1 + word.chars().count() <= width
+        });
         match last {
             Some(line) if line.trim().is_empty() => line.push_str(word),
             Some(line) => line.push_str(&format!(" {word}")),

@@ -64,9 +64,21 @@ impl FetchConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let absolute = self.roots.iter().all(|r| r.is_absolute());
         require(absolute, "fetch.roots", "every folder must be an absolute path")?;
-        require((1..=1 << 30).contains(&self.max_bytes), "fetch.max_bytes", "must be 1 byte to 1 GiB")?;
-        require((1..=10_000).contains(&self.concurrency), "fetch.concurrency", "must be 1 to 10000")?;
-        require(!self.connect_timeout.is_zero(), "fetch.connect_timeout", "must be above 0, such as 5s")?;
+        require(
+            (1..=1 << 30).contains(&self.max_bytes),
+            "fetch.max_bytes",
+            "must be 1 byte to 1 GiB",
+        )?;
+        require(
+            (1..=10_000).contains(&self.concurrency),
+            "fetch.concurrency",
+            "must be 1 to 10000",
+        )?;
+        require(
+            !self.connect_timeout.is_zero(),
+            "fetch.connect_timeout",
+            "must be above 0, such as 5s",
+        )?;
         require(!self.timeout.is_zero(), "fetch.timeout", "must be above 0, such as 30s")?;
         require((1..=20).contains(&self.attempts), "fetch.attempts", "must be 1 to 20")?;
         require(self.backoff <= Duration::from_secs(10), "fetch.backoff", "must be at most 10s")?;
@@ -106,8 +118,12 @@ mod tests {
 
     #[test]
     fn durations_have_units() {
-        let config: FetchConfig = serde_json::from_str(r#"{"timeout": "1m 30s", "backoff": "50ms"}"#).unwrap();
-        assert_eq!((config.timeout, config.backoff), (Duration::from_secs(90), Duration::from_millis(50)));
+        let config: FetchConfig =
+            serde_json::from_str(r#"{"timeout": "1m 30s", "backoff": "50ms"}"#).unwrap();
+        assert_eq!(
+            (config.timeout, config.backoff),
+            (Duration::from_secs(90), Duration::from_millis(50))
+        );
         assert!(serde_json::from_str::<FetchConfig>(r#"{"time_out": "1s"}"#).is_err());
     }
 }

@@ -48,7 +48,9 @@ impl TryFrom<Value> for GroupSize {
         match (number, value.as_str()) {
             (Some(size), _) => Ok(Self::Fixed(size)),
             (_, Some(AUTO)) => Ok(Self::Auto),
-            _ => Err(format!("is {value}, must be a whole number from 1 to {MAX_GROUP}, or {AUTO}")),
+            _ => {
+                Err(format!("is {value}, must be a whole number from 1 to {MAX_GROUP}, or {AUTO}"))
+            }
         }
     }
 }
@@ -119,7 +121,8 @@ impl GroupConfig {
         let rising = self.risk_bands.windows(2).all(|pair| (pair[0] as f32) < pair[1] as f32);
         let few = self.risk_bands.len() < MAX_BANDS;
         let most = MAX_BANDS - 1;
-        let what = format!("must be at most {most} rising values between 0 and 1, as in [0.0005, 0.005]");
+        let what =
+            format!("must be at most {most} rising values between 0 and 1, as in [0.0005, 0.005]");
         let valid = few && rising && self.risk_bands.iter().all(share);
         require(valid, "group.risk_bands", what)?;
         if let Some(risk) = self.individual_from {
@@ -160,10 +163,18 @@ mod tests {
         assert_eq!(wrong(GroupConfig { risk_bands: vec![0.1, 0.1], ..good() }), "group.risk_bands");
         assert_eq!(wrong(GroupConfig { risk_bands: vec![0.1, 1.0], ..good() }), "group.risk_bands");
         let individual_from = Some(0.1);
-        assert_eq!(wrong(GroupConfig { risk_bands: vec![0.2], individual_from, ..good() }), "group.individual_from");
-        assert_eq!(wrong(GroupConfig { individual_from: Some(0.0), ..good() }), "group.individual_from");
+        assert_eq!(
+            wrong(GroupConfig { risk_bands: vec![0.2], individual_from, ..good() }),
+            "group.individual_from"
+        );
+        assert_eq!(
+            wrong(GroupConfig { individual_from: Some(0.0), ..good() }),
+            "group.individual_from"
+        );
         assert_eq!(wrong(GroupConfig { key_pools: 0, ..good() }), "group.key_pools");
-        assert!(GroupConfig { risk_bands: vec![0.01], individual_from, ..good() }.validate().is_ok());
+        assert!(
+            GroupConfig { risk_bands: vec![0.01], individual_from, ..good() }.validate().is_ok()
+        );
     }
 
     #[test]

@@ -41,7 +41,11 @@ pub struct KafkaConfig {
 
 impl Default for KafkaConfig {
     fn default() -> Self {
-        Self { brokers: "localhost:9092".into(), group_id: "dorfman".into(), properties: BTreeMap::new() }
+        Self {
+            brokers: "localhost:9092".into(),
+            group_id: "dorfman".into(),
+            properties: BTreeMap::new(),
+        }
     }
 }
 
@@ -59,7 +63,11 @@ impl KafkaConfig {
     }
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        require(!self.brokers.trim().is_empty(), "kafka.brokers", "must name at least one broker, as host:port")?;
+        require(
+            !self.brokers.trim().is_empty(),
+            "kafka.brokers",
+            "must name at least one broker, as host:port",
+        )?;
         require(!self.group_id.trim().is_empty(), "kafka.group_id", "must not be empty")?;
         check_properties("kafka.properties", &self.properties)
     }
@@ -78,7 +86,9 @@ pub(super) enum Property {
 }
 
 /// Reads a table of properties whose values are scalars of any type.
-pub(super) fn properties<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+pub(super) fn properties<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
     let table = BTreeMap::<String, Property>::deserialize(deserializer)?;
     let text = |property| match property {
         Property::Text(text) => text,
@@ -89,15 +99,23 @@ pub(super) fn properties<'de, D: Deserializer<'de>>(deserializer: D) -> Result<B
 }
 
 /// Refuses properties that only the worker sets, and properties that librdkafka does not know.
-pub(super) fn check_properties(key: &str, properties: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+pub(super) fn check_properties(
+    key: &str,
+    properties: &BTreeMap<String, String>,
+) -> Result<(), ConfigError> {
     let owned = properties.keys().find(|p| OWNED.contains(&p.as_str()));
     match owned {
-        Some(p) => Err(ConfigError::new(format!("{key}.{p}"), "is set by the worker, because delivery depends on it; remove it")),
+        Some(p) => Err(ConfigError::new(
+            format!("{key}.{p}"),
+            "is set by the worker, because delivery depends on it; remove it",
+        )),
         None => properties.iter().try_for_each(|(p, value)| {
             let refused = ClientConfig::new().set(p, value).create_native_config().err();
             match refused {
                 // The message is librdkafka's description; the value itself may be a secret.
-                Some(KafkaError::ClientConfig(_, what, ..)) => Err(ConfigError::new(format!("{key}.{p}"), what)),
+                Some(KafkaError::ClientConfig(_, what, ..)) => {
+                    Err(ConfigError::new(format!("{key}.{p}"), what))
+                }
                 _ => Ok(()),
             }
         }),

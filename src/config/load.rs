@@ -10,7 +10,10 @@ pub const ENVIRONMENT_PREFIX: &str = "DORFMAN_";
 /// Tables of librdkafka properties. In the environment, `_` stands for the dots of a property.
 const PROPERTY_TABLES: &[&str] = &["properties"];
 
-pub(super) fn read(yaml: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+pub(super) fn read(
+    yaml: &str,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Config, ConfigError> {
     let mut tree = tree(yaml)?;
     let mut overrides: Vec<(String, String)> =
         environment.filter_map(|(name, value)| Some((key(&name)?, value))).collect();
@@ -26,11 +29,15 @@ fn tree(yaml: &str) -> Result<Value, ConfigError> {
     if yaml.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#')) {
         return Ok(Value::Object(Map::new()));
     }
-    let value: Value = serde_yaml_ng::from_str(yaml).map_err(|e| ConfigError::new(".", format!("is not YAML: {e}")))?;
+    let value: Value = serde_yaml_ng::from_str(yaml)
+        .map_err(|e| ConfigError::new(".", format!("is not YAML: {e}")))?;
     match value {
         Value::Null => Ok(Value::Object(Map::new())),
         Value::Object(_) => Ok(value),
-        _ => Err(ConfigError::new(".", "must be sections with keys, such as `group:` with `size: 16` below it")),
+        _ => Err(ConfigError::new(
+            ".",
+            "must be sections with keys, such as `group:` with `size: 16` below it",
+        )),
     }
 }
 
@@ -44,7 +51,10 @@ fn key(name: &str) -> Option<String> {
 /// A value from the environment, read as YAML: a number, a boolean, a list in brackets, or else a
 /// string.
 fn scalar(text: &str) -> Value {
-    serde_yaml_ng::from_str(text).ok().filter(|v: &Value| !v.is_null() || text == "null").unwrap_or_else(|| text.into())
+    serde_yaml_ng::from_str(text)
+        .ok()
+        .filter(|v: &Value| !v.is_null() || text == "null")
+        .unwrap_or_else(|| text.into())
 }
 
 fn set(tree: &mut Value, path: &str, text: &str, schema: &Value) -> Result<(), ConfigError> {
@@ -73,8 +83,10 @@ fn is_string(schema: &Value, parts: &[String]) -> bool {
     if !rest.is_empty() {
         return PROPERTY_TABLES.contains(&key.as_str());
     }
-    let name =
-        schema["properties"][section]["$ref"].as_str().and_then(|r| r.strip_prefix("#/$defs/")).unwrap_or_default();
+    let name = schema["properties"][section]["$ref"]
+        .as_str()
+        .and_then(|r| r.strip_prefix("#/$defs/"))
+        .unwrap_or_default();
     schema["$defs"][name]["properties"][key]["type"] == "string"
 }
 
@@ -86,7 +98,8 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> ConfigError
     let what = error.inner().to_string();
     let mut key = error.path().to_string();
     // serde names the section of an unknown key; people look for the key.
-    if let Some(unknown) = what.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next())
+    if let Some(unknown) =
+        what.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next())
         && !key.ends_with(unknown)
     {
         key = if key == "." { unknown.to_owned() } else { format!("{key}.{unknown}") };
@@ -105,8 +118,11 @@ mod tests {
 
     #[test]
     fn the_environment_overrides_the_file() {
-        let c =
-            parse("group: {size: 16}", &[("DORFMAN_GROUP__SIZE", "8"), ("DORFMAN_GROUP__MAX_WAIT", "50ms")]).unwrap();
+        let c = parse(
+            "group: {size: 16}",
+            &[("DORFMAN_GROUP__SIZE", "8"), ("DORFMAN_GROUP__MAX_WAIT", "50ms")],
+        )
+        .unwrap();
         assert_eq!(c.group.size, GroupSize::Fixed(8));
         assert_eq!(c.group.max_wait.as_millis(), 50);
     }
@@ -114,14 +130,20 @@ mod tests {
     #[test]
     fn a_size_is_a_number_or_auto() {
         assert_eq!(parse("group: {size: auto}", &[]).unwrap().group.size, GroupSize::Auto);
-        assert_eq!(parse("", &[("DORFMAN_GROUP__SIZE", "auto")]).unwrap().group.size, GroupSize::Auto);
+        assert_eq!(
+            parse("", &[("DORFMAN_GROUP__SIZE", "auto")]).unwrap().group.size,
+            GroupSize::Auto
+        );
         let e = parse("group: {size: many}", &[]).unwrap_err();
         assert!(e.key == "group.size" && e.what.contains("1 to 64, or auto"), "{e}");
     }
 
     #[test]
     fn lists_and_properties_can_be_set_from_the_environment() {
-        let env = [("DORFMAN_RETEST__CHAIN", "[8, 2]"), ("DORFMAN_KAFKA__PROPERTIES__SASL_PASSWORD", "x")];
+        let env = [
+            ("DORFMAN_RETEST__CHAIN", "[8, 2]"),
+            ("DORFMAN_KAFKA__PROPERTIES__SASL_PASSWORD", "x"),
+        ];
         let c = parse("", &env).unwrap();
         assert_eq!(c.retest.chain, [8, 2]);
         assert_eq!(c.kafka.properties["sasl.password"], "x");
@@ -134,11 +156,18 @@ mod tests {
             ("DORFMAN_SINK__PROPERTIES__LINGER_MS", "5"),
             ("DORFMAN_KAFKA__GROUP_ID", "2024"),
         ];
-        let c = parse("source: {properties: {session.timeout.ms: 45000, check.crcs: true}}", &env).unwrap();
+        let c = parse("source: {properties: {session.timeout.ms: 45000, check.crcs: true}}", &env)
+            .unwrap();
         assert_eq!(c.kafka.properties["sasl.password"], "abc #1");
-        assert_eq!((c.sink.properties["linger.ms"].as_str(), c.kafka.group_id.as_str()), ("5", "2024"));
         assert_eq!(
-            (c.source.properties["session.timeout.ms"].as_str(), c.source.properties["check.crcs"].as_str()),
+            (c.sink.properties["linger.ms"].as_str(), c.kafka.group_id.as_str()),
+            ("5", "2024")
+        );
+        assert_eq!(
+            (
+                c.source.properties["session.timeout.ms"].as_str(),
+                c.source.properties["check.crcs"].as_str()
+            ),
             ("45000", "true")
         );
     }
@@ -164,7 +193,14 @@ mod tests {
     #[test]
     fn variables_of_kubernetes_are_ignored() {
         assert!(
-            parse("", &[("DORFMAN_SERVICE_HOST", "10.0.0.1"), ("DORFMAN_PORT_9464_TCP", "tcp://10.0.0.1")]).is_ok()
+            parse(
+                "",
+                &[
+                    ("DORFMAN_SERVICE_HOST", "10.0.0.1"),
+                    ("DORFMAN_PORT_9464_TCP", "tcp://10.0.0.1")
+                ]
+            )
+            .is_ok()
         );
     }
 }

@@ -36,6 +36,10 @@ impl Default for LoggingConfig {
 impl LoggingConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let directives = self.level.parse::<tracing_subscriber::filter::Targets>().is_ok();
-        require(directives && !self.level.is_empty(), "logging.level", "must be a level such as info, or directives such as info,dorfman::source=debug")
+        require(
+            directives && !self.level.is_empty(),
+            "logging.level",
+            "must be a level such as info, or directives such as info,dorfman::source=debug",
+        )
     }
 }

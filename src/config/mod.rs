@@ -96,9 +96,8 @@ impl Config {
         file: &Path,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file).map_err(|e| {
-            ConfigError::new(".", format!("cannot read {}: {e}", file.display()))
-        })?;
+        let text = std::fs::read_to_string(file)
+            .map_err(|e| ConfigError::new(".", format!("cannot read {}: {e}", file.display())))?;
         Self::parse(&text, environment)
     }
 
@@ -183,7 +182,10 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError`] at the key of the first parameter that does not fit.
-    pub fn plan(&self, inputs: Option<&PolicyInputs>) -> Result<Option<Box<dyn Plan>>, ConfigError> {
+    pub fn plan(
+        &self,
+        inputs: Option<&PolicyInputs>,
+    ) -> Result<Option<Box<dyn Plan>>, ConfigError> {
         let build = |spec: PlanSpec| spec.build(inputs).map_err(retest::plan_error);
         self.plan_spec().map(build).transpose()
     }

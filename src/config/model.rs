@@ -48,7 +48,11 @@ impl Default for ModelConfig {
 
 impl ModelConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        require(!self.bundle.as_os_str().is_empty(), "model.bundle", "must be the folder of a bundle")?;
+        require(
+            !self.bundle.as_os_str().is_empty(),
+            "model.bundle",
+            "must be the folder of a bundle",
+        )?;
         require(self.device >= 0, "model.device", "must be the number of a GPU, from 0")?;
         require(self.threads <= 1024, "model.threads", "must be 0 (one per core) to 1024")
     }

@@ -32,7 +32,14 @@ pub struct PlanningConfig {
 
 impl Default for PlanningConfig {
     fn default() -> Self {
-        Self { prevalence: 0.001, recall_loss: 0.005, largest: 32, rounds: 4, memory: 100_000, gain: 0.03 }
+        Self {
+            prevalence: 0.001,
+            recall_loss: 0.005,
+            largest: 32,
+            rounds: 4,
+            memory: 100_000,
+            gain: 0.03,
+        }
     }
 }
 
@@ -48,8 +55,16 @@ impl PlanningConfig {
         share("planning.gain", gain, "at least 0", gain >= 0.0)?;
         let most = format!("is {}, must be 1 to {MAX_GROUP}", self.largest);
         require((1..=MAX_GROUP).contains(&self.largest), "planning.largest", most)?;
-        require((1..=8).contains(&self.rounds), "planning.rounds", format!("is {}, must be 1 to 8", self.rounds))?;
-        require(self.memory >= 1000, "planning.memory", format!("is {}, must be at least 1000", self.memory))
+        require(
+            (1..=8).contains(&self.rounds),
+            "planning.rounds",
+            format!("is {}, must be 1 to 8", self.rounds),
+        )?;
+        require(
+            self.memory >= 1000,
+            "planning.memory",
+            format!("is {}, must be at least 1000", self.memory),
+        )
     }
 }
 

@@ -42,7 +42,11 @@ impl Default for SinkConfig {
 impl SinkConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         require(!self.flagged_topic.trim().is_empty(), "sink.flagged_topic", "must not be empty")?;
-        require(!self.dead_letter_topic.trim().is_empty(), "sink.dead_letter_topic", "must not be empty")?;
+        require(
+            !self.dead_letter_topic.trim().is_empty(),
+            "sink.dead_letter_topic",
+            "must not be empty",
+        )?;
         let named = self.verdicts_topic.as_deref().is_none_or(|t| !t.trim().is_empty());
         require(named, "sink.verdicts_topic", "must be a topic, or absent")?;
         require(self.unready_after > 0, "sink.unready_after", "must be at least 1")?;

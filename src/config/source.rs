@@ -57,7 +57,11 @@ impl Default for SourceConfig {
 impl SourceConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         require(!self.topic.trim().is_empty(), "source.topic", "must not be empty")?;
-        require((1..=1_000_000).contains(&self.queue), "source.queue", "must be 1 to 1000000 messages")?;
+        require(
+            (1..=1_000_000).contains(&self.queue),
+            "source.queue",
+            "must be 1 to 1000000 messages",
+        )?;
         require(!self.drain.is_zero(), "source.drain", "must be above 0, such as 10s")?;
         check_properties("source.properties", &self.properties)
     }

@@ -34,7 +34,11 @@ impl Tracker {
     /// Enters an offset and returns its ticket. `None` if the offset is not above every offset that was
     /// entered before in this epoch.
     pub fn take(self: &Arc<Self>, offset: i64) -> Option<Ticket> {
-        self.watermark().take(offset).then(|| Ticket { tracker: Arc::clone(self), offset, settled: false })
+        self.watermark().take(offset).then(|| Ticket {
+            tracker: Arc::clone(self),
+            offset,
+            settled: false,
+        })
     }
 
     /// The offset to commit, if any.

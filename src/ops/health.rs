@@ -91,12 +91,16 @@ impl Health {
         if !self.warm.load(Ordering::Acquire) {
             return Some("warming up".into());
         }
-        let since =
-            self.start.elapsed().saturating_sub(Duration::from_millis(self.progress_ms.load(Ordering::Acquire)));
+        let since = self
+            .start
+            .elapsed()
+            .saturating_sub(Duration::from_millis(self.progress_ms.load(Ordering::Acquire)));
         let items = self.in_flight.load(Ordering::Acquire);
         let waits_for_broker = self.unacknowledged.load(Ordering::Acquire) > 0;
         let stalled = items > 0 && !waits_for_broker && since > self.stalled_after;
-        stalled.then(|| format!("no verdict for {:.0} s with {items} items in flight", since.as_secs_f32()))
+        stalled.then(|| {
+            format!("no verdict for {:.0} s with {items} items in flight", since.as_secs_f32())
+        })
     }
 
     /// Why the worker is not ready. `None` if it is ready.
@@ -108,7 +112,8 @@ impl Health {
             return Some("the consumer group has not assigned partitions yet".into());
         }
         let dead = self.dead_in_a_row.load(Ordering::Acquire);
-        (dead >= self.unready_after).then(|| format!("the last {dead} items went to the dead-letter topic"))
+        (dead >= self.unready_after)
+            .then(|| format!("the last {dead} items went to the dead-letter topic"))
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use dorfman_core::engine::{NetworkShape, StageStats, Stats};
 use prometheus::core::{AtomicF64, GenericCounterVec};
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::failure::Reason;
@@ -95,8 +95,10 @@ pub struct Metrics {
     pub ready: IntGauge,
 }
 
-const SECONDS: &[f64] =
-    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+const SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    60.0,
+];
 const SHARES: &[f64] = &[0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
 
 /// Creates and registers metrics. All names are constants of this file, so an error is a bug.
@@ -116,7 +118,12 @@ impl Maker {
         self.add(IntCounter::with_opts(opts(name, help)))
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntCounterVec> {
         self.add(IntCounterVec::new(opts(name, help), labels))
     }
 
@@ -132,7 +139,12 @@ impl Maker {
         self.add(IntGaugeVec::new(opts(name, help), labels))
     }
 
-    fn histograms(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<HistogramVec> {
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: &[f64],
+    ) -> prometheus::Result<HistogramVec> {
         let opts = HistogramOpts::new(name, help).namespace("dorfman").buckets(buckets.to_vec());
         self.add(HistogramVec::new(opts, &["stage"]))
     }
@@ -158,13 +170,20 @@ impl Metrics {
     /// If a name in this file is invalid or not unique, which is a bug.
     pub fn new(bundle: &str, bundle_version: &str, plan: &str) -> prometheus::Result<Self> {
         let m = Maker(Registry::new());
-        let info = m.gauges("build_info", "Always 1.", &["version", "bundle", "bundle_version", "plan"])?;
+        let info =
+            m.gauges("build_info", "Always 1.", &["version", "bundle", "bundle_version", "plan"])?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION"), bundle, bundle_version, plan]).set(1);
-        m.gauge("start_time_seconds", "Start of the worker, in seconds since 1970.")?.set(unix_seconds());
-        let network_seconds =
-            GenericCounterVec::new(opts("network_seconds_total", "Seconds in the network."), &["stage"]);
+        m.gauge("start_time_seconds", "Start of the worker, in seconds since 1970.")?
+            .set(unix_seconds());
+        let network_seconds = GenericCounterVec::new(
+            opts("network_seconds_total", "Seconds in the network."),
+            &["stage"],
+        );
         let expected_seconds = GenericCounterVec::new(
-            opts("network_expected_seconds_total", "Seconds that the profile expects for the same runs."),
+            opts(
+                "network_expected_seconds_total",
+                "Seconds that the profile expects for the same runs.",
+            ),
             &["stage"],
         );
         let ingest_cpu = GenericCounterVec::new(
@@ -177,15 +196,27 @@ impl Metrics {
             received: m.counter("messages_received_total", "Messages read from the topic.")?,
             items: m.counters("items_total", "Items with a verdict.", &["verdict"])?,
             flagged: m.counters("flagged_total", "Flags published, by label.", &["label"])?,
-            dead_letters: m.counters("dead_letters_total", "Items that could not be scored.", &["reason"])?,
+            dead_letters: m.counters(
+                "dead_letters_total",
+                "Items that could not be scored.",
+                &["reason"],
+            )?,
             groups: m.counter("groups_total", "Groups formed.")?,
             tests: m.counters("tests_total", "Tests, by round.", &["round"])?,
-            positive_tests: m.counters("positive_tests_total", "Positive tests, by round.", &["round"])?,
-            confirm_tests: m.counter("confirm_tests_total", "Items tested by the confirm network.")?,
-            confirmed: m.counter("confirmed_total", "Items that were positive in the confirm network.")?,
+            positive_tests: m.counters(
+                "positive_tests_total",
+                "Positive tests, by round.",
+                &["round"],
+            )?,
+            confirm_tests: m
+                .counter("confirm_tests_total", "Items tested by the confirm network.")?,
+            confirmed: m
+                .counter("confirmed_total", "Items that were positive in the confirm network.")?,
             macs: m.counter("network_macs_total", "Multiply-adds computed.")?,
-            macs_saved: m
-                .counter("network_macs_saved_total", "Multiply-adds saved in comparison with individual testing.")?,
+            macs_saved: m.counter(
+                "network_macs_saved_total",
+                "Multiply-adds saved in comparison with individual testing.",
+            )?,
             network_seconds: m.add(network_seconds)?,
             expected_seconds: m.add(expected_seconds)?,
             runs: m.counters("network_runs_total", "Runs of a stage.", &["stage"])?,
@@ -195,12 +226,31 @@ impl Metrics {
                 "Rows computed only to fill a bucket.",
                 &["stage"],
             )?,
-            batch_fill: m.histograms("batch_fill_ratio", "Rows of a run divided by engine.max_batch.", SHARES)?,
-            stage_seconds: m.histograms("stage_seconds", "Seconds of one run of a stage.", SECONDS)?,
-            decoded_age: m.histogram("decoded_age_seconds", "Seconds from reading an item to its tensor.", SECONDS)?,
-            verdict_age: m.histogram("verdict_age_seconds", "Seconds from reading an item to its verdict.", SECONDS)?,
+            batch_fill: m.histograms(
+                "batch_fill_ratio",
+                "Rows of a run divided by engine.max_batch.",
+                SHARES,
+            )?,
+            stage_seconds: m.histograms(
+                "stage_seconds",
+                "Seconds of one run of a stage.",
+                SECONDS,
+            )?,
+            decoded_age: m.histogram(
+                "decoded_age_seconds",
+                "Seconds from reading an item to its tensor.",
+                SECONDS,
+            )?,
+            verdict_age: m.histogram(
+                "verdict_age_seconds",
+                "Seconds from reading an item to its verdict.",
+                SECONDS,
+            )?,
             pool_cleared: m.counter("pool_cleared_total", "Items cleared by a pooled test.")?,
-            audits: m.counter("audits_total", "Items cleared by a pooled test that were also tested alone.")?,
+            audits: m.counter(
+                "audits_total",
+                "Items cleared by a pooled test that were also tested alone.",
+            )?,
             audits_flagged: m.counter("audits_flagged_total", "Audits whose item was flagged.")?,
             miss_rate: m.shares("audit_miss_rate", missed, &["bound"])?,
             prevalence: m.shares(
@@ -208,7 +258,11 @@ impl Metrics {
                 "Estimated share of positives, if the worker chooses plans.",
                 &["band"],
             )?,
-            group_size: m.gauges("plan_group_size", "Group size of the present plan.", &["band"])?,
+            group_size: m.gauges(
+                "plan_group_size",
+                "Group size of the present plan.",
+                &["band"],
+            )?,
             replans: m.counter("plan_changes_total", "Changes of the plan.")?,
             planned_cost: m.shares(
                 "plan_cost_ratio",
@@ -222,11 +276,15 @@ impl Metrics {
                 "Messages between the last committed and the last offset.",
                 &["topic", "partition"],
             )?,
-            paused: m.gauge("partitions_paused", "1 while partitions are paused for back pressure.")?,
-            rebalances: m.counter("rebalances_total", "Assignments and revocations of partitions.")?,
+            paused: m
+                .gauge("partitions_paused", "1 while partitions are paused for back pressure.")?,
+            rebalances: m
+                .counter("rebalances_total", "Assignments and revocations of partitions.")?,
             commits: m.counter("commits_total", "Offset commits acknowledged by the broker.")?,
-            consumer_errors: m.counter("consumer_errors_total", "Errors reported by the consumer.")?,
-            provider_fallback: m.gauge("provider_fallback", "1 if a GPU is configured and the CPU is used.")?,
+            consumer_errors: m
+                .counter("consumer_errors_total", "Errors reported by the consumer.")?,
+            provider_fallback: m
+                .gauge("provider_fallback", "1 if a GPU is configured and the CPU is used.")?,
             ready: m.gauge("ready", "1 while the worker is ready (/readyz).")?,
             registry: m.0,
         };
@@ -266,7 +324,8 @@ impl Metrics {
         if now.audit_counts() != before.audit_counts()
             && let Some(rate) = now.audit_counts().miss_rate()
         {
-            for (bound, value) in [("estimate", rate.value), ("low", rate.low), ("high", rate.high)] {
+            for (bound, value) in [("estimate", rate.value), ("low", rate.low), ("high", rate.high)]
+            {
                 self.miss_rate.with_label_values(&[bound]).set(value);
             }
         }
@@ -302,7 +361,9 @@ impl Metrics {
             self.expected_seconds.with_label_values(&label).inc_by(expected);
         }
         self.stage_seconds.with_label_values(&label).observe(seconds / runs as f64);
-        self.batch_fill.with_label_values(&label).observe(rows as f64 / (runs as usize * max_batch) as f64);
+        self.batch_fill
+            .with_label_values(&label)
+            .observe(rows as f64 / (runs as usize * max_batch) as f64);
     }
 
     /// All metrics in Prometheus's text format.
@@ -323,12 +384,25 @@ mod tests {
     #[test]
     fn the_work_of_an_engine_is_counted_once() {
         let m = Metrics::new("b", "1", "16 > 1").unwrap();
-        let stage = StageStats { runs: 1, rows: 16, seconds: 0.5, macs: 160, ..StageStats::default() };
-        let test = StageStats { runs: 1, rows: 1, padding: 3, seconds: 0.25, macs: 100, ..StageStats::default() };
+        let stage =
+            StageStats { runs: 1, rows: 16, seconds: 0.5, macs: 160, ..StageStats::default() };
+        let test = StageStats {
+            runs: 1,
+            rows: 1,
+            padding: 3,
+            seconds: 0.25,
+            macs: 100,
+            ..StageStats::default()
+        };
         let test = StageStats { expected_seconds: 0.5, ..test };
         let zero = Stats { stages: vec![StageStats::default(); 2], ..Stats::default() };
-        let now =
-            Stats { stages: vec![stage, test], tests_by_round: vec![1], items: 16, groups: 1, ..Stats::default() };
+        let now = Stats {
+            stages: vec![stage, test],
+            tests_by_round: vec![1],
+            items: 16,
+            groups: 1,
+            ..Stats::default()
+        };
         let confirm = StageStats { runs: 1, rows: 2, macs: 2000, ..StageStats::default() };
         let now = Stats { confirm, confirm_tests: 2, confirmed: 1, ..now };
         let shape = single_label_shape(64, 10, 100);
@@ -341,7 +415,10 @@ mod tests {
         assert!(text.contains("dorfman_network_padding_rows_total{stage=\"1\"} 3"));
         assert!(text.contains("dorfman_network_rows_total{stage=\"confirm\"} 2"));
         assert!(text.contains("dorfman_network_expected_seconds_total{stage=\"1\"} 0.5"));
-        assert!(!text.contains("dorfman_network_expected_seconds_total{stage=\"0\"}"), "no profile");
+        assert!(
+            !text.contains("dorfman_network_expected_seconds_total{stage=\"0\"}"),
+            "no profile"
+        );
         assert_eq!((m.confirm_tests.get(), m.confirmed.get()), (2, 1));
         assert!(text.contains("dorfman_dead_letters_total{reason=\"malformed\"} 0"));
     }

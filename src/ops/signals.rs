@@ -57,6 +57,8 @@ impl Signals {
     pub fn wait_for_verdicts(&self, at_most: Duration) {
         let seen = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
         let before = *seen;
-        drop(self.changed.wait_timeout_while(seen, at_most, |now| *now == before && !self.aborted()));
+        drop(
+            self.changed.wait_timeout_while(seen, at_most, |now| *now == before && !self.aborted()),
+        );
     }
 }

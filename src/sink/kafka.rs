@@ -153,7 +153,8 @@ impl KafkaSink {
         if let Verdict::Failed(error) = verdict.verdict {
             let Item { reference, origin } = verdict.payload;
             let failure = Failure::from(error);
-            let dead = Dead { origin, reference: Some(&reference), payload: &[], failure: &failure };
+            let dead =
+                Dead { origin, reference: Some(&reference), payload: &[], failure: &failure };
             return self.send_dead_letter(dead, record, now);
         }
         self.services.health.verdict();

@@ -152,11 +152,21 @@ pub struct Records {
 
 impl Records {
     /// The record of a flag. `passed` has (score column, score) of every label that passed.
-    pub fn flag(&self, verdict: &ItemVerdict<Item>, passed: &[(usize, f32)], time: &str) -> FlagRecord {
-        let mut labels: Vec<LabelScore> =
-            passed.iter().map(|&(column, score)| LabelScore { label: self.labels[column].clone(), score }).collect();
+    pub fn flag(
+        &self,
+        verdict: &ItemVerdict<Item>,
+        passed: &[(usize, f32)],
+        time: &str,
+    ) -> FlagRecord {
+        let mut labels: Vec<LabelScore> = passed
+            .iter()
+            .map(|&(column, score)| LabelScore { label: self.labels[column].clone(), score })
+            .collect();
         labels.sort_by(|a, b| b.score.total_cmp(&a.score));
-        let first = labels.first().cloned().unwrap_or(LabelScore { label: String::new(), score: verdict.score });
+        let first = labels
+            .first()
+            .cloned()
+            .unwrap_or(LabelScore { label: String::new(), score: verdict.score });
         let Item { reference, origin } = &verdict.payload;
         FlagRecord {
             flag_id: self.flag_id(&origin.ticket),
@@ -193,7 +203,12 @@ impl Records {
     }
 
     /// The record of an item that did not reach the engine, for the verdicts topic.
-    pub fn failed(&self, origin: &Origin, reference: Option<&Reference>, time: &str) -> VerdictRecord {
+    pub fn failed(
+        &self,
+        origin: &Origin,
+        reference: Option<&Reference>,
+        time: &str,
+    ) -> VerdictRecord {
         VerdictRecord {
             id: reference.map(|r| r.id.clone()).unwrap_or_default(),
             verdict: "failed".to_owned(),
@@ -257,7 +272,11 @@ fn cut(text: &str) -> String {
 }
 
 fn position(ticket: &Ticket) -> SourcePosition {
-    SourcePosition { topic: ticket.topic().to_owned(), partition: ticket.partition(), offset: ticket.offset() }
+    SourcePosition {
+        topic: ticket.topic().to_owned(),
+        partition: ticket.partition(),
+        offset: ticket.offset(),
+    }
 }
 
 fn uri(reference: &Reference) -> Option<String> {
@@ -278,10 +297,20 @@ mod tests {
     fn verdict(offset: i64) -> ItemVerdict<Item> {
         let ticket = Tracker::new("images".into(), 3, 1).take(offset).unwrap();
         let origin = Origin { ticket, headers: vec![], key: None, received: Instant::now() };
-        let reference = Reference::from_json(br#"{"id":"a","uri":"/a.png","metadata":{"album":7}}"#).unwrap();
+        let reference =
+            Reference::from_json(br#"{"id":"a","uri":"/a.png","metadata":{"album":7}}"#).unwrap();
         let payload = Item { reference, origin };
         let (verdict, confirm_score) = (Verdict::Cleared, Some(0.4));
-        ItemVerdict { payload, verdict, tests: 4, rounds: 3, score: 0.9, arity: 1, audited: false, confirm_score }
+        ItemVerdict {
+            payload,
+            verdict,
+            tests: 4,
+            rounds: 3,
+            score: 0.9,
+            arity: 1,
+            audited: false,
+            confirm_score,
+        }
     }
 
     fn records(version: &str) -> Records {
@@ -301,7 +330,9 @@ mod tests {
 
     #[test]
     fn a_flag_id_depends_only_on_the_item_and_the_bundle() {
-        let id = |version: &str, offset, time: &str| records(version).flag(&verdict(offset), &[(0, 0.7)], time).flag_id;
+        let id = |version: &str, offset, time: &str| {
+            records(version).flag(&verdict(offset), &[(0, 0.7)], time).flag_id
+        };
         assert_eq!(id("1", 5, "now"), id("1", 5, "later"));
         assert_ne!(id("1", 5, "now"), id("1", 6, "now"));
         assert_ne!(id("1", 5, "now"), id("2", 5, "now"));
@@ -312,9 +343,15 @@ mod tests {
         let origin = verdict(5).payload.origin;
         let failure = Failure::new(Reason::Malformed, "no id");
         let record = records("1").dead_letter(&origin, None, &vec![b'x'; 100_000], &failure, "now");
-        assert_eq!((record.reason.as_str(), record.detail.as_str(), record.id), ("malformed", "no id", None));
+        assert_eq!(
+            (record.reason.as_str(), record.detail.as_str(), record.id),
+            ("malformed", "no id", None)
+        );
         assert_eq!(STANDARD.decode(record.payload.unwrap()).unwrap().len(), PAYLOAD_KEPT);
         let failure = Failure::new(Reason::NotFound, "é".repeat(TEXT_KEPT));
-        assert!(records("1").dead_letter(&origin, None, &[], &failure, "now").detail.len() <= TEXT_KEPT + '…'.len_utf8());
+        assert!(
+            records("1").dead_letter(&origin, None, &[], &failure, "now").detail.len()
+                <= TEXT_KEPT + '…'.len_utf8()
+        );
     }
 }

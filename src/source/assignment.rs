@@ -33,7 +33,11 @@ struct Offsets {
 
 impl Offsets {
     fn new(topic: &str, partition: i32, epoch: u64) -> Self {
-        Self { tracker: Tracker::new(topic.into(), partition, epoch), earlier: Vec::new(), stored: None }
+        Self {
+            tracker: Tracker::new(topic.into(), partition, epoch),
+            earlier: Vec::new(),
+            stored: None,
+        }
     }
 
     fn trackers(&self) -> impl Iterator<Item = &Arc<Tracker>> {
@@ -96,8 +100,14 @@ impl Assignments {
         if let Some(ticket) = offsets.tracker.take(offset) {
             return Some(ticket);
         }
-        warn!(topic, partition, offset, "offsets fell: the log of the partition was truncated or recreated; reading continues here");
-        let old = std::mem::replace(&mut offsets.tracker, Tracker::new(topic.into(), partition, epoch));
+        warn!(
+            topic,
+            partition,
+            offset,
+            "offsets fell: the log of the partition was truncated or recreated; reading continues here"
+        );
+        let old =
+            std::mem::replace(&mut offsets.tracker, Tracker::new(topic.into(), partition, epoch));
         offsets.earlier.push(old);
         offsets.earlier.retain(|t| t.unresolved() > 0);
         offsets.stored = None;
@@ -116,7 +126,9 @@ impl Assignments {
         let inner = self.lock();
         match partitions {
             None => inner.offsets.values().map(Offsets::unresolved).sum(),
-            Some(some) => some.iter().filter_map(|p| inner.offsets.get(p)).map(Offsets::unresolved).sum(),
+            Some(some) => {
+                some.iter().filter_map(|p| inner.offsets.get(p)).map(Offsets::unresolved).sum()
+            }
         }
     }
 
@@ -128,7 +140,8 @@ impl Assignments {
     /// Offsets that rose since they were last stored, of all partitions or of the given ones.
     pub fn to_store(&self, partitions: Option<&[Partition]>) -> Vec<(Partition, i64)> {
         let inner = self.lock();
-        let offsets = inner.offsets.iter().filter(|(p, _)| partitions.is_none_or(|some| some.contains(p)));
+        let offsets =
+            inner.offsets.iter().filter(|(p, _)| partitions.is_none_or(|some| some.contains(p)));
         offsets.filter_map(|(p, b)| Some((p.clone(), b.committable()?))).collect()
     }
 

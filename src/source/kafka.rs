@@ -1,8 +1,8 @@
 //! The consumer, on its own thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -43,7 +43,9 @@ pub enum SourceError {
     #[error("kafka consumer: fatal: {0}")]
     Fatal(String),
     /// Items were dropped without a verdict, which is a bug. Nothing more is acknowledged.
-    #[error("a bug: {0} items were dropped without a verdict; they are not acknowledged and will be read again")]
+    #[error(
+        "a bug: {0} items were dropped without a verdict; they are not acknowledged and will be read again"
+    )]
     Lost(u64),
 }
 
@@ -224,7 +226,9 @@ impl KafkaSource {
     }
 
     fn pause(&self) {
-        if let Err(error) = self.consumer.pause(&list(&self.context().assignments.partitions(), None)) {
+        if let Err(error) =
+            self.consumer.pause(&list(&self.context().assignments.partitions(), None))
+        {
             warn!(%error, "partitions were not paused");
         }
         self.context().paused.store(true, Ordering::Relaxed);
@@ -232,7 +236,9 @@ impl KafkaSource {
     }
 
     fn resume(&self) {
-        if let Err(error) = self.consumer.resume(&list(&self.context().assignments.partitions(), None)) {
+        if let Err(error) =
+            self.consumer.resume(&list(&self.context().assignments.partitions(), None))
+        {
             warn!(%error, "partitions were not resumed");
         }
         self.context().paused.store(false, Ordering::Relaxed);
@@ -246,7 +252,10 @@ impl KafkaSource {
         self.pause();
         let assignments = &self.context().assignments;
         info!(items = assignments.unresolved(None), "stopping: waiting for verdicts");
-        while assignments.unresolved(None) > 0 && start.elapsed() < self.deadline && !self.services.signals.aborted() {
+        while assignments.unresolved(None) > 0
+            && start.elapsed() < self.deadline
+            && !self.services.signals.aborted()
+        {
             self.send_pending(out);
             self.services.signals.flush();
             if let Some(Ok(message)) = self.consumer.poll(POLL) {

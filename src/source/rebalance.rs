@@ -49,7 +49,9 @@ impl Context {
         let pending = std::mem::take(&mut *self.pending());
         let revoked = |i: &ReceivedItem| {
             let ticket = &i.origin.ticket;
-            partitions.iter().any(|(topic, partition)| ticket.partition() == *partition && ticket.topic() == topic)
+            partitions.iter().any(|(topic, partition)| {
+                ticket.partition() == *partition && ticket.topic() == topic
+            })
         };
         let (released, kept): (Vec<_>, Vec<_>) = pending.into_iter().partition(revoked);
         *self.pending() = kept;
@@ -81,9 +83,17 @@ impl ClientContext for Context {
         // Statistics may arrive after a revocation. Only assigned partitions are exported, because the series
         // of a revoked partition would never be removed again.
         for (topic, partition) in self.assignments.partitions() {
-            let lag = statistics.topics.get(&topic).and_then(|t| t.partitions.get(&partition)).map(|p| p.consumer_lag);
+            let lag = statistics
+                .topics
+                .get(&topic)
+                .and_then(|t| t.partitions.get(&partition))
+                .map(|p| p.consumer_lag);
             if let Some(lag) = lag.filter(|lag| *lag >= 0) {
-                self.services.metrics.lag.with_label_values(&[topic.as_str(), &partition.to_string()]).set(lag);
+                self.services
+                    .metrics
+                    .lag
+                    .with_label_values(&[topic.as_str(), &partition.to_string()])
+                    .set(lag);
             }
         }
     }
@@ -118,7 +128,11 @@ impl ConsumerContext for Context {
                 }
                 for (topic, partition) in &partitions {
                     // The series is absent if there were no statistics of the partition yet.
-                    let _ = self.services.metrics.lag.remove_label_values(&[topic.as_str(), &partition.to_string()]);
+                    let _ = self
+                        .services
+                        .metrics
+                        .lag
+                        .remove_label_values(&[topic.as_str(), &partition.to_string()]);
                 }
             }
             Rebalance::Error(error) => warn!(%error, "rebalance"),

@@ -62,8 +62,7 @@ impl BandPlanner {
         let failed = |error: &dyn std::fmt::Display| WorkerError::Setup(error.to_string());
         let plan = self.planner.plan();
         let policy = MultiRound::new(&plan.sizes()).map_err(|e| failed(&e))?;
-        let sensitivity =
-            |arity| plan.sensitivity(arity).min(self.bundle.most_sensitive(arity));
+        let sensitivity = |arity| plan.sensitivity(arity).min(self.bundle.most_sensitive(arity));
         let thresholds = self.bundle.thresholds_by(sensitivity).map_err(|e| failed(&e))?;
         Ok(BandPlan::new(Box::new(policy), thresholds))
     }

@@ -166,10 +166,7 @@ impl EngineStage {
 }
 
 /// The plan of every risk band, and the planners if the worker chooses the plans.
-fn plans(
-    config: &Config,
-    model: &Model,
-) -> Result<(Vec<BandPlan>, Vec<BandPlanner>), WorkerError> {
+fn plans(config: &Config, model: &Model) -> Result<(Vec<BandPlan>, Vec<BandPlanner>), WorkerError> {
     let (mut bands, planners) = match config.plan_spec() {
         Some(_) => (configured_plans(config, model)?, Vec::new()),
         None => adaptive_plans(config, model)?,

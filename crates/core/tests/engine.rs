@@ -250,8 +250,7 @@ fn a_confirm_network_that_fails_gives_no_verdict_and_keeps_the_earlier_verdicts(
     let mut driver = confirmed_driver(network);
     (0..16).for_each(|i| driver.offer(vec![if i == 5 { 0.9 } else { 0.1 }], i));
     let error = turn_until_error(&mut driver);
-    let is_confirm =
-        matches!(&error, EngineError::Network(e) if e.part == NetworkPart::Confirm);
+    let is_confirm = matches!(&error, EngineError::Network(e) if e.part == NetworkPart::Confirm);
     assert!(is_confirm, "{error}");
     let items: Vec<usize> = driver.verdicts().map(|item| item.payload).collect();
     assert!(items.len() == 15 && !items.contains(&5), "{items:?}");

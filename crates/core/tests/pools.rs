@@ -130,7 +130,11 @@ fn a_policy_receives_the_risks_by_position() {
     let risks = [None, None, None, Some(0.25)];
     run(engine, &risks.map(|risk| (PoolAssignment { pool: 0, risk }, 0.1)));
     let recorded = recorded.lock().unwrap();
-    assert_eq!(*recorded, [vec![None, Some(0.25)]], "a group without risks has no risks to receive");
+    assert_eq!(
+        *recorded,
+        [vec![None, Some(0.25)]],
+        "a group without risks has no risks to receive"
+    );
 }
 
 #[test]

@@ -16,12 +16,8 @@ use crate::config::group::GroupConfig;
 const ITEMS: usize = 4_000_000;
 
 pub(super) fn run() -> Result<(), CliError> {
-    let spec = PlanSpec {
-        policy: PolicyKind::MultiRound,
-        group_size: 16,
-        chain: vec![4],
-        worth: 500.0,
-    };
+    let spec =
+        PlanSpec { policy: PolicyKind::MultiRound, group_size: 16, chain: vec![4], worth: 500.0 };
     let plan = spec.build(None).map_err(|e| CliError::Failed(e.to_string()))?;
     let plan = BandPlan::new(plan, Thresholds::constant(0.5));
     let max_wait = GroupConfig::default().max_wait;

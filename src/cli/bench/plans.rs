@@ -109,7 +109,11 @@ fn entries(args: &DemoArgs) -> Result<Vec<PlanRuns>, CliError> {
 }
 
 /// Runs the stream once.
-fn pass(entry: &mut PlanRuns, locations: &[String], positives: &HashSet<String>) -> Result<(), CliError> {
+fn pass(
+    entry: &mut PlanRuns,
+    locations: &[String],
+    positives: &HashSet<String>,
+) -> Result<(), CliError> {
     let model = Model::open(&entry.config)?;
     entry.profiled = model.profile.is_some();
     let local = LocalRun::start(&entry.config, model, locations.to_vec())?;
@@ -151,8 +155,15 @@ fn print(prevalence: f64, images: usize, positives: &HashSet<String>, entries: &
         "auto and fixed plans, {images} images, {} positive, median of {rounds}; auto plans by {by}:",
         percent(prevalence, 1)
     );
-    let columns =
-        ["plan", "images/s", "of best fixed", "CPU us per image", "of best fixed", "flagged", "correctly"];
+    let columns = [
+        "plan",
+        "images/s",
+        "of best fixed",
+        "CPU us per image",
+        "of best fixed",
+        "flagged",
+        "correctly",
+    ];
     let mut rows = table(&columns);
     for (entry, (rate, cpu)) in entries.iter().zip(rates.into_iter().zip(cpu)) {
         rows.add_row([

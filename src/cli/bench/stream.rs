@@ -28,7 +28,8 @@ const ITEMS_PER_PARTITION: usize = 10_000;
 
 pub(super) fn run(items: usize) -> Result<(), CliError> {
     let partitions = items.div_ceil(ITEMS_PER_PARTITION).max(1) as i32;
-    let broker = EmbeddedBroker::start(&[(TOPIC, partitions), ("images.flagged", 1), ("images.dead", 1)])?;
+    let broker =
+        EmbeddedBroker::start(&[(TOPIC, partitions), ("images.flagged", 1), ("images.dead", 1)])?;
     let mut config = Config::default();
     config.kafka.brokers = broker.bootstrap_servers().to_owned();
     config.ops.listen = "127.0.0.1:0".into();
@@ -51,9 +52,17 @@ pub(super) fn run(items: usize) -> Result<(), CliError> {
     let samples: Vec<u64> = samples.join().unwrap_or_default();
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     let rate = items as f64 / seconds;
-    figure("null network, inline 8x8 PNG: items/s, poll to commit", format!("{rate:.0}"), "at least 30000");
+    figure(
+        "null network, inline 8x8 PNG: items/s, poll to commit",
+        format!("{rate:.0}"),
+        "at least 30000",
+    );
     for (name, cpu) in threads.iter().filter(|(_, cpu)| **cpu > 0.005) {
-        figure(&format!("  CPU us per item: thread {name}"), format!("{:.2}", cpu * 1e6 / items as f64), "");
+        figure(
+            &format!("  CPU us per item: thread {name}"),
+            format!("{:.2}", cpu * 1e6 / items as f64),
+            "",
+        );
     }
     for (part, cpu) in &ingest {
         figure(&format!("  of which {part}"), format!("{:.2}", cpu * 1e6 / items as f64), "");

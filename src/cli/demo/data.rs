@@ -99,7 +99,11 @@ mod tests {
         for (kind, count) in [("shoes", positives), ("hat", negatives)] {
             for number in 0..count {
                 let path = PathBuf::from(format!("{kind}/{number}"));
-                images.add(DemoItem { id: format!("{kind}-{number}"), path, positive: kind == "shoes" });
+                images.add(DemoItem {
+                    id: format!("{kind}-{number}"),
+                    path,
+                    positive: kind == "shoes",
+                });
             }
         }
         images
@@ -114,8 +118,16 @@ mod tests {
         let items = stream(&args(25, 0.1), images(3, 10)).unwrap();
         assert_eq!(items.iter().filter(|item| item.positive).count(), 3);
         assert_eq!(items.len(), 28);
-        assert_eq!(items.iter().map(|item| &item.id).collect::<HashSet<_>>().len(), 28, "ids are unique");
-        assert_eq!(items.iter().map(|item| &item.path).collect::<HashSet<_>>().len(), 13, "every image is used");
+        assert_eq!(
+            items.iter().map(|item| &item.id).collect::<HashSet<_>>().len(),
+            28,
+            "ids are unique"
+        );
+        assert_eq!(
+            items.iter().map(|item| &item.path).collect::<HashSet<_>>().len(),
+            13,
+            "every image is used"
+        );
         let refused = stream(&args(25, 0.2), images(3, 10)).unwrap_err().to_string();
         assert!(refused.contains("needs 6 positives, the set has 3"), "{refused}");
     }

@@ -15,8 +15,18 @@ pub(super) const IMAGES: &str = "t10k-images-idx3-ubyte.gz";
 const LABELS: &str = "t10k-labels-idx1-ubyte.gz";
 
 /// The classes by number, with the names of the data set's authors.
-const CLASSES: &[&str] =
-    &["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot"];
+const CLASSES: &[&str] = &[
+    "t-shirt",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle-boot",
+];
 
 const SIDE: u32 = 28;
 
@@ -50,15 +60,20 @@ fn write(path: &Path, pixels: &[u8]) -> Result<(), CliError> {
         return Ok(());
     }
     let image = GrayImage::from_raw(SIDE, SIDE, pixels.to_vec());
-    let image = image.ok_or_else(|| CliError::Failed("the data set's images are not 28 x 28".into()))?;
+    let image =
+        image.ok_or_else(|| CliError::Failed("the data set's images are not 28 x 28".into()))?;
     image.save(path).map_err(|e| CliError::Failed(format!("{}: {e}", path.display())))
 }
 
 /// The payload of a gzipped IDX file, without its header.
 fn idx(path: &Path, header: usize) -> Result<Vec<u8>, CliError> {
     let missing = |e: std::io::Error| {
-        let hint = "run `scripts/setup.sh dataset`, or set --data to its folder or to labelled images";
-        CliError::Failed(format!("{}: {e}. The demo needs Fashion-MNIST's test set: {hint}", path.display()))
+        let hint =
+            "run `scripts/setup.sh dataset`, or set --data to its folder or to labelled images";
+        CliError::Failed(format!(
+            "{}: {e}. The demo needs Fashion-MNIST's test set: {hint}",
+            path.display()
+        ))
     };
     let file = fs::File::open(path).map_err(missing)?;
     let mut bytes = Vec::new();

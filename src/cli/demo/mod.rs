@@ -66,7 +66,8 @@ struct Defaults {
 impl DemoArgs {
     /// The arguments of an empty command line.
     pub(super) fn defaults() -> Result<Self, CliError> {
-        let defaults = Defaults::try_parse_from(["demo"]).map_err(|e| CliError::Failed(e.to_string()))?;
+        let defaults =
+            Defaults::try_parse_from(["demo"]).map_err(|e| CliError::Failed(e.to_string()))?;
         Ok(defaults.args)
     }
 }
@@ -93,11 +94,17 @@ pub fn measure(args: &DemoArgs) -> Result<Report, CliError> {
     let bundle = Bundle::open(&args.bundle).map_err(|e| CliError::Failed(e.to_string()))?;
     let items = data::prepare(args, &bundle)?;
     let broker = EmbeddedBroker::start(&stream::topics())?;
-    eprintln!("embedded broker on {}: producing {} references", broker.bootstrap_servers(), items.len());
+    eprintln!(
+        "embedded broker on {}: producing {} references",
+        broker.bootstrap_servers(),
+        items.len()
+    );
     let stream = Stream::new(broker.bootstrap_servers(), items);
     stream.produce()?;
     let mut runs = BTreeMap::new();
-    for (name, policy) in [("grouped", PolicyKind::MultiRound), ("individual", PolicyKind::Individual)] {
+    for (name, policy) in
+        [("grouped", PolicyKind::MultiRound), ("individual", PolicyKind::Individual)]
+    {
         let mut config = config(args, policy)?;
         stream.configure(&mut config, name);
         let plan = config.describe_plan()?;
@@ -110,7 +117,12 @@ pub fn measure(args: &DemoArgs) -> Result<Report, CliError> {
     };
     let grouped = take(&mut runs, "grouped")?;
     let individual = take(&mut runs, "individual")?;
-    sheet::write(&args.out.join("flagged.png"), &stream, &grouped.1.flagged, bundle.manifest.input.width)?;
+    sheet::write(
+        &args.out.join("flagged.png"),
+        &stream,
+        &grouped.1.flagged,
+        bundle.manifest.input.width,
+    )?;
     let report = Report::new(&stream, Run::new(&stream, grouped), Run::new(&stream, individual));
     std::fs::write(args.out.join("report.json"), serde_json::to_vec_pretty(&report)?)?;
     Ok(report)

@@ -91,7 +91,11 @@ impl Report {
         let items = format!("{} ({} positive)", self.items, self.positives);
         table.add_row(["items".to_owned(), items.clone(), items]);
         for (name, value) in ROWS {
-            table.add_row([(*name).to_owned(), value(self, &self.grouped), value(self, &self.individual)]);
+            table.add_row([
+                (*name).to_owned(),
+                value(self, &self.grouped),
+                value(self, &self.individual),
+            ]);
         }
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);

@@ -18,7 +18,12 @@ const RIGHT: Rgb<u8> = Rgb([40, 160, 70]);
 const WRONG: Rgb<u8> = Rgb([210, 50, 50]);
 
 /// Writes the sheet, by falling score. `side` is the width of the bundle's input in pixels.
-pub(super) fn write(path: &Path, stream: &Stream, flagged: &[FlagRecord], side: u32) -> Result<(), CliError> {
+pub(super) fn write(
+    path: &Path,
+    stream: &Stream,
+    flagged: &[FlagRecord],
+    side: u32,
+) -> Result<(), CliError> {
     let mut flagged: Vec<&FlagRecord> = flagged.iter().collect();
     flagged.sort_by(|a, b| b.score.total_cmp(&a.score));
     let tiles = tiles(side);
@@ -59,6 +64,7 @@ fn tile(tiles: &Preprocessor, path: &Path) -> Result<RgbImage, CliError> {
     let failed = |what: String| CliError::Failed(format!("{}: {what}", path.display()));
     let bytes = std::fs::read(path).map_err(|e| failed(e.to_string()))?;
     let pixels = tiles.tensor(&bytes).map_err(|e| failed(e.to_string()))?;
-    let image = RgbImage::from_raw(TILE, TILE, pixels.into_iter().map(|value| value as u8).collect());
+    let image =
+        RgbImage::from_raw(TILE, TILE, pixels.into_iter().map(|value| value as u8).collect());
     image.ok_or_else(|| failed("a bug: a tile has the wrong size".into()))
 }

@@ -135,14 +135,19 @@ impl Stream {
         loop {
             match consumer.poll(Duration::from_secs(10)) {
                 Some(Ok(message)) => {
-                    let flag: FlagRecord = serde_json::from_slice(message.payload().unwrap_or_default())?;
+                    let flag: FlagRecord =
+                        serde_json::from_slice(message.payload().unwrap_or_default())?;
                     if seen.insert(flag.flag_id.clone()) {
                         flags.push(flag);
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => return Ok(flags),
                 Some(Err(error)) => return Err(error.into()),
-                None => return Err(CliError::Failed(format!("no record of {topic} was received for 10 s"))),
+                None => {
+                    return Err(CliError::Failed(format!(
+                        "no record of {topic} was received for 10 s"
+                    )));
+                }
             }
         }
     }
@@ -188,8 +193,7 @@ pub fn watch(
         (name, spent)
     };
     let threads = cpu::by_thread_name().into_iter().map(spent).collect();
-    let part =
-        |part: &str| (part.to_owned(), metrics.ingest_cpu.with_label_values(&[part]).get());
+    let part = |part: &str| (part.to_owned(), metrics.ingest_cpu.with_label_values(&[part]).get());
     Ok(Watched { seconds, threads, ingest: ["fetch", "decode"].map(part).into() })
 }
 

@@ -129,7 +129,7 @@ mod tests {
                 "{p}: {b:?}"
             );
         }
-        // Above (3 - sqrt 5) / 2 pooling never pays: P. Ungar, "The Cutoff OperatingPoint for Group
+        // Above (3 - sqrt 5) / 2 pooling never pays: P. Ungar, "The Cutoff Point for Group
         // Testing", 1960.
         assert_eq!(bounds(0.4, 64, &tests_only()).nested_size, 1);
         assert!(bounds(0.37, 64, &tests_only()).nested_cost < 1.0);

@@ -37,7 +37,7 @@ impl MemberModel {
     }
 }
 
-/// GroupModel in the tests of one chain.
+/// The members of a group in the tests of one chain.
 #[derive(Debug, Clone)]
 pub(super) struct GroupModel {
     positive: MemberModel,

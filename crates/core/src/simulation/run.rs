@@ -67,9 +67,9 @@ pub struct Hour {
     pub changes: u64,
     /// Items.
     pub items: u64,
-    /// PositivePositions among them.
+    /// Positives among them.
     pub positives: u64,
-    /// PositivePositions that were flagged.
+    /// Positives that were flagged.
     pub found: u64,
     /// Negatives that were flagged.
     pub false_positives: u64,
