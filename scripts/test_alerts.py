@@ -170,8 +170,8 @@ def start_watchers(machine: Machine) -> None:
     text = (compose / "prometheus.yaml").read_text()
     text = text.replace("alertmanager:9093", f"127.0.0.1:{ports['alertmanager']}").replace("worker:9464", f"127.0.0.1:{ports['worker']}")
     prometheus = machine.write("prometheus.yaml", text)
-    hook = f"  - name: nobody\n    webhook_configs: [{{ url: 'http://127.0.0.1:{served(Webhook)}/' }}]"
-    alertmanager = machine.write("alertmanager.yaml", (compose / "alertmanager.yaml").read_text().replace("  - name: nobody", hook))
+    hook = f"  - name: none\n    webhook_configs: [{{ url: 'http://127.0.0.1:{served(Webhook)}/' }}]"
+    alertmanager = machine.write("alertmanager.yaml", (compose / "alertmanager.yaml").read_text().replace("  - name: none", hook))
     machine.start(
         "alertmanager",
         TOOLS / "prometheus-alertmanager",

@@ -108,7 +108,7 @@ def test_links_of_the_pages_lead_to_files() -> None:
         assert links and not [link for link in links if not (page.parent / link).exists()], page.name
 
 
-def test_every_set_has_a_name_of_its_own() -> None:
+def test_every_set_has_a_unique_name() -> None:
     assert len({each.name for each in SETS}) == len(SETS)
 
 

@@ -2,16 +2,16 @@
 //!
 //! The life of an item:
 //!
-//! 1. The source reads a Kafka record and enters its offset in the partition's tracker, which yields a
-//!    [`Ticket`]. The item is a [`ReceivedItem`]: its [`Origin`] (with the ticket) and its reference, or the
-//!    reason why the record is not a reference.
-//! 2. The ingest stage fetches the bytes and decodes them. The item is a [`DecodedItem`]: the tensor and the
-//!    [`Item`] itself, a reference with its origin.
+//! 1. The source reads a Kafka record and enters its offset in the partition's tracker, which
+//!    yields a [`Ticket`]. The item is a [`ReceivedItem`]: its [`Origin`] (with the ticket) and its
+//!    reference, or the reason why the record is not a reference.
+//! 2. The ingest stage fetches the bytes and decodes them. The item is a [`DecodedItem`]: the
+//!    tensor and the [`Item`] itself, a reference with its origin.
 //! 3. The engine stage tests it. The item is a [`FinishedItem::Verdict`].
 //! 4. An item that has no reference, no bytes or no pixels skips the engine: it is a
 //!    [`FinishedItem::DeadLetter`].
-//! 5. The sink publishes the records of a finished item and resolves the ticket after the broker has
-//!    acknowledged all of them. The source then commits the offset.
+//! 5. The sink publishes the records of a finished item and resolves the ticket after the broker
+//!    has acknowledged all of them. The source then commits the offset.
 //!
 //! The ticket travels with the item through all of these types and is never copied.
 

@@ -1,19 +1,20 @@
 //! Dorfman: a worker that finds rare positive images in a Kafka topic by neural group testing.
 //!
-//! Many images share one forward pass of a network; only groups whose test is positive are retested.
+//! Many images share one forward pass of a network; only groups whose test is positive are
+//! retested.
 //!
 //! ```text
 //! source -> fetch -> decode -> pools -> engine -> sink -> offsets
 //!   Kafka   bytes    tensor   groups   verdicts  records  commit
 //! ```
 //!
-//! [`item`] defines what travels between the stages. [`worker`] starts the stages, supervises them and stops
-//! them. Every channel is bounded: when a stage is slow, its queue fills, then the queue before it, back to
-//! the source, which pauses its partitions and keeps polling.
+//! [`item`] defines what travels between the stages. [`worker`] starts the stages, supervises them
+//! and stops them. Every channel is bounded: when a stage is slow, its queue fills, then the queue
+//! before it, back to the source, which pauses its partitions and keeps polling.
 //!
-//! The pure parts are in `dorfman-core` (policies, planning, grouping, the engine). Bundles, decoding and ONNX
-//! Runtime are in `dorfman-model`. Experiments (`dorfman evaluate`, `replay`, `bench-paper`) are in
-//! `dorfman-lab`.
+//! The pure parts are in `dorfman-core` (policies, planning, grouping, the engine). Bundles,
+//! decoding and ONNX Runtime are in `dorfman-model`. Experiments (`dorfman evaluate`, `replay`,
+//! `bench-paper`) are in `dorfman-lab`.
 
 pub mod cli;
 pub mod config;

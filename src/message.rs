@@ -1,4 +1,5 @@
-//! References to images: from the bytes of a Kafka record to a [`Reference`], or a [`Failure`] (pure).
+//! References to images: from the bytes of a Kafka record to a [`Reference`], or a [`Failure`]
+//! (pure).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -31,7 +32,8 @@ pub enum Location {
     Uri(String),
 }
 
-/// The JSON form of a reference in the topic. Unknown fields are refused, so that a misspelt `risk` is noticed.
+/// The JSON form of a reference in the topic. Unknown fields are refused, so that a misspelt `risk`
+/// is noticed.
 #[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReferenceMessage {

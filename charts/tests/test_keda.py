@@ -16,17 +16,17 @@ class Keda(ChartTest):
     def scaled(self, keda: str = "", more: str = "") -> Any:
         return self.one("ScaledObject", f"{{topicPartitions: 12, keda: {{enabled: true, {keda}}}, {more}}}")["spec"]
 
-    def test_it_scales_the_workload_that_there_is(self) -> None:
+    def test_it_scales_the_workload_of_the_release(self) -> None:
         for kind in ("Deployment", "StatefulSet"):
             target = self.scaled(more=f"kind: {kind}")["scaleTargetRef"]
             self.assertEqual(target, {"apiVersion": "apps/v1", "kind": kind, "name": "test-dorfman"})
 
-    def test_the_number_of_workers_is_kedas(self) -> None:
+    def test_keda_sets_the_number_of_workers(self) -> None:
         values = "{topicPartitions: 12, keda: {enabled: true}}"
         self.assertNotIn("replicas", self.one("Deployment", values)["spec"])
         self.assertNotIn("replicas", self.one("StatefulSet", values[:-1] + ", kind: StatefulSet}")["spec"])
 
-    def test_never_more_workers_than_partitions(self) -> None:
+    def test_keda_starts_at_most_one_worker_per_partition(self) -> None:
         spec = self.scaled()
         self.assertEqual((spec["minReplicaCount"], spec["maxReplicaCount"]), (1, 12))
         self.assertEqual(spec["triggers"][0]["metadata"]["allowIdleConsumers"], "false")
@@ -35,7 +35,7 @@ class Keda(ChartTest):
         self.refused("{topicPartitions: 12, keda: {enabled: true, maxReplicas: 13}}", "keda.maxReplicas is 13", "12 partitions")
         self.refused("{topicPartitions: 12, keda: {enabled: true, minReplicas: 7, maxReplicas: 6}}", "keda.minReplicas is 7")
 
-    def test_the_lag_is_the_workers_groups(self) -> None:
+    def test_the_lag_is_that_of_the_consumer_group(self) -> None:
         (trigger,) = self.scaled("lagThreshold: 2000000", "config: {kafka: {group_id: g}, source: {topic: t}}")["triggers"]
         self.assertEqual(trigger["type"], "kafka")
         metadata = trigger["metadata"]
@@ -48,7 +48,7 @@ class Keda(ChartTest):
         late = self.scaled(more="config: {source: {properties: {auto.offset.reset: latest}}}")
         self.assertEqual(late["triggers"][0]["metadata"]["offsetResetPolicy"], "latest")
 
-    def test_it_reads_with_the_workers_credentials(self) -> None:
+    def test_it_reads_with_the_credentials_of_the_worker(self) -> None:
         (trigger,) = self.one("ScaledObject", SECURE)["spec"]["triggers"]
         self.assertEqual((trigger["metadata"]["sasl"], trigger["metadata"]["tls"]), ("scram_sha512", "enable"))
         authentication = self.one("TriggerAuthentication", SECURE)
@@ -58,17 +58,17 @@ class Keda(ChartTest):
         tls = {("ca", "certificates", "ca.crt"), ("cert", "certificates", "tls.crt"), ("key", "certificates", "tls.key")}
         self.assertEqual(given, kafka | tls)
 
-    def test_an_authentication_of_ones_own(self) -> None:
+    def test_a_configured_authentication(self) -> None:
         values = SECURE.replace("{enabled: true}", "{enabled: true, authentication: mine}")
         self.assertEqual(self.one("ScaledObject", values)["spec"]["triggers"][0]["authenticationRef"], {"name": "mine"})
         self.none("TriggerAuthentication", values)
 
-    def test_an_open_broker_needs_none(self) -> None:
+    def test_a_broker_without_authentication_needs_no_credentials(self) -> None:
         (trigger,) = self.scaled()["triggers"]
         self.assertNotIn("authenticationRef", trigger)
         self.assertNotIn("sasl", trigger["metadata"])
 
-    def test_what_keda_can_not_speak_is_refused(self) -> None:
+    def test_a_mechanism_that_keda_does_not_support_is_refused(self) -> None:
         self.refused(SECURE.replace("SCRAM-SHA-512", "SRP"), "sasl.mechanism SRP", "SCRAM-SHA-256")
 
     def test_a_fallback(self) -> None:

@@ -7,11 +7,11 @@ from chart import CHART, ChartTest
 
 
 class Monitoring(ChartTest):
-    def test_nothing_of_it_by_default(self) -> None:
+    def test_it_is_off_by_default(self) -> None:
         for kind in ("ServiceMonitor", "PodMonitor", "PrometheusRule", "ScaledObject", "TriggerAuthentication"):
             self.none(kind)
 
-    def test_a_monitor_selects_what_there_is(self) -> None:
+    def test_a_monitor_selects_the_workers(self) -> None:
         service = self.one("Service")
         (endpoint,) = self.one("ServiceMonitor", "serviceMonitor: {enabled: true}")["spec"]["endpoints"]
         self.assertIn(endpoint["port"], [p["name"] for p in service["spec"]["ports"]])
@@ -44,20 +44,20 @@ class Monitoring(ChartTest):
         self.assertEqual(service["clusterIP"], "None")
         self.assertIs(service["publishNotReadyAddresses"], True)
 
-    def test_the_alerts_are_those_of_the_file(self) -> None:
+    def test_the_alerts_equal_the_file(self) -> None:
         rule = self.one("PrometheusRule", "prometheusRule: {enabled: true, labels: {role: alerts}}")
         self.assertEqual(rule["spec"], yaml.safe_load((CHART / "files" / "alerts.yaml").read_text()))
         self.assertTrue(rule["spec"]["groups"])
         self.assertEqual(rule["metadata"]["labels"]["role"], "alerts")
 
-    def test_alerts_link_to_where_the_guide_is_kept(self) -> None:
+    def test_alerts_link_to_the_operations_guide(self) -> None:
         values = "prometheusRule: {enabled: true, runbooks: 'https://wiki.example/operations'}"
         rules = [rule for group in self.one("PrometheusRule", values)["spec"]["groups"] for rule in group["rules"]]
         links = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in rules if "alert" in rule}
         self.assertEqual(links["DorfmanBurst"], "https://wiki.example/operations#dorfmanburst")
         self.assertTrue(all(link.startswith("https://wiki.example/operations#") for link in links.values()))
 
-    def test_workers_that_may_be_none_are_not_missed(self) -> None:
+    def test_no_alert_for_missing_workers_if_there_may_be_none(self) -> None:
         def alerts(least: int) -> set[str]:
             keda = f"{{topicPartitions: 8, keda: {{enabled: true, minReplicas: {least}}}, prometheusRule: {{enabled: true}}}}"
             groups = self.one("PrometheusRule", keda)["spec"]["groups"]
@@ -65,7 +65,7 @@ class Monitoring(ChartTest):
 
         self.assertEqual(alerts(1) - alerts(0), {"DorfmanAbsent", "DorfmanUnseen"})
 
-    def test_the_dashboard_is_that_of_the_file(self) -> None:
+    def test_the_dashboard_equals_the_file(self) -> None:
         values = "dashboard: {enabled: true, annotations: {grafana_folder: Kafka}}"
         board = self.one("ConfigMap", values, "test-dorfman-dashboard")
         self.assertEqual(json.loads(board["data"]["dorfman.json"]), json.loads((CHART / "files" / "dashboard.json").read_text()))

@@ -59,15 +59,15 @@ class Ready(ChartTest):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("is ready", done.stdout)
 
-    def test_it_says_why_none_is(self) -> None:
+    def test_it_names_why_no_worker_is_ready(self) -> None:
         done = self.ask(type("Never", (Worker,), {"unready": 1000}), limit=1)
         self.assertEqual(done.returncode, 1)
         self.assertIn("not yet in the group", done.stderr)
 
-    def test_nobody_there(self) -> None:
+    def test_no_worker_responds(self) -> None:
         self.assertEqual(self.ask(None, limit=1).returncode, 1)
 
-    def test_a_stranger_is_no_worker(self) -> None:
+    def test_another_pod_is_not_a_worker(self) -> None:
         done = self.ask(type("Stranger", (Worker,), {"unready": 0, "metrics": b"other_total 0\n"}))
         self.assertEqual(done.returncode, 1)
         self.assertIn("no metrics", done.stderr)

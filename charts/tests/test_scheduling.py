@@ -4,7 +4,7 @@ from chart import ChartTest
 
 
 class Scheduling(ChartTest):
-    def test_no_gpu_is_asked_for_without_one(self) -> None:
+    def test_no_gpu_is_requested_by_default(self) -> None:
         self.assertNotIn("nvidia.com/gpu", str(self.pod()))
         self.assertNotIn("tolerations", self.pod())
 
@@ -35,13 +35,13 @@ class Scheduling(ChartTest):
                 labels = {"app.kubernetes.io/name": "dorfman", "app.kubernetes.io/instance": "test"}
                 self.assertEqual(constraint["labelSelector"], {"matchLabels": labels})
 
-    def test_a_spread_of_ones_own(self) -> None:
+    def test_a_configured_spread(self) -> None:
         (own,) = self.pod("topologySpread: [{topologyKey: rack, maxSkew: 2, matchLabelKeys: []}]")["topologySpreadConstraints"]
         self.assertEqual((own["maxSkew"], own["whenUnsatisfiable"]), (2, "ScheduleAnyway"))
         self.assertNotIn("topologySpreadConstraints", self.pod("topologySpread: []"))
         self.refused("topologySpread: [{maxSkew: 2}]", "/topologySpread/0", "topologyKey")
 
-    def test_what_is_passed_on(self) -> None:
+    def test_values_that_are_passed_on(self) -> None:
         values = """
             nodeSelector: {disk: fast}
             tolerations: [{key: images, operator: Exists}]

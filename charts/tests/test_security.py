@@ -12,7 +12,7 @@ class Pods(ChartTest):
     def pods(self, values: str) -> list[Any]:
         return [self.pod(values), self.one("Pod", values)["spec"]]
 
-    def test_every_container_holds_to_the_restricted_standard(self) -> None:
+    def test_every_container_meets_the_restricted_standard(self) -> None:
         for pod in self.pods(BUNDLE):
             self.assertIs(pod["securityContext"]["runAsNonRoot"], True)
             self.assertGreater(pod["securityContext"]["runAsUser"], 0)
@@ -30,7 +30,7 @@ class Pods(ChartTest):
             self.assertIs(pod["automountServiceAccountToken"], False)
         self.assertIs(self.one("ServiceAccount")["automountServiceAccountToken"], False)
 
-    def test_a_user_that_the_cluster_picks(self) -> None:
+    def test_a_user_chosen_by_the_cluster(self) -> None:
         pod = self.pod("podSecurityContext: {runAsUser: null, runAsGroup: null, fsGroup: null}")
         self.assertNotIn("runAsUser", pod["securityContext"])
         self.assertIs(pod["securityContext"]["runAsNonRoot"], True)
@@ -41,20 +41,20 @@ class Pods(ChartTest):
         self.assertEqual(self.pod("serviceAccount: {create: false}")["serviceAccountName"], "default")
         self.assertEqual(self.pod("serviceAccount: {create: false, name: mine}")["serviceAccountName"], "mine")
 
-    def test_the_tests_pod_is_no_workers_pod(self) -> None:
+    def test_the_pod_of_the_test_is_not_a_worker(self) -> None:
         labels = self.one("Pod")["metadata"]["labels"].items()
         self.assertFalse(self.one("Deployment")["spec"]["selector"]["matchLabels"].items() <= labels, "the Deployment would adopt it")
         self.none("Pod", "tests: {enabled: false}")
 
 
 class Secrets(ChartTest):
-    def test_passwords_come_by_reference(self) -> None:
+    def test_passwords_are_references_to_secrets(self) -> None:
         values = "{credentials: {sasl: {secret: kafka, usernameKey: user}}, " + SASL + "}"
         env = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in self.worker(values)["env"]}
         self.assertEqual(env["DORFMAN_KAFKA__PROPERTIES__SASL_USERNAME"], {"name": "kafka", "key": "user"})
         self.assertEqual(env["DORFMAN_KAFKA__PROPERTIES__SASL_PASSWORD"], {"name": "kafka", "key": "password"})
 
-    def test_certificates_come_by_reference(self) -> None:
+    def test_certificates_are_references_to_secrets(self) -> None:
         values = "credentials: {tls: {secret: certificates, certKey: tls.crt, keyKey: tls.key}}"
         volume = next(v for v in self.pod(values)["volumes"] if v["name"] == "tls")
         self.assertEqual(volume["secret"], {"secretName": "certificates"})
@@ -74,7 +74,7 @@ class Secrets(ChartTest):
             for key in ("sasl.password", "ssl.key.password"):
                 self.refused(f"config: {{{section}: {{properties: {{{key}: secret}}}}}}", f"config.{section}.properties.{key}", "ConfigMap")
 
-    def test_credentials_that_would_not_be_used_are_refused(self) -> None:
+    def test_unused_credentials_are_refused(self) -> None:
         self.refused("credentials: {sasl: {secret: kafka}}", "credentials.sasl.secret", "sasl_ssl")
 
     def test_more_environment(self) -> None:
@@ -88,19 +88,19 @@ class Network(ChartTest):
     def spec(self, values: str = "") -> Any:
         return self.one("NetworkPolicy", f"networkPolicy: {values}" if values else "")["spec"]
 
-    def test_only_the_port_of_health_and_metrics_comes_in(self) -> None:
+    def test_ingress_only_to_the_port_of_health_and_metrics(self) -> None:
         spec = self.spec()
         self.assertEqual(spec["podSelector"], self.one("Deployment")["spec"]["selector"])
         self.assertEqual(spec["policyTypes"], ["Ingress"])
         self.assertEqual(spec["ingress"], [{"ports": [{"port": "http", "protocol": "TCP"}]}])
         self.none("NetworkPolicy", "networkPolicy: {enabled: false}")
 
-    def test_from_some_and_from_the_test(self) -> None:
+    def test_ingress_from_configured_pods_and_from_the_test(self) -> None:
         peers = self.spec("{from: [{podSelector: {matchLabels: {app: prometheus}}}]}")["ingress"][0]["from"]
         self.assertEqual(peers[0], {"podSelector": {"matchLabels": {"app": "prometheus"}}})
         self.assertLessEqual(peers[1]["podSelector"]["matchLabels"].items(), self.one("Pod")["metadata"]["labels"].items())
 
-    def test_out_go_dns_the_brokers_and_fetches(self) -> None:
+    def test_egress_to_dns_brokers_and_image_servers_is_allowed(self) -> None:
         values = """
             networkPolicy: {egress: {enabled: true, kafkaTo: [{podSelector: {}}], extra: [{ports: [{port: 9000}]}]}}
             config: {kafka: {brokers: "a:9093, b:9094,c:9093,d"}}
@@ -115,7 +115,7 @@ class Network(ChartTest):
         self.assertIn("169.254.0.0/16", http["to"][0]["ipBlock"]["except"])
         self.assertEqual(extra, {"ports": [{"port": 9000}]})
 
-    def test_what_the_worker_may_fetch_from_the_network_lets_it(self) -> None:
+    def test_egress_follows_the_fetch_configuration(self) -> None:
         values = "{networkPolicy: {egress: {enabled: true}}, config: {fetch: {allow_private: true}}}"
         self.assertNotIn("to", self.one("NetworkPolicy", values)["spec"]["egress"][2])
         self.assertEqual(len(self.spec("{egress: {enabled: true, httpPorts: []}}")["egress"]), 2)

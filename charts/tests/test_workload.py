@@ -11,14 +11,14 @@ class Workload(ChartTest):
         self.assertEqual(spec["strategy"], {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}})
         self.none("StatefulSet")
 
-    def test_a_strategy_of_ones_own(self) -> None:
+    def test_a_configured_strategy(self) -> None:
         self.assertEqual(self.one("Deployment", "strategy: {type: Recreate}")["spec"]["strategy"], {"type": "Recreate"})
         own = self.one("StatefulSet", "{kind: StatefulSet, strategy: {type: OnDelete}}")["spec"]["updateStrategy"]
         self.assertEqual(own, {"type": "OnDelete"})
         self.refused("strategy: {type: OnDelete}", "strategy.type", "RollingUpdate or Recreate")
         self.refused("{kind: StatefulSet, strategy: {type: Recreate}}", "strategy.type", "RollingUpdate or OnDelete")
 
-    def test_static_members_are_known_by_their_pods_name(self) -> None:
+    def test_static_members_have_the_name_of_their_pod(self) -> None:
         values = "kind: StatefulSet"
         self.none("Deployment", values)
         spec = self.one("StatefulSet", values)["spec"]
@@ -29,14 +29,14 @@ class Workload(ChartTest):
         self.assertEqual(name, "metadata.name")
         self.assertEqual(self.config(values)["source"]["properties"], {"session.timeout.ms": 120000})
 
-    def test_a_session_timeout_of_ones_own_stays(self) -> None:
+    def test_a_configured_session_timeout_stays(self) -> None:
         own = "{kind: StatefulSet, config: {kafka: {properties: {session.timeout.ms: 60000}}}}"
         self.assertNotIn("properties", self.config(own)["source"])
         # With this protocol the broker sets the session timeout. The client refuses the property.
         new = "{kind: StatefulSet, config: {source: {properties: {group.protocol: consumer}}}}"
         self.assertEqual(self.config(new)["source"]["properties"], {"group.protocol": "consumer"})
 
-    def test_a_deployments_pods_are_no_static_members(self) -> None:
+    def test_pods_of_a_deployment_are_not_static_members(self) -> None:
         self.assertNotIn("env", self.worker())
         self.assertNotIn("properties", self.config()["source"])
         self.refused("config: {source: {properties: {group.instance.id: one}}}", "group.instance.id", "kind StatefulSet")
@@ -55,7 +55,7 @@ class Workload(ChartTest):
         self.refused("config: {shutdown: {deadline: soon}}", "config.shutdown.deadline", "25s or 1m 30s")
         self.refused("config: {shutdown: {deadline: 1 fortnight}}", "config.shutdown.deadline", "fortnight")
 
-    def test_a_start_may_take_as_long_as_it_takes(self) -> None:
+    def test_a_slow_start_does_not_restart_the_worker(self) -> None:
         def seconds(values: str) -> Any:
             probe = self.worker(values)["startupProbe"]
             return probe["periodSeconds"] * probe["failureThreshold"]
@@ -68,7 +68,7 @@ class Workload(ChartTest):
         # A rollout must not count as failed while a pod may still be starting.
         self.assertGreater(self.one("Deployment", tensorrt)["spec"]["progressDeadlineSeconds"], 1800)
 
-    def test_probes_ask_the_port_that_the_worker_listens_on(self) -> None:
+    def test_probes_use_the_port_of_the_worker(self) -> None:
         container = self.worker("config: {ops: {listen: '[::]:8080'}}")
         self.assertEqual(container["ports"], [{"name": "http", "containerPort": 8080}])
         for probe, path in [("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")]:
@@ -116,6 +116,6 @@ class Workload(ChartTest):
         self.assertNotEqual(code, 0)
         self.assertIn("1.27.0", err)
 
-    def test_no_autoscaler_of_the_charts_own(self) -> None:
+    def test_the_chart_has_no_other_autoscaler(self) -> None:
         everything = "{topicPartitions: 8, keda: {enabled: true}}"
         self.assertNotIn("HorizontalPodAutoscaler", kinds(self.render(everything)))

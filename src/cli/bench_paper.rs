@@ -20,8 +20,8 @@ pub(super) struct BenchPaperArgs {
     #[arg(long, value_name = "DIR", default_value = "target/paper")]
     bundles: PathBuf,
     /// Plans: the chain of one design's tests, and the rule that makes a test positive, as in
-    /// d3:16,8,4,d3:1@0.5 or d2:16,4,1@worth=500. A test of one image runs on the plain network, from
-    /// the pixels on, unless its design is named.
+    /// d3:16,8,4,d3:1@0.5 or d2:16,4,1@worth=500. A test of one image runs on the plain network,
+    /// from the pixels on, unless its design is named.
     #[arg(
         long,
         value_name = "PLAN",
@@ -30,7 +30,8 @@ pub(super) struct BenchPaperArgs {
         num_args = 1..
     )]
     plan: Vec<PaperPlan>,
-    /// Groups per plan. More groups take longer, and their tests are closer to the mean of all groups.
+    /// Groups per plan. More groups take longer, and their tests are closer to the mean of all
+    /// groups.
     #[arg(
         long,
         value_name = "N",
@@ -46,7 +47,8 @@ pub(super) struct BenchPaperArgs {
         value_parser = clap::value_parser!(u64).range(1..=128)
     )]
     batch: u64,
-    /// The seed of the groups, of their order, and of the half on which @worth and @margin are fitted.
+    /// The seed of the groups, of their order, and of the half on which @worth and @margin are
+    /// fitted.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 }

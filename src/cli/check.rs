@@ -12,8 +12,8 @@ use crate::worker::Model;
 pub(super) struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Also load the bundle into ONNX Runtime on the configured provider, and check that the folders of
-    /// `fetch.roots` exist.
+    /// Also load the bundle into ONNX Runtime on the configured provider, and check that the
+    /// folders of `fetch.roots` exist.
     #[arg(long)]
     model: bool,
     /// Do not print the configuration.

@@ -41,13 +41,13 @@ pub(super) struct EvaluateArgs {
     /// The folder of a bundle. Repeat the option to compare several bundles.
     #[arg(long, value_name = "DIR", required = true)]
     bundle: Vec<PathBuf>,
-    /// The labelled images: a folder with one subfolder per class, a .zip of CLASS/name entries, or a
-    /// CSV file whose header has the columns `path` (relative to the file) and `class`, and optionally
-    /// `source`.
+    /// The labelled images: a folder with one subfolder per class, a .zip of CLASS/name entries, or
+    /// a CSV file whose header has the columns `path` (relative to the file) and `class`, and
+    /// optionally `source`.
     #[arg(long, value_name = "FOLDER|ZIP|LIST")]
     data: PathBuf,
-    /// The classes to be found. All other classes are negative. Separate several classes by commas, or
-    /// repeat the option.
+    /// The classes to be found. All other classes are negative. Separate several classes by commas,
+    /// or repeat the option.
     #[arg(long, value_name = "CLASS", value_delimiter = ',', required = true)]
     positive: Vec<String>,
     /// Shares of positives in the streams to estimate, between 0 and 1.
@@ -56,15 +56,16 @@ pub(super) struct EvaluateArgs {
     /// Policies. Individual testing is always measured in addition.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "multi-round")]
     policy: Vec<PolicyKind>,
-    /// Falling sizes of the tests after the first, for multi-round and planned [default: the configured
-    /// retest.chain].
+    /// Falling sizes of the tests after the first, for multi-round and planned [default: the
+    /// configured retest.chain].
     #[arg(long, value_name = "SIZES", value_delimiter = ',')]
     chain: Option<Vec<usize>>,
     /// What finding a positive is worth to planned, in individual tests [default: the configured
     /// retest.worth].
     #[arg(long, value_name = "TESTS")]
     worth: Option<f64>,
-    /// Group sizes [default: the configured one, or the largest calibrated size if that is smaller].
+    /// Group sizes [default: the configured one, or the largest calibrated size if that is
+    /// smaller].
     #[arg(long, value_name = "M", value_delimiter = ',')]
     group_size: Vec<usize>,
     /// Shares of positive groups that pooled tests must find, by the calibration [default: the
@@ -74,15 +75,15 @@ pub(super) struct EvaluateArgs {
     /// Shares of positives that individual tests must find [default: the configured one].
     #[arg(long, value_name = "S", value_delimiter = ',')]
     individual_sensitivity: Vec<f64>,
-    /// Whether a bundle's confirm network decides what grouped testing flags. Individual testing does
-    /// not use it.
+    /// Whether a bundle's confirm network decides what grouped testing flags. Individual testing
+    /// does not use it.
     #[arg(long, value_enum, value_name = "WHEN", default_value = "yes")]
     confirm: Confirm,
     /// Shares of positives that the confirm network must find [default: the configured one].
     #[arg(long, value_name = "S", value_delimiter = ',')]
     confirm_sensitivity: Vec<f64>,
-    /// Run a plain random stream of N images at each prevalence, instead of strata. It is less exact for
-    /// rare positives, but no result is weighted.
+    /// Run a plain random stream of N images at each prevalence, instead of strata. It is less
+    /// exact for rare positives, but no result is weighted.
     #[arg(long, value_name = "N")]
     stream: Option<usize>,
     /// Use at most N negatives. The seed decides which.
@@ -91,7 +92,8 @@ pub(super) struct EvaluateArgs {
     /// Images of a stratum, at most.
     #[arg(long, value_name = "N", default_value_t = 32_768)]
     cap: usize,
-    /// Repeat the runs until grouped and individual testing both have this many seconds in the network.
+    /// Repeat the runs until grouped and individual testing both have this many seconds in the
+    /// network.
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
     repeat: f64,
     /// The seed of every random choice.
@@ -113,16 +115,20 @@ pub(super) struct EvaluateArgs {
 }
 
 const HELP: &str = "\
-Every image is decoded once and kept in memory, one byte per value: 150 kB at 224 x 224 in colour, so 10,000 images take 1.5 GB.
+Every image is decoded once and kept in memory, one byte per value: 150 kB at 224 x 224 in \
+colour, so 10,000 images take 1.5 GB.
 
-Rare positives would need millions of images. A stream is therefore estimated by two strata: groups without a positive, and groups with \
-at least one positive, whose number follows from the prevalence. Each stratum runs through the worker's engine. The results are weighted \
-by the shares of the strata in the stream. Individual testing of the same network runs in turns with the strata, and seconds are given \
-relative to it, so that other work on the machine affects both alike. Intervals are Wilson's at 95 %.
+Rare positives would need millions of images. A stream is therefore estimated by two strata: \
+groups without a positive, and groups with at least one positive, whose number follows from the \
+prevalence. Each stratum runs through the worker's engine. The results are weighted by the \
+shares of the strata in the stream. Individual testing of the same network runs in turns with \
+the strata, and seconds are given relative to it, so that other work on the machine affects both \
+alike. Intervals are Wilson's at 95 %.
 
 Examples:
-  dorfman evaluate --bundle models/fashion-bag --data labelled/ --positive bag --prevalence 0.001,0.01
-  dorfman evaluate --bundle a --bundle b --data photos.csv --positive weapon --prevalence 0.001 --group-size 4,8,16 \\
+  dorfman evaluate --bundle models/fashion-bag --data labelled/ --positive bag --prevalence 0.01
+  dorfman evaluate --bundle a --bundle b --data photos.csv --positive weapon \\
+    --prevalence 0.001 --group-size 4,8,16 \\
       --policy two-round,multi-round --chain 4 --json report.json --picture recall.svg";
 
 pub(super) fn run(args: &EvaluateArgs) -> Result<(), CliError> {

@@ -32,8 +32,9 @@ pub(super) fn run(args: &HealthArgs) -> Result<(), CliError> {
         .map_err(|e| CliError::Usage(format!("configuration: `ops.listen`: {e}")))?;
     let path = if args.ready { "/readyz" } else { "/healthz" };
     let address = reachable(listen);
-    let response = request(address, path)
-        .map_err(|e| CliError::Failed(format!("no worker responds at http://{address}{path}: {e}; is it running with this configuration?")))?;
+    let response = request(address, path).map_err(|e| {
+        CliError::Failed(format!("no worker responds at http://{address}{path}: {e}"))
+    })?;
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
     match head.split(' ').nth(1) {
         Some("200") => Ok(()),

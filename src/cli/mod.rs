@@ -45,11 +45,11 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 success, 1 failure, 64 wrong configuration or usage.
 
 Examples:
-  dorfman demo                                  broker, stream and worker in one process, and a table
+  dorfman demo                                  broker, stream and worker in one process
   dorfman check --config dorfman.yaml           validate a configuration
   dorfman run --config dorfman.yaml             run the worker
   dorfman scan photos/ --json > verdicts.jsonl  score a folder, without Kafka
-  dorfman evaluate --bundle models/fashion-bag --data labelled/ --positive bag --prevalence 0.001,0.01
+  dorfman evaluate --bundle models/fashion-bag --data labelled/ --positive bag --prevalence 0.01
                                                 recall and cost of a bundle on labelled images
   dorfman plan --bundle models/fashion-bag      the best group size by prevalence
   dorfman simulate --bundle models/fashion-bag  a day with a burst of positives
@@ -60,35 +60,35 @@ Examples:
 enum Command {
     /// Run the worker: consume references and publish flags, until SIGTERM or SIGINT.
     Run(run::RunArgs),
-    /// Check whether the worker of a configuration is healthy on this machine, for containers without
-    /// a shell.
+    /// Check whether the worker of a configuration is healthy on this machine, for containers
+    /// without a shell.
     Health(health::HealthArgs),
     /// Validate a configuration and print it with its defaults, without secrets.
     Check(check::CheckArgs),
-    /// Print a JSON Schema (of the configuration, the bundle manifest, a profile or a message), or the
-    /// example configuration.
+    /// Print a JSON Schema (of the configuration, the bundle manifest, a profile or a message), or
+    /// the example configuration.
     Schema(schema::SchemaArgs),
     /// Score the images of a folder, or of a list of paths and URLs, without a broker.
     Scan(scan::ScanArgs),
     /// Produce references to the images of a folder, to try a deployment.
     Produce(produce::ProduceArgs),
-    /// Show the worker in one process: an embedded broker, a stream with rare positives, and a table of
-    /// grouped and individual testing.
+    /// Show the worker in one process: an embedded broker, a stream with rare positives, and a
+    /// table of grouped and individual testing.
     Demo(demo::DemoArgs),
-    /// Evaluate a bundle on labelled images: recall, false positive rate and cost of a policy, beside
-    /// individual testing.
+    /// Evaluate a bundle on labelled images: recall, false positive rate and cost of a policy,
+    /// beside individual testing.
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// Print the cheapest plan for a prevalence: group size, retests, sensitivities and expected
     /// results.
     Plan(plan::PlanArgs),
-    /// Simulate a stream with a burst of positives: cost and recall of `group.size: auto`, of a fixed
-    /// plan and of the best plan.
+    /// Simulate a stream with a burst of positives: cost and recall of `group.size: auto`, of a
+    /// fixed plan and of the best plan.
     Simulate(simulate::SimulateArgs),
-    /// Run plans on recorded scores instead of a network: recall and cost of each, and Table 1 of the
-    /// paper.
+    /// Run plans on recorded scores instead of a network: recall and cost of each, and Table 1 of
+    /// the paper.
     Replay(replay::ReplayArgs),
-    /// Measure every stage of a bundle at every batch size on this device, and write the profile to the
-    /// bundle.
+    /// Measure every stage of a bundle at every batch size on this device, and write the profile to
+    /// the bundle.
     Profile(profile::ProfileArgs),
     /// Measure the worker: the engine alone, the stream with a null network, the demo, and plans.
     Bench(bench::BenchArgs),
@@ -127,8 +127,8 @@ fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(text)
 }
 
-/// An error if the folder of a file that will be written does not exist. Long work checks this before
-/// it starts.
+/// An error if the folder of a file that will be written does not exist. Long work checks this
+/// before it starts.
 fn writable(argument: &str, file: Option<&Path>) -> Result<(), CliError> {
     let Some(folder) = file.and_then(Path::parent) else { return Ok(()) };
     if folder.as_os_str().is_empty() || folder.is_dir() {

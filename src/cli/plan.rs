@@ -49,18 +49,21 @@ pub(super) struct PlanArgs {
     /// Write a picture of cost against prevalence, and of cost against the group size.
     #[arg(long, value_name = "FILE.svg")]
     picture: Option<PathBuf>,
-    /// A configuration file. Its section planning is used, and the plan of its sections group and retest
-    /// is compared.
+    /// A configuration file. Its section planning is used, and the plan of its sections group and
+    /// retest is compared.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 const HELP: &str = "\
-For each prevalence, the report has the group size, the sizes of the retests and the sensitivity of each size that have the least expected \
-cost. Grouped testing then finds at most --recall-loss less than individual testing. Only group sizes and sensitivities for which the \
-bundle is calibrated are used. Individual testing is one of the plans, and the cheapest one where pooling does not pay.
+For each prevalence, the report has the group size, the sizes of the retests and the sensitivity \
+of each size that have the least expected cost. Grouped testing then finds at most --recall-loss \
+less than individual testing. Only group sizes and sensitivities for which the bundle is \
+calibrated are used. Individual testing is one of the plans, and the cheapest one where pooling \
+does not pay.
 
-Expectations follow from the calibration, without simulation. docs/planning.md describes the model and compares it with measurements.
+Expectations follow from the calibration, without simulation. docs/planning.md describes the \
+model and compares it with measurements.
 
 Examples:
   dorfman plan --bundle models/fashion-bag

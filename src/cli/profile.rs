@@ -26,11 +26,12 @@ pub(super) struct ProfileArgs {
     /// The file of the profile, instead of the file in the bundle that the worker reads.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Seconds to measure, divided equally among all stages, batch sizes and arities. Each is run at least
-    /// five times. The warm-up is not included.
+    /// Seconds to measure, divided equally among all stages, batch sizes and arities. Each is run
+    /// at least five times. The warm-up is not included.
     #[arg(long, value_name = "S", default_value_t = 30.0)]
     seconds: f64,
-    /// Batch sizes to measure, in rows [default: the configured engine.buckets, or powers of two up to engine.max_batch].
+    /// Batch sizes to measure, in rows [default: the configured engine.buckets, or powers of two up
+    /// to engine.max_batch].
     #[arg(long, value_name = "ROWS", value_delimiter = ',')]
     batch: Vec<usize>,
     /// Print the profile as JSON instead of the table.
@@ -42,17 +43,20 @@ pub(super) struct ProfileArgs {
 }
 
 const HELP: &str = "\
-The profile is written to DIR/profiles. Its name contains the provider, the device and the version of ONNX Runtime. A worker with the \
-same provider, device and version reads the profile and exports the expected seconds beside the measured seconds. Measure on an idle machine. \
-Measure again when the bundle, the machine or ONNX Runtime changes: a profile of other files is refused.
+The profile is written to DIR/profiles. Its name contains the provider, the device and the \
+version of ONNX Runtime. A worker with the same provider, device and version reads the profile \
+and exports the expected seconds beside the measured seconds. Measure on an idle machine. \
+Measure again when the bundle, the machine or ONNX Runtime changes: a profile of other files is \
+refused.
 
-A row is one image in stage 0 and in the confirm network, and one test in the last stage. The arity of a row is the number of rows of the \
-previous stage that it merges. The last stage is measured for tests of 1, 4 and 16 images, and of the largest calibrated number of images. \
-Times are medians. MACs (multiply-adds) are from the manifest, without the merge.
+A row is one image in stage 0 and in the confirm network, and one test in the last stage. The \
+arity of a row is the number of rows of the previous stage that it merges. The last stage is \
+measured for tests of 1, 4 and 16 images, and of the largest calibrated number of images. Times \
+are medians. MACs (multiply-adds) are from the manifest, without the merge.
 
 Examples:
   dorfman profile --bundle models/fashion-bag
-  dorfman profile --config dorfman.yaml --json    with the provider, threads and batch sizes of a worker
+  dorfman profile --config dorfman.yaml --json    with the settings of a worker
   DORFMAN_MODEL__THREADS=1 dorfman profile --batch 1,8 --seconds 5";
 
 pub(super) fn run(args: &ProfileArgs) -> Result<(), CliError> {

@@ -33,7 +33,8 @@ impl From<Accounting> for cost::Accounting {
 /// A policy that is fitted before it is replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Policy {
-    /// Scores are evidence: the next test follows from the probability that each set has a positive.
+    /// Scores are evidence: the next test follows from the probability that each set has a
+    /// positive.
     Planned,
 }
 
@@ -53,29 +54,29 @@ pub(super) struct ReplayArgs {
     /// Replay a plan on the items of this folder, as the index names it, instead of the table.
     #[arg(long, value_name = "NAME", requires = "chain")]
     folder: Option<String>,
-    /// The design whose scores tests of several images have, as the index names it. Tests of one image
-    /// have the scores of the plain network.
+    /// The design whose scores tests of several images have, as the index names it. Tests of one
+    /// image have the scores of the plain network.
     #[arg(long, value_name = "NAME", requires = "folder")]
     design: Option<String>,
-    /// Sizes of the plan's tests, falling to 1. `d2:4` takes the scores of a size from another design. 1
-    /// alone tests every image alone.
+    /// Sizes of the plan's tests, falling to 1. `d2:4` takes the scores of a size from another
+    /// design. 1 alone tests every image alone.
     #[arg(long, value_name = "SIZES", value_delimiter = ',', requires = "folder")]
     chain: Vec<ScoreSource>,
-    /// The score from which a test is positive, 0 to 1: one for all sizes, or one per size [default:
-    /// 0.5].
+    /// The score from which a test is positive, 0 to 1: one for all sizes, or one per size
+    /// [default: 0.5].
     #[arg(long, value_name = "S", value_delimiter = ',', requires = "folder")]
     threshold: Vec<f32>,
-    /// A policy that is fitted on a random half of the groups and tested on the other half, as the mean
-    /// over many halvings. A chain whose thresholds are fitted on the same halves is added for
+    /// A policy that is fitted on a random half of the groups and tested on the other half, as the
+    /// mean over many halvings. A chain whose thresholds are fitted on the same halves is added for
     /// comparison. On the items of --folder, or on D3 and D2 at a prevalence of 0.1 % and 0.05 %.
     #[arg(long, value_enum, value_name = "POLICY", conflicts_with = "threshold")]
     policy: Option<Policy>,
-    /// What finding a positive is worth to the planned policy, in individual tests. One row per value
-    /// [default: 200,500,1000].
+    /// What finding a positive is worth to the planned policy, in individual tests. One row per
+    /// value [default: 200,500,1000].
     #[arg(long, value_name = "TESTS", value_delimiter = ',', requires = "policy")]
     worth: Vec<f64>,
-    /// How far the chain's thresholds are below the lowest score of a positive group, in log odds. One
-    /// row per value [default: 0,1,2].
+    /// How far the chain's thresholds are below the lowest score of a positive group, in log odds.
+    /// One row per value [default: 0,1,2].
     #[arg(long, value_name = "M", value_delimiter = ',', requires = "policy")]
     margin: Vec<f64>,
     /// The number of halvings.
@@ -93,18 +94,21 @@ pub(super) struct ReplayArgs {
     /// What a retest is charged [default: paper; honest with --policy].
     #[arg(long, value_enum, value_name = "HOW")]
     accounting: Option<Accounting>,
-    /// Print the rows as a JSON array instead of the table. recall, fpr and relative are shares, 0 to 1.
+    /// Print the rows as a JSON array instead of the table. recall, fpr and relative are shares, 0
+    /// to 1.
     #[arg(long)]
     json: bool,
 }
 
 const HELP: &str = "\
-The scores were recorded for fixed groups of the same images. The policies are those of the worker: the result of a test is the recorded \
-score of exactly the images of the test. A plan therefore needs recorded sizes, each of which divides the one before it.
+The scores were recorded for fixed groups of the same images. The policies are those of the \
+worker: the result of a test is the recorded score of exactly the images of the test. A plan \
+therefore needs recorded sizes, each of which divides the one before it.
 
-Costs are multiply-adds from the index: a test pays gmac_per_test, a retest on cached features pays only for the layers after the last \
-merge. Each design is a checkpoint of its own. In two rows, the paper takes the second round from another checkpoint than the first \
-round, which never computed the features, and charges it as cached. With --accounting honest it pays in full.
+Costs are multiply-adds from the index: a test pays gmac_per_test, a retest on cached features \
+pays only for the layers after the last merge. Each design is a checkpoint of its own. In two \
+rows, the paper takes the second round from another checkpoint than the first round, which never \
+computed the features, and charges it as cached. With --accounting honest it pays in full.
 
 Examples:
   dorfman replay --data recorded/ --table1
@@ -112,7 +116,7 @@ Examples:
   dorfman replay --data recorded/ --folder p0.10_seed42 --design d3 --chain 16,8,4,1 --threshold 0.5
   dorfman replay --data recorded/ --folder p0.10_seed42 --chain d3:16,d2:4,1 --threshold 0.9,0.7,0.5
   dorfman replay --data recorded/ --policy planned
-  dorfman replay --data recorded/ --policy planned --worth 300 --folder p0.10_seed42 --design d3 --chain 16,8,4,1";
+  dorfman replay --data recorded/ --policy planned --folder p0.10_seed42 --design d3 --chain 16,8,4,1";
 
 pub(super) fn run(args: &ReplayArgs) -> Result<(), CliError> {
     if args.policy.is_some() {

@@ -26,7 +26,8 @@ use dorfman_lab::table::table;
 /// Arguments of `scan`.
 #[derive(Debug, Args)]
 pub(super) struct ScanArgs {
-    /// A folder (searched for .jpg, .jpeg, .png, .webp, .gif), or a file with one path or URL per line.
+    /// A folder (searched for .jpg, .jpeg, .png, .webp, .gif), or a file with one path or URL per
+    /// line.
     path: PathBuf,
     /// A configuration file. Its sections fetch, decode, group, retest, engine and model are used.
     #[arg(long, value_name = "FILE")]
@@ -228,7 +229,8 @@ fn print(tally: &Tally, stats: &Stats, total: usize, seconds: f64) {
     }
     let count = |verdict| tally.verdicts.get(verdict).copied().unwrap_or(0);
     println!(
-        "{total} images in {seconds:.1} s ({:.0}/s): {} flagged, {} cleared, {} failed; {} tests {:?}, {:.2} s in the network",
+        "{total} images in {seconds:.1} s ({:.0}/s): {} flagged, {} cleared, {} failed; {} tests \
+         {:?}, {:.2} s in the network",
         total as f64 / seconds,
         count("flagged"),
         count("cleared"),

@@ -17,8 +17,9 @@ type Action = Box<dyn Fn() + Send + Sync>;
 pub(super) struct Listener(Arc<OnceLock<[Action; 2]>>);
 
 impl Listener {
-    /// Starts to listen. Before the worker has started, a signal ends the process: no item is acknowledged
-    /// yet. Without a listener, a signal would have no effect on the first process of a container.
+    /// Starts to listen. Before the worker has started, a signal ends the process: no item is
+    /// acknowledged yet. Without a listener, a signal would have no effect on the first process of
+    /// a container.
     ///
     /// # Errors
     /// If the system refuses a handler or a thread.

@@ -38,12 +38,12 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "P", default_value_t = 0.0)]
     correlation: f64,
     /// How much the risk of an image tells: the share of the variance of being positive that it
-    /// explains, between 0 and 1. With this option the stream runs a second time, pooled by risk, with
-    /// one plan per band.
+    /// explains, between 0 and 1. With this option the stream runs a second time, pooled by risk,
+    /// with one plan per band.
     #[arg(long, value_name = "SHARE")]
     risk: Option<f64>,
-    /// Rising edges of the risk bands [default: group.risk_bands, or else 0.1, 1, 10 and 100 times the
-    /// prevalence].
+    /// Rising edges of the risk bands [default: group.risk_bands, or else 0.1, 1, 10 and 100 times
+    /// the prevalence].
     #[arg(long, value_name = "RISK", value_delimiter = ',', requires = "risk")]
     risk_bands: Vec<f64>,
     /// Images per hour.
@@ -70,20 +70,22 @@ pub(super) struct SimulateArgs {
     /// The sizes of its tests after the first, instead of the configured ones.
     #[arg(long, value_name = "SIZE", value_delimiter = ',')]
     chain: Vec<usize>,
-    /// A configuration file. Its section planning is used for auto. The plan of its sections group and
-    /// retest is compared with auto.
+    /// A configuration file. Its section planning is used for auto. The plan of its sections group
+    /// and retest is compared with auto.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 const HELP: &str = "\
-Simulates a stream of images with a burst of positives, hour by hour. Three ways to plan are compared: auto, which plans as the worker \
-does with group.size: auto and observes only verdicts; the configured plan; and the expected cost of the best plan for the true \
-prevalence of each hour. The results of tests are drawn at random from the bundle's calibration. No network runs. Costs are multiply-adds.
+Simulates a stream of images with a burst of positives, hour by hour. Three ways to plan are \
+compared: auto, which plans as the worker does with group.size: auto and observes only verdicts; \
+the configured plan; and the expected cost of the best plan for the true prevalence of each \
+hour. The results of tests are drawn at random from the bundle's calibration. No network runs. \
+Costs are multiply-adds.
 
 Examples:
   dorfman simulate --bundle models/fashion-bag
-  dorfman simulate --bundle models/fashion-bag --prevalence 0.005 --burst 20 --correlation 0.5 --picture day.svg
+  dorfman simulate --bundle models/fashion-bag --prevalence 0.005 --burst 20 --picture day.svg
   dorfman simulate --bundle models/fashion-bag --prevalence 0.01 --burst 1 --risk 0.1
   dorfman simulate --bundle models/fashion-bag --policy halving --group-size 32";
 

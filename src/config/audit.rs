@@ -9,9 +9,10 @@ use super::{ConfigError, require};
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditConfig {
-    /// Share of the images cleared by a pooled test that are also tested alone, 0 to 1. The metrics then
-    /// estimate how many positives pooling misses. A positive that an audit finds is flagged, marked `audit`.
-    /// Each audit costs one individual test: 0.01 costs about 1 % of individual testing.
+    /// Share of the images cleared by a pooled test that are also tested alone, 0 to 1. The metrics
+    /// then estimate how many positives pooling misses. A positive that an audit finds is flagged,
+    /// marked `audit`. Each audit costs one individual test: 0.01 costs about 1 % of individual
+    /// testing.
     pub fraction: f64,
 }
 

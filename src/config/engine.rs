@@ -10,17 +10,17 @@ use super::{ConfigError, require};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EngineConfig {
-    /// Images in flight in the engine, at most. Each image keeps its features until its verdict; the
-    /// bundle determines their size.
+    /// Images in flight in the engine, at most. Each image keeps its features until its verdict;
+    /// the bundle determines their size.
     pub slots: usize,
     /// Rows per run of a stage, at most.
     pub max_batch: usize,
     /// The batch size from which a larger batch is not more efficient. Default: 16 on the CPU,
     /// `max_batch` on a GPU.
     pub preferred_batch: Option<usize>,
-    /// Batch sizes to warm up and to round up to, rising. Default: none on the CPU, where any size is
-    /// equally good; powers of two up to `max_batch` on a GPU, where the first run of a new size is
-    /// slow.
+    /// Batch sizes to warm up and to round up to, rising. Default: none on the CPU, where any size
+    /// is equally good; powers of two up to `max_batch` on a GPU, where the first run of a new size
+    /// is slow.
     pub buckets: Option<Vec<usize>>,
 }
 

@@ -29,15 +29,16 @@ pub struct FetchConfig {
     /// Attempts per image, at most. Only temporary errors are retried (connection errors, timeouts,
     /// HTTP 408, 425, 429 and 5xx).
     pub attempts: u32,
-    /// The wait before the second attempt, at most 10s. The wait doubles before each further attempt, up
-    /// to 10s, with jitter. A longer `Retry-After` of the server is respected, up to 10s.
+    /// The wait before the second attempt, at most 10s. The wait doubles before each further
+    /// attempt, up to 10s, with jitter. A longer `Retry-After` of the server is respected, up to
+    /// 10s.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub backoff: Duration,
     /// Redirects per fetch, at most.
     pub max_redirects: usize,
-    /// Whether private, loopback and link-local addresses are allowed. Keep it off if strangers choose the
-    /// URIs.
+    /// Whether private, loopback and link-local addresses are allowed. Keep it off if strangers
+    /// choose the URIs.
     pub allow_private: bool,
     /// The User-Agent header of HTTP requests.
     pub user_agent: String,

@@ -61,7 +61,9 @@ impl JsonSchema for GroupSize {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"oneOf": [{"type": "integer", "minimum": 1, "maximum": MAX_GROUP}, {"const": AUTO}]})
+        json_schema!({
+            "oneOf": [{"type": "integer", "minimum": 1, "maximum": MAX_GROUP}, {"const": AUTO}]
+        })
     }
 }
 
@@ -77,24 +79,26 @@ const MAX_KEY_POOLS: usize = 1024;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GroupConfig {
-    /// Images per group, 1 to 64. Larger groups save more where positives are rare. `1`: every image
-    /// is tested alone. `auto`: the worker estimates the prevalence and chooses the group size, the
-    /// retests and the sensitivities from the estimate (see `planning`); of `retest`, only
-    /// `individual_sensitivity` and `confirm_sensitivity` are then used.
+    /// Images per group, 1 to 64. Larger groups save more where positives are rare. `1`: every
+    /// image is tested alone. `auto`: the worker estimates the prevalence and chooses the group
+    /// size, the retests and the sensitivities from the estimate (see `planning`); of `retest`,
+    /// only `individual_sensitivity` and `confirm_sensitivity` are then used.
     pub size: GroupSize,
     /// How long a group waits for members before it is tested with the members that it has.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub max_wait: Duration,
-    /// Rising limits of risk that divide images into bands by the `risk` of their message. Each band
-    /// has its own groups and, with `size: auto`, its own plan and estimate. `[0.0005, 0.005]` makes
-    /// three bands. An image without a risk has the risk `planning.prevalence`. Empty: one band.
+    /// Rising limits of risk that divide images into bands by the `risk` of their message. Each
+    /// band has its own groups and, with `size: auto`, its own plan and estimate. `[0.0005, 0.005]`
+    /// makes three bands. An image without a risk has the risk `planning.prevalence`. Empty: one
+    /// band.
     pub risk_bands: Vec<f64>,
     /// Images with at least this risk are tested alone.
     pub individual_from: Option<f64>,
-    /// Pools per risk band. Messages with the same key (an album, an uploader) share a pool, so that
-    /// positives that arrive together are in one group. With more pools, fewer keys share a pool, but
-    /// groups fill more slowly. Messages without a key use the first pool. 1: the key is not used.
+    /// Pools per risk band. Messages with the same key (an album, an uploader) share a pool, so
+    /// that positives that arrive together are in one group. With more pools, fewer keys share a
+    /// pool, but groups fill more slowly. Messages without a key use the first pool. 1: the key is
+    /// not used.
     pub key_pools: usize,
 }
 
@@ -134,7 +138,8 @@ impl GroupConfig {
         require((1..=MAX_KEY_POOLS).contains(&self.key_pools), "group.key_pools", what)
     }
 
-    /// The rule that assigns images to pools. `default_risk` is the risk of an image without a risk.
+    /// The rule that assigns images to pools. `default_risk` is the risk of an image without a
+    /// risk.
     pub fn pool_rule(&self, default_risk: f64) -> PoolRule {
         let edges = self.risk_bands.iter().chain(&self.individual_from).copied();
         PoolRule::new(edges.collect(), default_risk, self.key_pools)

@@ -32,8 +32,8 @@ pub struct KafkaConfig {
     pub brokers: String,
     /// The consumer group.
     pub group_id: String,
-    /// librdkafka properties of both the consumer and the producer (TLS, SASL and others). Properties that
-    /// delivery depends on, such as `acks`, are refused.
+    /// librdkafka properties of both the consumer and the producer (TLS, SASL and others).
+    /// Properties that delivery depends on, such as `acks`, are refused.
     #[serde(deserialize_with = "properties")]
     #[schemars(with = "BTreeMap<String, Property>")]
     pub properties: BTreeMap<String, String>,
@@ -50,8 +50,8 @@ impl Default for KafkaConfig {
 }
 
 impl KafkaConfig {
-    /// The settings of a client that also has `properties`. The brokers are set last, so that no property
-    /// overrides them.
+    /// The settings of a client that also has `properties`. The brokers are set last, so that no
+    /// property overrides them.
     pub fn client(&self, properties: &BTreeMap<String, String>) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("client.id", "dorfman");

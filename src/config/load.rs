@@ -41,8 +41,8 @@ fn tree(yaml: &str) -> Result<Value, ConfigError> {
     }
 }
 
-/// The key of a variable: `DORFMAN_GROUP__SIZE` sets `group.size`. `None` for a name without `__`, such
-/// as `DORFMAN_SERVICE_HOST`, which Kubernetes sets.
+/// The key of a variable: `DORFMAN_GROUP__SIZE` sets `group.size`. `None` for a name without `__`,
+/// such as `DORFMAN_SERVICE_HOST`, which Kubernetes sets.
 fn key(name: &str) -> Option<String> {
     let rest = name.strip_prefix(ENVIRONMENT_PREFIX)?;
     rest.contains("__").then(|| rest.to_lowercase())

@@ -1,7 +1,7 @@
 //! The configuration: one YAML file; the environment can override every key.
 //!
-//! The result is a valid [`Config`], or an error that names the key and the remedy. Unknown keys are
-//! refused. This module opens no connection and no file except the configuration file.
+//! The result is a valid [`Config`], or an error that names the key and the remedy. Unknown keys
+//! are refused. This module opens no connection and no file except the configuration file.
 
 pub mod audit;
 pub mod decode;

@@ -14,12 +14,12 @@ use dorfman_model::Provider;
 pub struct ModelConfig {
     /// The folder of the bundle (docs/bundle.md).
     pub bundle: PathBuf,
-    /// The execution provider of ONNX Runtime: `cpu`, `cuda` or `tensorrt`. The worker does not start if the
-    /// provider is not available, unless `allow_cpu` is set.
+    /// The execution provider of ONNX Runtime: `cpu`, `cuda` or `tensorrt`. The worker does not
+    /// start if the provider is not available, unless `allow_cpu` is set.
     pub provider: Provider,
-    /// Whether to use the confirm network of the bundle, if the bundle has one. An image is then flagged only
-    /// if the confirm network, which scores single images, also scores it positive. This causes fewer false
-    /// flags, at one more test per flag.
+    /// Whether to use the confirm network of the bundle, if the bundle has one. An image is then
+    /// flagged only if the confirm network, which scores single images, also scores it positive.
+    /// This causes fewer false flags, at one more test per flag.
     pub confirm: bool,
     /// The number of the GPU, from 0.
     pub device: i32,
@@ -27,8 +27,8 @@ pub struct ModelConfig {
     pub allow_cpu: bool,
     /// Threads of ONNX Runtime's pool on the CPU. 0: one per core.
     pub threads: usize,
-    /// The library of ONNX Runtime. Default: the environment variable ORT_DYLIB_PATH, then the folder of
-    /// `scripts/setup.sh`, then the library path of the system.
+    /// The library of ONNX Runtime. Default: the environment variable ORT_DYLIB_PATH, then the
+    /// folder of `scripts/setup.sh`, then the library path of the system.
     pub onnxruntime: Option<PathBuf>,
 }
 

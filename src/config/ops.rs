@@ -13,9 +13,9 @@ use super::{ConfigError, require};
 pub struct OpsConfig {
     /// Address and port to listen on.
     pub listen: String,
-    /// /healthz fails when images are in flight and there was no verdict for this long. Time in which
-    /// published records wait for the brokers does not count. Must be longer than the slowest fetch:
-    /// `fetch.attempts` times the sum of `fetch.timeout` and 10 s.
+    /// /healthz fails when images are in flight and there was no verdict for this long. Time in
+    /// which published records wait for the brokers does not count. Must be longer than the slowest
+    /// fetch: `fetch.attempts` times the sum of `fetch.timeout` and 10 s.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub stalled_after: Duration,

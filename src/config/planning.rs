@@ -11,19 +11,19 @@ use super::{ConfigError, require};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PlanningConfig {
-    /// The first estimate of the share of positive images, used until there are enough verdicts. It is
-    /// also the risk of an image whose message has no risk.
+    /// The first estimate of the share of positive images, used until there are enough verdicts. It
+    /// is also the risk of an image whose message has no risk.
     pub prevalence: f64,
     /// Share of all positive images that pooling may miss in addition to individual testing, by the
     /// calibration of the bundle.
     pub recall_loss: f64,
     /// Images per group, at most; 1 to 64. `engine.slots` must not be smaller.
     pub largest: usize,
-    /// Rounds, at most. A round is one test and the retests that follow from it; an image waits for its
-    /// verdict through all rounds.
+    /// Rounds, at most. A round is one test and the retests that follow from it; an image waits for
+    /// its verdict through all rounds.
     pub rounds: usize,
-    /// Images that the estimate of the prevalence remembers: the weight of an image falls to 1/e after
-    /// this many images.
+    /// Images that the estimate of the prevalence remembers: the weight of an image falls to 1/e
+    /// after this many images.
     pub memory: u64,
     /// How much cheaper another plan must be, as a share of the cost of the present plan, before it
     /// replaces the present plan.

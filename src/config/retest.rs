@@ -28,9 +28,9 @@ pub enum PolicyKind {
     /// must be a square from 9 to 64.
     OneRound,
     /// Each score changes the probability that an image is positive. The next test is the test that
-    /// finds most positives per cost; no test follows when none repays its cost. Uses `retest.chain`,
-    /// `retest.worth` and `retest.prior`. Tests of one group run one after the other. For bundles
-    /// with one positive label.
+    /// finds most positives per cost; no test follows when none repays its cost. Uses
+    /// `retest.chain`, `retest.worth` and `retest.prior`. Tests of one group run one after the
+    /// other. For bundles with one positive label.
     Planned,
 }
 
@@ -57,21 +57,21 @@ pub struct RetestConfig {
     /// `group.size` and above are skipped; 1 always comes last. With `group.size: 16`, `[4]` means
     /// 16 > 4 > 1.
     pub chain: Vec<usize>,
-    /// Share of positive groups that a pooled test must find, by the calibration of the bundle; above
-    /// 0 and below 1. A higher share finds more positives and causes more retests.
+    /// Share of positive groups that a pooled test must find, by the calibration of the bundle;
+    /// above 0 and below 1. A higher share finds more positives and causes more retests.
     pub pooled_sensitivity: f64,
-    /// What finding a positive image is worth, for `planned`, in individual tests. Without groups, a
-    /// positive costs about 1 / prevalence individual tests. A higher worth finds more positives and
-    /// causes more retests.
+    /// What finding a positive image is worth, for `planned`, in individual tests. Without groups,
+    /// a positive costs about 1 / prevalence individual tests. A higher worth finds more positives
+    /// and causes more retests.
     pub worth: f64,
     /// Share of positive images in the stream that `planned` assumes, above 0 and below 1.
     pub prior: f64,
-    /// Share of positive images that an individual test must find, by the calibration of the bundle;
-    /// above 0 and below 1. It decides which images are flagged.
+    /// Share of positive images that an individual test must find, by the calibration of the
+    /// bundle; above 0 and below 1. It decides which images are flagged.
     pub individual_sensitivity: f64,
     /// Share of positive images that the confirm network of the bundle must find (see
-    /// `model.confirm`), by its calibration; above 0 and below 1. The confirm network can only remove
-    /// flags.
+    /// `model.confirm`), by its calibration; above 0 and below 1. The confirm network can only
+    /// remove flags.
     pub confirm_sensitivity: f64,
 }
 

@@ -11,9 +11,10 @@ use super::{ConfigError, require};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownConfig {
-    /// How long the worker finishes the images in flight and publishes their records. Images that are not
-    /// finished then are read again after the restart. The producer may take as long again to publish
-    /// pending records: keep the deadline below half of the pod's termination grace period.
+    /// How long the worker finishes the images in flight and publishes their records. Images that
+    /// are not finished then are read again after the restart. The producer may take as long again
+    /// to publish pending records: keep the deadline below half of the pod's termination grace
+    /// period.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub deadline: Duration,

@@ -18,8 +18,8 @@ pub struct SinkConfig {
     pub verdicts_topic: Option<String>,
     /// The topic of images that could not be scored, each with its reason.
     pub dead_letter_topic: String,
-    /// Dead letters in a row after which the worker reports that it is not ready. So many dead letters mean
-    /// that the producer of the references or their server has failed.
+    /// Dead letters in a row after which the worker reports that it is not ready. So many dead
+    /// letters mean that the producer of the references or their server has failed.
     pub unready_after: u64,
     /// librdkafka properties of the producer only.
     #[serde(deserialize_with = "properties")]

@@ -28,11 +28,11 @@ pub struct SourceConfig {
     pub topic: String,
     /// The format of the messages.
     pub format: Format,
-    /// Messages that wait for a decode thread, at most, in batches of up to 32 (at least one batch). When the
-    /// queue is full, the partitions are paused.
+    /// Messages that wait for a decode thread, at most, in batches of up to 32 (at least one
+    /// batch). When the queue is full, the partitions are paused.
     pub queue: usize,
-    /// How long the worker finishes the images of a revoked partition before the partition is reassigned.
-    /// Images that are not finished then are read again by another worker.
+    /// How long the worker finishes the images of a revoked partition before the partition is
+    /// reassigned. Images that are not finished then are read again by another worker.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub drain: Duration,

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Watermark;
 
-/// The offset tracker of one partition in one epoch. The source, which commits, and the tickets, which
-/// resolve, share it.
+/// The offset tracker of one partition in one epoch. The source, which commits, and the tickets,
+/// which resolve, share it.
 #[derive(Debug)]
 pub struct Tracker {
     topic: Arc<str>,
@@ -18,8 +18,8 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// A tracker for a partition that was just assigned. `epoch` distinguishes this assignment from earlier
-    /// ones.
+    /// A tracker for a partition that was just assigned. `epoch` distinguishes this assignment from
+    /// earlier ones.
     pub fn new(topic: Arc<str>, partition: i32, epoch: u64) -> Arc<Self> {
         Arc::new(Self {
             topic,
@@ -31,8 +31,8 @@ impl Tracker {
         })
     }
 
-    /// Enters an offset and returns its ticket. `None` if the offset is not above every offset that was
-    /// entered before in this epoch.
+    /// Enters an offset and returns its ticket. `None` if the offset is not above every offset that
+    /// was entered before in this epoch.
     pub fn take(self: &Arc<Self>, offset: i64) -> Option<Ticket> {
         self.watermark().take(offset).then(|| Ticket {
             tracker: Arc::clone(self),
@@ -56,8 +56,8 @@ impl Tracker {
         self.watermark().held()
     }
 
-    /// Items whose ticket was dropped without being resolved or released. This is a bug: the worker must stop
-    /// and not acknowledge more items.
+    /// Items whose ticket was dropped without being resolved or released. This is a bug: the worker
+    /// must stop and not acknowledge more items.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Acquire)
     }
@@ -92,8 +92,9 @@ impl Tracker {
     }
 }
 
-/// The acknowledgement of one item. Call [`Ticket::resolve`] when the broker has acknowledged every record of
-/// the item. A ticket that is dropped unresolved counts as lost, unless its epoch has ended.
+/// The acknowledgement of one item. Call [`Ticket::resolve`] when the broker has acknowledged every
+/// record of the item. A ticket that is dropped unresolved counts as lost, unless its epoch has
+/// ended.
 #[derive(Debug)]
 #[must_use = "a ticket that is dropped unresolved is never acknowledged"]
 pub struct Ticket {
@@ -115,7 +116,8 @@ impl Ticket {
         self.tracker.watermark().release(self.offset);
     }
 
-    /// Whether the epoch of the ticket lasts. After it has ended, another worker publishes the verdict.
+    /// Whether the epoch of the ticket lasts. After it has ended, another worker publishes the
+    /// verdict.
     pub fn is_current(&self) -> bool {
         !self.tracker.is_closed()
     }

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
-/// The offsets that were read from one partition in one epoch, and the end of their resolved prefix.
+/// The offsets that were read from one partition in one epoch, and the end of their resolved
+/// prefix.
 ///
-/// Offsets rise but need not be dense: compaction and transaction markers leave gaps, which the watermark
-/// skips.
+/// Offsets rise but need not be dense: compaction and transaction markers leave gaps, which the
+/// watermark skips.
 #[derive(Debug, Default)]
 pub struct Watermark {
     taken: VecDeque<(i64, State)>,
@@ -29,7 +30,8 @@ impl Watermark {
         Self::default()
     }
 
-    /// Enters an offset. Returns false, and does not enter it, if it is not above every offset before.
+    /// Enters an offset. Returns false, and does not enter it, if it is not above every offset
+    /// before.
     pub fn take(&mut self, offset: i64) -> bool {
         let last = self.taken.back().map(|&(o, _)| o).or(self.committable.map(|c| c - 1));
         if last.is_some_and(|last| offset <= last) {
@@ -52,7 +54,8 @@ impl Watermark {
         true
     }
 
-    /// Releases an offset without a verdict; the watermark never passes it. Returns false if it is not open.
+    /// Releases an offset without a verdict; the watermark never passes it. Returns false if it is
+    /// not open.
     pub fn release(&mut self, offset: i64) -> bool {
         self.settle(offset, State::Released)
     }
@@ -67,7 +70,8 @@ impl Watermark {
         true
     }
 
-    /// The offset to commit, which is the next offset to read. `None` if the first offset is not resolved.
+    /// The offset to commit, which is the next offset to read. `None` if the first offset is not
+    /// resolved.
     pub fn committable(&self) -> Option<i64> {
         self.committable
     }
@@ -134,7 +138,13 @@ mod tests {
             order in prop::collection::vec(any::<prop::sample::Index>(), 0..80),
         ) {
             let mut offset = 0;
-            let offsets: Vec<i64> = steps.iter().map(|s| { offset += s; offset }).collect();
+            let offsets: Vec<i64> = steps
+                .iter()
+                .map(|s| {
+                    offset += s;
+                    offset
+                })
+                .collect();
             let mut w = Watermark::new();
             let mut resolved = std::collections::BTreeSet::new();
             let mut taken = 0;

@@ -19,8 +19,8 @@ pub struct Health {
 }
 
 impl Health {
-    /// The worker is unhealthy after `stalled_after` without a verdict while items are in flight, and not
-    /// ready after `unready_after` dead letters in a row.
+    /// The worker is unhealthy after `stalled_after` without a verdict while items are in flight,
+    /// and not ready after `unready_after` dead letters in a row.
     pub fn new(stalled_after: Duration, unready_after: u64) -> Self {
         Self {
             start: Instant::now(),
@@ -44,9 +44,9 @@ impl Health {
         }
     }
 
-    /// Sets the number of published records that the broker has not acknowledged. While there are any, the
-    /// worker waits for the broker, and a restart does not help. librdkafka's `message.timeout.ms` limits
-    /// the wait.
+    /// Sets the number of published records that the broker has not acknowledged. While there are
+    /// any, the worker waits for the broker, and a restart does not help. librdkafka's
+    /// `message.timeout.ms` limits the wait.
     pub fn unacknowledged(&self, records: usize) {
         if self.unacknowledged.swap(records, Ordering::AcqRel) > 0 && records == 0 {
             self.progress();
@@ -85,8 +85,8 @@ impl Health {
         self.progress();
     }
 
-    /// Why the worker should be restarted. `None` if it is healthy. It is not healthy during the warm-up; a
-    /// startup probe limits the warm-up.
+    /// Why the worker should be restarted. `None` if it is healthy. It is not healthy during the
+    /// warm-up; a startup probe limits the warm-up.
     pub fn unhealthy(&self) -> Option<String> {
         if !self.warm.load(Ordering::Acquire) {
             return Some("warming up".into());

@@ -39,7 +39,8 @@ pub struct Metrics {
     pub macs_saved: IntCounter,
     /// Seconds in the network, by `stage`.
     pub network_seconds: GenericCounterVec<AtomicF64>,
-    /// Seconds that the profile expects for the same runs, by `stage`. No samples without a profile.
+    /// Seconds that the profile expects for the same runs, by `stage`. No samples without a
+    /// profile.
     pub expected_seconds: GenericCounterVec<AtomicF64>,
     /// Runs of a stage, by `stage`.
     pub runs: IntCounterVec,
@@ -63,17 +64,18 @@ pub struct Metrics {
     pub audits: IntCounter,
     /// Audits whose item was flagged.
     pub audits_flagged: IntCounter,
-    /// Share of the images flagged by individual testing that pooling misses, estimated from audits. `bound`
-    /// is estimate, low or high (95 %).
+    /// Share of the images flagged by individual testing that pooling misses, estimated from
+    /// audits. `bound` is estimate, low or high (95 %).
     pub miss_rate: GaugeVec,
-    /// The estimated prevalence, if the worker chooses plans, by `band` (the least risk of the band).
+    /// The estimated prevalence, if the worker chooses plans, by `band` (the least risk of the
+    /// band).
     pub prevalence: GaugeVec,
     /// Group size of the present plan, by `band`.
     pub group_size: IntGaugeVec,
     /// Changes of the plan.
     pub replans: IntCounter,
-    /// Expected cost of the present plan at the estimated prevalence, divided by the cost of individual
-    /// testing, by `band`.
+    /// Expected cost of the present plan at the estimated prevalence, divided by the cost of
+    /// individual testing, by `band`.
     pub planned_cost: GaugeVec,
     /// Items in the engine.
     pub in_flight: IntGauge,
@@ -190,7 +192,8 @@ impl Metrics {
             opts("ingest_cpu_seconds_total", "CPU seconds of fetch (local bytes) and decode."),
             &["part"],
         );
-        let missed = "Share of the images flagged by individual testing that pooling misses, estimated from audits.";
+        let missed = "Share of the images flagged by individual testing that pooling misses, \
+            estimated from audits.";
         let metrics = Self {
             ingest_cpu: m.add(ingest_cpu)?,
             received: m.counter("messages_received_total", "Messages read from the topic.")?,
@@ -332,8 +335,8 @@ impl Metrics {
         self.confirm_tests.inc_by(now.confirm_tests - before.confirm_tests);
         self.confirmed.inc_by(now.confirmed - before.confirmed);
         self.macs.inc_by(now.macs() - before.macs());
-        // Items are counted before their tests run. The saving is therefore computed from the totals,
-        // and the counter never falls.
+        // Items are counted before their tests run. The saving is therefore computed from the
+        // totals, and the counter never falls.
         let individual = now.items * shape.individual_macs();
         let spent = now.macs() - now.confirm.macs;
         let saved = individual.saturating_sub(spent);

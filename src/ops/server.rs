@@ -10,8 +10,8 @@ use axum::routing::get;
 
 use super::Services;
 
-/// Binds an address and serves until the runtime ends. Returns the bound address, which has the port if
-/// `listen` has port 0.
+/// Binds an address and serves until the runtime ends. Returns the bound address, which has the
+/// port if `listen` has port 0.
 ///
 /// # Errors
 /// If the address cannot be bound.

@@ -11,8 +11,8 @@ use tracing::{error, warn};
 
 use crate::offsets::Ticket;
 
-/// The ticket of one item, shared by the records of the item. The ticket resolves when the broker has
-/// acknowledged all of them.
+/// The ticket of one item, shared by the records of the item. The ticket resolves when the broker
+/// has acknowledged all of them.
 pub(super) struct Receipt {
     ticket: Option<Ticket>,
     unacknowledged: AtomicUsize,

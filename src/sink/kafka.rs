@@ -81,7 +81,8 @@ impl KafkaSink {
         Ok(Self { producer, config: config.clone(), records, deadline, services })
     }
 
-    /// Publishes every item until the stages before have ended, then waits for the delivery reports.
+    /// Publishes every item until the stages before have ended, then waits for the delivery
+    /// reports.
     ///
     /// # Errors
     /// [`SinkError`] if a record was refused or not delivered.
@@ -269,8 +270,8 @@ impl KafkaSink {
         Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge).into())
     }
 
-    /// Queues a record, and waits while the queue is full. Returns false if the record is larger than
-    /// the producer may send.
+    /// Queues a record, and waits while the queue is full. Returns false if the record is larger
+    /// than the producer may send.
     fn send(
         &self,
         topic: &str,

@@ -44,12 +44,13 @@ pub struct SourcePosition {
 pub struct LabelScore {
     /// The label.
     pub label: String,
-    /// The score of the individual test, 0 to 1. With a one-round policy: the lowest score among the tests
-    /// of the image.
+    /// The score of the individual test, 0 to 1. With a one-round policy: the lowest score among
+    /// the tests of the image.
     pub score: f32,
 }
 
-/// A flag: one record in the flagged topic. Delivered at least once; `flag_id` is the same each time.
+/// A flag: one record in the flagged topic. Delivered at least once; `flag_id` is the same each
+/// time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FlagRecord {
     /// A UUID that depends only on the item and the bundle. Repeated deliveries have the same UUID.
@@ -91,12 +92,12 @@ pub struct VerdictRecord {
     pub id: String,
     /// `flagged`, `cleared` or `failed`.
     pub verdict: String,
-    /// The score of the last test that the image took part in, except the confirm network's. Absent if
-    /// there was no test.
+    /// The score of the last test that the image took part in, except the confirm network's. Absent
+    /// if there was no test.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub score: Option<f32>,
-    /// The confirm network's score, if the confirm network scored the image. A cleared image with this score
-    /// was positive in its individual test and negative in the confirm network.
+    /// The confirm network's score, if the confirm network scored the image. A cleared image with
+    /// this score was positive in its individual test and negative in the confirm network.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub confirm_score: Option<f32>,
     /// Images that shared the last test.

@@ -10,8 +10,8 @@ use crate::offsets::{Ticket, Tracker};
 /// A partition of a topic.
 pub(super) type Partition = (String, i32);
 
-/// The offset trackers of all assigned partitions. The polling thread and the rebalance callback, which
-/// runs inside the poll, share them.
+/// The offset trackers of all assigned partitions. The polling thread and the rebalance callback,
+/// which runs inside the poll, share them.
 #[derive(Debug, Default)]
 pub(super) struct Assignments {
     inner: Mutex<Inner>,
@@ -48,8 +48,8 @@ impl Offsets {
         self.trackers().map(|t| t.unresolved()).sum()
     }
 
-    /// The offset to store. `None` while items from before the offsets fell are unresolved, or if the offset
-    /// is already stored.
+    /// The offset to store. `None` while items from before the offsets fell are unresolved, or if
+    /// the offset is already stored.
     fn committable(&self) -> Option<i64> {
         let open = self.earlier.iter().any(|t| t.unresolved() > 0);
         self.tracker.committable().filter(|&o| !open && Some(o) != self.stored)
@@ -89,13 +89,14 @@ impl Assignments {
         self.lock().offsets.keys().cloned().collect()
     }
 
-    /// A ticket for a message. `None` if the partition is not assigned. An offset that does not rise means
-    /// that the log of the partition was truncated or recreated. Its messages are new and get a new tracker.
+    /// A ticket for a message. `None` if the partition is not assigned. An offset that does not
+    /// rise means that the log of the partition was truncated or recreated. Its messages are new
+    /// and get a new tracker.
     pub fn take(&self, topic: &str, partition: i32, offset: i64) -> Option<Ticket> {
         let mut inner = self.lock();
         let epoch = inner.epoch + 1;
-        // The key is allocated for each message. A lookup without allocation would need a map of maps and
-        // saves only nanoseconds.
+        // The key is allocated for each message. A lookup without allocation would need a map of
+        // maps and saves only nanoseconds.
         let offsets = inner.offsets.get_mut(&(topic.to_owned(), partition))?;
         if let Some(ticket) = offsets.tracker.take(offset) {
             return Some(ticket);
@@ -104,7 +105,7 @@ impl Assignments {
             topic,
             partition,
             offset,
-            "offsets fell: the log of the partition was truncated or recreated; reading continues here"
+            "offsets went backwards: the log of the partition was truncated or recreated"
         );
         let old =
             std::mem::replace(&mut offsets.tracker, Tracker::new(topic.into(), partition, epoch));

@@ -1,8 +1,8 @@
-//! A broker with the Kafka protocol inside the process: librdkafka's mock cluster. The demo, the benches
-//! and the tests use it.
+//! A broker with the Kafka protocol inside the process: librdkafka's mock cluster. The demo, the
+//! benches and the tests use it.
 //!
-//! The broker keeps about 5 MiB per partition and drops older records. A stream that is not consumed at
-//! once needs enough partitions.
+//! The broker keeps about 5 MiB per partition and drops older records. A stream that is not
+//! consumed at once needs enough partitions.
 
 use std::thread::JoinHandle;
 

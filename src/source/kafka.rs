@@ -27,8 +27,8 @@ use crate::ops::Services;
 const MAX_BLOCK: Duration = Duration::from_millis(50);
 /// The wait of one poll for a message.
 const POLL: Duration = Duration::from_millis(20);
-/// Offsets of one partition above its watermark, at most. Without a limit, one slow item would let the
-/// offset tracker grow without bound.
+/// Offsets of one partition above its watermark, at most. Without a limit, one slow item would let
+/// the offset tracker grow without bound.
 const MAX_HELD: usize = 100_000;
 /// The interval between stores of offsets.
 const STORE_EVERY: Duration = Duration::from_millis(100);
@@ -44,7 +44,8 @@ pub enum SourceError {
     Fatal(String),
     /// Items were dropped without a verdict, which is a bug. Nothing more is acknowledged.
     #[error(
-        "a bug: {0} items were dropped without a verdict; they are not acknowledged and will be read again"
+        "a bug: {0} items were dropped without a verdict; they are not acknowledged and will be \
+         read again"
     )]
     Lost(u64),
 }
@@ -59,7 +60,8 @@ pub struct KafkaSource {
 }
 
 impl KafkaSource {
-    /// A consumer. It joins its group when it runs. At the end, it waits at most `deadline` for verdicts.
+    /// A consumer. It joins its group when it runs. At the end, it waits at most `deadline` for
+    /// verdicts.
     ///
     /// # Errors
     /// [`SourceError::Client`] if a property is wrong.
@@ -101,8 +103,8 @@ impl KafkaSource {
         Ok(Self { consumer, format: source.format, topic, deadline, services })
     }
 
-    /// Polls until the worker stops. Then waits for the verdicts of the items that were read, stores the
-    /// offsets and leaves the group.
+    /// Polls until the worker stops. Then waits for the verdicts of the items that were read,
+    /// stores the offsets and leaves the group.
     ///
     /// # Errors
     /// [`SourceError`] if the consumer fails. The consumer leaves the group also after an error.
@@ -134,7 +136,8 @@ impl KafkaSource {
             if self.context().pending().is_empty() {
                 self.fill()?;
             } else if let Some(message) = self.poll(POLL)? {
-                // A partition that was assigned while the others were paused has delivered a message.
+                // A partition that was assigned while the others were paused has delivered a
+                // message.
                 self.receive(&message);
                 self.pause();
             }
@@ -167,7 +170,8 @@ impl KafkaSource {
                 if let Some((_, reason)) = self.consumer.client().fatal_error() {
                     return Err(SourceError::Fatal(reason));
                 }
-                // librdkafka retries after temporary errors, such as an unavailable broker or a missing topic.
+                // librdkafka retries after temporary errors, such as an unavailable broker or a
+                // missing topic.
                 warn!(%error, "kafka consumer");
                 self.services.metrics.consumer_errors.inc();
                 Ok(None)
@@ -197,8 +201,8 @@ impl KafkaSource {
         self.context().pending().push(ReceivedItem { origin, content });
     }
 
-    /// Sends the pending items to the next stage. If its queue stays full, the partitions are paused until
-    /// the queue is half empty.
+    /// Sends the pending items to the next stage. If its queue stays full, the partitions are
+    /// paused until the queue is half empty.
     fn send_pending(&self, out: &Sender<Vec<ReceivedItem>>) {
         let context = self.context();
         let batch = std::mem::take(&mut *context.pending());
@@ -245,8 +249,8 @@ impl KafkaSource {
         self.services.metrics.paused.set(0);
     }
 
-    /// Waits for the verdicts of all items that were read. Polling continues, because the group would
-    /// otherwise remove the consumer.
+    /// Waits for the verdicts of all items that were read. Polling continues, because the group
+    /// would otherwise remove the consumer.
     fn drain(&self, out: &Sender<Vec<ReceivedItem>>) {
         let start = Instant::now();
         self.pause();
@@ -282,8 +286,8 @@ impl KafkaSource {
     }
 }
 
-/// The headers of a message. Empty if the key of a header is not UTF-8, because the client library panics
-/// on such a key.
+/// The headers of a message. Empty if the key of a header is not UTF-8, because the client library
+/// panics on such a key.
 fn headers(message: &BorrowedMessage<'_>) -> Vec<Header> {
     let Some(headers) = message.headers() else { return Vec::new() };
     let read = catch_unwind(AssertUnwindSafe(|| headers.iter().map(header).collect()));

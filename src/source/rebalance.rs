@@ -1,5 +1,5 @@
-//! The callbacks of librdkafka: rebalances, commits, statistics. They run inside the poll of the source
-//! thread.
+//! The callbacks of librdkafka: rebalances, commits, statistics. They run inside the poll of the
+//! source thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -80,8 +80,8 @@ impl Context {
 
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
-        // Statistics may arrive after a revocation. Only assigned partitions are exported, because the series
-        // of a revoked partition would never be removed again.
+        // Statistics may arrive after a revocation. Only assigned partitions are exported, because
+        // the series of a revoked partition would never be removed again.
         for (topic, partition) in self.assignments.partitions() {
             let lag = statistics
                 .topics
@@ -122,7 +122,8 @@ impl ConsumerContext for Context {
                     self.store(consumer, Some(&partitions));
                 }
                 self.assignments.close(&partitions);
-                // A pause outlives the assignment: if the partition were assigned again, it would stay paused.
+                // A pause outlives the assignment: if the partition were assigned again, it would
+                // stay paused.
                 if let Err(error) = consumer.resume(&list(&partitions, None)) {
                     debug!(%error, "revoked partitions were not resumed");
                 }

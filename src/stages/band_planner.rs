@@ -23,8 +23,8 @@ pub(crate) struct BandPlanner {
 }
 
 impl BandPlanner {
-    /// One planner per risk band, all equal until their verdicts differ. Costs are seconds if there is a
-    /// profile, or else multiply-adds.
+    /// One planner per risk band, all equal until their verdicts differ. Costs are seconds if there
+    /// is a profile, or else multiply-adds.
     ///
     /// # Errors
     /// [`WorkerError::Setup`] if the bundle's calibration does not suffice for planning.
@@ -56,8 +56,8 @@ impl BandPlanner {
     /// The present plan with its thresholds.
     ///
     /// # Errors
-    /// [`WorkerError::Setup`], which is a bug: plans use calibrated sizes only, and other arities use their
-    /// highest calibrated sensitivity.
+    /// [`WorkerError::Setup`], which is a bug: plans use calibrated sizes only, and other arities
+    /// use their highest calibrated sensitivity.
     pub(crate) fn band_plan(&self) -> Result<BandPlan, WorkerError> {
         let failed = |error: &dyn std::fmt::Display| WorkerError::Setup(error.to_string());
         let plan = self.planner.plan();

@@ -70,8 +70,8 @@ impl EngineStage {
         })
     }
 
-    /// Runs until the stages before have ended and every item has its verdict. Sends the engine's sums to
-    /// `report` at the end.
+    /// Runs until the stages before have ended and every item has its verdict. Sends the engine's
+    /// sums to `report` at the end.
     ///
     /// # Errors
     /// [`WorkerError`] if the engine fails. Its items have no verdict and are read again.

@@ -56,7 +56,8 @@ impl Ingest {
     /// The shared state of the decode threads.
     ///
     /// # Errors
-    /// [`WorkerError::Setup`] if a root of `fetch.roots` is missing or the HTTP client cannot be built.
+    /// [`WorkerError::Setup`] if a root of `fetch.roots` is missing or the HTTP client cannot be
+    /// built.
     pub(crate) fn new(
         config: &Config,
         input: &InputSpec,
@@ -107,7 +108,8 @@ impl Ingest {
         Ok(())
     }
 
-    /// Decodes the items whose bytes are local, then starts the other fetches, which may wait for a permit.
+    /// Decodes the items whose bytes are local, then starts the other fetches, which may wait for a
+    /// permit.
     fn receive(&self, items: Vec<ReceivedItem>, batch: &mut DecodeBatch<'_>) {
         let remote: Vec<Item> =
             items.into_iter().filter_map(|item| self.receive_local(item, batch)).collect();
@@ -147,8 +149,8 @@ impl Ingest {
         });
     }
 
-    /// Waits for a permit, and decodes finished fetches meanwhile: their permits are needed. `None` if the
-    /// worker was aborted.
+    /// Waits for a permit, and decodes finished fetches meanwhile: their permits are needed. `None`
+    /// if the worker was aborted.
     fn permit(&self, batch: &mut DecodeBatch<'_>) -> Option<OwnedSemaphorePermit> {
         while !self.services.signals.aborted() {
             if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
@@ -252,7 +254,8 @@ impl<'a> DecodeBatch<'a> {
         }
     }
 
-    /// Sends all items. A stage that has failed has logged why; the tickets are then dropped unresolved.
+    /// Sends all items. A stage that has failed has logged why; the tickets are then dropped
+    /// unresolved.
     fn send(&mut self) {
         if !self.decoded.is_empty() {
             let _ = self.ingest.outputs.decoded.send(std::mem::take(&mut self.decoded));

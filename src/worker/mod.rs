@@ -1,7 +1,7 @@
 //! Starts the stages, supervises them, and stops them in order. Only this module knows all stages.
 //!
-//! A stage that fails stops the whole worker. Items without a verdict are then not acknowledged, and are read
-//! again by the next worker.
+//! A stage that fails stops the whole worker. Items without a verdict are then not acknowledged,
+//! and are read again by the next worker.
 
 mod model;
 mod running;
@@ -89,7 +89,8 @@ pub fn start(config: &Config, model: Model) -> Result<Running, WorkerError> {
     Ok(Running::new(threads, services, report, runtime, deadline, Some(address)))
 }
 
-/// Starts the stages between a source and a sink that the caller provides: for `scan` and the benches.
+/// Starts the stages between a source and a sink that the caller provides: for `scan` and the
+/// benches.
 ///
 /// # Errors
 /// [`WorkerError`] if anything cannot be set up.

@@ -19,7 +19,8 @@ pub struct Model {
     pub thresholds: Thresholds,
     /// The thresholds of the confirm network, if it is used.
     pub confirm: Option<Thresholds>,
-    /// The bundle with its calibration, from which plans are made. `None` for a network without calibration.
+    /// The bundle with its calibration, from which plans are made. `None` for a network without
+    /// calibration.
     pub calibrated: Option<Bundle>,
     /// The preprocessing of images.
     pub input: InputSpec,
@@ -80,8 +81,8 @@ impl Model {
     }
 }
 
-/// The profile of a bundle on this machine. A profile that cannot be used is only a warning: plans use
-/// multiply-adds without it.
+/// The profile of a bundle on this machine. A profile that cannot be used is only a warning: plans
+/// use multiply-adds without it.
 fn find_profile(bundle: &Bundle, machine: &Machine) -> Option<Profile> {
     let key = machine.key();
     match Profile::find(bundle, machine) {

@@ -103,7 +103,8 @@ impl Running {
         }
     }
 
-    /// Waits for every thread. Returns false if one of them did not end within twice the shutdown deadline.
+    /// Waits for every thread. Returns false if one of them did not end within twice the shutdown
+    /// deadline.
     fn wait_for_threads(&self) -> bool {
         let mut running = self.threads.len();
         let mut deadline: Option<Instant> = None;

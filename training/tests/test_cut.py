@@ -127,7 +127,7 @@ def test_staged_scores_equal_those_of_the_whole_network(tmp_path: Path, opset: i
     assert max(differences.individual, differences.repeats, differences.order) < 1e-5
 
 
-def test_a_group_has_the_score_of_the_maximum_of_its_members_features(tmp_path: Path) -> None:
+def test_a_group_has_the_score_of_the_maximum_of_its_features(tmp_path: Path) -> None:
     _, net = prepared(tmp_path, classifier())
     staged = chain.Chain(stages.build(net, points.choose(net, ["one_relu"], frozenset()), "none"), [], 1)
     rows = staged.features(np.random.default_rng(0).standard_normal((6, 3, SIDE, SIDE), dtype=np.float32))

@@ -5,7 +5,7 @@
 {{- include "dorfman.check.bundle" . }}
 {{- include "dorfman.check.replicas" . }}
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled }}
-{{- fail "serviceMonitor.enabled and podMonitor.enabled: have one of them, or every worker is scraped twice" }}
+{{- fail "serviceMonitor.enabled and podMonitor.enabled: enable only one of them, or every worker is scraped twice" }}
 {{- end }}
 {{- end }}
 
@@ -30,13 +30,13 @@
 {{- fail "config.ops.listen must not be a loopback address, since the probes come from outside the pod: use 0.0.0.0" }}
 {{- end }}
 {{- if and (eq .Values.kind "StatefulSet") (has (get .Values.strategy "type") (list "Recreate")) }}
-{{- fail "strategy.type is Recreate, which is a Deployment's: for kind StatefulSet use RollingUpdate or OnDelete" }}
+{{- fail "strategy.type is Recreate, which only a Deployment has: for kind StatefulSet use RollingUpdate or OnDelete" }}
 {{- end }}
 {{- if and (eq .Values.kind "Deployment") (eq (get .Values.strategy "type") "OnDelete") }}
-{{- fail "strategy.type is OnDelete, which is a StatefulSet's: for kind Deployment use RollingUpdate or Recreate" }}
+{{- fail "strategy.type is OnDelete, which only a StatefulSet has: for kind Deployment use RollingUpdate or Recreate" }}
 {{- end }}
 {{- if hasKey (include "dorfman.consumerProperties" . | fromYaml) "group.instance.id" }}
-{{- fail "config: group.instance.id must differ between workers: use kind StatefulSet, which gives each its pod's name" }}
+{{- fail "config: group.instance.id must differ between workers: use kind StatefulSet, where it is the name of the pod" }}
 {{- end }}
 {{- end }}
 
@@ -67,11 +67,11 @@
 {{- if .Values.bundle.image.reference }}{{ $sources = append $sources "bundle.image.reference" }}{{ end }}
 {{- if .Values.bundle.download.image }}{{ $sources = append $sources "bundle.download.image" }}{{ end }}
 {{- if gt (len $sources) 1 }}
-{{- fail (printf "%s: a bundle comes from one of them" (join " and " $sources)) }}
+{{- fail (printf "%s: set only one of them as the source of the bundle" (join " and " $sources)) }}
 {{- end }}
 {{- $bundle := dig "model" "bundle" "" .Values.config }}
 {{- if and $sources (not (hasPrefix (printf "%s/" (trimSuffix "/" .Values.bundle.mountPath)) (printf "%s/" $bundle))) }}
-{{- fail (printf "config.model.bundle is %q, but %s puts bundles in %s: name a folder there" $bundle (first $sources) .Values.bundle.mountPath) }}
+{{- fail (printf "config.model.bundle is %q, but %s puts bundles in %s: set it to a folder there" $bundle (first $sources) .Values.bundle.mountPath) }}
 {{- end }}
 {{- end }}
 
@@ -86,7 +86,7 @@
 {{- fail (printf "keda.maxReplicas is %d, but the topic has %d partitions (topicPartitions): more workers than that stay idle" $most $partitions) }}
 {{- end }}
 {{- if gt (int .Values.keda.minReplicas) $most }}
-{{- fail (printf "keda.minReplicas is %d, more than the most there may be, %d" (int .Values.keda.minReplicas) $most) }}
+{{- fail (printf "keda.minReplicas is %d: it must be at most %d, the largest number of workers" (int .Values.keda.minReplicas) $most) }}
 {{- end }}
 {{- else if and $partitions (gt (int .Values.replicaCount) $partitions) }}
 {{- fail (printf "replicaCount is %d, but the topic has %d partitions (topicPartitions): more workers than that stay idle" (int .Values.replicaCount) $partitions) }}

@@ -15,7 +15,7 @@
 {{- range $part := regexFindAll "[0-9]+ *[a-z]+" .text -1 }}
 {{- $unit := regexFind "[a-z]+" $part }}
 {{- if not (hasKey $units $unit) }}
-{{- fail (printf "%s: %q is no unit here; use ms, s, m or h" $key $unit) }}
+{{- fail (printf "%s: %q is not a unit; use ms, s, m or h" $key $unit) }}
 {{- end }}
 {{- $sum = add $sum (mul (regexFind "[0-9]+" $part | int64) (get $units $unit)) }}
 {{- end }}

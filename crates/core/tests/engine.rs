@@ -155,7 +155,9 @@ proptest! {
         let mut next = chains.iter().cycle().enumerate();
         let images = positives.iter().map(|&p| vec![if p { 0.9 } else { 0.1 }]);
         let verdicts = run_images(&mut driver, images, |engine, i| {
-            if i % every == 0 && let Some((turn, sizes)) = next.next() {
+            if i % every == 0
+                && let Some((turn, sizes)) = next.next()
+            {
                 let threshold = Thresholds::constant(if turn % 2 == 0 { 0.3 } else { 0.7 });
                 let plan = BandPlan::new(Box::new(chain(sizes)), threshold);
                 engine.replan(0, plan).unwrap();

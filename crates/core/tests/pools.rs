@@ -56,8 +56,8 @@ fn in_pool(pool: usize) -> PoolAssignment {
 fn bands_are_tested_separately_and_each_by_its_plan() {
     let others = vec![band(chain(&[2, 1]), 0.5), band(Individual, 0.95)];
     let engine = engine(chain(&[8, 1])).with_pools(others, 1);
-    // Interleaved: the first band is clean, the second is positive, the third is positive by 0.5 but
-    // not by its own threshold.
+    // Interleaved: the first band is clean, the second is positive, the third is positive by 0.5
+    // but not by its own threshold.
     let image = |i: usize| (in_pool(i % 3), [0.1, 0.9, 0.9][i % 3]);
     let (driver, verdicts) = run(engine, &(0..24).map(image).collect::<Vec<_>>());
     for (i, item) in &verdicts {

@@ -72,10 +72,13 @@ mod tests {
         /// stand.
         #[test]
         fn groups_are_those_in_which_the_items_stand(
-            size in 1usize..16, slots in 16usize..40, items in 1usize..200,
+            size in 1usize..16,
+            slots in 16usize..40,
+            items in 1usize..200,
         ) {
             let plan: Vec<usize> = if size == 1 { vec![1] } else { vec![size, 1] };
-            let band = BandPlan::new(Box::new(MultiRound::new(&plan).unwrap()), Thresholds::constant(0.5));
+            let band =
+                BandPlan::new(Box::new(MultiRound::new(&plan).unwrap()), Thresholds::constant(0.5));
             let settings = BatchSettings {
                 max_batch: 4,
                 preferred_batch: 4,

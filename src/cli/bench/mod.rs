@@ -21,7 +21,8 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 200_000)]
     items: usize,
     /// Runs of each plan of the plans bench.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
     /// The bundle of the demo and plans benches.
     #[arg(long, value_name = "DIR", default_value = "models/fashion-bag")]
@@ -32,8 +33,8 @@ pub(super) struct BenchArgs {
 enum What {
     /// The engine with its policy, without I/O and network: items per second.
     Engine,
-    /// The worker from poll to commit, with a null network, tiny inline images and the embedded broker: items
-    /// per second, and memory.
+    /// The worker from poll to commit, with a null network, tiny inline images and the embedded
+    /// broker: items per second, and memory.
     Stream,
     /// The demo: recall, MACs and seconds of grouped and individual testing, and CPU time by part.
     Demo,

@@ -39,7 +39,8 @@ struct PlanRuns {
     cpu: Vec<f64>,
     found: usize,
     flagged: usize,
-    /// Whether the worker found a profile of this device. `auto` then plans by the seconds of the profile.
+    /// Whether the worker found a profile of this device. `auto` then plans by the seconds of the
+    /// profile.
     profiled: bool,
 }
 
@@ -152,7 +153,8 @@ fn print(prevalence: f64, images: usize, positives: &HashSet<String>, entries: &
         "multiply-adds, because there is no profile of this device"
     };
     println!(
-        "auto and fixed plans, {images} images, {} positive, median of {rounds}; auto plans by {by}:",
+        "auto and fixed plans, {images} images, {} positive, median of {rounds}; auto plans by \
+         {by}:",
         percent(prevalence, 1)
     );
     let columns = [
@@ -180,7 +182,8 @@ fn print(prevalence: f64, images: usize, positives: &HashSet<String>, entries: &
         column.set_cell_alignment(CellAlignment::Right);
     }
     println!(
-        "{rows}\n{} different positives; target: auto at least 95 % of the images/s of the best fixed plan\n",
+        "{rows}\n{} different positives; target: auto at least 95 % of the images/s of the best fixed \
+         plan\n",
         positives.len()
     );
 }

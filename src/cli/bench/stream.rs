@@ -1,5 +1,5 @@
-//! The worker from poll to commit with a null network: the cost of everything except the network, and the
-//! memory over time.
+//! The worker from poll to commit with a null network: the cost of everything except the network,
+//! and the memory over time.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,8 @@ use crate::worker::{self, Model};
 
 const TOPIC: &str = "images";
 const SIDE: u32 = 8;
-/// Items per partition. The embedded broker keeps 5 MiB per partition, which is more than these items need.
+/// Items per partition. The embedded broker keeps 5 MiB per partition, which is more than these
+/// items need.
 const ITEMS_PER_PARTITION: usize = 10_000;
 
 pub(super) fn run(items: usize) -> Result<(), CliError> {

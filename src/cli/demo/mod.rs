@@ -1,7 +1,8 @@
 //! `dorfman demo`: the main job in one process.
 //!
-//! Starts an embedded broker, produces references to real images with rare positives, runs the worker
-//! twice (grouped and individual), consumes the flagged topics, and prints the results side by side.
+//! Starts an embedded broker, produces references to real images with rare positives, runs the
+//! worker twice (grouped and individual), consumes the flagged topics, and prints the results side
+//! by side.
 
 pub(super) mod data;
 mod fashion;
@@ -32,12 +33,12 @@ pub struct DemoArgs {
     /// The bundle.
     #[arg(long, value_name = "DIR", default_value = "models/fashion-bag")]
     pub bundle: PathBuf,
-    /// The folder of Fashion-MNIST's test set (Debian's dataset-fashion-mnist), or labelled images as for
-    /// `evaluate`: a folder or a zip with one subfolder per class, or a list.csv.
+    /// The folder of Fashion-MNIST's test set (Debian's dataset-fashion-mnist), or labelled images
+    /// as for `evaluate`: a folder or a zip with one subfolder per class, or a list.csv.
     #[arg(long, value_name = "DIR", default_value = "/usr/share/datasets/fashion-mnist")]
     pub data: PathBuf,
-    /// Negative images in the stream. Images are repeated if the set has fewer (Fashion-MNIST's test set has
-    /// 9,000).
+    /// Negative images in the stream. Images are repeated if the set has fewer (Fashion-MNIST's
+    /// test set has 9,000).
     #[arg(long, value_name = "N", default_value_t = 9000)]
     pub negatives: usize,
     /// Share of positive images in the stream.

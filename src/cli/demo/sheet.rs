@@ -1,4 +1,5 @@
-//! A contact sheet of the flagged images. Positive images have a green frame, negative images a red frame.
+//! A contact sheet of the flagged images. Positive images have a green frame, negative images a red
+//! frame.
 
 use std::path::Path;
 
@@ -44,8 +45,8 @@ pub(super) fn write(
     sheet.save(path).map_err(failed)
 }
 
-/// A preprocessor that decodes as the worker does, resizes and crops to a tile, and keeps colours. Images
-/// smaller than a tile are enlarged without interpolation.
+/// A preprocessor that decodes as the worker does, resizes and crops to a tile, and keeps colours.
+/// Images smaller than a tile are enlarged without interpolation.
 fn tiles(side: u32) -> Preprocessor {
     let filter = if side < TILE { Filter::Nearest } else { Filter::Bilinear };
     let input = InputSpec {

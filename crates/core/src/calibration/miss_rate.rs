@@ -8,7 +8,7 @@ use crate::interval::wilson;
 /// use dorfman_core::calibration::AuditCounts;
 ///
 /// let counts = AuditCounts { flagged: 1500, cleared: 100_000, audited: 1000, found: 5 };
-/// // 5 of 1,000 audits found a positive, so about 500 of 100,000 are missed beside 1,500 flagged ones.
+/// // 5 of 1,000 audits found a positive, so about 500 of 100,000 are missed, beside 1,500 flagged.
 /// assert!((counts.miss_rate().unwrap().value - 0.25).abs() < 1e-12);
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

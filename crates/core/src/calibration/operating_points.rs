@@ -106,13 +106,19 @@ mod tests {
     proptest! {
         /// The members' rates combined give the group's rates.
         #[test]
-        fn member_rates_give_the_point_back(arity in 1usize..=64, specificity in 0.3f64..1.0, share in 0.0f64..1.0) {
+        fn member_rates_give_the_point_back(
+            arity in 1usize..=64,
+            specificity in 0.3f64..1.0,
+            share in 0.0f64..1.0,
+        ) {
             let floor = 1.0 - specificity.powf((arity as f64 - 1.0) / arity as f64);
             let sensitivity = floor + share * (1.0 - floor);
             let rates = OperatingPoint { sensitivity, specificity }.member_rates(arity);
             let clean = (1.0 - rates.negative).powi(arity as i32);
             let missed = (1.0 - rates.positive) * (1.0 - rates.negative).powi(arity as i32 - 1);
-            prop_assert!((clean - specificity).abs() < 1e-9 && (1.0 - missed - sensitivity).abs() < 1e-9);
+            prop_assert!(
+                (clean - specificity).abs() < 1e-9 && (1.0 - missed - sensitivity).abs() < 1e-9
+            );
         }
     }
 

@@ -85,7 +85,9 @@ mod tests {
         #[test]
         fn slots_are_handed_out_once(
             count in 1usize..40,
-            ops in prop::collection::vec((any::<bool>(), 1usize..12, any::<prop::sample::Index>()), 0..120),
+            ops in prop::collection::vec(
+                (any::<bool>(), 1usize..12, any::<prop::sample::Index>()), 0..120,
+            ),
         ) {
             let mut slots = SlotAllocator::new(count);
             let mut held: Vec<usize> = Vec::new();

@@ -124,13 +124,18 @@ mod tests {
         /// Every item leaves exactly once and in order, no group is too large, and no group is
         /// older than `max_wait` when polled on time.
         #[test]
-        fn nothing_is_lost_or_late(size in 1usize..20, gaps in prop::collection::vec(0u64..150, 0..200)) {
+        fn nothing_is_lost_or_late(
+            size in 1usize..20,
+            gaps in prop::collection::vec(0u64..150, 0..200),
+        ) {
             let mut now = Instant::now();
             let mut g = Grouper::new(size, WAIT);
             let mut out = Vec::new();
             for (i, gap) in gaps.iter().enumerate() {
                 let next = now + Duration::from_millis(*gap);
-                if let Some(deadline) = g.deadline() && deadline <= next {
+                if let Some(deadline) = g.deadline()
+                    && deadline <= next
+                {
                     let group = g.expire(deadline);
                     prop_assert!(group.is_some());
                     out.extend(group);
@@ -141,7 +146,10 @@ mod tests {
             }
             out.extend(g.flush());
             prop_assert!(out.iter().all(|group| !group.is_empty() && group.len() <= size));
-            prop_assert_eq!(out.into_iter().flatten().collect::<Vec<_>>(), (0..gaps.len()).collect::<Vec<_>>());
+            prop_assert_eq!(
+                out.into_iter().flatten().collect::<Vec<_>>(),
+                (0..gaps.len()).collect::<Vec<_>>()
+            );
         }
     }
 }

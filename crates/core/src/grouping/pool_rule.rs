@@ -85,7 +85,10 @@ mod tests {
         /// Equal keys share a pool, every pool exists, and a higher risk is never in a lower band.
         #[test]
         fn keys_and_risks_decide_the_pool(
-            a in 0.0f32..1.0, b in 0.0f32..1.0, key: Vec<u8>, key_pools in 1usize..20,
+            a in 0.0f32..1.0,
+            b in 0.0f32..1.0,
+            key: Vec<u8>,
+            key_pools in 1usize..20,
         ) {
             let rule = PoolRule::new(vec![0.1, 0.3, 0.7], 0.01, key_pools);
             let pool = |risk| rule.pool(Some(risk), Some(key_hash(&key)));

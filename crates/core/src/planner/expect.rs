@@ -288,15 +288,27 @@ mod tests {
         #[test]
         fn shares_stay_shares(
             points in prop::collection::vec((0.5f64..1.0, 0.0f64..1.0), 6),
-            p in 0.0f64..1.0, a in 0.0f64..1.0, b in 0.0f64..1.0,
+            p in 0.0f64..1.0,
+            a in 0.0f64..1.0,
+            b in 0.0f64..1.0,
         ) {
-            let chain: Vec<ChainLink> = points.iter().zip([32, 16, 8, 4, 2, 1]).map(|(&(se, sp), m)| link(m, se, sp)).collect();
+            let chain: Vec<ChainLink> = points
+                .iter()
+                .zip([32, 16, 8, 4, 2, 1])
+                .map(|(&(se, sp), m)| link(m, se, sp))
+                .collect();
             let costs = StageCosts { last: vec![(1, 1.0)], ..FEATURE };
             let e = expected(&chain, p, Coherence { positive: a, negative: b }, &costs);
             prop_assert!((0.0..=1.0).contains(&e.recall) && (0.0..=1.0).contains(&e.fpr));
-            prop_assert!(e.tests.iter().zip(&chain).all(|(t, l)| (0.0..=1.0 + 1e-9).contains(&(t * l.size as f64))));
+            prop_assert!(
+                e.tests
+                    .iter()
+                    .zip(&chain)
+                    .all(|(t, l)| (0.0..=1.0 + 1e-9).contains(&(t * l.size as f64)))
+            );
             // An item takes part in a test only after all larger tests.
-            let part: Vec<f64> = e.tests.iter().zip(&chain).map(|(t, l)| t * l.size as f64).collect();
+            let part: Vec<f64> =
+                e.tests.iter().zip(&chain).map(|(t, l)| t * l.size as f64).collect();
             prop_assert!(part.windows(2).all(|w| w[1] <= w[0] + 1e-9));
         }
     }

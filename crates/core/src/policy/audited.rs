@@ -132,14 +132,19 @@ mod tests {
         /// Whatever the outcomes: one verdict per member, and no audit of a member that was tested
         /// alone.
         #[test]
-        fn every_member_has_a_verdict_and_at_most_one_individual_test(plan in plans(), fraction in 0.0f64..=1.0, seed: u64) {
+        fn every_member_has_a_verdict_and_at_most_one_individual_test(
+            plan in plans(),
+            fraction in 0.0f64..=1.0,
+            seed: u64,
+        ) {
             let plan = Audited::new(plan(), fraction, seed);
             let size = plan.group_size();
             let noisy = resolve_noisily(&plan, size, seed);
             prop_assert_eq!(noisy.flagged.union(noisy.cleared), Members::first(size));
             prop_assert!(noisy.flagged.intersection(noisy.cleared).is_empty());
             for position in 0..size {
-                let alone = noisy.tests.iter().filter(|t| t.members == Members::only(position)).count();
+                let alone =
+                    noisy.tests.iter().filter(|t| t.members == Members::only(position)).count();
                 prop_assert!(alone <= 1);
                 prop_assert!(fraction < 1.0 || alone == 1, "all are audited");
             }
@@ -149,7 +154,10 @@ mod tests {
         #[test]
         fn a_fraction_of_0_changes_nothing(plan in plans(), seed: u64) {
             let audited = Audited::new(plan(), 0.0, seed);
-            prop_assert_eq!(resolve_noisily(&audited, 13, seed), resolve_noisily(&*plan(), 13, seed));
+            prop_assert_eq!(
+                resolve_noisily(&audited, 13, seed),
+                resolve_noisily(&*plan(), 13, seed)
+            );
         }
     }
 

@@ -132,7 +132,8 @@ mod tests {
         #[test]
         fn perfect_tests_find_exactly_the_positives(size in 1usize..=64, truth: u64) {
             let truth = Members(truth).intersection(Members::first(size));
-            let (flagged, cleared, _) = resolve(&plan(), size, |t| !t.members.intersection(truth).is_empty());
+            let (flagged, cleared, _) =
+                resolve(&plan(), size, |t| !t.members.intersection(truth).is_empty());
             prop_assert_eq!(flagged, truth);
             prop_assert_eq!(cleared, Members::first(size).without(truth));
         }

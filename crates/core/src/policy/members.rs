@@ -135,7 +135,8 @@ mod tests {
 
         #[test]
         fn iteration_visits_each_member_once(bits: u64) {
-            let back = Members(bits).iter().fold(Members::NONE, |all, i| all.union(Members::only(i)));
+            let back =
+                Members(bits).iter().fold(Members::NONE, |all, i| all.union(Members::only(i)));
             prop_assert_eq!(back, Members(bits));
             prop_assert_eq!(Members(bits).iter().count(), Members(bits).len());
         }

@@ -105,11 +105,16 @@ mod tests {
     proptest! {
         /// With perfect tests exactly the positives are flagged.
         #[test]
-        fn perfect_tests_find_exactly_the_positives(chain in chains(), size in 1usize..=64, truth: u64) {
+        fn perfect_tests_find_exactly_the_positives(
+            chain in chains(),
+            size in 1usize..=64,
+            truth: u64,
+        ) {
             let plan = MultiRound::new(&chain).unwrap();
             let size = size.min(plan.group_size());
             let truth = Members(truth).intersection(Members::first(size));
-            let (flagged, cleared, _) = resolve(&plan, size, |t| !t.members.intersection(truth).is_empty());
+            let (flagged, cleared, _) =
+                resolve(&plan, size, |t| !t.members.intersection(truth).is_empty());
             prop_assert_eq!(flagged, truth);
             prop_assert_eq!(cleared, Members::first(size).without(truth));
         }
@@ -117,20 +122,30 @@ mod tests {
         /// However wrong the tests are: one verdict per member, bounded rounds and tests, no flag
         /// without an individual test.
         #[test]
-        fn the_invariants_hold_whatever_the_tests_say(chain in chains(), size in 1usize..=64, seed: u64) {
+        fn the_invariants_hold_whatever_the_tests_say(
+            chain in chains(),
+            size in 1usize..=64,
+            seed: u64,
+        ) {
             let plan = MultiRound::new(&chain).unwrap();
             let size = size.min(plan.group_size());
             let noisy = resolve_noisily(&plan, size, seed);
             prop_assert_eq!(noisy.flagged.union(noisy.cleared), Members::first(size));
             prop_assert_eq!(noisy.flagged, noisy.alone);
             prop_assert!(rounds(&noisy.tests) <= chain.len());
-            let bound: usize = chain.iter().filter(|&&s| s < size).map(|s| 2 * size.div_ceil(*s)).sum::<usize>() + 1;
+            let bound: usize =
+                chain.iter().filter(|&&s| s < size).map(|s| 2 * size.div_ceil(*s)).sum::<usize>()
+                    + 1;
             prop_assert!(noisy.tests.len() <= bound);
         }
 
         /// Two rounds never cost more than individual testing and the first test.
         #[test]
-        fn two_rounds_cost_at_most_one_test_more(m in 2usize..=64, size in 1usize..=64, truth: u64) {
+        fn two_rounds_cost_at_most_one_test_more(
+            m in 2usize..=64,
+            size in 1usize..=64,
+            truth: u64,
+        ) {
             let plan = MultiRound::new(&[m, 1]).unwrap();
             let size = size.min(m);
             let (_, _, tests) = resolve(&plan, size, |t| t.members.0 & truth != 0);
@@ -140,7 +155,8 @@ mod tests {
         #[test]
         fn individual_tests_everyone_once(size in 1usize..=64, truth: u64) {
             let truth = Members(truth).intersection(Members::first(size));
-            let (flagged, cleared, tests) = resolve(&Individual, size, |t| !t.members.intersection(truth).is_empty());
+            let (flagged, cleared, tests) =
+                resolve(&Individual, size, |t| !t.members.intersection(truth).is_empty());
             prop_assert_eq!(flagged, truth);
             prop_assert_eq!(cleared, Members::first(size).without(truth));
             prop_assert_eq!(tests.len(), size);

@@ -133,7 +133,8 @@ mod tests {
         #[test]
         fn perfect_tests_miss_no_positive(size in 1usize..=64, truth: u64) {
             let truth = Members(truth).intersection(Members::first(size));
-            let (flagged, _, tests) = resolve(&plan(), size, |t| !t.members.intersection(truth).is_empty());
+            let (flagged, _, tests) =
+                resolve(&plan(), size, |t| !t.members.intersection(truth).is_empty());
             prop_assert_eq!(truth.without(flagged), Members::NONE);
             for member in flagged.without(truth).iter() {
                 let own = |m: &Members| m.contains(member);
@@ -154,7 +155,9 @@ mod tests {
             prop_assert_eq!(noisy.flagged.union(noisy.cleared), Members::first(size));
             prop_assert_eq!(noisy.cleared, noisy.in_negative);
             prop_assert!(noisy.tests.len() <= size);
-            prop_assert!(noisy.tests.iter().all(|t| t.round == Round::FIRST && t.members.len() <= 8));
+            prop_assert!(
+                noisy.tests.iter().all(|t| t.round == Round::FIRST && t.members.len() <= 8)
+            );
         }
 
         /// Two items share at most one test.
@@ -162,7 +165,9 @@ mod tests {
         fn two_items_share_at_most_one_test(size in 6usize..=64) {
             let (_, _, tests) = resolve(&plan(), size, |_| false);
             for (i, a) in tests.iter().enumerate() {
-                prop_assert!(tests[..i].iter().all(|b| a.members.intersection(b.members).len() <= 1));
+                prop_assert!(
+                    tests[..i].iter().all(|b| a.members.intersection(b.members).len() <= 1)
+                );
             }
         }
     }

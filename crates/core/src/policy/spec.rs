@@ -47,7 +47,8 @@ impl PolicyKind {
 /// ```
 /// use dorfman_core::policy::{PlanSpec, PolicyKind};
 ///
-/// let spec = PlanSpec { policy: PolicyKind::MultiRound, group_size: 16, chain: vec![4], worth: 500.0 };
+/// let policy = PolicyKind::MultiRound;
+/// let spec = PlanSpec { policy, group_size: 16, chain: vec![4], worth: 500.0 };
 /// assert_eq!(spec.build(None)?.describe(), "16 > 4 > 1");
 /// # Ok::<(), dorfman_core::policy::PlanError>(())
 /// ```

@@ -72,7 +72,11 @@ mod tests {
             prop_assert!((shares - 1.0).abs() < 1e-6 && (positives / p - 1.0).abs() < 1e-6);
             for band in bands.iter().filter(|b| b.share > 1e-6) {
                 let above = edges.iter().copied().find(|&e| e > band.least).unwrap_or(1.0);
-                prop_assert!(band.prevalence >= band.least - 1e-6 && band.prevalence <= above + 1e-6, "{:?}", band);
+                prop_assert!(
+                    band.prevalence >= band.least - 1e-6 && band.prevalence <= above + 1e-6,
+                    "{:?}",
+                    band
+                );
             }
         }
     }

@@ -168,8 +168,12 @@ mod tests {
 
         /// The share lies within its interval, and n is at most the number of images.
         #[test]
-        fn rates_lie_in_their_intervals(parts in prop::collection::vec((0.0f64..1.0, 1u64..1000, 0.0f64..=1.0), 1..4)) {
-            let count = |&(w, n, share): &(f64, u64, f64)| (w, Count { uses: 2 * n, flags: (2.0 * n as f64 * share) as u64, distinct: n });
+        fn rates_lie_in_their_intervals(
+            parts in prop::collection::vec((0.0f64..1.0, 1u64..1000, 0.0f64..=1.0), 1..4),
+        ) {
+            let count = |&(w, n, share): &(f64, u64, f64)| {
+                (w, Count { uses: 2 * n, flags: (2.0 * n as f64 * share) as u64, distinct: n })
+            };
             let strata: Vec<(f64, Count)> = parts.iter().map(count).collect();
             let images = 500;
             let rate = Rate::weighted(&strata, images);

@@ -187,7 +187,12 @@ mod tests {
         /// No item is drawn twice before all were drawn, and no draw has an item twice if there are
         /// enough items.
         #[test]
-        fn draws_are_balanced(items in 1usize..60, size in 1usize..16, draws in 1usize..40, seed: u64) {
+        fn draws_are_balanced(
+            items in 1usize..60,
+            size in 1usize..16,
+            draws in 1usize..40,
+            seed: u64,
+        ) {
             let count = items;
             let mut items = ShuffledItems::new((0..count).collect());
             let mut random = fastrand::Rng::with_seed(seed);
@@ -206,16 +211,31 @@ mod tests {
         /// Strata have whole groups. The cold stratum has no positive, each hot group has at least
         /// one, and together they have every image.
         #[test]
-        fn strata_have_whole_groups_and_every_image(size in 2usize..=64, positives in 1usize..200, negatives in 1usize..3000, p in 0.0005f64..0.2, seed: u64) {
-            let (hits, others): (Vec<usize>, Vec<usize>) = ((0..positives).collect(), (positives..positives + negatives).collect());
+        fn strata_have_whole_groups_and_every_image(
+            size in 2usize..=64,
+            positives in 1usize..200,
+            negatives in 1usize..3000,
+            p in 0.0005f64..0.2,
+            seed: u64,
+        ) {
+            let (hits, others): (Vec<usize>, Vec<usize>) =
+                ((0..positives).collect(), (positives..positives + negatives).collect());
             let mut sampler = GroupSampler::new(size, &hits, &others, seed);
             let cold = sampler.cold(usize::MAX);
             prop_assert_eq!(cold.len() % size, 0);
-            prop_assert!(cold.len() >= COLD_IMAGES.max(2 * negatives) && cold.iter().all(|&i| i >= positives));
+            prop_assert!(
+                cold.len() >= COLD_IMAGES.max(2 * negatives)
+                    && cold.iter().all(|&i| i >= positives)
+            );
             prop_assert_eq!(cold.iter().collect::<BTreeSet<_>>().len(), negatives);
             let hot = sampler.hot(p, usize::MAX);
-            prop_assert!(hot.chunks(size).all(|g| g.len() == size && g.iter().any(|&i| i < positives)));
-            prop_assert_eq!(hot.iter().filter(|&&i| i < positives).collect::<BTreeSet<_>>().len(), positives);
+            prop_assert!(
+                hot.chunks(size).all(|g| g.len() == size && g.iter().any(|&i| i < positives))
+            );
+            prop_assert_eq!(
+                hot.iter().filter(|&&i| i < positives).collect::<BTreeSet<_>>().len(),
+                positives
+            );
             prop_assert!(sampler.hot(p, 1000).len() <= 1000);
             prop_assert_eq!(sampler.stream(p, 1000).len(), 1000usize.div_ceil(size) * size);
         }

@@ -124,8 +124,8 @@ mod tests {
         let sample = choose(&groups(), &[4.0, 1.0, 1.0], 100, 1);
         assert_eq!((&sample.tests, &sample.expected), (&vec![100, 20, 4], &vec![100.0, 20.0, 4.0]));
         let few = choose(&groups(), &[4.0, 1.0, 1.0], 50, 1);
-        // Two tests of the last size are expected, and four or none are possible. Another size makes
-        // up for the difference in part.
+        // Two tests of the last size are expected, and four or none are possible. Another size
+        // makes up for the difference in part.
         assert_eq!(few.groups.len(), 50);
         assert!(distance(&few.tests, &few.expected, &[4.0, 1.0, 1.0]) <= 3.0, "{few:?}");
     }
@@ -140,7 +140,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_sample_has_different_groups_with_the_stated_tests(paths in prop::collection::vec(prop::collection::vec(0u64..9, 3), 1..60), count in 1usize..80, seed: u64) {
+        fn a_sample_has_different_groups_with_the_stated_tests(
+            paths in prop::collection::vec(prop::collection::vec(0u64..9, 3), 1..60),
+            count in 1usize..80,
+            seed: u64,
+        ) {
             let all: Vec<(usize, Path)> = paths.into_iter().enumerate().collect();
             let costs = [5.0, 1.0, 2.0];
             let sample = choose(&all, &costs, count, seed);
@@ -158,17 +162,25 @@ mod tests {
         }
 
         #[test]
-        fn exchanges_make_no_sample_worse(paths in prop::collection::vec(prop::collection::vec(0u64..9, 2), 2..40), count in 1usize..30) {
+        fn exchanges_make_no_sample_worse(
+            paths in prop::collection::vec(prop::collection::vec(0u64..9, 2), 2..40),
+            count in 1usize..30,
+        ) {
             let all: Vec<(usize, Path)> = paths.iter().cloned().enumerate().collect();
             let (sizes, costs) = (vec![1; all.len()], [3.0, 1.0]);
             let count = count.min(all.len());
             let sample = choose(&all, &costs, count, 1);
             // Each path must be a stratum of its own; `choose` puts equal paths into one stratum.
-            prop_assume!(paths.iter().collect::<std::collections::BTreeSet<_>>().len() == paths.len());
+            prop_assume!(
+                paths.iter().collect::<std::collections::BTreeSet<_>>().len() == paths.len()
+            );
             let mut sorted: Vec<&Path> = paths.iter().collect();
             sorted.sort();
             let plain = sum(&largest_remainders(&sizes, count), &sorted, 2);
-            prop_assert!(distance(&sample.tests, &sample.expected, &costs) <= distance(&plain, &sample.expected, &costs) + 1e-9);
+            prop_assert!(
+                distance(&sample.tests, &sample.expected, &costs)
+                    <= distance(&plain, &sample.expected, &costs) + 1e-9
+            );
         }
     }
 }

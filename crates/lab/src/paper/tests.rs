@@ -14,8 +14,8 @@ use crate::replay::{
 
 const SIZES: [usize; 4] = [16, 8, 4, 1];
 
-/// 50 groups of sixteen. Some images have a high score alone. The score of a larger group is that of
-/// its highest member.
+/// 50 groups of sixteen. Some images have a high score alone. The score of a larger group is that
+/// of its highest member.
 fn recording() -> Recording {
     let items: Vec<RecordedItem> =
         (0..800).map(|id| RecordedItem { id, positive: id % 80 == 3 }).collect();

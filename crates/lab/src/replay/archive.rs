@@ -68,7 +68,8 @@ impl Archive {
         match self.index.iter().find(matches) {
             Some(entry) => Ok(entry.folder()),
             None => Err(ReplayError::NotRecorded(format!(
-                "{} lists no scores at a prevalence of {prevalence_percent} % with shuffle seed {seed}",
+                "{} lists no scores at a prevalence of {prevalence_percent} % with shuffle \
+                 seed {seed}",
                 self.root.join("index.csv").display()
             ))),
         }

@@ -250,7 +250,8 @@ mod tests {
 
     const SIZES: [usize; 3] = [8, 4, 1];
 
-    /// 800 groups of eight, every tenth with one positive; positives score above 0.9, negatives below 0.6.
+    /// 800 groups of eight, every tenth with one positive; positives score above 0.9, negatives
+    /// below 0.6.
     fn recording() -> Recording {
         let mut random = fastrand::Rng::with_seed(5);
         let items: Vec<RecordedItem> =

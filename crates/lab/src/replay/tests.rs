@@ -84,7 +84,10 @@ fn brute_force(recording: &Recording, chain: &[(&str, usize)], threshold: f32) -
 proptest! {
     #[test]
     fn a_replayed_policy_does_what_brute_force_does(
-        chain in chains(), items in 0usize..60, seed: u64, threshold in 0.1f32..0.9,
+        chain in chains(),
+        items in 0usize..60,
+        seed: u64,
+        threshold in 0.1f32..0.9,
     ) {
         let recording = made_up(items, &chain, seed);
         let plan = RecordedPlan::new(&recording, &kinds(&chain), None, &[threshold]).unwrap();

@@ -106,21 +106,32 @@ mod tests {
     proptest! {
         #[test]
         fn posteriors_are_those_of_enumeration(
-            sizes in prop::collection::btree_set(2usize..=9, 0..4), size in 1usize..=9,
-            priors in prop::collection::vec(0.001f64..0.6, 9), logs in prop::collection::vec(-9.0f64..9.0, 18),
+            sizes in prop::collection::btree_set(2usize..=9, 0..4),
+            size in 1usize..=9,
+            priors in prop::collection::vec(0.001f64..0.6, 9),
+            logs in prop::collection::vec(-9.0f64..9.0, 18),
         ) {
             let chain: Vec<usize> = sizes.into_iter().rev().chain([1]).collect();
             let tree = Tree::new(&chain, size);
             let ratios: Vec<f64> = logs.iter().map(|log| log.exp()).collect();
             let mut belief = Belief::default();
             belief.update(&tree, |i| priors[i], |at| ratios[at]);
-            for (at, exact) in by_enumeration(&tree, size, &priors, &ratios).into_iter().enumerate() {
-                prop_assert!((belief.of(at) - exact).abs() < 1e-9, "{at}: {} and {exact}", belief.of(at));
+            for (at, exact) in by_enumeration(&tree, size, &priors, &ratios).into_iter().enumerate()
+            {
+                prop_assert!(
+                    (belief.of(at) - exact).abs() < 1e-9,
+                    "{at}: {} and {exact}",
+                    belief.of(at)
+                );
             }
         }
 
         #[test]
-        fn extreme_evidence_stays_a_probability(size in 1usize..=64, logs in prop::collection::vec(-40.0f64..40.0, 128), prior in 0.0f64..=1.0) {
+        fn extreme_evidence_stays_a_probability(
+            size in 1usize..=64,
+            logs in prop::collection::vec(-40.0f64..40.0, 128),
+            prior in 0.0f64..=1.0,
+        ) {
             let tree = Tree::new(&[32, 16, 8, 4, 2, 1], size);
             let mut belief = Belief::default();
             belief.update(&tree, |_| prior, |at| logs[at].exp());

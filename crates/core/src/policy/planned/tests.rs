@@ -52,20 +52,28 @@ proptest! {
     /// set twice, bounded rounds and cost.
     #[test]
     fn the_invariants_hold_whatever_the_tests_say(
-        chain in chains(), size in 1usize..=64, seed: u64, prior in 1e-4f64..0.3, worth in 1.0f64..1e5,
+        chain in chains(),
+        size in 1usize..=64,
+        seed: u64,
+        prior in 1e-4f64..0.3,
+        worth in 1.0f64..1e5,
     ) {
         let plan = plan(&chain, prior, worth);
         let size = size.min(plan.group_size());
         let (mut random, mut alone) = (fastrand::Rng::with_seed(seed), Members::NONE);
         let (flagged, cleared, tests) = resolve_scored(&plan, size, |test| {
-            let score = if random.u8(..20) == 0 { f32::NAN } else { score(random.f64() * 24.0 - 12.0) };
+            let score =
+                if random.u8(..20) == 0 { f32::NAN } else { score(random.f64() * 24.0 - 12.0) };
             let positive = score.is_nan() || score >= 0.5;
-            if positive && test.members.len() == 1 { alone = alone.union(test.members); }
+            if positive && test.members.len() == 1 {
+                alone = alone.union(test.members);
+            }
             outcome(positive, score)
         });
         prop_assert_eq!(flagged.union(cleared), Members::first(size));
         prop_assert_eq!(flagged, alone);
-        let sets: std::collections::HashSet<u64> = tests.iter().map(|test| test.members.0).collect();
+        let sets: std::collections::HashSet<u64> =
+            tests.iter().map(|test| test.members.0).collect();
         prop_assert_eq!(sets.len(), tests.len());
         prop_assert!(tests.iter().zip(1..).all(|(test, round)| test.round == Round::Number(round)));
         prop_assert!(tests.len() < 2 * size);
@@ -77,7 +85,11 @@ proptest! {
 
     /// If a positive is worth any cost, tests that are right find every one.
     #[test]
-    fn right_tests_find_exactly_the_positives_if_they_are_worth_it(chain in chains(), size in 1usize..=64, truth: u64) {
+    fn right_tests_find_exactly_the_positives_if_they_are_worth_it(
+        chain in chains(),
+        size in 1usize..=64,
+        truth: u64,
+    ) {
         let plan = plan(&chain, 0.01, 1e9);
         let size = size.min(plan.group_size());
         let truth = Members(truth).intersection(Members::first(size));
@@ -99,10 +111,15 @@ proptest! {
 
     /// What is worth more is looked into at least as far, up to the first flag.
     #[test]
-    fn a_lower_first_score_never_costs_more_in_a_negative_group(low in -6.0f64..6.0, more in 0.0f64..6.0) {
+    fn a_lower_first_score_never_costs_more_in_a_negative_group(
+        low in -6.0f64..6.0,
+        more in 0.0f64..6.0,
+    ) {
         let cost = |first: f64| {
             let plan = plan(&[16, 8, 4, 2, 1], 0.001, 500.0);
-            let said = |test: Test| outcome(false, if test.members.len() == 16 { score(first) } else { score(-6.0) });
+            let said = |test: Test| {
+                outcome(false, if test.members.len() == 16 { score(first) } else { score(-6.0) })
+            };
             resolve_scored(&plan, 16, said).2.len()
         };
         prop_assert!(cost(low) <= cost(low + more));

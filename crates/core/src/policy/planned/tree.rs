@@ -57,7 +57,8 @@ mod tests {
     proptest! {
         #[test]
         fn children_partition_their_parent_and_follow_it(
-            sizes in prop::collection::btree_set(2usize..=64, 0..6), size in 1usize..=64,
+            sizes in prop::collection::btree_set(2usize..=64, 0..6),
+            size in 1usize..=64,
         ) {
             let chain: Vec<usize> = sizes.into_iter().rev().chain([1]).collect();
             let tree = Tree::new(&chain, size);
@@ -70,7 +71,10 @@ mod tests {
                 if !parts.is_empty() {
                     let all = parts.iter().fold(Members::NONE, |all, part| all.union(part.members));
                     prop_assert_eq!(all, node.members);
-                    prop_assert_eq!(parts.iter().map(|part| part.members.len()).sum::<usize>(), node.members.len());
+                    prop_assert_eq!(
+                        parts.iter().map(|part| part.members.len()).sum::<usize>(),
+                        node.members.len()
+                    );
                 }
             }
         }
