@@ -18,10 +18,12 @@
 
 pub mod cli;
 pub mod config;
+mod error;
 pub mod failure;
 pub mod fetch;
 pub mod item;
 pub mod message;
+mod model;
 pub mod offsets;
 pub mod ops;
 pub mod sink;

@@ -10,8 +10,8 @@ use dorfman_model::{Bundle, Profile};
 use tracing::info;
 
 use crate::config::Config;
+use crate::error::WorkerError;
 use crate::ops::metrics::Metrics;
-use crate::worker::WorkerError;
 
 /// The adaptive planner of one band, and the bundle from which thresholds are taken.
 pub(crate) struct BandPlanner {

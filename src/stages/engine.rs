@@ -11,9 +11,10 @@ use dorfman_model::cpu::SystemClock;
 
 use super::band_planner::BandPlanner;
 use crate::config::Config;
+use crate::error::WorkerError;
 use crate::item::{DecodedItem, FinishedItem, Item};
+use crate::model::Model;
 use crate::ops::Services;
-use crate::worker::{Model, WorkerError};
 
 /// The longest wait for items while no run is possible. Requests to flush are checked in between.
 const IDLE: Duration = Duration::from_millis(10);

@@ -11,12 +11,12 @@ use dorfman_model::manifest::InputSpec;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Config;
+use crate::error::WorkerError;
 use crate::failure::Failure;
 use crate::fetch::Fetcher;
 use crate::item::{DecodedItem, FinishedItem, Item, Malformed, Origin, ReceivedItem};
 use crate::message::{Location, Reference};
 use crate::ops::Services;
-use crate::worker::WorkerError;
 
 /// The longest time that a decoded image waits for its batch.
 const MAX_HOLD: Duration = Duration::from_millis(2);

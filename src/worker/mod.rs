@@ -3,61 +3,34 @@
 //! A stage that fails stops the whole worker. Items without a verdict are then not acknowledged,
 //! and are read again by the next worker.
 
-mod model;
 mod running;
 mod threads;
 
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use dorfman_core::engine::{EngineError, Stats};
+use dorfman_core::engine::Stats;
 use dorfman_model::cpu;
 use tokio::runtime::Runtime;
 use tracing::info;
 
-pub use model::Model;
 pub use running::{Report, Running};
 use threads::Threads;
 
 use crate::config::Config;
+pub use crate::error::WorkerError;
+use crate::error::setup;
 use crate::item::{FinishedItem, MAX_BATCH, ReceivedItem};
+pub use crate::model::Model;
 use crate::ops::{Services, server};
-use crate::sink::kafka::{KafkaSink, SinkError};
+use crate::sink::kafka::KafkaSink;
 use crate::sink::message::Records;
-use crate::source::kafka::{KafkaSource, SourceError};
+use crate::source::kafka::KafkaSource;
 use crate::stages::engine::EngineStage;
 use crate::stages::ingest::{Ingest, Outputs};
 
 /// Batches of finished items that may wait for the sink.
 const SINK_QUEUE: usize = 256;
-
-/// Why a worker did not start, or stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum WorkerError {
-    /// The consumer failed.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// The producer failed.
-    #[error(transparent)]
-    Sink(#[from] SinkError),
-    /// The engine failed.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// Anything that is set up before the first item failed.
-    #[error("{0}")]
-    Setup(String),
-    /// A thread did not stop within the deadline.
-    #[error("the {0} thread did not stop in time; its items will be read again")]
-    Hanging(&'static str),
-    /// A thread panicked.
-    #[error("a bug: the {0} thread panicked")]
-    Panic(&'static str),
-}
-
-/// A setup error with the message of another error.
-fn setup(error: impl std::fmt::Display) -> WorkerError {
-    WorkerError::Setup(error.to_string())
-}
 
 /// Starts a worker on Kafka. Its threads run until [`Running::stop`] or a failure.
 ///

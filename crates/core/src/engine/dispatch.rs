@@ -2,7 +2,8 @@
 //! queued.
 
 use super::engine::{Engine, EngineError};
-use super::group::{Group, GroupId};
+use super::group::Group;
+use super::item::GroupId;
 use super::job_queue::Priority;
 use super::network::Network;
 use super::scheduler::{MergeJob, TestJob};

@@ -1,34 +1,22 @@
 //! The engine: its parts, how it is set up, how items enter it and form groups, and one step.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use slab::Slab;
 
 use super::clock::Clock;
 use super::executor::Executor;
 use super::group::Group;
+use super::in_flight::InFlight;
 use super::item::{Item, ItemId, ItemVerdict, PoolAssignment};
 use super::network::{Network, NetworkPart, RunError};
 use super::scheduler::Scheduler;
+use super::settings::BatchSettings;
 use super::stats::Stats;
 use crate::calibration::Thresholds;
 use crate::grouping::Pools;
 use crate::policy::{Decision, Members, Plan};
-
-/// How runs of the network are batched.
-#[derive(Debug, Clone)]
-pub struct BatchSettings {
-    /// Rows per run of a stage, at most. At least 1.
-    pub max_batch: usize,
-    /// The batch size from which a larger batch computes no more rows per second on the device.
-    pub preferred_batch: usize,
-    /// Batch sizes that were warmed up, rising; batches are rounded up to them. Empty where every
-    /// size is equally good (CPU).
-    pub buckets: Vec<usize>,
-    /// How long a group waits for members.
-    pub max_wait: Duration,
-}
 
 /// The plan of a risk band, with the thresholds of its tests.
 pub struct BandPlan {
@@ -96,23 +84,6 @@ struct Band {
 impl From<BandPlan> for Band {
     fn from(BandPlan { plan, thresholds }: BandPlan) -> Self {
         Self { plan, thresholds: Arc::new(thresholds) }
-    }
-}
-
-/// All items and groups without a verdict.
-pub(super) struct InFlight<T> {
-    pub items: Slab<Item<T>>,
-    pub groups: Slab<Group>,
-}
-
-impl<T> InFlight<T> {
-    /// The images of `items`, padded to `batch` by repeating the last one.
-    pub fn images(&self, items: &[ItemId], batch: usize) -> Vec<&[f32]> {
-        let mut images: Vec<&[f32]> = items.iter().map(|&id| &self.items[id].image[..]).collect();
-        if let Some(&last) = images.last() {
-            images.resize(batch, last);
-        }
-        images
     }
 }
 

@@ -1,7 +1,7 @@
 //! Carries out one run: gathers slots and images, calls the network, and measures it.
 
 use super::clock::Clock;
-use super::engine::InFlight;
+use super::in_flight::InFlight;
 use super::network::{Network, NetworkPart, RunError};
 use super::scheduler::Run;
 use super::stats::{ExpectedSeconds, RunRecord};

@@ -2,16 +2,10 @@
 
 use std::sync::Arc;
 
-use super::item::ItemId;
+use super::item::{ItemId, ScoredLabel};
 use super::network::NetworkShape;
 use crate::calibration::Thresholds;
 use crate::policy::{Members, Policy, Test};
-
-/// The key of a group among the groups in flight.
-pub(super) type GroupId = usize;
-
-/// A score column with a score.
-pub(super) type ScoredLabel = (usize, f32);
 
 /// A group from its formation to its last verdict.
 pub(super) struct Group {

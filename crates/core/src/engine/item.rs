@@ -1,9 +1,13 @@
 //! An item in flight, and what the engine returns about it.
 
-use super::group::{GroupId, ScoredLabel};
-
 /// The key of an item among the items in flight.
 pub(super) type ItemId = usize;
+
+/// The key of a group among the groups in flight.
+pub(super) type GroupId = usize;
+
+/// A score column with a score.
+pub(super) type ScoredLabel = (usize, f32);
 
 /// The pool of an item and its risk.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -23,11 +23,13 @@ mod driver;
 mod engine;
 mod executor;
 mod group;
+mod in_flight;
 mod item;
 mod job_queue;
 mod network;
 mod scheduler;
 mod scripted;
+mod settings;
 mod slots;
 mod stats;
 #[cfg(test)]
@@ -38,8 +40,9 @@ mod warm_up;
 
 pub use clock::{Clock, ManualClock};
 pub use driver::{Driver, Turn};
-pub use engine::{BandPlan, BatchSettings, Engine, EngineError};
+pub use engine::{BandPlan, Engine, EngineError};
 pub use item::{ItemVerdict, NotFinite, PoolAssignment, Verdict};
 pub use network::{Level, Network, NetworkPart, NetworkShape, RunError};
 pub use scripted::{NullNetwork, ScriptedNetwork, single_label_shape};
+pub use settings::BatchSettings;
 pub use stats::{BandStats, StageStats, Stats};

@@ -4,11 +4,10 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Instant;
 
-use super::engine::BatchSettings;
-use super::group::GroupId;
-use super::item::ItemId;
+use super::item::{GroupId, ItemId};
 use super::job_queue::{JobQueue, Priority};
 use super::network::NetworkShape;
+use super::settings::BatchSettings;
 use super::slots::SlotAllocator;
 use crate::policy::{MAX_GROUP, Members, Test};
 

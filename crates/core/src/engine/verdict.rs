@@ -2,8 +2,7 @@
 //! network.
 
 use super::engine::{Engine, EngineError};
-use super::group::{GroupId, ScoredLabel};
-use super::item::{Item, ItemId, ItemVerdict, NotFinite, Verdict};
+use super::item::{GroupId, Item, ItemId, ItemVerdict, NotFinite, ScoredLabel, Verdict};
 use super::network::Network;
 use crate::policy::Members;
 

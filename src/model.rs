@@ -7,8 +7,8 @@ use dorfman_model::profile::Machine;
 use dorfman_model::{Bundle, LoadedNetwork, Profile, Provider};
 use tracing::{info, warn};
 
-use super::{WorkerError, setup};
 use crate::config::Config;
+use crate::error::{WorkerError, setup};
 use crate::sink::message::BundleName;
 
 /// A network with everything that the stages need to know about it.
