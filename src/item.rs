@@ -50,7 +50,7 @@ pub struct Malformed {
 pub struct Origin {
     /// Resolved after every record about the item is acknowledged.
     pub ticket: Ticket,
-    /// The headers of the record, copied to every record about the item.
+    /// The headers of the record, copied to the item's flag or dead letter.
     pub headers: Vec<Header>,
     /// The hash of the record's key, if it has one. Items with equal keys share a pool.
     pub key: Option<u64>,

@@ -33,7 +33,9 @@ pub(super) fn run(args: &HealthArgs) -> Result<(), CliError> {
     let path = if args.ready { "/readyz" } else { "/healthz" };
     let address = reachable(listen);
     let response = request(address, path).map_err(|e| {
-        CliError::Failed(format!("no worker responds at http://{address}{path}: {e}"))
+        CliError::Failed(format!(
+            "no worker responds at http://{address}{path}: {e}; check `ops.listen`"
+        ))
     })?;
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
     match head.split(' ').nth(1) {

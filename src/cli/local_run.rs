@@ -37,7 +37,7 @@ impl LocalRun {
         let (received_out, received) = worker::received_queue(config.source.queue);
         let (finished_out, finished) = bounded(QUEUE);
         let running = worker::start_between(config, model, received, finished_out)?;
-        let tracker = Tracker::new("files".into(), 0, 0);
+        let tracker = Tracker::new("files".into(), 0);
         let entered = Arc::clone(&tracker);
         let reader = std::thread::spawn(move || files::send(&locations, &received_out, &entered));
         Ok(Self { finished, running, reader, tracker })

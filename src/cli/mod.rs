@@ -48,7 +48,7 @@ Examples:
   dorfman demo                                  broker, stream and worker in one process
   dorfman check --config dorfman.yaml           validate a configuration
   dorfman run --config dorfman.yaml             run the worker
-  dorfman scan photos/ --json > verdicts.jsonl  score a folder, without Kafka
+  dorfman scan photos/ --bundle models/shoes    score a folder, without Kafka
   dorfman evaluate --bundle models/fashion-bag --data labelled/ --positive bag --prevalence 0.01
                                                 recall and cost of a bundle on labelled images
   dorfman plan --bundle models/fashion-bag      the best group size by prevalence

@@ -1,4 +1,4 @@
-//! `dorfman plan`: the cheapest plan for a prevalence, and what to expect of it.
+//! `dorfman plan`: the cheapest plan for a prevalence, with its expected cost and recall.
 
 use std::path::PathBuf;
 
@@ -144,5 +144,20 @@ impl PlanArgs {
             return usage(format!("--rounds is {rounds}, must be 1 to 8"));
         }
         Ok(constraints)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::group::GroupSize;
+
+    #[test]
+    fn with_an_automatic_group_size_no_plan_is_configured() {
+        let mut config = Config::default();
+        let plan = configured(&config).unwrap();
+        assert_eq!(plan.spec.describe().unwrap(), "16 > 4 > 1");
+        config.group.size = GroupSize::Auto;
+        assert!(configured(&config).is_none());
     }
 }

@@ -72,10 +72,17 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
         producer.send(&args.topic, &message.id, &serde_json::to_vec(&message)?)?;
         bar.inc(1);
     }
-    producer.finish()?;
+    producer.finish().map_err(|e| undelivered(&e, args))?;
     bar.finish_and_clear();
     eprintln!("{total} references to {} on {}", args.topic, args.brokers);
     Ok(())
+}
+
+fn undelivered(error: &CliError, args: &ProduceArgs) -> CliError {
+    let (topic, brokers) = (&args.topic, &args.brokers);
+    CliError::Failed(format!(
+        "cannot deliver to the topic {topic} on {brokers}: {error}; check --brokers and --topic"
+    ))
 }
 
 fn message(location: &str, inline: bool) -> Result<ReferenceMessage, CliError> {

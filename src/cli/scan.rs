@@ -227,16 +227,18 @@ fn print(tally: &Tally, stats: &Stats, total: usize, seconds: f64) {
     for (id, failure) in &tally.failures {
         println!("failed: {id}: {failure}");
     }
+    let by_round: Vec<String> = stats.tests_by_round.iter().map(u64::to_string).collect();
     let count = |verdict| tally.verdicts.get(verdict).copied().unwrap_or(0);
     println!(
         "{total} images in {seconds:.1} s ({:.0}/s): {} flagged, {} cleared, {} failed; {} tests \
-         {:?}, {:.2} s in the network",
+         ({} by round, {} by the confirm network), {:.2} s in the network",
         total as f64 / seconds,
         count("flagged"),
         count("cleared"),
         count("failed"),
         stats.tests(),
-        stats.tests_by_round,
+        by_round.join(" + "),
+        stats.confirm_tests,
         stats.network_seconds(),
     );
 }

@@ -37,7 +37,7 @@ pub(super) struct SimulateArgs {
     /// positives are independent.
     #[arg(long, value_name = "P", default_value_t = 0.0)]
     correlation: f64,
-    /// How much the risk of an image tells: the share of the variance of being positive that it
+    /// How well the risk of an image predicts a positive: the share of the variance that it
     /// explains, between 0 and 1. With this option the stream runs a second time, pooled by risk,
     /// with one plan per band.
     #[arg(long, value_name = "SHARE")]

@@ -191,7 +191,7 @@ mod tests {
             ..GroupConfig::default()
         };
         let rule = group.pool_rule(0.001);
-        assert_eq!((rule.bands(), rule.key_pools()), (3, 3));
+        assert_eq!(rule.key_pools(), 3);
         assert_eq!(group.pooled_bands(), [0.0, 0.01]);
         assert_eq!([Some(0.05), Some(0.5), None].map(|risk| rule.pool(risk, None)), [3, 6, 0]);
         assert_eq!(group.waiting(16), 96);

@@ -22,7 +22,7 @@ pub struct PlanningConfig {
     /// Rounds, at most. A round is one test and the retests that follow from it; an image waits for
     /// its verdict through all rounds.
     pub rounds: usize,
-    /// Images that the estimate of the prevalence remembers: the weight of an image falls to 1/e
+    /// The memory of the estimate of the prevalence, in images: the weight of an image falls to 1/e
     /// after this many images.
     pub memory: u64,
     /// How much cheaper another plan must be, as a share of the cost of the present plan, before it

@@ -11,20 +11,17 @@ use super::Watermark;
 pub struct Tracker {
     topic: Arc<str>,
     partition: i32,
-    epoch: u64,
     watermark: Mutex<Watermark>,
     closed: AtomicBool,
     lost: AtomicU64,
 }
 
 impl Tracker {
-    /// A tracker for a partition that was just assigned. `epoch` distinguishes this assignment from
-    /// earlier ones.
-    pub fn new(topic: Arc<str>, partition: i32, epoch: u64) -> Arc<Self> {
+    /// A tracker for an epoch of a partition that begins now.
+    pub fn new(topic: Arc<str>, partition: i32) -> Arc<Self> {
         Arc::new(Self {
             topic,
             partition,
-            epoch,
             watermark: Mutex::new(Watermark::new()),
             closed: AtomicBool::new(false),
             lost: AtomicU64::new(0),
@@ -80,11 +77,6 @@ impl Tracker {
     /// The partition.
     pub fn partition(&self) -> i32 {
         self.partition
-    }
-
-    /// The number of the assignment.
-    pub fn epoch(&self) -> u64 {
-        self.epoch
     }
 
     fn watermark(&self) -> MutexGuard<'_, Watermark> {
@@ -151,7 +143,7 @@ mod tests {
     use super::*;
 
     fn tracker() -> Arc<Tracker> {
-        Tracker::new("images".into(), 0, 1)
+        Tracker::new("images".into(), 0)
     }
 
     #[test]

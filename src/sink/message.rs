@@ -97,7 +97,7 @@ pub struct VerdictRecord {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub score: Option<f32>,
     /// The confirm network's score, if the confirm network scored the image. A cleared image with
-    /// this score was positive in its individual test and negative in the confirm network.
+    /// this score was positive by its policy and negative in the confirm network.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub confirm_score: Option<f32>,
     /// Images that shared the last test.
@@ -225,7 +225,7 @@ impl Records {
         }
     }
 
-    /// The record of a dead record.
+    /// The record of a dead letter.
     pub fn dead_letter(
         &self,
         origin: &Origin,
@@ -296,7 +296,7 @@ mod tests {
     use crate::offsets::Tracker;
 
     fn verdict(offset: i64) -> ItemVerdict<Item> {
-        let ticket = Tracker::new("images".into(), 3, 1).take(offset).unwrap();
+        let ticket = Tracker::new("images".into(), 3).take(offset).unwrap();
         let origin = Origin { ticket, headers: vec![], key: None, received: Instant::now() };
         let reference =
             Reference::from_json(br#"{"id":"a","uri":"/a.png","metadata":{"album":7}}"#).unwrap();

@@ -14,15 +14,10 @@ pub(super) type Partition = (String, i32);
 /// which runs inside the poll, share them.
 #[derive(Debug, Default)]
 pub(super) struct Assignments {
-    inner: Mutex<Inner>,
+    by_partition: Mutex<HashMap<Partition, Offsets>>,
 }
 
-#[derive(Debug, Default)]
-struct Inner {
-    offsets: HashMap<Partition, Offsets>,
-    epoch: u64,
-}
-
+/// The offset trackers of one partition.
 #[derive(Debug)]
 struct Offsets {
     tracker: Arc<Tracker>,
@@ -32,12 +27,9 @@ struct Offsets {
 }
 
 impl Offsets {
-    fn new(topic: &str, partition: i32, epoch: u64) -> Self {
-        Self {
-            tracker: Tracker::new(topic.into(), partition, epoch),
-            earlier: Vec::new(),
-            stored: None,
-        }
+    fn new(topic: &str, partition: i32) -> Self {
+        let tracker = Tracker::new(topic.into(), partition);
+        Self { tracker, earlier: Vec::new(), stored: None }
     }
 
     fn trackers(&self) -> impl Iterator<Item = &Arc<Tracker>> {
@@ -63,12 +55,10 @@ impl Offsets {
 impl Assignments {
     /// Creates trackers for partitions that were assigned.
     pub fn assign(&self, partitions: impl Iterator<Item = Partition>) {
-        let mut inner = self.lock();
-        inner.epoch += 1;
-        let epoch = inner.epoch;
+        let mut assigned = self.lock();
         for (topic, partition) in partitions {
-            let offsets = Offsets::new(&topic, partition, epoch);
-            if let Some(old) = inner.offsets.insert((topic, partition), offsets) {
+            let offsets = Offsets::new(&topic, partition);
+            if let Some(old) = assigned.insert((topic, partition), offsets) {
                 old.close();
             }
         }
@@ -76,9 +66,9 @@ impl Assignments {
 
     /// Closes the trackers of revoked partitions. Later verdicts have no effect.
     pub fn close(&self, partitions: &[Partition]) {
-        let mut inner = self.lock();
+        let mut assigned = self.lock();
         for partition in partitions {
-            if let Some(offsets) = inner.offsets.remove(partition) {
+            if let Some(offsets) = assigned.remove(partition) {
                 offsets.close();
             }
         }
@@ -86,18 +76,17 @@ impl Assignments {
 
     /// Every assigned partition.
     pub fn partitions(&self) -> Vec<Partition> {
-        self.lock().offsets.keys().cloned().collect()
+        self.lock().keys().cloned().collect()
     }
 
     /// A ticket for a message. `None` if the partition is not assigned. An offset that does not
     /// rise means that the log of the partition was truncated or recreated. Its messages are new
     /// and get a new tracker.
     pub fn take(&self, topic: &str, partition: i32, offset: i64) -> Option<Ticket> {
-        let mut inner = self.lock();
-        let epoch = inner.epoch + 1;
+        let mut assigned = self.lock();
         // The key is allocated for each message. A lookup without allocation would need a map of
         // maps and saves only nanoseconds.
-        let offsets = inner.offsets.get_mut(&(topic.to_owned(), partition))?;
+        let offsets = assigned.get_mut(&(topic.to_owned(), partition))?;
         if let Some(ticket) = offsets.tracker.take(offset) {
             return Some(ticket);
         }
@@ -107,54 +96,52 @@ impl Assignments {
             offset,
             "offsets went backwards: the log of the partition was truncated or recreated"
         );
-        let old =
-            std::mem::replace(&mut offsets.tracker, Tracker::new(topic.into(), partition, epoch));
+        let next = Tracker::new(topic.into(), partition);
+        let old = std::mem::replace(&mut offsets.tracker, next);
         offsets.earlier.push(old);
         offsets.earlier.retain(|t| t.unresolved() > 0);
         offsets.stored = None;
-        let ticket = offsets.tracker.take(offset);
-        inner.epoch = epoch;
-        ticket
+        offsets.tracker.take(offset)
     }
 
     /// The largest number of offsets above the watermark of any partition.
     pub fn longest(&self) -> usize {
-        self.lock().offsets.values().map(|b| b.tracker.held()).max().unwrap_or(0)
+        self.lock().values().map(|b| b.tracker.held()).max().unwrap_or(0)
     }
 
     /// Items without a verdict, of all partitions or of the given ones.
     pub fn unresolved(&self, partitions: Option<&[Partition]>) -> usize {
-        let inner = self.lock();
+        let assigned = self.lock();
         match partitions {
-            None => inner.offsets.values().map(Offsets::unresolved).sum(),
+            None => assigned.values().map(Offsets::unresolved).sum(),
             Some(some) => {
-                some.iter().filter_map(|p| inner.offsets.get(p)).map(Offsets::unresolved).sum()
+                some.iter().filter_map(|p| assigned.get(p)).map(Offsets::unresolved).sum()
             }
         }
     }
 
     /// Items that were dropped without a verdict.
     pub fn lost(&self) -> u64 {
-        self.lock().offsets.values().flat_map(Offsets::trackers).map(|t| t.lost()).sum()
+        self.lock().values().flat_map(Offsets::trackers).map(|t| t.lost()).sum()
     }
 
     /// Offsets that rose since they were last stored, of all partitions or of the given ones.
     pub fn to_store(&self, partitions: Option<&[Partition]>) -> Vec<(Partition, i64)> {
-        let inner = self.lock();
+        let assigned = self.lock();
         let offsets =
-            inner.offsets.iter().filter(|(p, _)| partitions.is_none_or(|some| some.contains(p)));
+            assigned.iter().filter(|(p, _)| partitions.is_none_or(|some| some.contains(p)));
         offsets.filter_map(|(p, b)| Some((p.clone(), b.committable()?))).collect()
     }
 
     /// Records that an offset was stored.
     pub fn stored(&self, partition: &Partition, offset: i64) {
-        if let Some(offsets) = self.lock().offsets.get_mut(partition) {
+        if let Some(offsets) = self.lock().get_mut(partition) {
             offsets.stored = Some(offset);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Partition, Offsets>> {
+        self.by_partition.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

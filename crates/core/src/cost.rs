@@ -1,7 +1,8 @@
 //! What tests cost (pure).
 //!
 //! All costs of one calculation share one unit: seconds of a measured profile, or multiply-adds
-//! (MACs).
+//! (MACs). The *arity* of a test is the number of its items, 1 to [`MAX_GROUP`]. A *row* is one
+//! entry of a stage's batch: it computes one slot, or in the last stage the scores of one test.
 //!
 //! - [`StageCosts`] is the cost model of a network: what each stage costs per row.
 //! - [`TestCosts`] is derived from it: what a whole test costs, by arity. Policies that weigh the
@@ -10,34 +11,34 @@
 
 use crate::policy::MAX_GROUP;
 
-/// The cost of one test, in the caller's unit.
+/// The cost of one test, in the caller's unit (seconds or multiply-adds).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TestCost {
-    /// A first test: no features of its members are cached.
+    /// The cost of a first test: no features of its members are cached. Finite and above 0.
     pub full: f64,
-    /// A retest: the features of its members are cached.
+    /// The cost of a retest: the features of its members are cached. Finite and above 0.
     pub retest: f64,
 }
 
-/// A test whose cost is not a positive, finite number.
+/// The error of [`TestCosts::new`]: the cost of a test is not a positive, finite number.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error("a test of {arity} costs {cost:?}; costs must be finite and above 0")]
 pub struct CostError {
-    /// Items per test.
+    /// Items per test, 1 to [`MAX_GROUP`].
     pub arity: usize,
-    /// The cost that was given.
+    /// The cost that was given, in the caller's unit.
     pub cost: TestCost,
 }
 
-/// Costs of tests by arity, 1 to [`MAX_GROUP`].
+/// Costs of tests by arity, 1 to [`MAX_GROUP`], in the caller's unit. All are finite and above 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TestCosts {
     by_arity: Vec<TestCost>,
 }
 
 impl TestCosts {
-    /// Calls `cost(arity)` once for every arity from 1 to [`MAX_GROUP`]. Arity 1 is the individual
-    /// test.
+    /// The costs that `cost` gives. `cost(arity)` is called once for every arity from 1 to
+    /// [`MAX_GROUP`]. Arity 1 is the individual test.
     ///
     /// ```
     /// use dorfman_core::cost::{StageCosts, TestCosts};
@@ -60,12 +61,14 @@ impl TestCosts {
         }
     }
 
-    /// The cost of a test of `arity` items without cached features.
+    /// The cost of a test of `arity` items without cached features, in the caller's unit. An arity
+    /// outside 1 to [`MAX_GROUP`] is clamped to this range.
     pub fn full(&self, arity: usize) -> f64 {
         self.at(arity).full
     }
 
-    /// The cost of a test of `arity` items on cached features.
+    /// The cost of a test of `arity` items on cached features, in the caller's unit. An arity
+    /// outside 1 to [`MAX_GROUP`] is clamped to this range.
     pub fn retest(&self, arity: usize) -> f64 {
         self.at(arity).retest
     }
@@ -75,25 +78,27 @@ impl TestCosts {
     }
 }
 
-/// A stage between the first and the last one: it merges rows of the stage before (a tree's pairs).
+/// The cost of a stage between the first and the last one. Such a stage merges rows of the stage
+/// before (a tree's pairs).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TierCost {
     /// Items that a full row covers, at least 2.
     pub span: usize,
-    /// Cost of one row.
+    /// Cost of one row, in the caller's unit.
     pub row: f64,
 }
 
-/// The cost model of a network. Each item passes the first stage once; its features are kept, so a
-/// retest pays only for rows that do not exist yet.
+/// The cost model of a network, in the caller's unit. Each item passes the first stage once. Its
+/// features are kept, so a retest pays only for rows that do not exist yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StageCosts {
     /// Cost of the first stage per item.
     pub item: f64,
     /// The stages between the first and the last, by rising span. Empty except for trees.
     pub tiers: Vec<TierCost>,
-    /// Cost of the last stage per test, as (rows that the test merges, cost) by rising rows. Costs
-    /// between two entries lie on a line; beyond the last entry the cost is constant.
+    /// Cost of the last stage per test, as (rows that the test merges, cost) by rising rows, at
+    /// least one entry. Costs between two entries lie on a line. Before the first entry and beyond
+    /// the last one the cost is constant.
     pub last: Vec<(usize, f64)>,
 }
 
@@ -113,6 +118,9 @@ impl StageCosts {
     }
 
     /// The cost of a first-round test of `arity` items: first stage, tiers and last stage.
+    ///
+    /// # Panics
+    /// If the span of a tier is 0.
     pub fn first(&self, arity: usize) -> f64 {
         let tier_cost = |tier: &TierCost| tier.row * arity.div_ceil(tier.span) as f64;
         let between: f64 = self.tiers.iter().map(tier_cost).sum();
@@ -120,31 +128,45 @@ impl StageCosts {
     }
 
     /// The cost of a retest of `arity` items that were in a larger test before, as a part that
-    /// starts at a multiple of `arity`. Where `arity` is not a multiple of a tier's span, all rows
-    /// of that tier are charged, which is slightly more than the rows that are new.
+    /// starts at a multiple of `arity`.
+    ///
+    /// A tier whose span divides `arity` costs nothing, because its rows exist. Any other tier is
+    /// charged for ceil(`arity` / span) rows. This number is approximate: some of these rows may
+    /// exist already, and a part that crosses the boundary of a row may need one row more.
+    ///
+    /// # Panics
+    /// If the span of a tier is 0.
     pub fn retest(&self, arity: usize) -> f64 {
         let new_tiers = self.tiers.iter().filter(|tier| !arity.is_multiple_of(tier.span));
         let between: f64 = new_tiers.map(|tier| tier.row * arity.div_ceil(tier.span) as f64).sum();
         between + self.last_stage(arity)
     }
 
-    /// Both costs of a test of `arity` items.
+    /// Both costs of a test of `arity` items: [`StageCosts::first`] and [`StageCosts::retest`].
+    ///
+    /// # Panics
+    /// If the span of a tier is 0.
     pub fn test(&self, arity: usize) -> TestCost {
         TestCost { full: self.first(arity), retest: self.retest(arity) }
     }
 
-    /// The cost of testing one item alone, without cached features.
+    /// The cost of testing one item alone, without cached features: [`StageCosts::first`] of 1.
+    ///
+    /// # Panics
+    /// If the span of a tier is 0.
     pub fn individual(&self) -> f64 {
         self.first(1)
     }
 
-    /// The cost of the cheapest test of items that have passed the first stage.
+    /// The cost of the cheapest test of items that have passed all stages before the last: the
+    /// least cost in [`StageCosts::last`]. Infinite if `last` is empty.
     pub fn least_test(&self) -> f64 {
         self.last.iter().map(|&(_, cost)| cost).fold(f64::INFINITY, f64::min)
     }
 }
 
-/// The rule by which retests are charged.
+/// The rule by which retests are charged. A *checkpoint* is one set of trained weights; tests of
+/// different sizes may use different checkpoints.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Accounting {
     /// The paper's rule: every test after the first round reuses the features of its members,
@@ -156,26 +178,26 @@ pub enum Accounting {
     Honest,
 }
 
-/// How often a test of one kind was made.
+/// How often a test of one kind was made, and its cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TestCount {
-    /// The cost of one such test.
+    /// The cost of one such test, in the caller's unit.
     pub cost: TestCost,
-    /// Tests of the first round.
+    /// Number of tests of the first round.
     pub first: u64,
-    /// Later tests on features that an earlier test of the same checkpoint computed.
+    /// Number of later tests on features that an earlier test of the same checkpoint computed.
     pub cached: u64,
-    /// Later tests whose checkpoint had not computed the features before.
+    /// Number of later tests whose checkpoint had not computed the features before.
     pub uncached: u64,
 }
 
 impl TestCount {
-    /// A count of 0.
+    /// A count of 0 tests of this cost.
     pub fn none(cost: TestCost) -> Self {
         Self { cost, first: 0, cached: 0, uncached: 0 }
     }
 
-    /// The number of tests.
+    /// The number of tests: first, cached and uncached.
     pub fn tests(&self) -> u64 {
         self.first + self.cached + self.uncached
     }

@@ -1,10 +1,10 @@
 //! Confidence intervals of shares (pure).
 
-/// The Wilson score interval at 95 % of a share of `hits` in `trials`, as `[low, high]`, both 0 to
-/// 1.
+/// The Wilson score interval at 95 % of the share `hits / trials`, as `[low, high]`, both 0 to 1.
 ///
-/// Either number may be an effective one. E. B. Wilson, "Probable Inference, the Law of Succession,
-/// and Statistical Inference", J. Amer. Statist. Assoc. 22 (1927).
+/// `hits` is 0 to `trials`. Both may be fractions, such as effective sample sizes. If `trials` is 0
+/// or less, the interval is `[0, 1]`. E. B. Wilson, "Probable Inference, the Law of Succession, and
+/// Statistical Inference", J. Amer. Statist. Assoc. 22 (1927).
 ///
 /// ```
 /// let [low, high] = dorfman_core::interval::wilson(8.0, 10.0);

@@ -14,6 +14,7 @@
 //! | [`grouping`] | Which items share a group? |
 //! | [`engine`] | Which run of the network comes next, and when does an item have its verdict? |
 //! | [`simulation`] | What would a plan cost and find on a stream of images? |
+//! | [`interval`] | How certain is a measured share? |
 //!
 //! The crate reads no file, no socket and no clock. The caller supplies a [`engine::Network`] and a
 //! [`engine::Clock`].

@@ -162,3 +162,16 @@ fn a_score_that_is_not_a_number_fails_only_its_item() {
     assert_eq!(items(|v| matches!(v, Verdict::Failed(_))), [4]);
     assert_eq!(items(|v| matches!(v, Verdict::Flagged(_))), [3]);
 }
+
+#[test]
+fn open_groups_that_hold_all_slots_do_not_block_the_last_items() {
+    let max_wait = Duration::from_secs(60);
+    let settings = BatchSettings { max_batch: 8, preferred_batch: 4, buckets: vec![], max_wait };
+    let network = ScriptedNetwork::new(single_label_shape(4, 10, 100));
+    let clock = ManualClock::new(Instant::now());
+    let engine = Engine::new(network, clock, band(chain(&[4, 1]), 0.5), settings);
+    // Two pools with two items each hold the four slots, and no group is full.
+    let images: Vec<_> = (0..9).map(|i| (in_pool(i % 2), 0.1)).collect();
+    let (_, verdicts) = run(engine.with_pools(Vec::new(), 2), &images);
+    assert_eq!(verdicts.len(), 9);
+}

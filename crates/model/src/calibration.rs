@@ -35,13 +35,12 @@ impl Bundle {
     /// multiply-adds. `prior` is the share of positives in the stream, 0 to 1.
     ///
     /// # Errors
-    /// [`CalibrationError`] if the calibration lacks a required arity or operating point, or if a
-    /// cost is not above 0.
+    /// [`CalibrationError::Cost`] if a cost is not above 0. If the calibration yields no likelihood
+    /// ratios, the error is in [`PolicyInputs::evidence`].
     pub fn policy_inputs(&self, prior: f64) -> Result<PolicyInputs, CalibrationError> {
         let stages = self.mac_costs();
         let costs = TestCosts::new(|arity| stages.test(arity))?;
-        let operating_points = self.operating_points()?;
-        Ok(PolicyInputs { evidence: self.evidence(), operating_points, costs, prior })
+        Ok(PolicyInputs { evidence: self.evidence(), costs, prior })
     }
 
     /// The likelihood ratios of scores. A bundle with several positive labels has none, because the

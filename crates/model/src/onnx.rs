@@ -283,8 +283,9 @@ fn image_shape(manifest: &Manifest) -> Shape {
 ///
 /// A level above 0 has as many slots as open items can need. The *span* of a level is the number of
 /// items that a full slot of the level covers. An item is in at most 2^(span - 1) of the sets that
-/// a slot can hold, and the tests of a chain request at most 4 sets per item. The level therefore
-/// has min(2^(span - 1), 4) slots per slot of level 0.
+/// a slot can hold. The tests of a group are nested sets, which need fewer than two merged sets per
+/// item; the factor 4 leaves room for groups that wait. The level therefore has
+/// min(2^(span - 1), 4) slots per slot of level 0.
 fn shape(manifest: &Manifest, slots: usize) -> NetworkShape {
     let last = manifest.stages.len() - 1;
     let mut levels =

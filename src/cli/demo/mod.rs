@@ -109,7 +109,7 @@ pub fn measure(args: &DemoArgs) -> Result<Report, CliError> {
         let mut config = config(args, policy)?;
         stream.configure(&mut config, name);
         let plan = config.describe_plan()?;
-        eprintln!("{name} ({plan}): starting the worker");
+        eprintln!("starting the worker for the {name} run, plan {plan}");
         let measured = stream.run(name, &config, Model::open(&config)?)?;
         runs.insert(name, (plan, measured));
     }

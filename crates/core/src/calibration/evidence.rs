@@ -24,7 +24,14 @@ const MOST_LOG_ODDS: f64 = 12.0;
 /// The quantile at which the upper tail of the negative groups begins.
 const TAIL: f64 = 0.95;
 
-/// The likelihood ratio of scores at one arity.
+/// The likelihood ratio of scores at one arity: the density of a score among positive groups
+/// divided by its density among negative groups.
+///
+/// Both densities are modelled on the log odds of scores ([`log_odds`]). Those of positive groups
+/// follow Student's t distribution around their mean (A. Gelman et al., "Bayesian Data Analysis",
+/// 3rd ed., 2013, section 3.2). Those of negative groups have an exponential tail above their 95 %
+/// quantile (S. Coles, "An Introduction to Statistical Modeling of Extreme Values", 2001, chapter
+/// 4). Above the mean of the positive groups the ratio is constant.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LikelihoodRatio {
     /// Positive groups: centre, scale, degrees of freedom and the logarithm of the density at the
@@ -44,24 +51,28 @@ pub struct LikelihoodRatio {
 }
 
 impl LikelihoodRatio {
-    /// From the scores of groups, each 0 to 1, in any order.
+    /// From the scores of positive and of negative groups: one score per group, each 0 to 1, in any
+    /// order.
     ///
     /// # Errors
-    /// [`CalibrationError`] with fewer than 2 positive or 20 negative scores, or a score outside 0
-    /// to 1.
+    /// [`CalibrationError::TooFewPositives`] with fewer than 2 positive scores,
+    /// [`CalibrationError::TooFewNegatives`] with fewer than 20 negative scores, and
+    /// [`CalibrationError::Score`] for a score outside 0 to 1.
     pub fn from_samples(positive: &[f32], negative: &[f32]) -> Result<Self, CalibrationError> {
         Self::new(positive, positive.len() as u64, negative, negative.len() as u64)
     }
 
-    /// From quantiles of scores at evenly spaced probabilities from 0 to 1, and the numbers of
-    /// groups on which they were measured.
+    /// From quantiles of the scores of positive and of negative groups. The quantiles (`positive`,
+    /// `negative`) are scores, 0 to 1, at evenly spaced probabilities from 0 to 1. `positives` and
+    /// `negatives` are the numbers of groups on which they were measured.
     ///
     /// Each quantile represents an equal share of the groups. With steps of 1 % the difference to
     /// the single scores is mostly in the outermost percentile: both distributions become slightly
     /// wider, and the evidence slightly weaker.
     ///
     /// # Errors
-    /// As [`LikelihoodRatio::from_samples`].
+    /// As [`LikelihoodRatio::from_samples`], where the number of quantiles and the number of groups
+    /// must both be large enough.
     pub fn from_quantiles(
         positive: &[f32],
         positives: u64,
@@ -118,9 +129,12 @@ impl LikelihoodRatio {
         })
     }
 
-    /// The natural logarithm of P(score | at least one positive) / P(score | no positive). It never
-    /// falls with a rising score. A NaN score counts as the strongest evidence, so that its set is
-    /// retested.
+    /// The natural logarithm of P(score | at least one positive) / P(score | no positive), for a
+    /// score of 0 to 1.
+    ///
+    /// It never falls with a rising score. With n positive and m negative groups it is clamped to
+    /// -ln(n + 1) to ln(m + 1). A NaN score counts as the strongest evidence, ln(m + 1), so that
+    /// its set is retested.
     pub fn log(&self, score: f32) -> f64 {
         if score.is_nan() {
             return self.most;
@@ -133,7 +147,8 @@ impl LikelihoodRatio {
     }
 }
 
-/// Likelihood ratios by arity.
+/// Likelihood ratios by arity (items per test): how much the score of a test raises or lowers the
+/// odds that its set holds a positive.
 ///
 /// ```
 /// use dorfman_core::calibration::{Evidence, LikelihoodRatio};
@@ -155,7 +170,8 @@ impl Evidence {
     /// From pairs of (calibrated arity, ratio), in any order.
     ///
     /// # Errors
-    /// [`CalibrationError`] if there is no pair, or two pairs for one arity.
+    /// [`CalibrationError::NoDistribution`] if there is no pair, and
+    /// [`CalibrationError::TwoDistributions`] for two pairs of one arity.
     pub fn new(mut ratios: Vec<(usize, LikelihoodRatio)>) -> Result<Self, CalibrationError> {
         ratios.sort_by_key(|&(arity, _)| arity);
         if ratios.is_empty() {
@@ -167,15 +183,17 @@ impl Evidence {
         }
     }
 
-    /// The log likelihood ratio of the score of a test of `arity` items. An arity that was not
-    /// calibrated uses the next larger calibrated one, or else the largest.
+    /// The natural logarithm of the likelihood ratio of the score (0 to 1, or NaN) of a test of
+    /// `arity` items, as [`LikelihoodRatio::log`] gives it. For an arity that was not calibrated
+    /// the ratio of the next larger calibrated arity is used, or else that of the largest.
     pub fn log(&self, arity: usize, score: f32) -> f64 {
         let at = self.ratios.partition_point(|&(calibrated, _)| calibrated < arity);
         self.ratios[at.min(self.ratios.len() - 1)].1.log(score)
     }
 }
 
-/// The log odds ln(s / (1 - s)) of a score, clamped to -12 to 12.
+/// The log odds ln(s / (1 - s)) of a score s, 0 to 1, clamped to -12 to 12. NaN for a NaN score or
+/// one outside 0 to 1.
 pub fn log_odds(score: f32) -> f64 {
     let score = f64::from(score);
     (score.ln() - (-score).ln_1p()).clamp(-MOST_LOG_ODDS, MOST_LOG_ODDS)

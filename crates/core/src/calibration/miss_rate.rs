@@ -13,34 +13,35 @@ use crate::interval::wilson;
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct AuditCounts {
-    /// Items that were flagged without an audit.
+    /// Number of items that were flagged without an audit.
     pub flagged: u64,
-    /// Items that pooling clears without an individual test, audited or not.
+    /// Number of items that pooling clears without an individual test, audited or not.
     pub cleared: u64,
-    /// The items among `cleared` that were audited.
+    /// Number of items among `cleared` that were audited.
     pub audited: u64,
-    /// Audits that flagged their item.
+    /// Number of audits that flagged their item, at most `audited`.
     pub found: u64,
 }
 
-/// A share, 0 to 1, with its 95 % interval.
+/// The share of positives that pooling misses, 0 to 1, with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MissRate {
-    /// The estimate.
+    /// The estimate, 0 to 1.
     pub value: f64,
-    /// The interval's lower end.
+    /// The interval's lower end, 0 to `value`.
     pub low: f64,
-    /// The interval's upper end.
+    /// The interval's upper end, `value` to 1.
     pub high: f64,
 }
 
 impl AuditCounts {
-    /// The share of the items that individual testing would flag and pooling misses. `None` before
+    /// The share that pooling misses of the items that individual testing would flag. `None` before
     /// the first audit.
     ///
-    /// With a the share of audits that flag their item, a times `cleared` items are missed and
-    /// `flagged` items are found. The interval is Wilson's for a. False positives of the individual
-    /// test are counted too, because individual testing would flag them.
+    /// Let a be the share of audits that flag their item. Then an estimated a times `cleared` items
+    /// are missed, and `flagged` items are found. The interval is Wilson's for a ([`wilson`]);
+    /// `cleared` and `flagged` are taken as exact. False positives of the individual test are
+    /// counted too, because individual testing would flag them.
     pub fn miss_rate(&self) -> Option<MissRate> {
         if self.audited == 0 {
             return None;

@@ -14,9 +14,10 @@ pub struct OperatingPoint {
 /// The operating points of tests of one arity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ArityPoints {
-    /// Items per test.
+    /// Items per test, at least 1.
     pub arity: usize,
-    /// By rising sensitivity, at least one.
+    /// One operating point per calibrated threshold, at least one. [`OperatingPoints::new`] sorts
+    /// them by rising sensitivity.
     pub points: Vec<OperatingPoint>,
 }
 
@@ -39,10 +40,12 @@ pub struct OperatingPoints {
 }
 
 impl OperatingPoints {
-    /// From the points of each arity, in any order.
+    /// From the points of each arity, in any order. The arities must differ: of two entries for one
+    /// arity, lookups use the first.
     ///
     /// # Errors
-    /// [`CalibrationError`] if arity 1 is missing, or an arity has no points.
+    /// [`CalibrationError::NoIndividualTest`] if arity 1 is missing (or there is an arity of 0),
+    /// and [`CalibrationError::NoOperatingPoint`] if an arity has no points.
     pub fn new(mut arities: Vec<ArityPoints>) -> Result<Self, CalibrationError> {
         arities.sort_by_key(|entry| entry.arity);
         for entry in &mut arities {
@@ -57,17 +60,19 @@ impl OperatingPoints {
         }
     }
 
-    /// Every calibrated arity, rising; the first is 1.
+    /// The points of every calibrated arity, by rising arity. The first arity is 1.
     pub fn arities(&self) -> &[ArityPoints] {
         &self.arities
     }
 
-    /// The points of one arity. `None` if the arity was not calibrated.
+    /// The points of one arity, by rising sensitivity. `None` if the arity was not calibrated.
     pub fn of(&self, arity: usize) -> Option<&ArityPoints> {
         self.arities.iter().find(|entry| entry.arity == arity)
     }
 
-    /// The point of `arity` with the smallest sensitivity of at least `sensitivity`.
+    /// The point of `arity` with the smallest sensitivity of at least `sensitivity` (0 to 1, with a
+    /// tolerance of 1e-9). `None` if the arity was not calibrated, or no point reaches this
+    /// sensitivity.
     pub fn at(&self, arity: usize, sensitivity: f64) -> Option<OperatingPoint> {
         let points = &self.of(arity)?.points;
         points.iter().copied().find(|point| point.sensitivity >= sensitivity - 1e-9)

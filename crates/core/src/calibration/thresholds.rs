@@ -4,6 +4,9 @@ use crate::policy::{MAX_GROUP, Outcome};
 
 /// Thresholds by arity and label, for the score columns of the positive labels.
 ///
+/// A network gives one score per label, 0 to 1: the *column* of a score is its index among them.
+/// Some of the labels are positive; each has a column and, for every arity, a threshold.
+///
 /// ```
 /// use dorfman_core::calibration::Thresholds;
 ///
@@ -19,30 +22,40 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
-    /// `columns[i]` is the score column of positive label `i`. `threshold(arity, i)` is called once
-    /// for every arity from 1 to [`MAX_GROUP`] and every label; thresholds are scores, 0 to 1.
+    /// Thresholds of the positive labels whose score columns are `columns` (`columns[i]` is that of
+    /// positive label `i`). `threshold(arity, i)` is called once for every arity from 1 to
+    /// [`MAX_GROUP`] and every positive label, and returns a score, 0 to 1.
     pub fn new(columns: Vec<usize>, threshold: impl Fn(usize, usize) -> f32) -> Self {
         let by_arity = (1..=MAX_GROUP)
             .map(|arity| (0..columns.len()).map(|label| threshold(arity, label)).collect());
         Self { by_arity: by_arity.collect(), columns }
     }
 
-    /// One positive label in column 0, with the same threshold at every arity.
+    /// One positive label in column 0, with the same threshold (0 to 1) at every arity.
     pub fn constant(threshold: f32) -> Self {
         Self::new(vec![0], |_, _| threshold)
     }
 
-    /// The threshold of positive label `label` (an index into `columns`) for tests of `arity`
-    /// items.
+    /// The threshold, 0 to 1, of positive label `label` (an index into the `columns` of
+    /// [`Thresholds::new`]) for tests of `arity` items. An arity outside 1 to [`MAX_GROUP`] is
+    /// clamped to this range.
+    ///
+    /// # Panics
+    /// If there is no positive label `label`.
     pub fn threshold(&self, arity: usize, label: usize) -> f32 {
         self.by_arity[arity.clamp(1, MAX_GROUP) - 1][label]
     }
 
-    /// The outcome of a test of `arity` items with `scores` (one per column).
+    /// The outcome of a test of `arity` items (clamped to 1 to [`MAX_GROUP`]) with `scores`, one
+    /// per column: `[labels]`.
     ///
-    /// The test is positive if any positive label reaches its threshold, or if one of their scores
-    /// is NaN: a group that cannot be scored is retested, not cleared. The outcome's score is that
-    /// of the label furthest above its threshold.
+    /// The test is positive if the score of any positive label is at least its threshold, or if one
+    /// of these scores is NaN: a group that cannot be scored is retested, not cleared. The
+    /// outcome's score is NaN in the second case. Otherwise it is the score of the positive label
+    /// with the greatest difference of score and threshold, which is below 0 for a negative test.
+    ///
+    /// # Panics
+    /// If `scores` lacks the column of a positive label.
     pub fn outcome(&self, arity: usize, scores: &[f32]) -> Outcome {
         let thresholds = &self.by_arity[arity.clamp(1, MAX_GROUP) - 1];
         let mut best = Outcome { positive: false, score: f32::NAN };
@@ -60,8 +73,13 @@ impl Thresholds {
         best
     }
 
-    /// The score columns whose label reaches its threshold in a test of `arity` items, with their
-    /// scores.
+    /// The positive labels that reach their threshold in a test of `arity` items (clamped to 1 to
+    /// [`MAX_GROUP`]), as (score column, score), in the order of the `columns` of
+    /// [`Thresholds::new`]. `scores` has one score per column: `[labels]`. A NaN score does not
+    /// reach its threshold.
+    ///
+    /// # Panics
+    /// If `scores` lacks the column of a positive label.
     pub fn passed(&self, arity: usize, scores: &[f32]) -> Vec<(usize, f32)> {
         let passed = self.columns.iter().zip(&self.by_arity[arity.clamp(1, MAX_GROUP) - 1]);
         passed.filter(|&(&c, &t)| scores[c] >= t).map(|(&c, _)| (c, scores[c])).collect()

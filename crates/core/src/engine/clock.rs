@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Time for the engine: when groups must be closed, and how long runs take.
+/// Time for the engine: when groups must be closed, and how long runs take. Neither time may go
+/// backwards.
 pub trait Clock: Send {
     /// The present time.
     fn now(&self) -> Instant;
 
-    /// CPU time of the calling thread so far.
+    /// CPU time of the calling thread so far. The engine uses only differences. A clock that does
+    /// not measure CPU time returns 0.
     fn thread_time(&self) -> Duration;
 }
 
-/// A clock that only its owner advances, for tests and simulations. Clones share the time.
+/// A clock that only its owner advances, for tests and simulations. Clones share the time. Its
+/// [`Clock::thread_time`] is always 0.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -37,7 +40,7 @@ impl ManualClock {
         Self { start, nanoseconds: Arc::default() }
     }
 
-    /// Advances the clock and all its clones.
+    /// Advances the clock and all its clones by the given amount.
     pub fn advance(&self, by: Duration) {
         self.nanoseconds.fetch_add(by.as_nanos() as u64, Ordering::Relaxed);
     }

@@ -12,10 +12,11 @@ use super::network::Network;
 pub enum Turn {
     /// One part of the network ran once.
     Ran,
-    /// No run is possible until more items are offered, or until `deadline`, when an open group
-    /// must be closed. Without an open group there is no deadline.
+    /// No run is possible until another item is admitted, or an open group is closed at `deadline`
+    /// or by [`Driver::flush`]. If there is no room ([`Driver::room`]), no item can be admitted
+    /// before a group is closed.
     Idle {
-        /// The earliest deadline of the open groups.
+        /// The earliest deadline of the open groups. `None` without an open group.
         deadline: Option<Instant>,
     },
     /// The driver is closed and every item has its verdict.
@@ -23,6 +24,9 @@ pub enum Turn {
 }
 
 /// Owns the loop around an engine. Every user of an engine runs it through a driver.
+///
+/// `N` is the network. `T` is the payload of an item: the engine does not use it, and returns it
+/// with the item's verdict.
 ///
 /// # Example
 ///
@@ -80,29 +84,32 @@ impl<N: Network, T> Driver<N, T> {
         Self { engine, waiting: VecDeque::new(), closed: false, flush: false }
     }
 
-    /// Items that can be offered and admitted in the next turn. An item that is offered beyond this
-    /// number waits in the driver.
+    /// The number of items that can be offered and admitted in the next turn, 0 to
+    /// [`Engine::slots`]. An item that is offered beyond this number waits in the driver.
     pub fn room(&self) -> usize {
         self.engine.slots().saturating_sub(self.engine.in_flight() + self.waiting.len())
     }
 
-    /// Offers an item to the first pool. `image` is preprocessed as the network's input expects it.
+    /// Offers an item without a known risk to the first pool (0). `image` is preprocessed: it has
+    /// the number of values that the network's input expects.
     pub fn offer(&mut self, image: Vec<f32>, payload: T) {
         self.offer_to(PoolAssignment::default(), image, payload);
     }
 
-    /// Offers an item to a pool.
+    /// Offers an item to a pool, which must be below the number of risk bands times key pools. The
+    /// item waits in the driver until a turn admits it. `image` is as in [`Driver::offer`].
     pub fn offer_to(&mut self, assignment: PoolAssignment, image: Vec<f32>, payload: T) {
         self.waiting.push_back(Offer { assignment, image, payload });
     }
 
-    /// Declares that no more items will be offered. Open groups are closed once all items are
-    /// admitted.
+    /// Declares that no more items will be offered. From then on, a turn that has admitted all
+    /// waiting items closes the open groups.
     pub fn close(&mut self) {
         self.closed = true;
     }
 
-    /// Closes the open groups in the next turn, however small they are.
+    /// Requests that the next turn closes the open groups, however small they are. Items that this
+    /// turn admits are included.
     pub fn flush(&mut self) {
         self.flush = true;
     }
@@ -110,7 +117,13 @@ impl<N: Network, T> Driver<N, T> {
     /// Admits waiting items, closes groups that are due, and runs one part of the network once.
     ///
     /// # Errors
-    /// [`EngineError`]; the driver must then be dropped, and its items have no verdict.
+    /// [`EngineError`] if the network fails, a policy breaks its contract, or no run is possible
+    /// for the items in flight. The driver must then be dropped. Items that are in flight or wait
+    /// in the driver get no verdict.
+    ///
+    /// # Panics
+    /// If an item was offered to a pool that does not exist, or a deadline is too late for an
+    /// [`Instant`].
     pub fn turn(&mut self) -> Result<Turn, EngineError> {
         let now = self.engine.now();
         while self.engine.has_room() {
@@ -127,21 +140,33 @@ impl<N: Network, T> Driver<N, T> {
         if self.engine.step()? {
             return Ok(Turn::Ran);
         }
+        if self.closed && !self.waiting.is_empty() {
+            // Open groups hold all slots. Only closing them makes room for the waiting items.
+            self.engine.flush()?;
+            if self.engine.step()? {
+                return Ok(Turn::Ran);
+            }
+        }
         if self.is_done() {
             return Ok(Turn::Done);
         }
         Ok(Turn::Idle { deadline: self.engine.deadline() })
     }
 
-    /// Removes and returns the items that have their verdict.
+    /// Removes and returns the items that have their verdict, in the order of their verdicts. Items
+    /// that the caller does not take from the iterator are dropped.
     pub fn verdicts(&mut self) -> impl Iterator<Item = ItemVerdict<T>> + '_ {
         self.engine.verdicts.drain(..)
     }
 
-    /// Takes turns until no run is possible, and calls `each` with every verdict. After
-    /// [`Driver::close`], every item has its verdict then.
+    /// Takes turns until no run is possible, and calls `each` with every verdict. If the driver was
+    /// closed ([`Driver::close`]), every item has its verdict when this function returns `Ok`.
+    /// Otherwise it also returns when the driver is idle ([`Turn::Idle`]).
     ///
     /// # Errors
+    /// As [`Driver::turn`].
+    ///
+    /// # Panics
     /// As [`Driver::turn`].
     pub fn run_to_end(&mut self, mut each: impl FnMut(ItemVerdict<T>)) -> Result<(), EngineError> {
         while self.turn()? == Turn::Ran {
@@ -161,7 +186,7 @@ impl<N: Network, T> Driver<N, T> {
         &self.engine
     }
 
-    /// The engine, to warm it up or to replace a plan.
+    /// The engine, to warm it up ([`Engine::warm_up`]) or to replace a plan ([`Engine::replan`]).
     pub fn engine_mut(&mut self) -> &mut Engine<N, T> {
         &mut self.engine
     }

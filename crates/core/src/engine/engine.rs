@@ -20,10 +20,10 @@ use crate::policy::{Decision, Members, Plan};
 
 /// The plan of a risk band, with the thresholds of its tests.
 pub struct BandPlan {
-    /// Makes the policy of each group. Its group size must be at most [`crate::policy::MAX_GROUP`];
-    /// it is cut to the number of slots of level 0.
+    /// Makes the policy of each group. Its group size must be 1 to [`crate::policy::MAX_GROUP`]
+    /// items. Groups are never larger than the number of slots of level 0.
     pub plan: Box<dyn Plan>,
-    /// The thresholds of the plan's tests.
+    /// The thresholds of the plan's tests, for the score columns of the network.
     pub thresholds: Thresholds,
 }
 
@@ -34,31 +34,34 @@ impl BandPlan {
     }
 }
 
-/// Why an engine cannot continue. The engine must then be dropped; its items have no verdict.
+/// Why an engine cannot continue. The engine must then be dropped; its items in flight have no
+/// verdict.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The network failed.
     #[error(transparent)]
     Network(#[from] RunError),
-    /// A policy broke its contract.
+    /// A policy broke the contract of [`crate::policy::Policy`].
     #[error("a bug in policy {policy}: {what}")]
     Policy {
-        /// The plans of all bands, in words.
+        /// The plans of all risk bands, in words, separated by commas.
         policy: String,
         /// How the contract was broken.
         what: &'static str,
     },
-    /// Items are in flight, but no run is possible: slots were leaked.
+    /// Items are in flight, but no run is possible: slots were leaked, or a level above 0 has too
+    /// few slots ([`super::Level::slots`]).
     #[error("a bug in the engine: {items} items are in flight and nothing can run")]
     Stalled {
-        /// Items in flight.
+        /// The number of items in flight.
         items: usize,
     },
 }
 
 /// Pools items into groups and resolves them on a network: schedule, execute, update.
 ///
-/// One thread owns an engine. A [`super::Driver`] runs it.
+/// `N` is the network, and `T` the payload of an item. One thread owns an engine. A
+/// [`super::Driver`] runs it.
 pub struct Engine<N, T> {
     pub(super) executor: Executor<N>,
     pub(super) scheduler: Scheduler,
@@ -89,6 +92,9 @@ impl From<BandPlan> for Band {
 
 impl<N: Network, T> Engine<N, T> {
     /// An engine without items, with one risk band and one pool.
+    ///
+    /// # Panics
+    /// If the network's shape has no level.
     pub fn new(
         network: N,
         clock: impl Clock + 'static,
@@ -113,8 +119,8 @@ impl<N: Network, T> Engine<N, T> {
     }
 
     /// Adds risk bands: the plan of [`Engine::new`] is that of band 0, and `others` are those of
-    /// bands 1, 2 and so on. Each band has `key_pools` pools (at least 1): pool `p` belongs to band
-    /// `p / key_pools`.
+    /// bands 1, 2 and so on. Each band has `key_pools` pools (0 counts as 1): pool `p` belongs to
+    /// band `p / key_pools`. Call it before any item is offered: it makes new pools and stats.
     pub fn with_pools(mut self, others: Vec<BandPlan>, key_pools: usize) -> Self {
         self.bands.extend(others.into_iter().map(Band::from));
         self.key_pools = key_pools.max(1);
@@ -126,14 +132,19 @@ impl<N: Network, T> Engine<N, T> {
         self
     }
 
-    /// Uses the confirm network: an item is flagged only if its confirm scores reach `thresholds`
-    /// (at arity 1) too. Images are then kept until their item has its verdict.
+    /// Uses the confirm network: an item is flagged only for labels whose confirm scores reach
+    /// `thresholds` (at arity 1) too. Images are then kept until their item has its verdict. The
+    /// network must have a confirm network ([`super::NetworkShape::confirm_macs`]); otherwise the
+    /// first item that a policy flags causes [`EngineError::Network`].
     pub fn with_confirm(mut self, thresholds: Thresholds) -> Self {
         self.confirm = Some(thresholds);
         self
     }
 
-    /// Adds expected seconds to the stats: `seconds(part, arity, batch)` is called once per run.
+    /// Adds expected seconds to the stats ([`super::StageStats::expected_seconds`]). `seconds(part,
+    /// arity, batch)` is called once per run. `arity` is the number of slots that a row merges,
+    /// after padding (1 for stage 0 and the confirm network). `batch` is the number of rows, with
+    /// padding. `None` counts as 0 seconds.
     pub fn with_expected(
         mut self,
         seconds: impl Fn(NetworkPart, usize, usize) -> Option<f64> + Send + 'static,
@@ -142,11 +153,15 @@ impl<N: Network, T> Engine<N, T> {
         self
     }
 
-    /// Replaces the plan of a band. Groups in flight keep the plan by which they were formed. Open
-    /// groups that are full by the new group size are formed at once, by the old plan.
+    /// Replaces the plan of risk band `band`, counted from 0. Groups in flight keep the plan by
+    /// which they were formed. Open groups that are full by the new group size are formed at once,
+    /// by the old plan.
     ///
     /// # Errors
     /// [`EngineError::Policy`] if the old plan's policy breaks its contract.
+    ///
+    /// # Panics
+    /// If there is no band `band`.
     pub fn replan(&mut self, band: usize, plan: BandPlan) -> Result<(), EngineError> {
         let size = plan.plan.group_size().min(self.slots());
         for pool in band * self.key_pools..(band + 1) * self.key_pools {
@@ -158,22 +173,23 @@ impl<N: Network, T> Engine<N, T> {
         Ok(())
     }
 
-    /// Items in flight.
+    /// The number of items in flight: admitted to the engine and without a verdict, 0 to
+    /// [`Engine::slots`].
     pub fn in_flight(&self) -> usize {
         self.flight.items.len()
     }
 
-    /// Items that can be in flight at once: the slots of level 0.
+    /// The number of items that can be in flight at once: the slots of level 0.
     pub fn slots(&self) -> usize {
         self.network().shape().levels[0].slots
     }
 
-    /// Sums over the engine's life.
+    /// Sums over the engine's life, without runs of [`Engine::warm_up`].
     pub fn stats(&self) -> &Stats {
         &self.stats
     }
 
-    /// The network.
+    /// The network that the engine runs.
     pub fn network(&self) -> &N {
         self.executor.network()
     }

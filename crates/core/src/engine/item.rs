@@ -12,9 +12,10 @@ pub(super) type ScoredLabel = (usize, f32);
 /// The pool of an item and its risk.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct PoolAssignment {
-    /// The pool whose items share groups; 0 where there is one pool.
+    /// The pool whose items share groups, from 0; 0 where there is one pool. Pool `p` belongs to
+    /// risk band `p / key_pools` ([`super::Engine::with_pools`]).
     pub pool: usize,
-    /// The prior risk of the item, 0 to 1, if it is known.
+    /// The prior risk of the item, 0 to 1, if it is known. Plans that use risks read it.
     pub risk: Option<f32>,
 }
 
@@ -70,39 +71,45 @@ pub struct ItemVerdict<T> {
     pub payload: T,
     /// The verdict.
     pub verdict: Verdict,
-    /// Tests that the item took part in, including the confirm network's.
+    /// The number of tests that the item took part in, including audits and the confirm network's.
     pub tests: u16,
-    /// Rounds until the verdict.
+    /// The number of the last round in which the item was tested, from 1, without audits.
     pub rounds: u8,
-    /// The score of the last test that the item took part in, except the confirm network's.
+    /// The score of the last test that the item took part in, except the confirm network's, 0 to 1
+    /// ([`crate::policy::Outcome::score`]). For an item that was flagged without an individual
+    /// test: the highest score among its labels. NaN if the test gave no number.
     pub score: f32,
-    /// Items in that test.
+    /// The number of items in that last test, 1 to [`crate::policy::MAX_GROUP`].
     pub arity: u8,
     /// Whether pooling cleared the item and its last test was an audit.
     pub audited: bool,
-    /// The confirm network's score, if it gave a number. For a flagged item: the score of the
-    /// flag's label with the highest individual score. For a cleared one: the score of the label
-    /// with the highest individual score among those that passed the individual test.
+    /// The confirm network's score, 0 to 1. `None` if it did not test the item or gave no number.
+    /// For a flagged item: the score of the flag's label with the highest individual score. For a
+    /// cleared item: the score of the label with the highest individual score among those that
+    /// passed the individual test.
     pub confirm_score: Option<f32>,
 }
 
 /// The verdict on an item.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// Positive, with every label that passed as (score column, score of the individual test). With
-    /// a confirm network a label must pass both. A policy that flags without an individual test
-    /// gives the labels that its positive tests have in common, each with its lowest score.
+    /// Positive, with every label that passed as (score column, score of the individual test). A
+    /// label passes if its score, 0 to 1, reaches its threshold. With a confirm network a label
+    /// must pass both networks. Where a policy flags without an individual test, the labels are
+    /// those that passed all positive tests of the item, each with its lowest score. If there is no
+    /// such label, all labels that passed any of these tests are given.
     Flagged(Vec<ScoredLabel>),
-    /// Negative.
+    /// Negative, by the policy or by the confirm network.
     Cleared,
-    /// The item could not be scored.
+    /// The item could not be scored: the policy flagged it, and the score of the given network was
+    /// NaN.
     Failed(NotFinite),
 }
 
 /// The network whose score of a single image was not a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotFinite {
-    /// The stages of the network.
+    /// The network whose stages run the tests of the policies.
     #[error("the network's score is not a number")]
     Network,
     /// The confirm network.

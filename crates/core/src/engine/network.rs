@@ -10,12 +10,16 @@ use crate::policy::MAX_GROUP;
 /// slots of level k - 1 (a tree's pairs). The engine decides which slot belongs to which item or
 /// set; the network computes slots and keeps them until they are written again. A network of one
 /// stage (pixel merging) has one level, whose slots hold the images themselves.
+///
+/// Slot indices are 0 to [`Level::slots`] - 1 of their level. A batch may contain padding: repeats
+/// of its last image or row, whose results the engine ignores. If [`NetworkShape::repeats`] is set,
+/// a row may also repeat its last slot.
 pub trait Network: Send {
     /// The levels, labels and costs of the network.
     fn shape(&self) -> &NetworkShape;
 
-    /// Runs stage 0 on preprocessed images and writes their features into slots `first..first +
-    /// images.len()` of level 0. Each image has the number of values that the network's input
+    /// Runs stage 0 on `N` preprocessed images and writes their features into slots `first..first +
+    /// N` of level 0. Each image is a slice with the number of values that the network's input
     /// expects.
     ///
     /// # Errors
@@ -24,7 +28,8 @@ pub trait Network: Send {
 
     /// Runs the stage of `level` (at least 1, not the last stage). `members` is a matrix `[T,
     /// arity]` of slot indices of level `level - 1`, row by row. Row t is merged into slot `first +
-    /// t` of `level`.
+    /// t` of `level`. `arity` is 1 to the fan-in of `level`, or its padded value
+    /// ([`NetworkShape::padded`]).
     ///
     /// # Errors
     /// [`RunError`]; the slots are then undefined.
@@ -37,7 +42,8 @@ pub trait Network: Send {
     ) -> Result<(), RunError>;
 
     /// Runs the last stage. `members` is a matrix `[T, arity]` of slot indices of the last level,
-    /// row by row: one row per test. Appends the scores `[T, labels]` to `scores`, row by row.
+    /// row by row: one row per test. `arity` is 1 to [`MAX_GROUP`]. Appends the scores `[T,
+    /// labels]` to `scores`, row by row. A score is 0 to 1, or NaN if it could not be computed.
     ///
     /// # Errors
     /// [`RunError`]; `scores` is then undefined.
@@ -49,11 +55,12 @@ pub trait Network: Send {
     ) -> Result<(), RunError>;
 
     /// Runs the confirm network on `N` preprocessed images, each alone, and appends the scores `[N,
-    /// labels]` to `scores`. The confirm network reads and writes no slot.
+    /// labels]` to `scores`, row by row. The labels are the same as those of [`Network::score`].
+    /// The confirm network reads and writes no slot.
     ///
     /// # Errors
-    /// [`RunError`]; `scores` is then undefined. Always, where [`NetworkShape::confirm_macs`] is
-    /// `None`.
+    /// [`RunError`]; `scores` is then undefined. The default implementation, for networks whose
+    /// [`NetworkShape::confirm_macs`] is `None`, always returns this error.
     fn confirm(&mut self, _images: &[&[f32]], _scores: &mut Vec<f32>) -> Result<(), RunError> {
         Err(RunError { part: NetworkPart::Confirm, message: "there is no confirm network".into() })
     }
@@ -64,7 +71,7 @@ pub trait Network: Send {
 pub struct NetworkShape {
     /// One level per stage that keeps slots, in order. There is at least level 0.
     pub levels: Vec<Level>,
-    /// Scores per test.
+    /// Scores per test, one per label. At least 1.
     pub labels: usize,
     /// Multiply-adds of one test in the last stage.
     pub score_macs: u64,
@@ -78,9 +85,11 @@ pub struct NetworkShape {
 /// The slots of one level.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Level {
-    /// Slots of the level below that one slot merges; 1 at level 0.
+    /// The number of slots of the level below that one slot merges; 1 at level 0.
     pub fan_in: usize,
-    /// The number of slots.
+    /// The number of slots, at least 1. At level 0 it bounds the items in flight. A level above 0
+    /// must have a slot for every merged set that the items in flight can need at once; otherwise
+    /// the engine can stall ([`super::EngineError::Stalled`]).
     pub slots: usize,
     /// Multiply-adds to compute one slot (0 where the images themselves are kept).
     pub macs: u64,
@@ -92,23 +101,32 @@ impl NetworkShape {
         self.levels.iter().map(|level| level.macs).sum::<u64>() + self.score_macs
     }
 
-    /// The number of items that a full slot of `level` covers.
+    /// The number of items that a full slot of `level` covers: the product of the fan-ins up to
+    /// this level.
+    ///
+    /// # Panics
+    /// If there is no level `level`.
     pub fn span(&self, level: usize) -> usize {
         self.levels[..=level].iter().map(|level| level.fan_in.max(1)).product()
     }
 
-    /// The arity to which a set of `slots` is padded: the next power of two where repeats change
-    /// nothing, so that few different arities occur.
+    /// The arity to which a set of `slots` slots is padded. Where repeats change nothing
+    /// ([`NetworkShape::repeats`]), it is the next power of two, at most [`MAX_GROUP`], so that few
+    /// different arities occur. Otherwise it is `slots`.
     pub fn padded(&self, slots: usize) -> usize {
         if self.repeats { slots.next_power_of_two().min(MAX_GROUP) } else { slots }
     }
 
-    /// The last level, whose slots the tests merge.
+    /// The index of the last level, whose slots the tests merge.
+    ///
+    /// # Panics
+    /// In builds with overflow checks, if there is no level.
     pub fn top(&self) -> usize {
         self.levels.len() - 1
     }
 
-    /// Multiply-adds of one row of `part`.
+    /// Multiply-adds of one row of `part`: one slot, one test, or one image of the confirm network.
+    /// 0 for the confirm network of a network without one.
     pub fn macs(&self, part: NetworkPart) -> u64 {
         match part {
             NetworkPart::Stage(stage) => {
@@ -122,10 +140,10 @@ impl NetworkShape {
 /// A part of a network that is run by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkPart {
-    /// The stage of a level or, after those, the last stage. Stage 0 of a pixel network only keeps
-    /// the images.
+    /// A stage, counted from 0: that of the level with this index or, after the levels, the last
+    /// stage. Stage 0 of a pixel network only keeps the images. Displayed as its number.
     Stage(usize),
-    /// The confirm network.
+    /// The confirm network. Displayed as `confirm`.
     Confirm,
 }
 
@@ -138,8 +156,8 @@ impl fmt::Display for NetworkPart {
     }
 }
 
-/// A part of the network failed to run. No image causes this error, so the worker stops instead of
-/// giving verdicts.
+/// A part of the network failed to run. No image causes this error, so the engine stops
+/// ([`super::EngineError::Network`]) instead of giving verdicts.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub struct RunError {
     /// The part that failed.

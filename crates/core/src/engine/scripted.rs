@@ -3,8 +3,10 @@
 
 use super::network::{Level, Network, NetworkShape, RunError};
 
-/// The shape of a feature network of two stages and one label, with the given slots and
-/// multiply-adds.
+/// The shape of a feature network of two stages and one label, without a confirm network.
+///
+/// Level 0 has `slots` slots. `embed_macs` are the multiply-adds of the first stage per item, and
+/// `score_macs` those of the last stage per test. Tests may be padded by repeats.
 pub fn single_label_shape(slots: usize, embed_macs: u64, score_macs: u64) -> NetworkShape {
     let levels = vec![Level { fan_in: 1, slots, macs: embed_macs }];
     NetworkShape { levels, labels: 1, score_macs, repeats: true, confirm_macs: None }
@@ -12,7 +14,9 @@ pub fn single_label_shape(slots: usize, embed_macs: u64, score_macs: u64) -> Net
 
 /// A network of one label whose scores are scripted in the images: the score of a test is the
 /// greatest first value of its members' images, and the confirm network's score is the last value
-/// of the image.
+/// of the image. The value of an empty image is 0. A test with a NaN value has a NaN score.
+///
+/// Its methods return no error. They panic if a slot or level is out of range, or an arity is 0.
 #[derive(Debug)]
 pub struct ScriptedNetwork {
     shape: NetworkShape,
@@ -20,7 +24,8 @@ pub struct ScriptedNetwork {
 }
 
 impl ScriptedNetwork {
-    /// A network with any number of levels.
+    /// A network with any number of levels. Its [`NetworkShape::labels`] must be 1. The confirm
+    /// network can be run regardless of [`NetworkShape::confirm_macs`].
     pub fn new(shape: NetworkShape) -> Self {
         let levels = shape.levels.iter().map(|level| vec![f32::NAN; level.slots]).collect();
         Self { shape, levels }
@@ -75,14 +80,15 @@ impl Network for ScriptedNetwork {
     }
 }
 
-/// A network that computes nothing: all scores are 0.
+/// A network that computes nothing: all scores are 0, with any number of labels. Its methods return
+/// no error. [`Network::score`] panics if the arity is 0.
 #[derive(Debug)]
 pub struct NullNetwork {
     shape: NetworkShape,
 }
 
 impl NullNetwork {
-    /// A null network of a shape.
+    /// A null network of the given shape.
     pub fn new(shape: NetworkShape) -> Self {
         Self { shape }
     }

@@ -7,18 +7,21 @@ use crate::policy::Round;
 /// Expected seconds of a run, by part, arity and batch. `None` where no profile measured them.
 pub(super) type ExpectedSeconds = Box<dyn Fn(NetworkPart, usize, usize) -> Option<f64> + Send>;
 
-/// Sums over the life of one engine. They only grow.
+/// Sums over the life of one engine. They only grow. Fields without a unit are numbers of the
+/// items, tests or groups that they name.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stats {
-    /// By stage, without the confirm network.
+    /// By stage, without the confirm network: one entry per level, and one for the last stage.
     pub stages: Vec<StageStats>,
     /// The confirm network.
     pub confirm: StageStats,
-    /// Tests requested in each numbered round; index 0 is round 1.
+    /// Tests requested in each numbered round, without audits; index 0 is round 1. The last entry
+    /// is the latest round so far.
     pub tests_by_round: Vec<u64>,
-    /// Positive tests of each numbered round.
+    /// Positive tests of each numbered round, without audits; index 0 is round 1. It may be shorter
+    /// than `tests_by_round`.
     pub positives_by_round: Vec<u64>,
-    /// Items whose policy has decided.
+    /// Items whose policy has decided, by a verdict or by sending them to the confirm network.
     pub decided: u64,
     /// Items among `decided` that their policy flagged, before any confirm network and without
     /// audits.
@@ -27,48 +30,49 @@ pub struct Stats {
     pub pool_cleared: u64,
     /// Items among `pool_cleared` that have their verdict after an audit.
     pub audits: u64,
-    /// Audits whose item was flagged.
+    /// Audits whose item was flagged, after any confirm network.
     pub audits_flagged: u64,
-    /// Items that were flagged without an audit.
+    /// Items that were flagged without an audit, after any confirm network.
     pub flagged_without_audit: u64,
-    /// Items that were tested by the confirm network.
+    /// Items that were sent to the confirm network; some may not be tested yet.
     pub confirm_tests: u64,
-    /// Items among them that the confirm network found positive too.
+    /// Items among `confirm_tests` with a label that passed the confirm network too.
     pub confirmed: u64,
-    /// `decided` and `policy_flagged` by risk band.
+    /// `decided` and `policy_flagged` by risk band: one entry per band.
     pub bands: Vec<BandStats>,
     /// Groups formed.
     pub groups: u64,
-    /// Items offered.
+    /// Items admitted to the engine.
     pub items: u64,
 }
 
 /// Sums of one risk band.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct BandStats {
-    /// As [`Stats::decided`].
+    /// Items of the band, as [`Stats::decided`].
     pub decided: u64,
-    /// As [`Stats::policy_flagged`].
+    /// Items of the band, as [`Stats::policy_flagged`].
     pub flagged: u64,
 }
 
-/// Sums of one stage.
+/// Sums of one stage, or of the confirm network.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct StageStats {
-    /// Runs of the stage.
+    /// Number of runs of the stage.
     pub runs: u64,
-    /// Rows computed, without padding.
+    /// Number of rows computed, without padding.
     pub rows: u64,
-    /// Rows computed only to fill a bucket.
+    /// Number of rows computed only to fill a bucket.
     pub padding: u64,
-    /// Seconds of all runs.
+    /// Seconds of all runs, by [`super::Clock::now`].
     pub seconds: f64,
-    /// Seconds that a profile expects for the same runs; 0 without a profile.
+    /// Seconds that a profile expects for the same runs ([`super::Engine::with_expected`]); 0
+    /// without a profile. Runs that the profile does not cover count as 0.
     pub expected_seconds: f64,
-    /// CPU seconds of the engine's own thread within `seconds`. A runtime's thread pool is not
-    /// included.
+    /// CPU seconds of the engine's own thread within `seconds`, by [`super::Clock::thread_time`]. A
+    /// runtime's thread pool is not included.
     pub cpu_seconds: f64,
-    /// Multiply-adds of `rows`.
+    /// Multiply-adds of `rows`, by [`super::NetworkShape::macs`].
     pub macs: u64,
 }
 
@@ -101,12 +105,12 @@ impl Stats {
         self.parts().map(|stage| stage.cpu_seconds).sum()
     }
 
-    /// Multiply-adds: all stages and the confirm network.
+    /// Multiply-adds of all stages and the confirm network, without padding.
     pub fn macs(&self) -> u64 {
         self.parts().map(|stage| stage.macs).sum()
     }
 
-    /// Tests: all rounds, audits and the confirm network.
+    /// The number of tests: all rounds, finished audits and the confirm network.
     pub fn tests(&self) -> u64 {
         self.tests_by_round.iter().sum::<u64>() + self.audits + self.confirm_tests
     }

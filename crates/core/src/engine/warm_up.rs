@@ -4,12 +4,16 @@ use super::engine::{Engine, EngineError};
 use super::network::Network;
 
 impl<N: Network, T> Engine<N, T> {
-    /// Runs every stage at every bucket (or, without buckets, at 1, the preferred and the largest
-    /// batch) and at every arity that the plans or `arities` contain, so that no item waits for a
-    /// first run. `image_len` is the number of values of an image.
+    /// Runs every stage, and the confirm network if it is used, at every bucket (or, without
+    /// buckets, at batches of 1, the preferred and the largest size). Tests are run at every arity
+    /// that the plans or `arities` contain. No item then waits for a first run.
+    ///
+    /// `image_len` is the number of values of an image. `arities` are further numbers of items per
+    /// test, such as those of plans that may follow. Call it before any item is offered: it
+    /// overwrites slots. Its runs are not counted in the stats.
     ///
     /// # Errors
-    /// [`EngineError::Network`].
+    /// [`EngineError::Network`] if a run fails.
     pub fn warm_up(&mut self, image_len: usize, arities: &[usize]) -> Result<(), EngineError> {
         let blank = vec![0.0; image_len];
         let shape = self.network().shape().clone();

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Collects items into groups.
+/// Collects items of type `I` into groups. At most one group is open at a time.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -24,21 +24,21 @@ pub struct Grouper<I> {
 }
 
 impl<I> Grouper<I> {
-    /// Groups of at most `size` items (at least 1), closed at most `max_wait` after their first
-    /// item.
+    /// A grouper without items. Its groups have at most `size` items (0 counts as 1). A group is
+    /// due `max_wait` after its first item.
     pub fn new(size: usize, max_wait: Duration) -> Self {
         let size = size.max(1);
         Self { size, max_wait, members: Vec::with_capacity(size), opened: None }
     }
 
-    /// Sets the group size to `size` (at least 1). Returns the open group if it is full by the new
-    /// size.
+    /// Sets the group size to `size` items (0 counts as 1). Closes and returns the open group if it
+    /// is full by the new size; it may then have more than `size` items.
     pub fn resize(&mut self, size: usize) -> Option<Vec<I>> {
         self.size = size.max(1);
         if self.members.len() < self.size { None } else { self.flush() }
     }
 
-    /// Adds an item. Returns the group if it is now full.
+    /// Adds an item at the time `now`. Closes and returns the group if it is now full.
     pub fn push(&mut self, item: I, now: Instant) -> Option<Vec<I>> {
         self.opened.get_or_insert(now);
         self.members.push(item);
@@ -48,7 +48,10 @@ impl<I> Grouper<I> {
         self.flush()
     }
 
-    /// Returns the open group if its deadline has passed.
+    /// Closes and returns the open group if its deadline is at or before `now`.
+    ///
+    /// # Panics
+    /// As [`Grouper::deadline`].
     pub fn expire(&mut self, now: Instant) -> Option<Vec<I>> {
         if self.deadline()? > now {
             return None;
@@ -56,20 +59,19 @@ impl<I> Grouper<I> {
         self.flush()
     }
 
-    /// The time at which the open group must be closed, if a group is open.
+    /// The time at which the open group must be closed: `max_wait` after its first item. `None` if
+    /// no group is open.
+    ///
+    /// # Panics
+    /// If this time is too late for an [`Instant`].
     pub fn deadline(&self) -> Option<Instant> {
         self.opened.map(|opened| opened + self.max_wait)
     }
 
-    /// Closes the open group, however small it is.
+    /// Closes and returns the open group, however small it is. `None` if no group is open.
     pub fn flush(&mut self) -> Option<Vec<I>> {
         self.opened.take()?;
         Some(std::mem::replace(&mut self.members, Vec::with_capacity(self.size)))
-    }
-
-    /// The number of items in the open group.
-    pub fn waiting(&self) -> usize {
-        self.members.len()
     }
 }
 
@@ -142,7 +144,7 @@ mod tests {
                 }
                 now = next;
                 out.extend(g.push(i, now));
-                prop_assert!(g.waiting() < size);
+                prop_assert!(g.members.len() < size);
             }
             out.extend(g.flush());
             prop_assert!(out.iter().all(|group| !group.is_empty() && group.len() <= size));

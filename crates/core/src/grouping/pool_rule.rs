@@ -9,7 +9,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Assigns items to pools: one band per range of risks, and in each band one pool per hash of the
-/// message key.
+/// message key. Pools are numbered from 0; a risk is the prior probability, 0 to 1, that an item is
+/// positive.
 ///
 /// ```
 /// use dorfman_core::grouping::PoolRule;
@@ -28,26 +29,22 @@ pub struct PoolRule {
 }
 
 impl PoolRule {
-    /// Bands between `edges`, which must rise; a risk at an edge belongs to the band above it. An
-    /// item without a risk is assigned `default_risk`. Each band has `key_pools` pools (at least
-    /// 1), over which message keys are distributed.
+    /// Bands between `edges`, which are risks (0 to 1) and must rise; a risk at an edge belongs to
+    /// the band above it. An item without a risk is assigned `default_risk` (0 to 1). Each band has
+    /// `key_pools` pools (0 counts as 1), over which message keys are distributed.
     pub fn new(edges: Vec<f64>, default_risk: f64, key_pools: usize) -> Self {
         let edges = edges.into_iter().map(|edge| edge as f32).collect();
         Self { edges, default_risk: default_risk as f32, key_pools: key_pools.max(1) }
     }
 
-    /// The number of bands.
-    pub fn bands(&self) -> usize {
-        self.edges.len() + 1
-    }
-
-    /// The number of pools per band: pool `p` belongs to band `p / key_pools`.
+    /// The number of pools per band, at least 1: pool `p` belongs to band `p / key_pools`.
     pub fn key_pools(&self) -> usize {
         self.key_pools
     }
 
     /// The pool of an item with `risk` (0 to 1) and `key`, a hash by [`key_hash`]. An item without
-    /// a key is in the first pool of its band.
+    /// a key is in the first pool of its band. The result is below [`PoolRule::bands`] times
+    /// [`PoolRule::key_pools`].
     pub fn pool(&self, risk: Option<f32>, key: Option<u64>) -> usize {
         let risk = risk.unwrap_or(self.default_risk);
         let band = self.edges.partition_point(|&edge| edge <= risk);
@@ -56,7 +53,8 @@ impl PoolRule {
     }
 }
 
-/// The hash of a message key; equal keys have equal hashes within one process.
+/// The hash of a message key. Equal keys have equal hashes within one process. Another version of
+/// the standard library may give other hashes, so they must not be stored.
 pub fn key_hash(key: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
@@ -74,7 +72,6 @@ mod tests {
         let rule = PoolRule::new(vec![0.25, 0.5], 0.3, 1);
         let risks = [Some(0.0), Some(0.2), Some(0.25), Some(0.49), Some(0.5), Some(1.0), None];
         assert_eq!(risks.map(|risk| rule.pool(risk, None)), [0, 0, 1, 1, 2, 2, 1]);
-        assert_eq!(rule.bands(), 3);
         // These edges are not exact in binary.
         for (edge, risk) in [(0.01, 0.01), (0.1, 0.1), (0.7, 0.7), (0.9, 0.9)] {
             assert_eq!(PoolRule::new(vec![edge], 0.0, 1).pool(Some(risk), None), 1, "{edge}");
@@ -92,7 +89,7 @@ mod tests {
         ) {
             let rule = PoolRule::new(vec![0.1, 0.3, 0.7], 0.01, key_pools);
             let pool = |risk| rule.pool(Some(risk), Some(key_hash(&key)));
-            let pools = rule.bands() * key_pools;
+            let pools = (rule.edges.len() + 1) * key_pools;
             prop_assert!(pool(a) < pools && pool(b) < pools);
             prop_assert_eq!(pool(a) % key_pools, pool(b) % key_pools);
             prop_assert!(a > b || pool(a) <= pool(b));

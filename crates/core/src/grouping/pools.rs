@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::Grouper;
 
-/// Collects the items of each pool into groups of their own.
+/// Collects the items (of type `I`) of each pool into groups of their own. Each pool has at most
+/// one open group. Pools are counted from 0.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -26,38 +27,49 @@ pub struct Pools<I> {
 type Closed<I> = Option<(usize, Vec<I>)>;
 
 impl<I> Pools<I> {
-    /// One pool per size in `sizes`. Groups of pool `i` have at most `sizes[i]` items (at least 1)
-    /// and are closed at most `max_wait` after their first item.
+    /// One pool per size in `sizes`, without items. Groups of pool `i` have at most `sizes[i]`
+    /// items (0 counts as 1) and are due `max_wait` after their first item.
     pub fn new(sizes: impl IntoIterator<Item = usize>, max_wait: Duration) -> Self {
         Self { groupers: sizes.into_iter().map(|size| Grouper::new(size, max_wait)).collect() }
     }
 
-    /// The number of pools.
-    pub fn count(&self) -> usize {
-        self.groupers.len()
-    }
-
-    /// Sets the group size of `pool`. Returns its open group if it is full by the new size.
+    /// Sets the group size of `pool` to `size` items (0 counts as 1). Closes and returns its open
+    /// group if it is full by the new size; the group may then have more than `size` items.
+    ///
+    /// # Panics
+    /// If `pool` is not below [`Pools::count`].
     pub fn resize(&mut self, pool: usize, size: usize) -> Option<Vec<I>> {
         self.groupers[pool].resize(size)
     }
 
-    /// Adds an item to `pool`. Returns the pool's group if it is now full.
+    /// Adds an item to `pool` at the time `now`. Closes and returns the pool's group if it is now
+    /// full.
+    ///
+    /// # Panics
+    /// If `pool` is not below [`Pools::count`].
     pub fn push(&mut self, pool: usize, item: I, now: Instant) -> Option<Vec<I>> {
         self.groupers[pool].push(item, now)
     }
 
-    /// Closes one open group whose deadline has passed. Call it until it returns `None`.
+    /// Closes one open group whose deadline is at or before `now`, and returns it with its pool.
+    /// Call it until it returns `None`.
+    ///
+    /// # Panics
+    /// As [`Pools::deadline`].
     pub fn expire(&mut self, now: Instant) -> Closed<I> {
         self.first(|grouper| grouper.expire(now))
     }
 
-    /// Closes one open group, however small. Call it until it returns `None`.
+    /// Closes one open group, however small, and returns it with its pool. Call it until it returns
+    /// `None`.
     pub fn flush(&mut self) -> Closed<I> {
         self.first(Grouper::flush)
     }
 
-    /// The earliest deadline of the open groups.
+    /// The earliest deadline of the open groups. `None` if no group is open.
+    ///
+    /// # Panics
+    /// If a deadline is too late for an [`Instant`].
     pub fn deadline(&self) -> Option<Instant> {
         self.groupers.iter().filter_map(Grouper::deadline).min()
     }

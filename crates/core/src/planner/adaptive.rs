@@ -4,21 +4,24 @@ use super::expect::Expectation;
 use super::prevalence::PrevalenceEstimate;
 use super::search::{ChainPlan, Planner};
 
-/// When an adaptive planner changes its plan.
+/// How an adaptive planner estimates the prevalence (the share of positives among the items), and
+/// when it changes its plan.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ReplanRule {
     /// The first estimate of the prevalence, above 0 and below 1.
     pub prevalence: f64,
-    /// Items that the estimate of the prevalence remembers: an item that long ago weighs 1/e of the
-    /// newest.
+    /// Items that the estimate of the prevalence remembers, above 0: an item that long ago weighs
+    /// 1/e of the newest.
     pub memory: f64,
-    /// How much cheaper another plan must be, as a share of the present plan's cost, before it
-    /// replaces the present plan.
+    /// How much cheaper another plan must be before it replaces the present plan, as a share of the
+    /// present plan's expected cost, 0 to 1. A present plan that loses too much recall is replaced
+    /// regardless of costs.
     pub gain: f64,
 }
 
-/// Verdicts per update of the estimate. Fewer verdicts carry little information, and each update
-/// costs time.
+/// Verdicts that a caller should collect before it calls [`AdaptivePlanner::observe`]. Fewer
+/// verdicts carry little information, and each update costs time. `observe` itself accepts any
+/// number.
 pub const VERDICTS_PER_UPDATE: u64 = 500;
 
 /// The factor by which the estimate must differ from the prevalence of the last search before the
@@ -26,6 +29,9 @@ pub const VERDICTS_PER_UPDATE: u64 = 500;
 const REPLAN_FACTOR: f64 = 1.2;
 
 /// Estimates the prevalence from verdicts, and changes the plan when another plan is cheaper.
+///
+/// The best plan is searched again only when the estimate differs by a factor of at least 1.2 from
+/// the prevalence of the last search.
 ///
 /// ```
 /// use dorfman_core::calibration::{ArityPoints, OperatingPoint, OperatingPoints};
@@ -71,7 +77,7 @@ impl AdaptivePlanner {
         &self.plan
     }
 
-    /// The estimated prevalence, above 0 and below 1.
+    /// The estimated prevalence, 1e-6 to 1 - 1e-6.
     pub fn prevalence(&self) -> f64 {
         self.prevalence.mean()
     }
@@ -81,13 +87,17 @@ impl AdaptivePlanner {
         self.planner.expected(&self.plan.chain, self.prevalence())
     }
 
-    /// The expected cost of the present plan divided by that of individual testing.
+    /// The expected cost of the present plan at the estimated prevalence, divided by that of
+    /// individual testing. 1 means no saving.
     pub fn relative_cost(&self) -> f64 {
         self.expected().cost / self.planner.costs().individual()
     }
 
     /// Records that `items` items have their verdict and that the plan flagged `flagged` of them
     /// (before any confirm network). Returns whether the plan changed.
+    ///
+    /// The first call with items after a change is ignored, because its verdicts still come from
+    /// the plan before.
     pub fn observe(&mut self, items: u64, flagged: u64) -> bool {
         if items == 0 || std::mem::take(&mut self.new) {
             return false;

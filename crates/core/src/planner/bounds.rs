@@ -2,24 +2,28 @@
 
 use crate::cost::StageCosts;
 
-/// Costs per item of tests without errors, in the unit of the costs.
+/// Costs per item of tests without errors, in the unit of the costs. Group sizes are numbers of
+/// items.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bounds {
-    /// The binary entropy of the prevalence, in tests per item. No procedure of yes-or-no tests
-    /// needs fewer on average (C. E. Shannon, "A Mathematical Theory of Communication", 1948).
+    /// The binary entropy of the prevalence, in tests per item, 0 to 1. No procedure of yes-or-no
+    /// tests needs fewer on average (C. E. Shannon, "A Mathematical Theory of Communication",
+    /// 1948).
     pub entropy: f64,
-    /// The cost at that number of tests: each item passes the first stage, and each test is of the
-    /// cheapest arity.
+    /// The cost per item at that number of tests: each item passes the first stage, and each test
+    /// costs [`StageCosts::least_test`].
     pub entropy_cost: f64,
-    /// The cost of two-round testing at its best group size (R. Dorfman, 1943).
+    /// The cost per item of two-round testing at its best group size (R. Dorfman, 1943), or of
+    /// individual testing if that is not more expensive.
     pub dorfman_cost: f64,
-    /// That group size.
+    /// The group size of `dorfman_cost`; 1 is individual testing.
     pub dorfman_size: usize,
-    /// The cost of the best nested procedure in groups of at most the maximum size (M. Sobel and P.
-    /// A. Groll, "Group Testing To Eliminate Efficiently All Defectives in a Binomial Sample",
-    /// 1959).
+    /// The cost per item of the best nested procedure in groups of at most the maximum size (M.
+    /// Sobel and P. A. Groll, "Group Testing To Eliminate Efficiently All Defectives in a Binomial
+    /// Sample", 1959), or of individual testing if that is not more expensive. In a nested
+    /// procedure, after a positive test the next test is of a part of the same items.
     pub nested_cost: f64,
-    /// The group size of that procedure.
+    /// The group size of `nested_cost`; 1 is individual testing.
     pub nested_size: usize,
 }
 
@@ -29,7 +33,8 @@ fn entropy(p: f64) -> f64 {
     term(p) + term(1.0 - p)
 }
 
-/// The bounds at `prevalence` (0 to 1) for groups of at most `largest` items.
+/// The bounds at `prevalence` (0 to 1) for groups of at most `largest` items. A `largest` below 2
+/// counts as 2.
 ///
 /// ```
 /// use dorfman_core::cost::StageCosts;
@@ -41,6 +46,9 @@ fn entropy(p: f64) -> f64 {
 /// assert_eq!(bounds.dorfman_size, 11);
 /// assert!((bounds.dorfman_cost - 0.2).abs() < 0.005);
 /// ```
+///
+/// # Panics
+/// If the span of a tier of `costs` is 0.
 pub fn bounds(prevalence: f64, largest: usize, costs: &StageCosts) -> Bounds {
     let entropy = entropy(prevalence);
     let sizes = 2..=largest.max(2);

@@ -17,9 +17,9 @@ use crate::cost::StageCosts;
 /// One size of a chain, with the operating point of its tests.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ChainLink {
-    /// Items per test.
+    /// Items per test, 1 to [`crate::policy::MAX_GROUP`].
     pub size: usize,
-    /// Sensitivity and specificity of the test.
+    /// Sensitivity and specificity of the test, each 0 to 1.
     pub point: OperatingPoint,
 }
 
@@ -34,15 +34,15 @@ impl ChainLink {
 /// 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Coherence {
-    /// Of positive members.
+    /// The share among positive members, 0 to 1.
     pub positive: f64,
-    /// Of negative members.
+    /// The share among negative members, 0 to 1.
     pub negative: f64,
 }
 
 impl Default for Coherence {
-    /// With this value the expected costs of the shipped bundle match the measured ones: see the
-    /// table in docs/planning.md.
+    /// 0.9 for both. With this value the expected costs of the shipped bundle match the measured
+    /// ones: see the table in docs/planning.md.
     fn default() -> Self {
         Self { positive: 0.9, negative: 0.9 }
     }
@@ -51,7 +51,8 @@ impl Default for Coherence {
 /// The expected cost and results of a chain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expectation {
-    /// Tests per item at each size of the chain.
+    /// Tests per item at each size of the chain, in the order of the chain. At size s there is at
+    /// most one test per s items.
     pub tests: Vec<f64>,
     /// Cost per item, in the unit of the costs.
     pub cost: f64,
@@ -61,11 +62,15 @@ pub struct Expectation {
     pub fpr: f64,
 }
 
-/// The expectation of `chain` where each item is positive with probability `prevalence`,
+/// The expectation of `chain` where each item is positive with probability `prevalence` (0 to 1),
 /// independently.
 ///
+/// A test is positive if at least one of its members triggers it. For a share `coherence` of the
+/// members, one latent value decides at every size; the others are independent at every size. Under
+/// this model the expectation is exact.
+///
 /// Groups are full. The caller guarantees that the sizes of `chain` fall, that each divides the one
-/// before, and that the last is 1.
+/// before, and that the last is 1. The time and memory grow with 2^n for n sizes.
 ///
 /// ```
 /// use dorfman_core::calibration::OperatingPoint;
@@ -78,6 +83,10 @@ pub struct Expectation {
 /// let expectation = expected(&chain, 0.01, Coherence::default(), &costs);
 /// assert!((expectation.cost - 0.2).abs() < 0.005);
 /// ```
+///
+/// # Panics
+/// If `chain` is empty or the span of a tier of `costs` is 0. If the sizes do not fall, it may
+/// panic or give meaningless numbers.
 pub fn expected(
     chain: &[ChainLink],
     prevalence: f64,

@@ -1,7 +1,7 @@
 //! An estimate of the prevalence from verdicts (pure).
 
-/// A Beta posterior of the prevalence with exponential forgetting: an item `memory` items ago
-/// weighs 1/e of the newest item.
+/// An estimate of the prevalence (the share of positives among the items) from verdicts: a Beta
+/// posterior with exponential forgetting. An item `memory` items ago weighs 1/e of the newest item.
 ///
 /// Flags are not positives. Of n items at prevalence p, n (p r + (1-p) f) are flagged on average,
 /// where r is the recall and f the false positive rate of the plan. (flags - n f) / (r - f) is an
@@ -28,14 +28,16 @@ const PRIOR_WEIGHT: f64 = 0.02;
 const LEAST: f64 = 1e-6;
 
 impl PrevalenceEstimate {
-    /// An estimate that starts at `prior` (0 to 1) and remembers `memory` items.
+    /// An estimate that starts at `prior` (0 to 1) and remembers `memory` items (above 0). The
+    /// first estimate weighs as much as 2 % of `memory` items.
     pub fn new(prior: f64, memory: f64) -> Self {
         let items = PRIOR_WEIGHT * memory;
         Self { positives: prior * items, items, memory }
     }
 
     /// Records the verdicts of `items` items, of which `flagged` were flagged by a plan with this
-    /// recall and false positive rate (each 0 to 1).
+    /// recall and false positive rate (each 0 to 1). Verdicts of a plan whose recall exceeds its
+    /// false positive rate by less than 0.001 are ignored: they carry almost no information.
     pub fn observe(&mut self, items: u64, flagged: u64, recall: f64, fpr: f64) {
         if recall - fpr < 1e-3 {
             return; // Such flags carry no information.

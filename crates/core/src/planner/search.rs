@@ -7,41 +7,47 @@ use crate::cost::StageCosts;
 /// Constraints on plans.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PlanConstraints {
-    /// The sensitivity of the individual test, 0 to 1. It decides the flags and is the recall of
-    /// individual testing.
+    /// The least sensitivity of the individual test, 0 to 1. The test uses the calibrated point
+    /// with the smallest sensitivity that reaches it. The individual test decides the flags, and
+    /// its sensitivity is the recall of individual testing.
     pub individual_sensitivity: f64,
     /// The share of all positives that grouped testing may miss in addition to individual testing,
-    /// such as 0.005.
+    /// 0 to 1, such as 0.005.
     pub recall_loss: f64,
-    /// Items per group, at most.
+    /// The largest group size, in items. Individual testing is always allowed.
     pub largest: usize,
-    /// Rounds, at most.
+    /// The largest number of rounds, which is the number of sizes of a chain. 0 counts as 1, which
+    /// allows only individual testing.
     pub rounds: usize,
 }
 
 /// A chain of tests with its expectation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChainPlan {
-    /// The sizes of the tests, falling to 1, each with the operating point of its threshold.
+    /// The sizes of the tests, falling to 1, each with the operating point of its threshold. At
+    /// least one.
     pub chain: Vec<ChainLink>,
-    /// The expected cost and results.
+    /// The expected cost and results at the prevalence for which the plan was made.
     pub expected: Expectation,
 }
 
 impl ChainPlan {
-    /// The sizes of the tests, falling to 1.
+    /// The sizes of the tests, in items, falling to 1.
     pub fn sizes(&self) -> Vec<usize> {
         self.chain.iter().map(|link| link.size).collect()
     }
 
-    /// The sensitivity of tests of `arity` items: that of the smallest size of the chain that is at
-    /// least `arity`.
+    /// The sensitivity of tests of `arity` items, 0 to 1: that of the smallest size of the chain
+    /// that is at least `arity`, or else of the largest size.
+    ///
+    /// # Panics
+    /// If the chain is empty.
     pub fn sensitivity(&self, arity: usize) -> f64 {
         let holds = self.chain.iter().rev().find(|link| link.size >= arity);
         holds.unwrap_or(&self.chain[0]).point.sensitivity
     }
 
-    /// The plan in words, such as `16 > 4 > 1`.
+    /// The plan in words, such as `16 > 4 > 1` or `individual`.
     pub fn describe(&self) -> String {
         if self.is_individual() {
             return "individual".into();
@@ -55,7 +61,11 @@ impl ChainPlan {
     }
 }
 
-/// Searches for the cheapest chain.
+/// Searches for the cheapest chain of tests that keeps the required recall.
+///
+/// The sizes of a chain are calibrated arities, and each divides the one before. All shares are 0
+/// to 1. Costs are per item, in the unit of the [`StageCosts`]. Expectations use the default
+/// [`Coherence`].
 ///
 /// ```
 /// use dorfman_core::calibration::{ArityPoints, OperatingPoint, OperatingPoints};
@@ -84,7 +94,7 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// A planner for tests with these operating points and costs.
+    /// A planner for tests with these operating points and costs (seconds or multiply-adds).
     ///
     /// # Errors
     /// [`CalibrationError::Sensitivity`] if the individual test is not calibrated for
@@ -100,34 +110,45 @@ impl Planner {
         Ok(Self { points, costs, coherence: Coherence::default(), constraints, alone })
     }
 
-    /// The operating points of tests.
+    /// The operating points of tests of all calibrated arities.
     pub fn operating_points(&self) -> &OperatingPoints {
         &self.points
     }
 
-    /// The costs of tests.
+    /// The costs of the network's stages, from which the costs of tests follow.
     pub fn costs(&self) -> &StageCosts {
         &self.costs
     }
 
-    /// Items per group, at most: the smaller of the constraint and the largest calibrated arity.
+    /// The largest group size of a plan, in items: the smaller of [`PlanConstraints::largest`] and
+    /// the largest calibrated arity.
     pub fn largest(&self) -> usize {
         let calibrated = self.points.arities().last().map_or(1, |entry| entry.arity);
         self.constraints.largest.min(calibrated)
     }
 
-    /// The expectation of a chain at `prevalence`.
+    /// The expectation of a chain at `prevalence` (0 to 1), as the function [`expected`] gives it
+    /// for the planner's costs.
+    ///
+    /// # Panics
+    /// As [`expected`].
     pub fn expected(&self, chain: &[ChainLink], prevalence: f64) -> Expectation {
         expected(chain, prevalence, self.coherence, &self.costs)
     }
 
-    /// The least recall of a plan: that of individual testing minus the permitted loss.
+    /// The least recall of a plan at `prevalence` (0 to 1): the recall of individual testing minus
+    /// [`PlanConstraints::recall_loss`] and a tolerance of 1e-9.
     pub fn least_recall(&self, prevalence: f64) -> f64 {
         // Rounding errors must not exclude a plan.
         self.expected(&[self.alone], prevalence).recall - self.constraints.recall_loss - 1e-9
     }
 
-    /// The cheapest of all chains over the calibrated sizes, including individual testing.
+    /// The cheapest plan at `prevalence` (0 to 1) over all chains of calibrated sizes within the
+    /// constraints, including individual testing. For each chain, the sensitivities are chosen as
+    /// in [`Planner::best_of_size`].
+    ///
+    /// # Panics
+    /// If the span of a tier of the costs is 0.
     pub fn best(&self, prevalence: f64) -> ChainPlan {
         let mut best = self.plan(vec![self.alone], prevalence);
         let sizes = self.points.arities().iter().map(|entry| entry.arity);
@@ -144,8 +165,16 @@ impl Planner {
         best
     }
 
-    /// The cheapest chain that begins with `size`. `None` if no chain keeps the required recall, or
-    /// the size is not calibrated.
+    /// The cheapest plan at `prevalence` (0 to 1) whose groups have `size` items. `None` if no
+    /// chain keeps the required recall, or the size is not calibrated. `size` may exceed
+    /// [`PlanConstraints::largest`].
+    ///
+    /// Each chain starts with the highest calibrated sensitivity at every size above 1. The
+    /// sensitivity that saves most cost per lost recall is lowered, until none can be lowered. This
+    /// search is greedy, so a cheaper combination of sensitivities may exist.
+    ///
+    /// # Panics
+    /// If the span of a tier of the costs is 0.
     pub fn best_of_size(&self, size: usize, prevalence: f64) -> Option<ChainPlan> {
         let sizes: Vec<usize> = self.points.arities().iter().map(|entry| entry.arity).collect();
         let mut chains = Vec::new();

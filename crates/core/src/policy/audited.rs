@@ -30,7 +30,12 @@ pub struct Audited {
 
 impl Audited {
     /// Audits a share of `fraction` (0 to 1) of the members that `plan` clears without an
-    /// individual test. The same `seed` chooses the same members.
+    /// individual test.
+    ///
+    /// Each group draws from its own random stream: the first group from `seed`, the next from
+    /// `seed + 1`, and so on. Plans with the same `seed` therefore choose the same members if they
+    /// make the policies of the same groups in the same order, and outcomes arrive in the same
+    /// order.
     pub fn new(plan: Box<dyn Plan>, fraction: f64, seed: u64) -> Self {
         Self { plan, fraction, seed: AtomicU64::new(seed) }
     }

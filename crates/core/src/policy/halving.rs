@@ -13,8 +13,11 @@ use super::{Decision, MAX_GROUP, Members, Outcome, Plan, PlanError, Policy, Roun
 /// be positive and is halved without a test of its own. If the first half is positive, the second
 /// half is tested as a whole. A member is flagged only after a positive individual test, even where
 /// the verdict was certain before. The first half is the largest power of two below the size, which
-/// is how the merged slots of a tree are aligned. With few positives this policy takes the fewest
-/// tests, one after another: up to twice the binary logarithm of the group size in rounds.
+/// is how the merged slots of a tree are aligned.
+///
+/// A group of n takes at most 2n - 1 tests, in at most 2 ceil(log2 n) + 1 rounds. With few
+/// positives it takes few tests, most of them one after another. With perfect tests, one positive
+/// in a group of n = 2^k takes at most 2k + 2 tests.
 ///
 /// ```
 /// use dorfman_core::policy::{Halving, Plan};
@@ -30,7 +33,7 @@ pub struct Halving {
 }
 
 impl Halving {
-    /// A plan for groups of `group_size` items.
+    /// A plan for groups of `group_size` items, 1 to [`MAX_GROUP`].
     ///
     /// # Errors
     /// [`PlanError::GroupSize`] if `group_size` is not 1 to [`MAX_GROUP`].

@@ -2,7 +2,10 @@
 
 use super::{Decision, Members, Outcome, Plan, Policy, Round, Test};
 
-/// Tests every member alone, once.
+/// Individual testing: every member is tested alone, once. It is both a plan and a policy.
+///
+/// The plan's group size is 1. The policy accepts larger groups too. A group of n takes n tests in
+/// one round.
 ///
 /// ```
 /// use dorfman_core::policy::{Individual, Plan};

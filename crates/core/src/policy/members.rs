@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::MAX_GROUP;
 
-/// A set of members of one group: bit `i` is the member at position `i`.
+/// A set of members of one group. Bit `i` (of value 2^i) is the member at position `i`, 0 to 63.
 ///
 /// ```
 /// use dorfman_core::policy::Members;
@@ -20,7 +20,7 @@ impl Members {
     /// The empty set.
     pub const NONE: Members = Members(0);
 
-    /// The members at positions `0..n`, `n` at most [`MAX_GROUP`].
+    /// The members at positions `0..n`. For an `n` above [`MAX_GROUP`]: all [`MAX_GROUP`] members.
     pub fn first(n: usize) -> Self {
         match n {
             MAX_GROUP.. => Members(u64::MAX),
@@ -29,11 +29,15 @@ impl Members {
     }
 
     /// The member at `position`, which must be below [`MAX_GROUP`].
+    ///
+    /// # Panics
+    /// In builds with overflow checks, if `position` is [`MAX_GROUP`] or more. Without overflow
+    /// checks such a position gives another member.
     pub fn only(position: usize) -> Self {
         Members(1 << position)
     }
 
-    /// The number of members.
+    /// The number of members, 0 to [`MAX_GROUP`].
     pub fn len(self) -> usize {
         self.0.count_ones() as usize
     }
@@ -43,7 +47,11 @@ impl Members {
         self.0 == 0
     }
 
-    /// Whether the member at `position` is in the set.
+    /// Whether the member at `position`, which must be below [`MAX_GROUP`], is in the set.
+    ///
+    /// # Panics
+    /// In builds with overflow checks, if `position` is [`MAX_GROUP`] or more. Without overflow
+    /// checks such a position tests another member.
     pub fn contains(self, position: usize) -> bool {
         self.0 >> position & 1 == 1
     }
@@ -63,7 +71,7 @@ impl Members {
         Members(self.0 & !other.0)
     }
 
-    /// The positions of the members, rising.
+    /// The positions of the members, 0 to 63, rising.
     pub fn iter(self) -> impl Iterator<Item = usize> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
@@ -74,7 +82,7 @@ impl Members {
     }
 
     /// The members by blocks of `size` positions of the group: member `i` is in block `i / size`.
-    /// Empty blocks are left out.
+    /// Empty blocks are left out. A `size` of 0 counts as 1.
     pub fn blocks(self, size: usize) -> impl Iterator<Item = Members> {
         let size = size.max(1);
         let blocks = MAX_GROUP.div_ceil(size);
@@ -85,7 +93,8 @@ impl Members {
         (0..blocks).map(block).filter(|members| !members.is_empty())
     }
 
-    /// The members in order, `size` per set; the last set may have fewer.
+    /// The members in order, `size` per set; the last set may have fewer. A `size` of 0 counts as
+    /// 1.
     pub fn chunks(self, size: usize) -> impl Iterator<Item = Members> {
         let mut rest = self;
         std::iter::from_fn(move || {

@@ -64,16 +64,16 @@ pub use one_round::OneRound;
 pub use planned::Planned;
 pub use spec::{PlanSpec, PolicyKind};
 
-/// The largest number of members of a group: [`Members`] is a set of 64 bits.
+/// The largest number of members of a group, 64: [`Members`] is a set of 64 bits.
 pub const MAX_GROUP: usize = 64;
 
 /// The round that a test belongs to. Later rounds compare greater; audits come after all numbered
 /// rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Round {
-    /// A round of the policy, counted from 1.
+    /// A round of the policy, counted from 1. At most 255.
     Number(u8),
-    /// The individual test of a member that the policy would have cleared.
+    /// The individual test of a member that the policy would have cleared ([`Audited`]).
     Audit,
 }
 
@@ -81,7 +81,7 @@ impl Round {
     /// The first round of every policy.
     pub const FIRST: Round = Round::Number(1);
 
-    /// The round after this one. An audit has no later round.
+    /// The round after this one. Round 255 and an audit have no later round and return themselves.
     pub fn next(self) -> Self {
         match self {
             Round::Number(number) => Round::Number(number.saturating_add(1)),
@@ -89,7 +89,7 @@ impl Round {
         }
     }
 
-    /// The number of the round, from 1. `None` for an audit.
+    /// The number of the round, 1 to 255. `None` for an audit.
     pub fn number(self) -> Option<u8> {
         match self {
             Round::Number(number) => Some(number),
@@ -101,7 +101,7 @@ impl Round {
 /// One test that a policy requests: one evaluation of the network on a set of members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Test {
-    /// The members that are tested together, at least one.
+    /// The members that are tested together, 1 to [`MAX_GROUP`]. Their number is the test's arity.
     pub members: Members,
     /// The round of the test within its group.
     pub round: Round,
@@ -110,17 +110,18 @@ pub struct Test {
 /// The outcome of one test.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
-    /// Whether the score reached the threshold of the test's arity.
+    /// Whether a score reached the threshold of the test's arity, or was NaN.
     pub positive: bool,
-    /// The score of the label furthest above its threshold, 0 to 1; NaN if the network gave no
-    /// number.
+    /// The score of the label with the greatest difference of score and threshold, 0 to 1. NaN if
+    /// the score of a positive label was NaN.
     pub score: f32,
 }
 
-/// What a policy decides after an outcome: further tests, and verdicts of members.
+/// What a policy decides at the start of a group or after an outcome: further tests, and verdicts
+/// of members.
 #[derive(Debug, Default)]
 pub struct Decision {
-    /// Tests to run, in any order, together with the tests of other groups.
+    /// Tests to run. They may run in any order, and together with the tests of other groups.
     pub tests: Vec<Test>,
     /// Members whose verdict is *flagged*.
     pub flagged: Members,
@@ -136,7 +137,7 @@ impl Decision {
         self.cleared = Members::NONE;
     }
 
-    /// Requests a test of `members`.
+    /// Requests a test of `members` (at least one) in `round`.
     pub fn test(&mut self, members: Members, round: Round) {
         self.tests.push(Test { members, round });
     }
@@ -151,7 +152,8 @@ impl Decision {
         self.cleared = self.cleared.union(members);
     }
 
-    /// Gives `members` the verdict of their individual test.
+    /// Gives `members` the verdict of their individual test: flagged if it was positive, otherwise
+    /// cleared.
     pub fn settle(&mut self, members: Members, positive: bool) {
         if positive {
             self.flag(members);
@@ -163,16 +165,23 @@ impl Decision {
 
 /// The state machine of one group.
 ///
-/// Contract: a policy gives a member its verdict only when no test of that member is outstanding;
-/// it requests tests only of members without a verdict; it gives every member exactly one verdict;
-/// the number of rounds is bounded.
+/// A member is named by its position in the group, from 0. A policy must keep this contract:
+///
+/// - It requests tests only of members without a verdict, and each test has at least one member.
+/// - It gives a member its verdict only when no test of that member is outstanding.
+/// - It gives every member exactly one verdict. While a member has no verdict, at least one test of
+///   the group is outstanding.
+/// - The number of its rounds is bounded, at most 255.
+///
+/// The caller calls [`Policy::start`] once, and then [`Policy::observe`] once for every requested
+/// test. A group may have fewer members than [`Plan::group_size`].
 pub trait Policy: Send {
-    /// Writes the first decision for a group of `size` members (1 to [`MAX_GROUP`]) into
-    /// `decision`, which is empty.
+    /// Writes the first decision for a group of `size` members into `decision`, which is empty.
+    /// `size` is 1 to [`MAX_GROUP`] and at most [`Plan::group_size`].
     fn start(&mut self, size: usize, decision: &mut Decision);
 
-    /// Writes the decision that follows from the outcome of one test into `decision`, which is
-    /// empty.
+    /// Writes the decision that follows from the outcome of `test`, one of the requested tests,
+    /// into `decision`, which is empty.
     fn observe(&mut self, test: Test, outcome: Outcome, decision: &mut Decision);
 }
 
@@ -184,14 +193,15 @@ pub trait Plan: Send {
     /// The policy of a new group.
     fn policy(&self) -> Box<dyn Policy>;
 
-    /// The policy of a new group whose members' prior risks (0 to 1) are known in part. `risks[i]`
-    /// is the risk of member `i`. Plans that do not use risks return [`Plan::policy`].
+    /// The policy of a new group whose members' prior risks (0 to 1) are known in part. `risks` is
+    /// `[size]`: `risks[i]` is the risk of member `i`, or `None` if it is unknown. Plans that do
+    /// not use risks return [`Plan::policy`].
     fn policy_for(&self, _risks: &[Option<f32>]) -> Box<dyn Policy> {
         self.policy()
     }
 
-    /// The arities of the tests of full groups, largest first. The engine warms the network up for
-    /// them.
+    /// The arities (items per test) of the tests of full groups, 1 to [`MAX_GROUP`], largest first
+    /// and without repeats. The engine warms the network up for them.
     fn arities(&self) -> Vec<usize>;
 
     /// The plan in words, such as `16 > 4 > 1`.

@@ -11,8 +11,14 @@ use super::{Decision, MAX_GROUP, Members, Outcome, Plan, PlanError, Policy, Roun
 
 /// Two-round and multi-round testing: tests at the sizes of a falling chain that ends in 1.
 ///
-/// A group that is smaller than a size of the chain skips that size. Each member is tested at most
-/// once per size, so a group of n takes at most the sum of ceil(n / size) tests over the chain.
+/// The members of a positive test are retested in parts of the next smaller size of the chain. A
+/// group, or a last part, that is not larger than a size skips that size. A member is flagged if
+/// its individual test is positive, and cleared by its first negative test.
+///
+/// Each member is tested at most once per size, so a group takes at most as many rounds as the
+/// chain has sizes. A group of n takes at most 2n - 1 tests. If each size divides the previous one,
+/// it also takes at most the sum of ceil(n / size) tests over the chain. Other chains may exceed
+/// this sum: a group of 12 takes up to 19 tests by 12 > 6 > 4 > 1, where the sum is 18.
 ///
 /// ```
 /// use dorfman_core::policy::{MultiRound, Plan};
@@ -27,11 +33,14 @@ pub struct MultiRound {
 }
 
 impl MultiRound {
-    /// A plan from a chain of sizes such as `[16, 4, 1]`.
+    /// A plan from a chain of sizes, in items, such as `[16, 4, 1]`. The first size is the group
+    /// size, at most [`MAX_GROUP`]; the sizes fall and end in 1. The chain `[1]` tests each item
+    /// alone.
     ///
     /// # Errors
-    /// [`PlanError`] if the chain is empty, does not fall, does not end in 1, or starts above
-    /// [`MAX_GROUP`].
+    /// [`PlanError::EmptyChain`] if the chain is empty, [`PlanError::ChainTooLarge`] if it starts
+    /// above [`MAX_GROUP`], [`PlanError::ChainNotFalling`] if it does not fall, and
+    /// [`PlanError::ChainWithoutIndividualTest`] if it does not end in 1.
     pub fn new(chain: &[usize]) -> Result<Self, PlanError> {
         let &first = chain.first().ok_or(PlanError::EmptyChain)?;
         if first > MAX_GROUP {

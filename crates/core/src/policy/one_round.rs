@@ -8,14 +8,20 @@
 
 use super::{Decision, MAX_GROUP, Members, Outcome, Plan, PlanError, Policy, Round, Test};
 
-/// Array testing: lays a group out as a square and tests its rows and its columns at once. A group
-/// of s x s items takes 2s tests and no retests.
+/// Array testing: lays a group out as a square and tests its rows and its columns at once. A member
+/// is flagged if its row and its column are both positive, and cleared otherwise. A group of s x s
+/// items takes 2s tests in one round, unless a score is NaN.
 ///
 /// This is the only policy that flags without an individual test: a negative item whose row and
-/// column each hold a positive is flagged too. A smaller group is laid out as the smallest square
-/// that holds it; where that square takes at least as many tests as there are items, each item is
-/// tested alone. If the score of a test is not a number, the members that no negative test cleared
-/// are tested alone in a second round.
+/// column each hold a positive is flagged too.
+///
+/// A smaller group is laid out as the smallest square that holds it, of which some rows or columns
+/// may be empty or short. Where its rows and columns are at least as many as its items, each item
+/// is tested alone. A group of n therefore takes at most n tests in the first round.
+///
+/// A test whose score is NaN (not a number) is positive. If there is such a test, its members that
+/// no negative test cleared are tested alone in a second round. These are at most all n members, so
+/// a group of s x s then takes up to 2s + s x s tests.
 ///
 /// ```
 /// use dorfman_core::policy::{OneRound, Plan};
@@ -29,7 +35,7 @@ pub struct OneRound {
 }
 
 impl OneRound {
-    /// A plan for groups of `group_size` items, a square number.
+    /// A plan for groups of `group_size` items: 9, 16, 25, 36, 49 or 64.
     ///
     /// # Errors
     /// [`PlanError::NotSquare`] if `group_size` is not a square from 9 to [`MAX_GROUP`].

@@ -4,21 +4,24 @@ use std::fmt;
 
 use super::{Halving, Individual, MultiRound, OneRound, Plan, PlanError, Planned, PolicyInputs};
 
-/// The policies that a plan can name.
+/// The policies that a plan can name. Displayed as the name in the configuration, such as
+/// `multi-round`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum PolicyKind {
-    /// Every item alone.
+    /// `individual`: every item is tested alone ([`Individual`]).
     Individual,
-    /// A positive group's members one by one.
+    /// `two-round`: the members of a positive group are retested one by one ([`MultiRound`] with
+    /// two sizes).
     TwoRound,
-    /// A positive group in ever smaller parts.
+    /// `multi-round`: a positive group is retested in ever smaller parts ([`MultiRound`]).
     #[default]
     MultiRound,
-    /// A positive group in halves, one test after the other.
+    /// `halving`: a positive group is retested in halves, one test after the other ([`Halving`]).
     Halving,
-    /// Rows and columns of a square, all at once.
+    /// `one-round`: the rows and columns of a square are tested at once ([`OneRound`]).
     OneRound,
-    /// The test with the highest probability of a positive per cost, until no test repays its cost.
+    /// `planned`: the next test is the one with the highest probability of a positive per cost,
+    /// until no test repays its cost ([`Planned`]).
     Planned,
 }
 
@@ -36,7 +39,7 @@ impl fmt::Display for PolicyKind {
 }
 
 impl PolicyKind {
-    /// Whether [`PlanSpec::build`] needs [`PolicyInputs`].
+    /// Whether [`PlanSpec::build`] needs [`PolicyInputs`] for groups of more than one item.
     pub fn needs_inputs(self) -> bool {
         self == Self::Planned
     }
@@ -56,17 +59,23 @@ impl PolicyKind {
 pub struct PlanSpec {
     /// The policy.
     pub policy: PolicyKind,
-    /// Items per group, 1 to [`super::MAX_GROUP`]. With 1 the plan is [`Individual`].
+    /// Items per group, 1 to [`super::MAX_GROUP`]. With 1 the plan is [`Individual`]. `Halving`
+    /// accepts every size, and `OneRound` accepts square numbers from 9. `Individual` ignores the
+    /// size.
     pub group_size: usize,
-    /// Falling sizes of the tests after the first, for `MultiRound` and `Planned`. Sizes at or
-    /// above `group_size` are skipped, and 1 always comes last.
+    /// Falling sizes of the tests after the first, in items, for `MultiRound` and `Planned`; the
+    /// other policies ignore them. Sizes at or above `group_size` are skipped, and 1 always comes
+    /// last.
     pub chain: Vec<usize>,
-    /// What finding a positive is worth to `Planned`, in individual tests.
+    /// What finding a positive is worth to `Planned`, in individual tests on cached features.
+    /// Finite and above 0. The other policies ignore it.
     pub worth: f64,
 }
 
 impl PlanSpec {
-    /// The sizes of the plan's tests: `group_size`, the smaller sizes of the chain, and 1.
+    /// The sizes of the tests of a `MultiRound` or `Planned` plan, in items: `group_size` (above
+    /// 1), the smaller sizes of the chain, and 1. They are not checked: [`PlanSpec::build`] checks
+    /// them.
     pub fn sizes(&self) -> Vec<usize> {
         let smaller = |&size: &usize| size < self.group_size && size > 1;
         let between = self.chain.iter().copied().filter(smaller);
@@ -74,10 +83,11 @@ impl PlanSpec {
     }
 
     /// Builds the plan. `inputs` is needed where [`PolicyKind::needs_inputs`] holds and
-    /// `group_size` is above 1.
+    /// `group_size` is above 1. Parameters that the policy ignores are not checked.
     ///
     /// # Errors
-    /// [`PlanError`] for the first parameter that is out of range, or for inputs that are missing.
+    /// [`PlanError`] for the first parameter that is out of range, for inputs that are missing
+    /// ([`PlanError::NoInputs`]), or for inputs without evidence ([`PlanError::Calibration`]).
     pub fn build(&self, inputs: Option<&PolicyInputs>) -> Result<Box<dyn Plan>, PlanError> {
         let size = self.group_size;
         if size == 1 {
@@ -101,7 +111,7 @@ impl PlanSpec {
     /// The plan in words, as [`Plan::describe`] gives them. Needs no [`PolicyInputs`].
     ///
     /// # Errors
-    /// As [`PlanSpec::build`], except for inputs.
+    /// As [`PlanSpec::build`]. For `Planned` only the sizes are checked, not the worth or inputs.
     pub fn describe(&self) -> Result<String, PlanError> {
         if self.policy == PolicyKind::Planned && self.group_size > 1 {
             return Ok(format!("planned {}", MultiRound::new(&self.sizes())?.describe()));

@@ -1,9 +1,9 @@
 //! A simulated stream of items and simulated tests, both drawn from a seed (pure).
 //!
-//! [`Stream`] says how frequent positives are and how they arrive. The outcomes of tests follow the
-//! operating points of a calibration, under the model of [`crate::planner::expected`]; simulated
-//! and expected costs agree except for chance. [`simulate`] returns, hour by hour, what a plan
-//! costs and finds.
+//! [`Stream`] describes how frequent positives are and how they arrive. The outcomes of tests
+//! follow the operating points of a calibration, under the model of [`crate::planner::expected`];
+//! simulated and expected costs agree except for chance. [`simulate`] returns, hour by hour, what a
+//! plan costs and finds.
 
 mod member;
 mod risk;

@@ -20,16 +20,17 @@ pub struct Risk {
 /// The items whose risks lie between two edges.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Band {
-    /// The lower edge.
+    /// The lower edge, 0 to 1. The upper edge is the lower edge of the next band, or 1.
     pub least: f64,
-    /// Share of the items that are in the band.
+    /// Share of the items that are in the band, above 0 and at most 1.
     pub share: f64,
-    /// Share of positives among the items of the band.
+    /// Share of positives among the items of the band, 0 to 1.
     pub prevalence: f64,
 }
 
 impl Risk {
-    /// The bands between `edges`, which must rise between 0 and 1. Empty bands are left out.
+    /// The bands between 0, the `edges` and 1. The edges must rise between 0 and 1. Bands with a
+    /// share of the items of at most 1e-12 are left out.
     ///
     /// ```
     /// use dorfman_core::simulation::Risk;
@@ -37,6 +38,10 @@ impl Risk {
     /// let bands = Risk { prevalence: 0.01, explained: 0.2 }.bands(&[0.005]);
     /// assert!(bands[0].prevalence < 0.005 && bands[1].prevalence > 0.01);
     /// ```
+    ///
+    /// # Panics
+    /// If an edge is not 0 to 1, if the prevalence is not above 0 and below 1, or if
+    /// [`Risk::explained`] is 1 or more.
     pub fn bands(&self, edges: &[f64]) -> Vec<Band> {
         let (p, k) = (self.prevalence, 1.0 / self.explained - 1.0);
         let (a, b) = (p * k, (1.0 - p) * k);

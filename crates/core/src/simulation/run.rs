@@ -10,11 +10,12 @@ use crate::policy::{Decision, Individual, MultiRound, Outcome, Plan, Policy, Tes
 
 /// Where the plan of a simulated stream comes from.
 pub enum PlanSource {
-    /// One chain for the whole stream.
+    /// One chain of a planner for the whole stream.
     Fixed(ChainPlan),
-    /// One plan of any policy that does not read scores, for the whole stream.
+    /// One plan of any policy that does not read scores, for the whole stream. In the simulation
+    /// the score of a positive test is 1, and that of a negative test is 0.
     Policy(SimulatedPlan),
-    /// An adaptive planner, which observes only verdicts.
+    /// An adaptive planner. It observes only verdicts, at least [`VERDICTS_PER_UPDATE`] at a time.
     Adaptive(Box<AdaptivePlanner>),
 }
 
@@ -22,8 +23,9 @@ pub enum PlanSource {
 pub struct SimulatedPlan {
     /// The plan.
     pub plan: Box<dyn Plan>,
-    /// Sizes of tests, falling to 1. A test of a size between two links has the operating point of
-    /// the larger one.
+    /// Sizes of tests, falling to 1, with their operating points; at least one and at most 32. A
+    /// test of a size between two links has the operating point of the larger one, and a test
+    /// larger than the first link has that of the first.
     pub links: Vec<ChainLink>,
 }
 
@@ -54,33 +56,39 @@ impl PlanSource {
     }
 }
 
-/// The sums of one hour.
+/// The sums of one simulated hour.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hour {
     /// The share of positives in the stream's configuration, 0 to 1.
     pub prevalence: f64,
-    /// The estimated prevalence at the end of the hour, with an adaptive planner.
+    /// The estimated prevalence at the end of the hour, 0 to 1. `None` without an adaptive planner.
     pub estimate: Option<f64>,
     /// The plan at the end of the hour, in words.
     pub plan: String,
-    /// Plan changes.
+    /// Number of plan changes.
     pub changes: u64,
-    /// Items.
+    /// Number of items.
     pub items: u64,
-    /// Positives among them.
+    /// Number of positives among the items.
     pub positives: u64,
-    /// Positives that were flagged.
+    /// Number of positives that were flagged.
     pub found: u64,
-    /// Negatives that were flagged.
+    /// Number of negatives that were flagged.
     pub false_positives: u64,
-    /// Tests.
+    /// Number of tests.
     pub tests: u64,
-    /// Cost of the tests, in the unit of the costs.
+    /// Cost of all items, in the unit of the costs: the stages before the last, and the tests.
     pub cost: f64,
 }
 
-/// Runs a stream hour by hour and calls `each` with every finished hour. The same `seed` gives the
-/// same stream, whatever the plan.
+/// Runs a stream hour by hour, calls `each` with every finished hour, and returns all hours:
+/// `[hours]`. The same `seed` gives the same positives for all plans whose group sizes divide
+/// [`Stream::rate`].
+///
+/// All groups are full. An hour ends with the group that reaches [`Stream::rate`] items, so it may
+/// have up to one group more. Outcomes of tests follow the operating points of the plan under the
+/// model of [`crate::planner::expected`], with this `coherence`. Each group is charged once for the
+/// stages before the last, and every test as [`StageCosts::retest`] of its link's size.
 ///
 /// ```
 /// use dorfman_core::calibration::OperatingPoint;
@@ -101,6 +109,9 @@ pub struct Hour {
 /// assert!(hours[0].cost_per_item() < 0.5);
 /// # Ok::<(), dorfman_core::policy::PlanError>(())
 /// ```
+///
+/// # Panics
+/// If the chain or the links of `source` are empty, or the span of a tier of `costs` is 0.
 pub fn simulate(
     stream: &Stream,
     mut source: PlanSource,
@@ -161,7 +172,8 @@ impl Hour {
         }
     }
 
-    /// The sums of this hour and the same hour of another stream. Plan and estimate are left out.
+    /// The sums of this hour and the same hour of another stream. The prevalence is the mean
+    /// weighted by items. Plan and estimate are left out.
     pub fn with(&self, other: &Self) -> Self {
         let share = self.items as f64 / (self.items + other.items).max(1) as f64;
         Self {
@@ -181,7 +193,7 @@ impl Hour {
         (self.positives > 0).then(|| self.found as f64 / self.positives as f64)
     }
 
-    /// The cost per item, in the unit of the costs.
+    /// The cost per item, in the unit of the costs. 0 without items.
     pub fn cost_per_item(&self) -> f64 {
         self.cost / self.items.max(1) as f64
     }

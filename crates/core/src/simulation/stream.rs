@@ -7,11 +7,11 @@ use super::risk::Band;
 /// Hours with more positives.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Burst {
-    /// The factor by which the prevalence is multiplied, 0 or more.
+    /// The factor by which the prevalence is multiplied, 0 or more. The product is capped at 1.
     pub factor: f64,
     /// The first hour of the burst, from 0.
     pub from: usize,
-    /// The number of hours.
+    /// The length of the burst, in hours.
     pub hours: usize,
 }
 
@@ -23,16 +23,16 @@ pub struct Stream {
     /// Hours with more positives, if any.
     pub burst: Option<Burst>,
     /// The probability that the item after a positive one is positive too, regardless of the
-    /// prevalence (an album, an uploader). 0: positives arrive independently.
+    /// prevalence (an album, an uploader). From 0 (positives arrive independently) to below 1.
     pub correlation: f64,
     /// Items per hour.
     pub rate: u64,
-    /// The number of hours.
+    /// The length of the stream, in hours.
     pub hours: usize,
 }
 
 impl Stream {
-    /// The share of positives in `hour`, from 0.
+    /// The share of positives, 0 to 1, in `hour` (counted from 0), with the burst.
     pub fn prevalence(&self, hour: usize) -> f64 {
         match self.burst {
             Some(b) if (b.from..b.from + b.hours).contains(&hour) => {
@@ -42,7 +42,8 @@ impl Stream {
         }
     }
 
-    /// The items of one risk band, with the prevalence of that band.
+    /// The stream of the items of one risk band, with the prevalence of that band and its share of
+    /// the items per hour (at least 1). Burst, correlation and hours are the same.
     pub fn band(&self, band: &Band) -> Self {
         let rate = (self.rate as f64 * band.share).round().max(1.0) as u64;
         Self { prevalence: band.prevalence, rate, ..self.clone() }

@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_error_of_a_wrong_plan_names_the_remedy() {
-        for (text, says) in [
+        for (text, part) in [
             ("16,4,1", "without a design"),
             ("d3:16", "one size"),
             ("d3:16,d2:4,1", "names d3 and d2"),
@@ -171,7 +171,7 @@ mod tests {
             ("d3:16,1@worth=nan", "@worth=500"),
         ] {
             let message = text.parse::<PaperPlan>().unwrap_err().to_string();
-            assert!(message.contains(says), "{text}: {message}");
+            assert!(message.contains(part), "{text}: {message}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The cheapest plan for a prevalence, and what to expect of it.
+//! The cheapest plan for a prevalence, with its expected cost and recall.
 
 mod picture;
 mod row;

@@ -14,14 +14,15 @@ pub(super) fn text(report: &PlanReport) -> String {
     };
     format!(
         "{}: the plans with the fewest {unit}\n\
-         Individual tests are set to find {} of the positives. Pooling may lose {} points of \
-         that.\n\n{}\n\n\
-         The costs of tests without error, in groups of the given sizes:\n\n{}\n\n\
-         All costs are in per cent of individual testing. Sensitivity: of each size, by the \
-         calibration.",
+         Individual tests are set to find {} of the positives. Pooling may miss another {} of all \
+         positives.\n\n{}\n\n\
+         For comparison, the costs of tests without error (docs/planning.md), in groups of the \
+         given sizes:\n\n{}\n\n\
+         All costs are in per cent of individual testing. Sensitivity: the share of positive \
+         groups that the tests of each size find, by the calibration.",
         report.bundle,
-        report.individual_sensitivity,
-        100.0 * report.recall_loss,
+        percent(report.individual_sensitivity, 1),
+        percent(report.recall_loss, 1),
         plans(&report.rows, report.cost),
         bounds(&report.rows)
     )

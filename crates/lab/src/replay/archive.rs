@@ -183,7 +183,7 @@ a/d2_m2.csv,50,1,D2,2,20,7,\"first, max after layer2\",2,x
 
     #[test]
     fn errors_name_the_file_the_line_and_the_column() {
-        for (file, from, to, says) in [
+        for (file, from, to, part) in [
             (
                 "index.csv",
                 "D2,2,",
@@ -230,7 +230,7 @@ a/d2_m2.csv,50,1,D2,2,20,7,\"first, max after layer2\",2,x
             let error =
                 archive(|f, text| if f == file { text.replace(from, to) } else { text.to_owned() });
             let message = error.unwrap_err().to_string();
-            assert!(message.contains(says), "{message}\nlacks: {says}");
+            assert!(message.contains(part), "{message}\nlacks: {part}");
         }
     }
 

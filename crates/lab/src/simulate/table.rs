@@ -18,7 +18,8 @@ pub(super) fn text(report: &SimulateReport) -> String {
     if !report.bands.is_empty() {
         let _ = write!(text, "\n{}\n\n", bands(report));
     }
-    let _ = write!(text, "{:.1} million images per second", report.images_per_second / 1e6);
+    let _ =
+        write!(text, "Simulated {:.1} million images per second.", report.images_per_second / 1e6);
     text
 }
 

@@ -37,10 +37,17 @@ const PRIOR_MARGIN: f64 = 1e-6;
 
 /// Tests the set with the highest probability of a positive per cost, while that repays the cost.
 ///
+/// The score of a test is evidence ([`Evidence`]): it changes the probability that each set of the
+/// group holds a positive. The next test is that of the set with the highest probability per cost.
+/// A set that is almost certainly positive is not tested itself; its parts are tested instead.
+/// This rule finds a hidden object at the least expected cost (D. Blackwell's rule, in D. Matula,
+/// "A Periodic Optimal Search", Amer. Math. Monthly 71, 1964). When no test repays its cost in
+/// expectation, the remaining members are cleared.
+///
 /// A set is tested at most once, and the tests of a group run one after another. A group of n
-/// therefore takes fewer than 2n rounds, and its cost is at most one test of every set of its tree.
-/// A member is flagged if its individual test is positive. All other members are cleared: a member
-/// with an individual test at once, the others when the group ends.
+/// therefore takes at most 2n - 1 tests and as many rounds, and its cost is at most one test of
+/// every set of its tree. A member is flagged if its individual test is positive. All other members
+/// are cleared: a member with an individual test at once, the others when the group ends.
 #[derive(Debug, Clone)]
 pub struct Planned {
     chain: Arc<[usize]>,
@@ -59,15 +66,18 @@ struct Rule {
 
 impl Planned {
     /// A plan for groups of the first size of `chain`, which falls to 1, such as `[16, 8, 4, 2,
-    /// 1]`. Sets are cut into parts of these sizes.
+    /// 1]`. Sizes are numbers of items, at most [`super::MAX_GROUP`]. Sets are cut into parts of
+    /// these sizes.
     ///
-    /// `prior` is the share of positives among the items. `worth` is what finding a positive is
-    /// worth, in individual tests on cached features. Without group testing, finding one costs 1 /
-    /// `prior` tests.
+    /// `evidence` and `costs` are by arity; the costs have any unit. `prior` is the share of
+    /// positives among the items, above 0 and below 1. `worth` is what finding a positive is worth,
+    /// in individual tests on cached features, above 0. Without group testing, finding one costs
+    /// `1 / prior` tests.
     ///
     /// # Errors
-    /// [`PlanError`] for the chain (as [`MultiRound::new`]), for a prior outside (0, 1), or for a
-    /// worth that is not finite and above 0.
+    /// [`PlanError`] for the chain (as [`MultiRound::new`]), [`PlanError::Prior`] for a prior that
+    /// is not above 0 and below 1, and [`PlanError::Worth`] for a worth that is not finite and
+    /// above 0.
     pub fn new(
         chain: &[usize],
         evidence: Evidence,
@@ -104,8 +114,9 @@ impl Planned {
         Self::new(chain, evidence, inputs.costs.clone(), inputs.prior, worth)
     }
 
-    /// The policy of a group whose members have priors of their own. `priors[i]` is the prior of
-    /// member `i`; members beyond the end of `priors` have the plan's prior.
+    /// The policy of a group whose members have priors of their own. `priors[i]` is the
+    /// probability, 0 to 1, that member `i` is positive; values closer than 1e-9 to 0 or 1 are
+    /// moved to this distance. Members beyond the end of `priors` have the plan's prior.
     pub fn policy_with(&self, priors: Vec<f64>) -> Box<dyn Policy> {
         Box::new(PlannedPolicy {
             plan: self.clone(),
