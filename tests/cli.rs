@@ -112,7 +112,7 @@ fn usage_errors_exit_64_and_help_exits_0() {
 #[test]
 fn bench_paper_reports_missing_data_and_invalid_arguments() {
     for (arguments, expected) in [
-        (&[][..], "--data DIR"),
+        (&[][..], "--data <DIR>"),
         (&["--data", "/nowhere"], "/nowhere/index.csv"),
         (&["--plan", "d3:16"], "d3:16,1"),
         (&["--plan", "d3:16,d2:4,1"], "names d3 and d2"),
