@@ -43,7 +43,7 @@ impl PoolRule {
     }
 
     /// The pool of an item with `risk` (0 to 1) and `key`, a hash by [`key_hash`]. An item without
-    /// a key is in the first pool of its band. The result is below [`PoolRule::bands`] times
+    /// a key is in the first pool of its band. The result is below the number of bands times
     /// [`PoolRule::key_pools`].
     pub fn pool(&self, risk: Option<f32>, key: Option<u64>) -> usize {
         let risk = risk.unwrap_or(self.default_risk);
