@@ -218,7 +218,7 @@ proptest! {
     }
 }
 
-fn confirmed_driver<N: Network>(network: N) -> Driver<N, usize> {
+fn confirmed_driver(network: ScriptedNetwork) -> Driver<ScriptedNetwork, usize> {
     let engine = Engine::new(network, clock(), band(chain(&[16, 4, 1])), settings());
     Driver::new(engine.with_confirm(Thresholds::constant(0.5)))
 }
@@ -248,7 +248,7 @@ fn the_confirm_network_adds_one_test_and_no_round() {
 
 #[test]
 fn a_confirm_network_that_fails_gives_no_verdict_and_keeps_the_earlier_verdicts() {
-    let network = WithoutConfirm(ScriptedNetwork::new(confirmed_shape()));
+    let network = ScriptedNetwork::new(single_label_shape(64, 10, 100));
     let mut driver = confirmed_driver(network);
     (0..16).for_each(|i| driver.offer(vec![if i == 5 { 0.9 } else { 0.1 }], i));
     let error = turn_until_error(&mut driver);
@@ -388,35 +388,6 @@ impl Network for Failing {
     }
     fn score(&mut self, _: &[i64], _: usize, _: &mut Vec<f32>) -> Result<(), RunError> {
         Err(RunError { part: NetworkPart::Stage(1), message: "out of memory".into() })
-    }
-}
-
-/// A network whose confirm network fails.
-struct WithoutConfirm(ScriptedNetwork);
-
-impl Network for WithoutConfirm {
-    fn shape(&self) -> &NetworkShape {
-        self.0.shape()
-    }
-    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
-        self.0.embed(images, first)
-    }
-    fn merge(
-        &mut self,
-        level: usize,
-        members: &[i64],
-        arity: usize,
-        first: usize,
-    ) -> Result<(), RunError> {
-        self.0.merge(level, members, arity, first)
-    }
-    fn score(
-        &mut self,
-        members: &[i64],
-        arity: usize,
-        scores: &mut Vec<f32>,
-    ) -> Result<(), RunError> {
-        self.0.score(members, arity, scores)
     }
 }
 

@@ -7,7 +7,8 @@ use dorfman_core::engine::{Driver, Network};
 /// Items that are offered to a driver in order, in whole groups.
 ///
 /// The engine then forms exactly the groups in which the items stand. A group never stays open over
-/// a run of the network, so `max_wait` never closes a group early, however slow the network is.
+/// a run of the network, so `max_wait` never closes a group early, however slow the network is. If a
+/// group is larger than the engine's slots, its size is cut to the slots, as the engine does.
 pub(crate) struct GroupFeed<'a> {
     items: Peekable<Box<dyn Iterator<Item = usize> + 'a>>,
     group_size: usize,
@@ -15,8 +16,8 @@ pub(crate) struct GroupFeed<'a> {
 }
 
 impl<'a> GroupFeed<'a> {
-    /// A feed of `items` in groups of `group_size`, which must be 1 to the number of the engine's
-    /// slots. `image` makes the preprocessed image of an item.
+    /// A feed of `items` in groups of `group_size` (0 counts as 1). `image` makes the preprocessed
+    /// image of an item.
     pub fn new(
         items: impl Iterator<Item = usize> + 'a,
         group_size: usize,
@@ -29,7 +30,6 @@ impl<'a> GroupFeed<'a> {
     /// Offers as many whole groups as the driver has room for. The last group may have fewer
     /// members. Closes the driver after the last item.
     pub fn fill<N: Network>(&mut self, driver: &mut Driver<N, usize>) {
-        // The engine cuts group sizes to its slots.
         let whole = self.group_size.min(driver.engine().slots()).max(1);
         while driver.room() >= whole && self.items.peek().is_some() {
             for item in self.items.by_ref().take(whole) {

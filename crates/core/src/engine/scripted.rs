@@ -1,7 +1,7 @@
 //! Networks without a runtime, for tests, examples, and measurements of everything except the
 //! network.
 
-use super::network::{Level, Network, NetworkShape, RunError};
+use super::network::{Level, Network, NetworkPart, NetworkShape, RunError};
 
 /// The shape of a feature network of two stages and one label, without a confirm network.
 ///
@@ -25,7 +25,7 @@ pub struct ScriptedNetwork {
 
 impl ScriptedNetwork {
     /// A network with any number of levels. Its [`NetworkShape::labels`] must be 1. The confirm
-    /// network can be run regardless of [`NetworkShape::confirm_macs`].
+    /// network fails where [`NetworkShape::confirm_macs`] is `None`.
     pub fn new(shape: NetworkShape) -> Self {
         let levels = shape.levels.iter().map(|level| vec![f32::NAN; level.slots]).collect();
         Self { shape, levels }
@@ -75,6 +75,10 @@ impl Network for ScriptedNetwork {
     }
 
     fn confirm(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
+        if self.shape.confirm_macs.is_none() {
+            let message = "there is no confirm network".into();
+            return Err(RunError { part: NetworkPart::Confirm, message });
+        }
         scores.extend(images.iter().map(|image| image.last().copied().unwrap_or(0.0)));
         Ok(())
     }
