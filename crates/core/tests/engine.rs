@@ -97,9 +97,14 @@ fn flagged(verdicts: &Verdicts) -> Vec<usize> {
 /// pairs.
 fn shapes() -> impl Strategy<Value = NetworkShape> {
     (0usize..4, 16usize..80, any::<bool>()).prop_map(|(extra, slots, repeats)| {
-        let mut levels = vec![Level { fan_in: 1, slots, macs: u64::from(extra > 0) }];
+        let mut levels = vec![Level { fan_in: 1, slots, macs: u64::from(extra > 0), exit: false }];
         for level in 1..extra {
-            levels.push(Level { fan_in: 2, slots: slots * (1 << level.min(2)), macs: 10 });
+            levels.push(Level {
+                fan_in: 2,
+                slots: slots * (1 << level.min(2)),
+                macs: 10,
+                exit: false,
+            });
         }
         NetworkShape { levels, labels: 1, score_macs: 100, repeats, confirm_macs: None }
     })
@@ -280,8 +285,8 @@ fn a_clean_group_costs_one_test_and_a_positive_group_is_retested() {
 
 #[test]
 fn a_tree_merges_each_pair_once_and_retests_reuse_the_pairs() {
-    let pair_level = Level { fan_in: 2, slots: 24, macs: 10 };
-    let levels = vec![Level { fan_in: 1, slots: 16, macs: 1 }, pair_level];
+    let pair_level = Level { fan_in: 2, slots: 24, macs: 10, exit: false };
+    let levels = vec![Level { fan_in: 1, slots: 16, macs: 1, exit: false }, pair_level];
     let shape =
         NetworkShape { levels, labels: 1, score_macs: 100, repeats: true, confirm_macs: None };
     let mut driver = driver(shape, chain(&[8, 4, 1]));
@@ -380,10 +385,22 @@ impl Network for Failing {
     fn shape(&self) -> &NetworkShape {
         self.0.shape()
     }
-    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
-        self.0.embed(images, first)
+    fn embed(
+        &mut self,
+        images: &[&[f32]],
+        first: usize,
+        exits: &mut Vec<f32>,
+    ) -> Result<(), RunError> {
+        self.0.embed(images, first, exits)
     }
-    fn merge(&mut self, _: usize, _: &[i64], _: usize, _: usize) -> Result<(), RunError> {
+    fn merge(
+        &mut self,
+        _: usize,
+        _: &[i64],
+        _: usize,
+        _: usize,
+        _: &mut Vec<f32>,
+    ) -> Result<(), RunError> {
         Ok(())
     }
     fn score(&mut self, _: &[i64], _: usize, _: &mut Vec<f32>) -> Result<(), RunError> {

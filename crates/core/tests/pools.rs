@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use dorfman_core::calibration::Thresholds;
 use dorfman_core::engine::{
-    BandPlan, BatchSettings, Driver, Engine, ItemVerdict, ManualClock, PoolAssignment,
-    ScriptedNetwork, Verdict, single_label_shape,
+    BandPlan, BatchSettings, Driver, Engine, ItemPrior, ItemVerdict, ManualClock, ScriptedNetwork,
+    Verdict, single_label_shape,
 };
+use dorfman_core::grouping::PoolRule;
 use dorfman_core::policy::{Individual, MultiRound, OneRound, Plan, Policy};
 
 type ScriptedEngine = Engine<ScriptedNetwork, usize>;
@@ -33,11 +34,11 @@ fn chain(sizes: &[usize]) -> MultiRound {
 /// Offers images to their pools and runs until every item has its verdict.
 fn run(
     engine: ScriptedEngine,
-    images: &[(PoolAssignment, f32)],
+    images: &[(ItemPrior, f32)],
 ) -> (ScriptedDriver, BTreeMap<usize, ItemVerdict<usize>>) {
     let mut driver = Driver::new(engine);
-    for (i, &(assignment, score)) in images.iter().enumerate() {
-        driver.offer_to(assignment, vec![score], i);
+    for (i, &(prior, score)) in images.iter().enumerate() {
+        driver.offer_with(prior, vec![score], i);
     }
     driver.close();
     let mut verdicts = BTreeMap::new();
@@ -48,17 +49,31 @@ fn run(
 
 type ScriptedDriver = Driver<ScriptedNetwork, usize>;
 
-fn in_pool(pool: usize) -> PoolAssignment {
-    PoolAssignment { pool, risk: None }
+/// An item of a key pool, where each band has at least `pool + 1` pools.
+fn in_pool(pool: usize) -> ItemPrior {
+    ItemPrior { key: Some(pool as u64), ..ItemPrior::default() }
+}
+
+/// An item of a risk band by [`three_bands`].
+fn in_band(band: usize) -> ItemPrior {
+    ItemPrior { risk: Some([0.001, 0.2, 0.8][band]), ..ItemPrior::default() }
+}
+
+fn three_bands() -> PoolRule {
+    PoolRule::new(vec![0.1, 0.5], 0.001, 1)
+}
+
+fn key_pools(count: usize) -> PoolRule {
+    PoolRule::new(Vec::new(), 0.001, count)
 }
 
 #[test]
 fn bands_are_tested_separately_and_each_by_its_plan() {
     let others = vec![band(chain(&[2, 1]), 0.5), band(Individual, 0.95)];
-    let engine = engine(chain(&[8, 1])).with_pools(others, 1);
+    let engine = engine(chain(&[8, 1])).with_pools(others, three_bands());
     // Interleaved: the first band is clean, the second is positive, the third is positive by 0.5
     // but not by its own threshold.
-    let image = |i: usize| (in_pool(i % 3), [0.1, 0.9, 0.9][i % 3]);
+    let image = |i: usize| (in_band(i % 3), [0.1, 0.9, 0.9][i % 3]);
     let (driver, verdicts) = run(engine, &(0..24).map(image).collect::<Vec<_>>());
     for (i, item) in &verdicts {
         let ItemVerdict { verdict, arity, tests, .. } = item;
@@ -76,7 +91,7 @@ fn bands_are_tested_separately_and_each_by_its_plan() {
 
 #[test]
 fn key_pools_keep_keys_together() {
-    let engine = engine(chain(&[4, 1])).with_pools(Vec::new(), 4);
+    let engine = engine(chain(&[4, 1])).with_pools(Vec::new(), key_pools(4));
     let image = |i: usize| (in_pool(i % 4), if i % 4 == 2 { 0.9 } else { 0.1 });
     let (driver, verdicts) = run(engine, &(0..16).map(image).collect::<Vec<_>>());
     // All positives are in one group: 4 first tests and 4 retests. In one pool, every group would
@@ -89,9 +104,10 @@ fn key_pools_keep_keys_together() {
 #[test]
 fn one_band_can_be_replanned() {
     let second = vec![band(chain(&[4, 1]), 0.5)];
-    let mut engine = engine(chain(&[4, 1])).with_pools(second, 2);
+    let mut engine = engine(chain(&[4, 1])).with_pools(second, PoolRule::new(vec![0.5], 0.001, 2));
     engine.replan(1, band(chain(&[2, 1]), 0.5)).unwrap();
-    let images: Vec<_> = (0..16).map(|i| (in_pool(i % 4), 0.1)).collect();
+    let prior = |i: usize| ItemPrior { risk: Some([0.1, 0.9][i % 4 / 2]), ..in_pool(i % 2) };
+    let images: Vec<_> = (0..16).map(|i| (prior(i), 0.1)).collect();
     let (_, verdicts) = run(engine, &images);
     let expected = |item: usize| if item % 4 < 2 { 4 } else { 2 };
     assert!(verdicts.values().all(|v| v.arity == expected(v.payload)));
@@ -128,7 +144,7 @@ fn a_policy_receives_the_risks_by_position() {
     let recorded = Arc::default();
     let engine = engine(RecordsRisks(chain(&[2, 1]), Arc::clone(&recorded)));
     let risks = [None, None, None, Some(0.25)];
-    run(engine, &risks.map(|risk| (PoolAssignment { pool: 0, risk }, 0.1)));
+    run(engine, &risks.map(|risk| (ItemPrior { risk, ..ItemPrior::default() }, 0.1)));
     let recorded = recorded.lock().unwrap();
     assert_eq!(
         *recorded,
@@ -172,6 +188,6 @@ fn open_groups_that_hold_all_slots_do_not_block_the_last_items() {
     let engine = Engine::new(network, clock, band(chain(&[4, 1]), 0.5), settings);
     // Two pools with two items each hold the four slots, and no group is full.
     let images: Vec<_> = (0..9).map(|i| (in_pool(i % 2), 0.1)).collect();
-    let (_, verdicts) = run(engine.with_pools(Vec::new(), 2), &images);
+    let (_, verdicts) = run(engine.with_pools(Vec::new(), key_pools(2)), &images);
     assert_eq!(verdicts.len(), 9);
 }

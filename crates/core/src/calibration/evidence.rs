@@ -199,6 +199,13 @@ pub fn log_odds(score: f32) -> f64 {
     (score.ln() - (-score).ln_1p()).clamp(-MOST_LOG_ODDS, MOST_LOG_ODDS)
 }
 
+/// The probability, 0 to 1, after evidence: the odds of `prior` (0 to 1) times the likelihood ratio
+/// whose natural logarithm is `log_ratio` (Bayes' theorem).
+pub fn posterior(prior: f64, log_ratio: f64) -> f64 {
+    let odds = prior.ln() - (-prior).ln_1p() + log_ratio;
+    1.0 / (1.0 + (-odds).exp())
+}
+
 fn sorted_log_odds(scores: &[f32]) -> Vec<f64> {
     let mut sorted: Vec<f64> = scores.iter().map(|&score| log_odds(score)).collect();
     sorted.sort_by(f64::total_cmp);
@@ -298,6 +305,13 @@ mod tests {
         let by_products: f64 =
             (0..12).map(|i| ((f64::from(i) + 0.5) / f64::from(i.max(1))).ln()).sum();
         assert!((ln_gamma_step(12.0) - by_products - 0.5 * std::f64::consts::PI.ln()).abs() < 1e-7);
+    }
+
+    #[test]
+    fn the_posterior_follows_from_the_prior_odds() {
+        let at = |prior, ratio: f64| posterior(prior, ratio.ln());
+        assert!((at(0.01, 99.0) - 0.5).abs() < 1e-12 && (at(0.25, 1.0) - 0.25).abs() < 1e-12);
+        assert_eq!((at(0.0, 99.0), at(1.0, 0.01)), (0.0, 1.0));
     }
 
     #[test]

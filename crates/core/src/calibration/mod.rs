@@ -13,7 +13,7 @@ mod operating_points;
 mod thresholds;
 
 pub use error::CalibrationError;
-pub use evidence::{Evidence, LikelihoodRatio, log_odds};
+pub use evidence::{Evidence, LikelihoodRatio, log_odds, posterior};
 pub use miss_rate::{AuditCounts, MissRate};
 pub(crate) use operating_points::MemberRates;
 pub use operating_points::{ArityPoints, OperatingPoint, OperatingPoints};

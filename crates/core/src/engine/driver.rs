@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::engine::{Engine, EngineError};
-use super::item::{ItemVerdict, PoolAssignment};
+use super::item::{ItemPrior, ItemVerdict};
 use super::network::Network;
 
 /// What a turn of a [`Driver`] did.
@@ -73,7 +73,7 @@ pub struct Driver<N, T> {
 }
 
 struct Offer<T> {
-    assignment: PoolAssignment,
+    prior: ItemPrior,
     image: Vec<f32>,
     payload: T,
 }
@@ -90,16 +90,16 @@ impl<N: Network, T> Driver<N, T> {
         self.engine.slots().saturating_sub(self.engine.in_flight() + self.waiting.len())
     }
 
-    /// Offers an item without a known risk to the first pool (0). `image` is preprocessed: it has
-    /// the number of values that the network's input expects.
+    /// Offers an item without a known risk or key. `image` is preprocessed: it has the number of
+    /// values that the network's input expects.
     pub fn offer(&mut self, image: Vec<f32>, payload: T) {
-        self.offer_to(PoolAssignment::default(), image, payload);
+        self.offer_with(ItemPrior::default(), image, payload);
     }
 
-    /// Offers an item to a pool, which must be below the number of risk bands times key pools. The
-    /// item waits in the driver until a turn admits it. `image` is as in [`Driver::offer`].
-    pub fn offer_to(&mut self, assignment: PoolAssignment, image: Vec<f32>, payload: T) {
-        self.waiting.push_back(Offer { assignment, image, payload });
+    /// Offers an item about which something is known. The item waits in the driver until a turn
+    /// admits it. `image` is as in [`Driver::offer`].
+    pub fn offer_with(&mut self, prior: ItemPrior, image: Vec<f32>, payload: T) {
+        self.waiting.push_back(Offer { prior, image, payload });
     }
 
     /// Declares that no more items will be offered. From then on, a turn that has admitted all
@@ -108,8 +108,8 @@ impl<N: Network, T> Driver<N, T> {
         self.closed = true;
     }
 
-    /// Requests that the next turn closes the open groups, however small they are. Items that this
-    /// turn admits are included.
+    /// Requests that the open groups are closed, however small they are. Items that the next turn
+    /// admits are included: the groups are closed as soon as all of them are ready to be pooled.
     pub fn flush(&mut self) {
         self.flush = true;
     }
@@ -122,19 +122,22 @@ impl<N: Network, T> Driver<N, T> {
     /// in the driver get no verdict.
     ///
     /// # Panics
-    /// If an item was offered to a pool that does not exist, or a deadline is too late for an
-    /// [`Instant`].
+    /// If the rule of the pools has more bands than there are plans ([`Engine::with_pools`]), or a
+    /// deadline is too late for an [`Instant`].
     pub fn turn(&mut self) -> Result<Turn, EngineError> {
         let now = self.engine.now();
         while self.engine.has_room() {
-            let Some(Offer { assignment, image, payload }) = self.waiting.pop_front() else {
+            let Some(Offer { prior, image, payload }) = self.waiting.pop_front() else {
                 break;
             };
-            self.engine.offer(assignment, image, payload, now)?;
+            self.engine.offer(prior, image, payload);
         }
         self.engine.expire(now)?;
-        let last_items = self.closed && self.waiting.is_empty();
-        if std::mem::take(&mut self.flush) || last_items {
+        if std::mem::take(&mut self.flush) {
+            self.engine.request_flush();
+        }
+        self.engine.flush_requested()?;
+        if self.closed && self.waiting.is_empty() && self.engine.item_stages_are_empty() {
             self.engine.flush()?;
         }
         if self.engine.step()? {

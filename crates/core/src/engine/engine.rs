@@ -7,16 +7,17 @@ use slab::Slab;
 
 use super::clock::Clock;
 use super::executor::Executor;
+use super::exits::{AuditSampler, ExitRule};
 use super::group::Group;
 use super::in_flight::InFlight;
-use super::item::{Item, ItemId, ItemVerdict, PoolAssignment};
+use super::item::{Item, ItemId, ItemPrior, ItemVerdict};
 use super::network::{Network, NetworkPart, RunError};
 use super::scheduler::Scheduler;
 use super::settings::BatchSettings;
 use super::stats::Stats;
 use crate::calibration::Thresholds;
-use crate::grouping::Pools;
-use crate::policy::{Decision, Members, Plan};
+use crate::grouping::{PoolRule, Pools};
+use crate::policy::{AuditAlone, Decision, Members, Plan, Policy};
 
 /// The plan of a risk band, with the thresholds of its tests.
 pub struct BandPlan {
@@ -68,9 +69,22 @@ pub struct Engine<N, T> {
     pub(super) flight: InFlight<T>,
     /// By risk band.
     bands: Vec<Band>,
-    /// `key_pools` pools per band.
     pools: Pools<ItemId>,
-    key_pools: usize,
+    /// The pool of an item, by its risk and key.
+    pub(super) pool_rule: PoolRule,
+    /// By level.
+    pub(super) exits: Vec<ExitRule>,
+    pub(super) exit_audits: AuditSampler,
+    /// The sequence number of the next item.
+    sequence: u64,
+    /// Items that have not passed the item levels.
+    pub(super) item_stages: usize,
+    /// Items with a lower sequence number belong to the last flush.
+    pub(super) flush_mark: u64,
+    /// Items of the last flush that have not passed the item levels.
+    pub(super) before_flush: usize,
+    /// Whether the open groups are formed when `before_flush` is 0.
+    flush: bool,
     /// The thresholds of the confirm network, if it is used.
     pub(super) confirm: Option<Thresholds>,
     pub(super) verdicts: Vec<ItemVerdict<T>>,
@@ -103,33 +117,58 @@ impl<N: Network, T> Engine<N, T> {
     ) -> Self {
         let shape = network.shape();
         let slots = shape.levels[0].slots;
-        let stages = shape.levels.len() + 1;
+        let levels = shape.levels.len();
         Self {
             pools: Pools::new([band.plan.group_size().min(slots)], settings.max_wait),
-            key_pools: 1,
+            pool_rule: PoolRule::default(),
+            exits: vec![ExitRule::default(); levels],
+            exit_audits: AuditSampler::new(0.0, 0),
+            sequence: 0,
+            item_stages: 0,
+            flush_mark: 0,
+            before_flush: 0,
+            flush: false,
             scheduler: Scheduler::new(shape, settings),
             executor: Executor::new(network, Box::new(clock)),
             flight: InFlight { items: Slab::new(), groups: Slab::new() },
             bands: vec![band.into()],
             confirm: None,
             verdicts: Vec::new(),
-            stats: Stats::new(stages, 1),
+            stats: Stats::new(levels, 1),
             decision: Decision::default(),
         }
     }
 
     /// Adds risk bands: the plan of [`Engine::new`] is that of band 0, and `others` are those of
-    /// bands 1, 2 and so on. Each band has `key_pools` pools (0 counts as 1): pool `p` belongs to
-    /// band `p / key_pools`. Call it before any item is offered: it makes new pools and stats.
-    pub fn with_pools(mut self, others: Vec<BandPlan>, key_pools: usize) -> Self {
+    /// bands 1, 2 and so on. `rule` assigns each item to a band and to a pool of the band. Call it
+    /// before any item is offered: it makes new pools and stats.
+    ///
+    /// # Panics
+    /// Later, when an item is pooled, if `rule` has more bands than there are plans.
+    pub fn with_pools(mut self, others: Vec<BandPlan>, rule: PoolRule) -> Self {
         self.bands.extend(others.into_iter().map(Band::from));
-        self.key_pools = key_pools.max(1);
         let slots = self.slots();
         let sizes = self.bands.iter().map(|band| band.plan.group_size().min(slots));
-        let sizes = sizes.flat_map(|size| std::iter::repeat_n(size, self.key_pools));
+        let sizes = sizes.flat_map(|size| std::iter::repeat_n(size, rule.key_pools()));
         self.pools = Pools::new(sizes, self.scheduler.settings().max_wait);
-        self.stats = Stats::new(self.stats.stages.len(), self.bands.len());
+        self.stats = Stats::new(self.exits.len(), self.bands.len());
+        self.pool_rule = rule;
         self
+    }
+
+    /// Audits a share of the items that an early exit would clear: `audits` chooses them. They skip
+    /// all later exits and are tested alone.
+    pub fn with_exit_audits(mut self, audits: AuditSampler) -> Self {
+        self.exit_audits = audits;
+        self
+    }
+
+    /// Uses the network's early exits by `rules`, one per level in order; missing rules are unused
+    /// exits. An exit decides by the rules at the time at which it scores an item. Rules of levels
+    /// without an exit, and of levels above the item levels, have no effect.
+    pub fn set_exits(&mut self, mut rules: Vec<ExitRule>) {
+        rules.resize(self.exits.len(), ExitRule::default());
+        self.exits = rules;
     }
 
     /// Uses the confirm network: an item is flagged only for labels whose confirm scores reach
@@ -164,7 +203,8 @@ impl<N: Network, T> Engine<N, T> {
     /// If there is no band `band`.
     pub fn replan(&mut self, band: usize, plan: BandPlan) -> Result<(), EngineError> {
         let size = plan.plan.group_size().min(self.slots());
-        for pool in band * self.key_pools..(band + 1) * self.key_pools {
+        let key_pools = self.pool_rule.key_pools();
+        for pool in band * key_pools..(band + 1) * key_pools {
             if let Some(items) = self.pools.resize(pool, size) {
                 self.form_group(pool, items)?;
             }
@@ -204,27 +244,32 @@ impl<N: Network, T> Engine<N, T> {
     }
 
     /// Takes an item. Requires [`Engine::has_room`].
-    pub(super) fn offer(
-        &mut self,
-        assignment: PoolAssignment,
-        image: Vec<f32>,
-        payload: T,
-        now: Instant,
-    ) -> Result<(), EngineError> {
-        let id = self.flight.items.insert(Item::new(image, payload, assignment.risk));
+    pub(super) fn offer(&mut self, prior: ItemPrior, image: Vec<f32>, payload: T) {
+        let item = Item::new(image, payload, prior, self.sequence);
+        let id = self.flight.items.insert(item);
+        self.sequence += 1;
+        self.item_stages += 1;
         self.stats.items += 1;
         self.scheduler.add_item(id);
-        self.pool(assignment.pool, id, now)
     }
 
-    /// Puts an item into a pool, and forms the pool's group if it is full. This may happen before
-    /// or after the item's first stage has run: a group tracks how many of its members lack
-    /// features.
-    fn pool(&mut self, pool: usize, item: ItemId, now: Instant) -> Result<(), EngineError> {
-        match self.pools.push(pool, item, now) {
+    /// Puts an item that has passed the item levels into its pool, and forms the pool's group if it
+    /// is full. The time for which the group waits begins now.
+    pub(super) fn pool(&mut self, id: ItemId) -> Result<(), EngineError> {
+        let item = &self.flight.items[id];
+        let pool = self.pool_rule.pool(item.risk, item.prior.key);
+        let now = self.now();
+        match self.pools.push(pool, id, now) {
             Some(items) => self.form_group(pool, items),
             None => Ok(()),
         }
+    }
+
+    /// Tests an item alone that an exit would have cleared.
+    pub(super) fn audit_alone(&mut self, id: ItemId) -> Result<(), EngineError> {
+        let item = &self.flight.items[id];
+        let band = self.pool_rule.pool(item.risk, item.prior.key) / self.pool_rule.key_pools();
+        self.start_group(band, vec![id], Box::new(AuditAlone))
     }
 
     /// Forms the open groups whose deadline has passed.
@@ -241,6 +286,27 @@ impl<N: Network, T> Engine<N, T> {
             self.form_group(pool, items)?;
         }
         Ok(())
+    }
+
+    /// Requests that the open groups are formed as soon as every item that is now in flight has
+    /// passed the item levels.
+    pub(super) fn request_flush(&mut self) {
+        self.flush = true;
+        self.flush_mark = self.sequence;
+        self.before_flush = self.item_stages;
+    }
+
+    /// Forms the open groups if that was requested and the items of the request are ready.
+    pub(super) fn flush_requested(&mut self) -> Result<(), EngineError> {
+        if self.before_flush > 0 || !std::mem::take(&mut self.flush) {
+            return Ok(());
+        }
+        self.flush()
+    }
+
+    /// Whether no item is before the pools.
+    pub(super) fn item_stages_are_empty(&self) -> bool {
+        self.item_stages == 0
     }
 
     /// The earliest deadline of the open groups.
@@ -268,32 +334,37 @@ impl<N: Network, T> Engine<N, T> {
     }
 
     fn form_group(&mut self, pool: usize, items: Vec<ItemId>) -> Result<(), EngineError> {
-        let (size, band) = (items.len(), pool / self.key_pools);
-        let Band { plan, thresholds } = &self.bands[band];
-        let of_items = |id: &ItemId| &self.flight.items[*id];
-        let risks: Vec<Option<f32>> = items.iter().map(|id| of_items(id).risk).collect();
+        let band = pool / self.pool_rule.key_pools();
+        let plan = &self.bands[band].plan;
+        let risks: Vec<Option<f32>> = items.iter().map(|&id| self.flight.items[id].risk).collect();
         let known = risks.iter().any(Option::is_some);
-        let mut policy = if known { plan.policy_for(&risks) } else { plan.policy() };
+        let policy = if known { plan.policy_for(&risks) } else { plan.policy() };
+        self.stats.groups += 1;
+        self.start_group(band, items, policy)
+    }
+
+    fn start_group(
+        &mut self,
+        band: usize,
+        items: Vec<ItemId>,
+        mut policy: Box<dyn Policy>,
+    ) -> Result<(), EngineError> {
+        let size = items.len();
         let mut decision = std::mem::take(&mut self.decision);
         decision.reset();
         policy.start(size, &mut decision);
         let group = Group {
-            without_features: items.iter().filter(|id| of_items(id).slot.is_none()).count(),
             items,
             band,
             open: Members::first(size),
             policy,
-            thresholds: Arc::clone(thresholds),
+            thresholds: Arc::clone(&self.bands[band].thresholds),
             outstanding: 0,
             blocked: Vec::new(),
             positive: Vec::new(),
             merged: Vec::new(),
         };
         let id = self.flight.groups.insert(group);
-        for &item in &self.flight.groups[id].items {
-            self.flight.items[item].group = Some(id);
-        }
-        self.stats.groups += 1;
         self.apply(id, decision)
     }
 

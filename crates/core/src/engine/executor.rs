@@ -55,14 +55,24 @@ impl<N: Network> Executor<N> {
             Run::Embed { items, slots, batch } => {
                 let images = flight.images(items, *batch);
                 self.timed(NetworkPart::Stage(0), 1, items.len(), *batch, |executor| {
-                    executor.network.embed(&images, slots.start)
+                    executor.network.embed(&images, slots.start, &mut executor.scores)
+                })
+            }
+            Run::Refine { level, items, slots, batch } => {
+                let slot_of = |id: &usize| flight.items[*id].slot.unwrap_or_default() as i64;
+                self.members.extend(items.iter().map(slot_of));
+                pad_batch(&mut self.members, 1, *batch);
+                self.timed(NetworkPart::Stage(*level), 1, items.len(), *batch, |executor| {
+                    let Self { network, members, scores, .. } = executor;
+                    network.merge(*level, members, 1, slots.start, scores)
                 })
             }
             Run::Merge { level, arity, jobs, slots, batch } => {
                 let sets = jobs.iter().map(|job| (job.group, job.members));
                 self.gather(flight, level - 1, *arity, sets, *batch);
                 self.timed(NetworkPart::Stage(*level), *arity, jobs.len(), *batch, |executor| {
-                    executor.network.merge(*level, &executor.members, *arity, slots.start)
+                    let Self { network, members, scores, .. } = executor;
+                    network.merge(*level, members, *arity, slots.start, scores)
                 })
             }
             Run::Test { arity, jobs, batch } => {

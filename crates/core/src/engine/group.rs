@@ -19,19 +19,17 @@ pub(super) struct Group {
     pub policy: Box<dyn Policy>,
     /// The thresholds of the plan by which the group was formed.
     pub thresholds: Arc<Thresholds>,
-    /// Members whose features are not computed yet. May be 0 when the group is formed.
-    pub without_features: usize,
     /// Tests that were requested and have no outcome yet.
     pub outstanding: usize,
     /// Tests that wait for slots.
     pub blocked: Vec<Test>,
     /// Positive tests of several members, with the labels that passed.
     pub positive: Vec<(Members, Vec<ScoredLabel>)>,
-    /// Merged slots of levels above 0.
+    /// Merged slots of the levels above the item levels.
     pub merged: Vec<MergedSlot>,
 }
 
-/// A slot of a level above 0 that a group uses.
+/// A slot of a level above the item levels that a group uses.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MergedSlot {
     pub level: usize,
@@ -49,9 +47,9 @@ impl Group {
         self.merged.iter().find(|merged| merged.level == level && merged.members == members)
     }
 
-    /// Adds the merged slots that a test of `members` needs at every level above 0.
+    /// Adds the merged slots that a test of `members` needs at every level above the item levels.
     pub fn require(&mut self, shape: &NetworkShape, members: Members) {
-        for level in 1..shape.levels.len() {
+        for level in shape.item_top() + 1..shape.levels.len() {
             for block in members.blocks(shape.span(level)) {
                 if self.merged_slot(level, block).is_none() {
                     let merged = MergedSlot { level, members: block, slot: None, queued: false };
@@ -63,15 +61,12 @@ impl Group {
 
     /// Whether every slot of `level` that a merge or test of `members` reads is computed.
     pub fn has_slots(&self, shape: &NetworkShape, level: usize, members: Members) -> bool {
-        if self.without_features > 0 {
-            return false;
-        }
         let computed = |block| self.merged_slot(level, block).is_some_and(|m| m.slot.is_some());
-        level == 0 || members.blocks(shape.span(level)).all(computed)
+        level <= shape.item_top() || members.blocks(shape.span(level)).all(computed)
     }
 
-    /// Appends the slots of `level` that cover `members` to `out`. `slot_of` gives an item's slot
-    /// of level 0.
+    /// Appends the slots of `level` that cover `members` to `out`. `level` is the last item level or
+    /// above. `slot_of` gives an item's slot of the last item level.
     pub fn slots(
         &self,
         shape: &NetworkShape,
@@ -80,7 +75,7 @@ impl Group {
         slot_of: impl Fn(ItemId) -> usize,
         out: &mut Vec<i64>,
     ) {
-        if level == 0 {
+        if level <= shape.item_top() {
             out.extend(members.iter().map(|position| slot_of(self.items[position]) as i64));
             return;
         }
@@ -91,6 +86,10 @@ impl Group {
 
     /// The number of slots of `level` that cover `members`.
     pub fn arity(shape: &NetworkShape, level: usize, members: Members) -> usize {
-        if level == 0 { members.len() } else { members.blocks(shape.span(level)).count() }
+        if level <= shape.item_top() {
+            members.len()
+        } else {
+            members.blocks(shape.span(level)).count()
+        }
     }
 }

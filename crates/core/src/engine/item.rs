@@ -1,5 +1,7 @@
 //! An item in flight, and what the engine returns about it.
 
+use super::network::NetworkPart;
+
 /// The key of an item among the items in flight.
 pub(super) type ItemId = usize;
 
@@ -9,26 +11,34 @@ pub(super) type GroupId = usize;
 /// A score column with a score.
 pub(super) type ScoredLabel = (usize, f32);
 
-/// The pool of an item and its risk.
+/// What is known about an item before the network has seen it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct PoolAssignment {
-    /// The pool whose items share groups, from 0; 0 where there is one pool. Pool `p` belongs to
-    /// risk band `p / key_pools` ([`super::Engine::with_pools`]).
-    pub pool: usize,
-    /// The prior risk of the item, 0 to 1, if it is known. Plans that use risks read it.
+pub struct ItemPrior {
+    /// The prior risk of the item, 0 to 1, if it is known.
     pub risk: Option<f32>,
+    /// The hash of the item's message key ([`crate::grouping::key_hash`]), if it has one.
+    pub key: Option<u64>,
+    /// The part of the network that would have cleared the item, if the item was chosen for an
+    /// audit before it was offered: it then skips the early exits and is tested alone.
+    pub audit: Option<NetworkPart>,
 }
 
 /// An item in flight.
 pub(super) struct Item<T> {
     pub payload: T,
+    pub prior: ItemPrior,
+    /// The present risk: the prior risk, or the risk that follows from the last exit's score.
     pub risk: Option<f32>,
+    /// The number of the item, in the order of arrival.
+    pub sequence: u64,
     /// The preprocessed image. Empty after stage 0, unless the confirm network may need it.
     pub image: Vec<f32>,
-    /// The slot of level 0, after stage 0 has run.
+    /// The item level of `slot`.
+    pub level: usize,
+    /// The slot, after stage 0 has run.
     pub slot: Option<usize>,
-    /// The group, after it was formed.
-    pub group: Option<GroupId>,
+    /// The exit or screen that cleared the item, or would have cleared it without an audit.
+    pub exit: Option<NetworkPart>,
     /// Tests of the item without an outcome.
     pub outstanding: u16,
     /// Tests that the item took part in.
@@ -46,13 +56,16 @@ pub(super) struct Item<T> {
 }
 
 impl<T> Item<T> {
-    pub fn new(image: Vec<f32>, payload: T, risk: Option<f32>) -> Self {
+    pub fn new(image: Vec<f32>, payload: T, prior: ItemPrior, sequence: u64) -> Self {
         Self {
             payload,
-            risk,
+            prior,
+            risk: prior.risk,
+            sequence,
             image,
+            level: 0,
             slot: None,
-            group: None,
+            exit: prior.audit,
             outstanding: 0,
             tests: 0,
             rounds: 0,
@@ -71,18 +84,23 @@ pub struct ItemVerdict<T> {
     pub payload: T,
     /// The verdict.
     pub verdict: Verdict,
-    /// The number of tests that the item took part in, including audits and the confirm network's.
+    /// The number of tests that the item took part in, including audits and the confirm network's. 0
+    /// for an item that an exit cleared.
     pub tests: u16,
     /// The number of the last round in which the item was tested, from 1, without audits.
     pub rounds: u8,
     /// The score of the last test that the item took part in, except the confirm network's, 0 to 1
     /// ([`crate::policy::Outcome::score`]). For an item that was flagged without an individual
-    /// test: the highest score among its labels. NaN if the test gave no number.
+    /// test: the highest score among its labels. For an item that an exit cleared: the exit's
+    /// score. NaN if the test gave no number.
     pub score: f32,
     /// The number of items in that last test, 1 to [`crate::policy::MAX_GROUP`].
     pub arity: u8,
-    /// Whether pooling cleared the item and its last test was an audit.
+    /// Whether pooling or an exit cleared the item and its last test was an audit.
     pub audited: bool,
+    /// The early exit ([`NetworkPart::Stage`]) or the screen that cleared the item or, if `audited`
+    /// is true, would have cleared it. `None` for an item that no exit cleared.
+    pub exit: Option<NetworkPart>,
     /// The confirm network's score, 0 to 1. `None` if it did not test the item or gave no number.
     /// For a flagged item: the score of the flag's label with the highest individual score. For a
     /// cleared item: the score of the label with the highest individual score among those that
@@ -99,7 +117,7 @@ pub enum Verdict {
     /// those that passed all positive tests of the item, each with its lowest score. If there is no
     /// such label, all labels that passed any of these tests are given.
     Flagged(Vec<ScoredLabel>),
-    /// Negative, by the policy or by the confirm network.
+    /// Negative, by an exit, by the policy or by the confirm network.
     Cleared,
     /// The item could not be scored: the policy flagged it, and the score of the given network was
     /// NaN.

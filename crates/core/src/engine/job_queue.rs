@@ -9,6 +9,8 @@ use crate::policy::Round;
 /// The priority of a job. Greater priorities run first within a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Priority {
+    /// Stage 0 of an item, or the stage of another item level: before all rounds.
+    Item,
     /// A test, or a merge that a test needs: later rounds first.
     Round(Round),
     /// A test by the confirm network: after all rounds.

@@ -6,10 +6,15 @@ use crate::policy::MAX_GROUP;
 
 /// A network cut into stages, which keeps features in numbered slots.
 ///
-/// At level 0 a slot holds the features of one item. At level k > 0 a slot holds a merged set of
-/// slots of level k - 1 (a tree's pairs). The engine decides which slot belongs to which item or
-/// set; the network computes slots and keeps them until they are written again. A network of one
-/// stage (pixel merging) has one level, whose slots hold the images themselves.
+/// At level 0 a slot holds the features of one item. The first levels are *item levels*: their
+/// fan-in is 1, and a slot of level k > 0 holds the features of one item, refined from its slot of
+/// level k - 1. At a level above the item levels a slot holds a merged set of slots of the level
+/// below (a tree's pairs). The engine decides which slot belongs to which item or set; the network
+/// computes slots and keeps them until they are written again. A network of one stage (pixel
+/// merging) has one level, whose slots hold the images themselves.
+///
+/// The stage of a level may have an *early exit* ([`Level::exit`]): it then also scores every row
+/// that it computes.
 ///
 /// Slot indices are 0 to [`Level::slots`] - 1 of their level. A batch may contain padding: repeats
 /// of its last image or row, whose results the engine ignores. If [`NetworkShape::repeats`] is set,
@@ -20,25 +25,33 @@ pub trait Network: Send {
 
     /// Runs stage 0 on `N` preprocessed images and writes their features into slots `first..first +
     /// N` of level 0. Each image is a slice with the number of values that the network's input
-    /// expects.
+    /// expects. If level 0 has an early exit, appends its scores `[N, labels]` to `exits`, row by
+    /// row.
     ///
     /// # Errors
-    /// [`RunError`]; the slots are then undefined.
-    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError>;
+    /// [`RunError`]; the slots and `exits` are then undefined.
+    fn embed(
+        &mut self,
+        images: &[&[f32]],
+        first: usize,
+        exits: &mut Vec<f32>,
+    ) -> Result<(), RunError>;
 
     /// Runs the stage of `level` (at least 1, not the last stage). `members` is a matrix `[T,
     /// arity]` of slot indices of level `level - 1`, row by row. Row t is merged into slot `first +
     /// t` of `level`. `arity` is 1 to the fan-in of `level`, or its padded value
-    /// ([`NetworkShape::padded`]).
+    /// ([`NetworkShape::padded`]). At an item level it is 1. If `level` has an early exit, appends
+    /// its scores `[T, labels]` to `exits`, row by row.
     ///
     /// # Errors
-    /// [`RunError`]; the slots are then undefined.
+    /// [`RunError`]; the slots and `exits` are then undefined.
     fn merge(
         &mut self,
         level: usize,
         members: &[i64],
         arity: usize,
         first: usize,
+        exits: &mut Vec<f32>,
     ) -> Result<(), RunError>;
 
     /// Runs the last stage. `members` is a matrix `[T, arity]` of slot indices of the last level,
@@ -85,20 +98,30 @@ pub struct NetworkShape {
 /// The slots of one level.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Level {
-    /// The number of slots of the level below that one slot merges; 1 at level 0.
+    /// The number of slots of the level below that one slot merges; 1 at the item levels.
     pub fan_in: usize,
-    /// The number of slots, at least 1. At level 0 it bounds the items in flight. A level above 0
-    /// must have a slot for every merged set that the items in flight can need at once; otherwise
-    /// the engine can stall ([`super::EngineError::Stalled`]).
+    /// The number of slots, at least 1. At level 0 it bounds the items in flight. An item level has
+    /// as many slots as level 0. A level above the item levels must have a slot for every merged
+    /// set that the items in flight can need at once; otherwise the engine can stall
+    /// ([`super::EngineError::Stalled`]).
     pub slots: usize,
-    /// Multiply-adds to compute one slot (0 where the images themselves are kept).
+    /// Multiply-adds to compute one slot (0 where the images themselves are kept), with the early
+    /// exit.
     pub macs: u64,
+    /// Whether the stage of this level has an early exit: a small head that scores the row.
+    pub exit: bool,
 }
 
 impl NetworkShape {
     /// Multiply-adds of one image alone, through all stages, without the confirm network.
     pub fn individual_macs(&self) -> u64 {
         self.levels.iter().map(|level| level.macs).sum::<u64>() + self.score_macs
+    }
+
+    /// The last item level: the leading levels up to this one have a fan-in of 1. An item at this
+    /// level can be pooled.
+    pub fn item_top(&self) -> usize {
+        self.levels.iter().skip(1).take_while(|level| level.fan_in == 1).count()
     }
 
     /// The number of items that a full slot of `level` covers: the product of the fan-ins up to
@@ -126,13 +149,15 @@ impl NetworkShape {
     }
 
     /// Multiply-adds of one row of `part`: one slot, one test, or one image of the confirm network.
-    /// 0 for the confirm network of a network without one.
+    /// 0 for the confirm network of a network without one, and for the screen, which is a network
+    /// of its own.
     pub fn macs(&self, part: NetworkPart) -> u64 {
         match part {
             NetworkPart::Stage(stage) => {
                 self.levels.get(stage).map_or(self.score_macs, |level| level.macs)
             }
             NetworkPart::Confirm => self.confirm_macs.unwrap_or_default(),
+            NetworkPart::Screen => 0,
         }
     }
 }
@@ -145,6 +170,8 @@ pub enum NetworkPart {
     Stage(usize),
     /// The confirm network. Displayed as `confirm`.
     Confirm,
+    /// The screen network ([`super::ItemPrior::audit`]). Displayed as `screen`.
+    Screen,
 }
 
 impl fmt::Display for NetworkPart {
@@ -152,6 +179,7 @@ impl fmt::Display for NetworkPart {
         match self {
             NetworkPart::Stage(stage) => write!(f, "{stage}"),
             NetworkPart::Confirm => f.write_str("confirm"),
+            NetworkPart::Screen => f.write_str("screen"),
         }
     }
 }
@@ -173,6 +201,7 @@ impl fmt::Display for RunError {
                 write!(f, "stage {stage} of the network failed: {}", self.message)
             }
             NetworkPart::Confirm => write!(f, "the confirm network failed: {}", self.message),
+            NetworkPart::Screen => write!(f, "the screen network failed: {}", self.message),
         }
     }
 }
@@ -185,8 +214,13 @@ macro_rules! forward {
                 (**self).shape()
             }
 
-            fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
-                (**self).embed(images, first)
+            fn embed(
+                &mut self,
+                images: &[&[f32]],
+                first: usize,
+                exits: &mut Vec<f32>,
+            ) -> Result<(), RunError> {
+                (**self).embed(images, first, exits)
             }
 
             fn merge(
@@ -195,8 +229,9 @@ macro_rules! forward {
                 members: &[i64],
                 arity: usize,
                 first: usize,
+                exits: &mut Vec<f32>,
             ) -> Result<(), RunError> {
-                (**self).merge(level, members, arity, first)
+                (**self).merge(level, members, arity, first, exits)
             }
 
             fn score(

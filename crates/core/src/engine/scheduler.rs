@@ -31,6 +31,9 @@ pub(super) struct TestJob {
 pub(super) enum Run {
     /// Stage 0 on the images of `items`, into `slots` of level 0, one per item.
     Embed { items: Vec<ItemId>, slots: Range<usize>, batch: usize },
+    /// The stage of the item level `level`, on the slots that `items` have in the level below, into
+    /// `slots`, one per item.
+    Refine { level: usize, items: Vec<ItemId>, slots: Range<usize>, batch: usize },
     /// The stage of `level` on merges of `arity` slots, into `slots`, one per job.
     Merge { level: usize, arity: usize, jobs: Vec<MergeJob>, slots: Range<usize>, batch: usize },
     /// The last stage on tests of `arity` slots.
@@ -43,6 +46,7 @@ pub(super) enum Run {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RunKind {
     Embed,
+    Refine { level: usize },
     Merge { level: usize, arity: usize },
     Test { arity: usize },
     Confirm,
@@ -54,7 +58,7 @@ struct Candidate {
     kind: RunKind,
     /// How many rows of a full batch it fills.
     fill: usize,
-    /// The priority of its first job. Items without features have none.
+    /// The priority of its first job.
     priority: Option<Priority>,
     /// How deep the stage is in the network.
     depth: usize,
@@ -67,6 +71,8 @@ pub(super) struct Scheduler {
     slots: Vec<SlotAllocator>,
     /// Items without features.
     items: VecDeque<ItemId>,
+    /// Items that wait for the stage of an item level above 0, by level.
+    refinements: Vec<JobQueue<ItemId>>,
     /// By level and arity.
     merges: Vec<Vec<JobQueue<MergeJob>>>,
     /// By arity.
@@ -86,6 +92,7 @@ impl Scheduler {
             settings,
             slots: shape.levels.iter().map(|level| SlotAllocator::new(level.slots)).collect(),
             items: VecDeque::new(),
+            refinements: shape.levels.iter().map(|_| JobQueue::default()).collect(),
             merges: shape.levels.iter().map(|_| queues()).collect(),
             tests: queues(),
             confirmations: JobQueue::default(),
@@ -100,6 +107,12 @@ impl Scheduler {
     /// Adds an item whose features are not computed.
     pub fn add_item(&mut self, item: ItemId) {
         self.items.push_back(item);
+    }
+
+    /// Adds an item whose slot of the level below `level` is computed. `level` is an item level
+    /// above 0.
+    pub fn add_refinement(&mut self, level: usize, item: ItemId) {
+        self.refinements[level].push(Priority::Item, item);
     }
 
     /// Adds a merge into `level`.
@@ -133,6 +146,7 @@ impl Scheduler {
         self.record_run(chosen, now);
         Some(match chosen {
             RunKind::Embed => self.take_items(),
+            RunKind::Refine { level } => self.take_refinements(level),
             RunKind::Merge { level, arity } => self.take_merges(level, arity),
             RunKind::Test { arity } => self.take_tests(arity),
             RunKind::Confirm => self.take_confirmations(),
@@ -144,7 +158,15 @@ impl Scheduler {
         let top = self.merges.len();
         let ready = self.items.len().min(self.slots[0].available());
         let kind = RunKind::Embed;
-        let embed = Candidate { kind, fill: ready.min(full), priority: None, depth: 0 };
+        let priority = Some(Priority::Item);
+        let embed = Candidate { kind, fill: ready.min(full), priority, depth: 0 };
+        let refinements = self.refinements.iter().enumerate().filter(|(_, q)| !q.is_empty());
+        let refinements = refinements.map(move |(level, queue)| Candidate {
+            kind: RunKind::Refine { level },
+            fill: queue.fill(full, max_wait, now),
+            priority: queue.priority(),
+            depth: level,
+        });
         let merges = self.merges.iter().enumerate().skip(1).flat_map(move |(level, queues)| {
             let free = self.slots[level].available() > 0;
             let waiting = queues.iter().enumerate().filter(move |(_, q)| free && !q.is_empty());
@@ -170,10 +192,13 @@ impl Scheduler {
         };
         let embed = (ready > 0).then_some(embed);
         let confirm = (!self.confirmations.is_empty()).then_some(confirm);
-        embed.into_iter().chain(merges).chain(tests).chain(confirm)
+        embed.into_iter().chain(refinements).chain(merges).chain(tests).chain(confirm)
     }
 
     fn record_run(&mut self, chosen: RunKind, now: Instant) {
+        for (level, queue) in self.refinements.iter_mut().enumerate() {
+            queue.record_run(chosen == RunKind::Refine { level }, now);
+        }
         for (level, queues) in self.merges.iter_mut().enumerate() {
             for (arity, queue) in queues.iter_mut().enumerate() {
                 queue.record_run(chosen == RunKind::Merge { level, arity }, now);
@@ -190,6 +215,13 @@ impl Scheduler {
         let count = batch.min(self.items.len());
         let slots = self.keep_slots(0, slots, count);
         Run::Embed { items: self.items.drain(..count).collect(), slots, batch }
+    }
+
+    fn take_refinements(&mut self, level: usize) -> Run {
+        let (slots, batch) = self.take_slots(level, self.refinements[level].len());
+        let items = self.refinements[level].take(batch);
+        let slots = self.keep_slots(level, slots, items.len());
+        Run::Refine { level, items, slots, batch }
     }
 
     fn take_merges(&mut self, level: usize, arity: usize) -> Run {
@@ -309,7 +341,7 @@ mod tests {
     #[test]
     fn a_merge_waits_for_a_free_slot() {
         let mut shape = single_label_shape(4, 1, 1);
-        shape.levels.push(Level { fan_in: 2, slots: 1, macs: 1 });
+        shape.levels.push(Level { fan_in: 2, slots: 1, macs: 1, exit: false });
         let max_wait = Duration::from_millis(200);
         let settings =
             BatchSettings { max_batch: 8, preferred_batch: 4, buckets: vec![], max_wait };

@@ -8,34 +8,50 @@ use super::network::{Level, Network, NetworkPart, NetworkShape, RunError};
 /// Level 0 has `slots` slots. `embed_macs` are the multiply-adds of the first stage per item, and
 /// `score_macs` those of the last stage per test. Tests may be padded by repeats.
 pub fn single_label_shape(slots: usize, embed_macs: u64, score_macs: u64) -> NetworkShape {
-    let levels = vec![Level { fan_in: 1, slots, macs: embed_macs }];
+    let levels = vec![Level { fan_in: 1, slots, macs: embed_macs, exit: false }];
     NetworkShape { levels, labels: 1, score_macs, repeats: true, confirm_macs: None }
 }
 
 /// A network of one label whose scores are scripted in the images: the score of a test is the
 /// greatest first value of its members' images, and the confirm network's score is the last value
-/// of the image. The value of an empty image is 0. A test with a NaN value has a NaN score.
+/// of the image. The score of the early exit of level k is the greatest value k + 1 of the members'
+/// images, or the first value of an image without this value. The value of an empty image is 0. A
+/// test with a NaN value has a NaN score.
 ///
 /// Its methods return no error. They panic if a slot or level is out of range, or an arity is 0.
 #[derive(Debug)]
 pub struct ScriptedNetwork {
     shape: NetworkShape,
-    levels: Vec<Vec<f32>>,
+    /// By level and slot: the score, and the scores of the exits of all levels.
+    levels: Vec<Vec<Vec<f32>>>,
 }
 
 impl ScriptedNetwork {
     /// A network with any number of levels. Its [`NetworkShape::labels`] must be 1. The confirm
     /// network fails where [`NetworkShape::confirm_macs`] is `None`.
     pub fn new(shape: NetworkShape) -> Self {
-        let levels = shape.levels.iter().map(|level| vec![f32::NAN; level.slots]).collect();
+        let unset = vec![f32::NAN; shape.levels.len() + 1];
+        let levels = shape.levels.iter().map(|level| vec![unset.clone(); level.slots]).collect();
         Self { shape, levels }
     }
 
-    fn greatest(&self, level: usize, members: &[i64]) -> f32 {
+    /// The greatest values of the members' slots, each NaN if a member's is.
+    fn greatest(&self, level: usize, members: &[i64]) -> Vec<f32> {
         let slots = &self.levels[level];
         let nan_or_max =
             |a: f32, b: f32| if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) };
-        members.iter().map(|&slot| slots[slot as usize]).fold(f32::NEG_INFINITY, nan_or_max)
+        let least = vec![f32::NEG_INFINITY; self.shape.levels.len() + 1];
+        let fold = |all: Vec<f32>, &slot: &i64| {
+            all.iter().zip(&slots[slot as usize]).map(|(&a, &b)| nan_or_max(a, b)).collect()
+        };
+        members.iter().fold(least, fold)
+    }
+
+    fn keep(&mut self, level: usize, slot: usize, values: Vec<f32>, exits: &mut Vec<f32>) {
+        if self.shape.levels[level].exit {
+            exits.push(values[level + 1]);
+        }
+        self.levels[level][slot] = values;
     }
 }
 
@@ -44,9 +60,17 @@ impl Network for ScriptedNetwork {
         &self.shape
     }
 
-    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
-        for (slot, image) in self.levels[0][first..].iter_mut().zip(images) {
-            *slot = image.first().copied().unwrap_or(0.0);
+    fn embed(
+        &mut self,
+        images: &[&[f32]],
+        first: usize,
+        exits: &mut Vec<f32>,
+    ) -> Result<(), RunError> {
+        for (i, image) in images.iter().enumerate() {
+            let score = image.first().copied().unwrap_or(0.0);
+            let value = |at: usize| image.get(at).copied().unwrap_or(score);
+            let values = (0..=self.shape.levels.len()).map(value).collect();
+            self.keep(0, first + i, values, exits);
         }
         Ok(())
     }
@@ -57,9 +81,11 @@ impl Network for ScriptedNetwork {
         members: &[i64],
         arity: usize,
         first: usize,
+        exits: &mut Vec<f32>,
     ) -> Result<(), RunError> {
         for (i, merged) in members.chunks(arity).enumerate() {
-            self.levels[level][first + i] = self.greatest(level - 1, merged);
+            let values = self.greatest(level - 1, merged);
+            self.keep(level, first + i, values, exits);
         }
         Ok(())
     }
@@ -70,7 +96,8 @@ impl Network for ScriptedNetwork {
         arity: usize,
         scores: &mut Vec<f32>,
     ) -> Result<(), RunError> {
-        scores.extend(members.chunks(arity).map(|test| self.greatest(self.shape.top(), test)));
+        let top = self.shape.top();
+        scores.extend(members.chunks(arity).map(|test| self.greatest(top, test)[0]));
         Ok(())
     }
 
@@ -85,7 +112,7 @@ impl Network for ScriptedNetwork {
 }
 
 /// A network that computes nothing: all scores are 0, with any number of labels. Its methods return
-/// no error. [`Network::score`] panics if the arity is 0.
+/// no error. [`Network::merge`] and [`Network::score`] panic if the arity is 0.
 #[derive(Debug)]
 pub struct NullNetwork {
     shape: NetworkShape,
@@ -96,6 +123,12 @@ impl NullNetwork {
     pub fn new(shape: NetworkShape) -> Self {
         Self { shape }
     }
+
+    fn exit(&self, level: usize, rows: usize, exits: &mut Vec<f32>) {
+        if self.shape.levels[level].exit {
+            exits.resize(exits.len() + rows * self.shape.labels, 0.0);
+        }
+    }
 }
 
 impl Network for NullNetwork {
@@ -103,17 +136,25 @@ impl Network for NullNetwork {
         &self.shape
     }
 
-    fn embed(&mut self, _images: &[&[f32]], _first: usize) -> Result<(), RunError> {
+    fn embed(
+        &mut self,
+        images: &[&[f32]],
+        _first: usize,
+        exits: &mut Vec<f32>,
+    ) -> Result<(), RunError> {
+        self.exit(0, images.len(), exits);
         Ok(())
     }
 
     fn merge(
         &mut self,
-        _level: usize,
-        _members: &[i64],
-        _arity: usize,
+        level: usize,
+        members: &[i64],
+        arity: usize,
         _first: usize,
+        exits: &mut Vec<f32>,
     ) -> Result<(), RunError> {
+        self.exit(level, members.len() / arity, exits);
         Ok(())
     }
 

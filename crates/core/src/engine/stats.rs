@@ -15,20 +15,24 @@ pub struct Stats {
     pub stages: Vec<StageStats>,
     /// The confirm network.
     pub confirm: StageStats,
+    /// The early exits, by level: all 0 for a level without an exit.
+    pub exits: Vec<ExitStats>,
     /// Tests requested in each numbered round, without audits; index 0 is round 1. The last entry
     /// is the latest round so far.
     pub tests_by_round: Vec<u64>,
     /// Positive tests of each numbered round, without audits; index 0 is round 1. It may be shorter
     /// than `tests_by_round`.
     pub positives_by_round: Vec<u64>,
-    /// Items whose policy has decided, by a verdict or by sending them to the confirm network.
+    /// Items that an exit has cleared, or whose policy has decided, by a verdict or by sending them
+    /// to the confirm network.
     pub decided: u64,
     /// Items among `decided` that their policy flagged, before any confirm network and without
     /// audits.
     pub policy_flagged: u64,
     /// Items that pooling clears without an individual test, audited or not.
     pub pool_cleared: u64,
-    /// Items among `pool_cleared` that have their verdict after an audit.
+    /// Items among `pool_cleared`, or cleared by an exit or the screen, that have their verdict
+    /// after an audit.
     pub audits: u64,
     /// Audits whose item was flagged, after any confirm network.
     pub audits_flagged: u64,
@@ -38,7 +42,7 @@ pub struct Stats {
     pub confirm_tests: u64,
     /// Items among `confirm_tests` with a label that passed the confirm network too.
     pub confirmed: u64,
-    /// `decided` and `policy_flagged` by risk band: one entry per band.
+    /// By risk band: one entry per band. Items that an exit cleared belong to no band.
     pub bands: Vec<BandStats>,
     /// Groups formed.
     pub groups: u64,
@@ -49,10 +53,24 @@ pub struct Stats {
 /// Sums of one risk band.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct BandStats {
-    /// Items of the band, as [`Stats::decided`].
+    /// Items of the band whose policy has decided.
     pub decided: u64,
     /// Items of the band, as [`Stats::policy_flagged`].
     pub flagged: u64,
+}
+
+/// Sums of one early exit, or of the screen.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ExitStats {
+    /// Items that the exit has scored while it was in use, without items that an earlier exit had
+    /// chosen for an audit.
+    pub scored: u64,
+    /// Items among `scored` that the exit cleared, audited or not.
+    pub cleared: u64,
+    /// Items among `cleared` that have their verdict after an audit.
+    pub audits: u64,
+    /// Audits whose item was flagged, after any confirm network.
+    pub audits_flagged: u64,
 }
 
 /// Sums of one stage, or of the confirm network.
@@ -89,10 +107,11 @@ pub(super) struct RunRecord {
 }
 
 impl Stats {
-    /// Sums of 0 for a network of `stages` stages and a number of risk bands.
-    pub(super) fn new(stages: usize, bands: usize) -> Self {
-        let stages = vec![StageStats::default(); stages];
-        Self { stages, bands: vec![BandStats::default(); bands], ..Self::default() }
+    /// Sums of 0 for a network of `levels` levels and a number of risk bands.
+    pub(super) fn new(levels: usize, bands: usize) -> Self {
+        let stages = vec![StageStats::default(); levels + 1];
+        let exits = vec![ExitStats::default(); levels];
+        Self { stages, exits, bands: vec![BandStats::default(); bands], ..Self::default() }
     }
 
     /// Seconds in the network: all stages and the confirm network.
@@ -119,10 +138,15 @@ impl Stats {
     pub fn audit_counts(&self) -> AuditCounts {
         AuditCounts {
             flagged: self.flagged_without_audit,
-            cleared: self.pool_cleared,
+            cleared: self.pool_cleared + self.exit_cleared(),
             audited: self.audits,
             found: self.audits_flagged,
         }
+    }
+
+    /// Items that the early exits have cleared, audited or not. The screen's are not included.
+    pub fn exit_cleared(&self) -> u64 {
+        self.exits.iter().map(|exit| exit.cleared).sum()
     }
 
     fn parts(&self) -> impl Iterator<Item = &StageStats> {
@@ -134,6 +158,8 @@ impl Stats {
         let stage = match run.part {
             NetworkPart::Stage(stage) => &mut self.stages[stage],
             NetworkPart::Confirm => &mut self.confirm,
+            // The screen is not run by an engine.
+            NetworkPart::Screen => return,
         };
         stage.runs += 1;
         stage.rows += run.rows as u64;
@@ -151,6 +177,23 @@ impl Stats {
         self.policy_flagged += flagged;
         self.bands[band].decided += 1;
         self.bands[band].flagged += flagged;
+    }
+
+    /// Counts a verdict. `exit` is the exit or screen that cleared the item, or would have cleared
+    /// it without an audit.
+    pub(super) fn add_verdict(&mut self, exit: Option<NetworkPart>, audited: bool, flagged: bool) {
+        self.flagged_without_audit += u64::from(flagged && !audited);
+        if !audited {
+            return;
+        }
+        self.audits += 1;
+        self.audits_flagged += u64::from(flagged);
+        if let Some(NetworkPart::Stage(level)) = exit
+            && let Some(exit) = self.exits.get_mut(level)
+        {
+            exit.audits += 1;
+            exit.audits_flagged += u64::from(flagged);
+        }
     }
 
     /// Counts a requested test. Audits are counted with their item's verdict.

@@ -34,7 +34,7 @@ fn expected_seconds_are_those_of_the_part_arity_and_batch_of_each_run() {
         .with_confirm(Thresholds::constant(0.5))
         .with_expected(|part, arity, batch| match part {
             NetworkPart::Stage(stage) => Some((1000 * stage + 100 * arity + batch) as f64),
-            NetworkPart::Confirm => None,
+            NetworkPart::Confirm | NetworkPart::Screen => None,
         });
     let mut driver = Driver::new(engine);
     [0.9, 0.1, 0.1].into_iter().for_each(|score| driver.offer(vec![score], ()));

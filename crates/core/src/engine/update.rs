@@ -12,7 +12,8 @@ impl<N: Network, T> Engine<N, T> {
     /// Takes in the results of a run.
     pub(super) fn update(&mut self, run: Run) -> Result<(), EngineError> {
         match run {
-            Run::Embed { items, slots, .. } => self.embedded(&items, slots),
+            Run::Embed { items, slots, .. } => return self.computed(0, &items, slots),
+            Run::Refine { level, items, slots, .. } => return self.computed(level, &items, slots),
             Run::Merge { level, jobs, slots, .. } => self.merged(level, &jobs, slots),
             Run::Test { jobs, .. } => return self.tested(&jobs),
             Run::Confirm { items, .. } => self.confirmed(&items),
@@ -20,19 +21,30 @@ impl<N: Network, T> Engine<N, T> {
         Ok(())
     }
 
-    fn embedded(&mut self, items: &[ItemId], slots: Range<usize>) {
-        for (&id, slot) in items.iter().zip(slots) {
+    /// Takes in the slots of item level `level` and the scores of its exit.
+    fn computed(
+        &mut self,
+        level: usize,
+        items: &[ItemId],
+        slots: Range<usize>,
+    ) -> Result<(), EngineError> {
+        let shape = self.network().shape();
+        let width = if shape.levels[level].exit { shape.labels } else { 0 };
+        let scores = self.executor.take_scores();
+        for (i, (&id, slot)) in items.iter().zip(slots).enumerate() {
             let item = &mut self.flight.items[id];
-            item.slot = Some(slot);
+            let before = item.slot.replace(slot);
+            if let Some(before) = before {
+                self.scheduler.free_slot(item.level, before);
+            }
+            item.level = level;
             if self.confirm.is_none() {
                 item.image = Vec::new();
             }
-            let Some(group) = item.group else { continue };
-            self.flight.groups[group].without_features -= 1;
-            if self.flight.groups[group].without_features == 0 {
-                self.unblock(group);
-            }
+            self.leave_level(id, level, &scores[i * width..(i + 1) * width])?;
         }
+        self.executor.return_scores(scores);
+        Ok(())
     }
 
     fn merged(&mut self, level: usize, jobs: &[MergeJob], slots: Range<usize>) {

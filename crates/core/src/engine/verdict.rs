@@ -27,8 +27,12 @@ impl<N: Network, T> Engine<N, T> {
             (item.passed, item.score) =
                 labels_of_pooled_tests(tests.map(|(_, passed)| &passed[..]));
         }
-        self.stats.add_decision(group.band, flagged && !item.audited);
-        self.stats.pool_cleared += u64::from(item.audited || (!flagged && item.arity > 1));
+        if item.exit.is_some() {
+            self.stats.decided += 1;
+        } else {
+            self.stats.add_decision(group.band, flagged && !item.audited);
+            self.stats.pool_cleared += u64::from(item.audited || (!flagged && item.arity > 1));
+        }
         if flagged && self.confirm.is_some() && !item.score.is_nan() {
             self.stats.confirm_tests += 1;
             self.scheduler.add_confirmation(id);
@@ -62,7 +66,7 @@ impl<N: Network, T> Engine<N, T> {
         });
         let id = group.items[position];
         if let Some(slot) = self.flight.items[id].slot.take() {
-            scheduler.free_slot(0, slot);
+            scheduler.free_slot(self.flight.items[id].level, slot);
         }
         id
     }
@@ -87,19 +91,20 @@ impl<N: Network, T> Engine<N, T> {
         self.finish(item, verdict, Some(score));
     }
 
-    fn finish(&mut self, item: Item<T>, verdict: Verdict, confirm_score: Option<f32>) {
-        let Item { payload, tests, rounds, score, arity, audited, .. } = item;
-        self.stats.audits += u64::from(audited);
-        if matches!(verdict, Verdict::Flagged(_)) {
-            if audited {
-                self.stats.audits_flagged += 1;
-            } else {
-                self.stats.flagged_without_audit += 1;
-            }
-        }
-        let verdict =
-            ItemVerdict { payload, verdict, tests, rounds, score, arity, audited, confirm_score };
-        self.verdicts.push(verdict);
+    pub(super) fn finish(&mut self, item: Item<T>, verdict: Verdict, confirm_score: Option<f32>) {
+        let Item { payload, tests, rounds, score, arity, audited, exit, .. } = item;
+        self.stats.add_verdict(exit, audited, matches!(verdict, Verdict::Flagged(_)));
+        self.verdicts.push(ItemVerdict {
+            payload,
+            verdict,
+            tests,
+            rounds,
+            score,
+            arity,
+            audited,
+            exit,
+            confirm_score,
+        });
     }
 }
 

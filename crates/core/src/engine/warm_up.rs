@@ -30,10 +30,11 @@ impl<N: Network, T> Engine<N, T> {
         let network = self.executor.network_mut();
         let mut scores = Vec::new();
         for batch in batches {
-            network.embed(&vec![&blank[..]; batch.min(shape.levels[0].slots)], 0)?;
+            scores.clear();
+            network.embed(&vec![&blank[..]; batch.min(shape.levels[0].slots)], 0, &mut scores)?;
             for (level, entry) in shape.levels.iter().enumerate().skip(1) {
                 let members = vec![0; batch.min(entry.slots) * entry.fan_in];
-                network.merge(level, &members, entry.fan_in, 0)?;
+                network.merge(level, &members, entry.fan_in, 0, &mut scores)?;
             }
             for &arity in &padded {
                 scores.clear();

@@ -37,6 +37,11 @@ impl PoolRule {
         Self { edges, default_risk: default_risk as f32, key_pools: key_pools.max(1) }
     }
 
+    /// The risk of an item, 0 to 1: `risk`, or the default risk if it is unknown.
+    pub fn risk(&self, risk: Option<f32>) -> f32 {
+        risk.unwrap_or(self.default_risk)
+    }
+
     /// The number of pools per band, at least 1: pool `p` belongs to band `p / key_pools`.
     pub fn key_pools(&self) -> usize {
         self.key_pools
@@ -46,10 +51,17 @@ impl PoolRule {
     /// a key is in the first pool of its band. The result is below the number of bands times
     /// [`PoolRule::key_pools`].
     pub fn pool(&self, risk: Option<f32>, key: Option<u64>) -> usize {
-        let risk = risk.unwrap_or(self.default_risk);
+        let risk = self.risk(risk);
         let band = self.edges.partition_point(|&edge| edge <= risk);
         let key_pool = key.map_or(0, |key| (key % self.key_pools as u64) as usize);
         band * self.key_pools + key_pool
+    }
+}
+
+impl Default for PoolRule {
+    /// One band with one pool. The default risk is 0.001.
+    fn default() -> Self {
+        Self::new(Vec::new(), 0.001, 1)
     }
 }
 

@@ -73,6 +73,21 @@ impl Plan for Audited {
     }
 }
 
+/// The audit of one item alone: a policy for items that something else than a policy would have
+/// cleared. It accepts any number of members.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct AuditAlone;
+
+impl Policy for AuditAlone {
+    fn start(&mut self, size: usize, decision: &mut Decision) {
+        (0..size).for_each(|position| decision.test(Members::only(position), Round::Audit));
+    }
+
+    fn observe(&mut self, test: Test, outcome: Outcome, decision: &mut Decision) {
+        decision.settle(test.members, outcome.positive);
+    }
+}
+
 struct Auditing {
     policy: Box<dyn Policy>,
     fraction: f64,

@@ -53,6 +53,7 @@ mod one_round;
 mod planned;
 mod spec;
 
+pub(crate) use audited::AuditAlone;
 pub use audited::Audited;
 pub use error::PlanError;
 pub use halving::Halving;
