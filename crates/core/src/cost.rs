@@ -43,7 +43,7 @@ impl TestCosts {
     /// ```
     /// use dorfman_core::cost::{StageCosts, TestCosts};
     ///
-    /// let stages = StageCosts { item: 1.0, tiers: vec![], last: vec![(1, 9.0)] };
+    /// let stages = StageCosts { items: vec![1.0], last: vec![(1, 9.0)], ..StageCosts::default() };
     /// let costs = TestCosts::new(|arity| stages.test(arity))?;
     /// assert_eq!((costs.full(4), costs.retest(4)), (13.0, 9.0));
     /// # Ok::<(), dorfman_core::cost::CostError>(())
@@ -88,12 +88,16 @@ pub struct TierCost {
     pub row: f64,
 }
 
-/// The cost model of a network, in the caller's unit. Each item passes the first stage once. Its
-/// features are kept, so a retest pays only for rows that do not exist yet.
-#[derive(Debug, Clone, PartialEq)]
+/// The cost model of a network, in the caller's unit. Each item passes the item stages once: the
+/// first stage, and the stages behind it that refine one item. Its features are kept, so a retest
+/// pays only for rows that do not exist yet.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StageCosts {
-    /// Cost of the first stage per item.
-    pub item: f64,
+    /// Cost of the screen per item. 0 without a screen. Only plans that use the screen pay it.
+    pub screen: f64,
+    /// Cost of each item stage per item, in order. At least one entry, except for networks whose
+    /// slots hold the images themselves; these may have none.
+    pub items: Vec<f64>,
     /// The stages between the first and the last, by rising span. Empty except for trees.
     pub tiers: Vec<TierCost>,
     /// Cost of the last stage per test, as (rows that the test merges, cost) by rising rows, at
@@ -117,14 +121,25 @@ impl StageCosts {
         }
     }
 
-    /// The cost of a first-round test of `arity` items: first stage, tiers and last stage.
+    /// The cost of all item stages per item.
+    pub fn item(&self) -> f64 {
+        self.items.iter().sum()
+    }
+
+    /// The costs of items that have passed the screen and the item stages.
+    pub fn after_items(&self) -> Self {
+        Self { screen: 0.0, items: Vec::new(), ..self.clone() }
+    }
+
+    /// The cost of a first-round test of `arity` items: item stages, tiers and last stage, without
+    /// the screen.
     ///
     /// # Panics
     /// If the span of a tier is 0.
     pub fn first(&self, arity: usize) -> f64 {
         let tier_cost = |tier: &TierCost| tier.row * arity.div_ceil(tier.span) as f64;
         let between: f64 = self.tiers.iter().map(tier_cost).sum();
-        self.item * arity as f64 + between + self.last_stage(arity)
+        self.item() * arity as f64 + between + self.last_stage(arity)
     }
 
     /// The cost of a retest of `arity` items that were in a larger test before, as a part that
@@ -229,13 +244,18 @@ mod tests {
 
     #[test]
     fn a_retest_pays_for_rows_that_are_new() {
-        let feature = StageCosts { item: 1.0, tiers: vec![], last: vec![(1, 10.0)] };
+        let feature = StageCosts { items: vec![1.0], last: vec![(1, 10.0)], ..Default::default() };
         assert_eq!(
             (feature.first(16), feature.retest(4), feature.individual()),
             (26.0, 10.0, 11.0)
         );
         let tiers = vec![TierCost { span: 2, row: 3.0 }];
-        let tree = StageCosts { item: 1.0, tiers, last: vec![(1, 10.0)] };
+        let tree = StageCosts {
+            items: vec![0.4, 0.6],
+            tiers,
+            last: vec![(1, 10.0)],
+            ..Default::default()
+        };
         // 16 items make 8 pairs. Tests of four reuse the pairs; an individual test needs a row of
         // its own.
         let costs = (tree.first(16), tree.retest(4), tree.retest(1), tree.individual());
@@ -245,7 +265,7 @@ mod tests {
     #[test]
     fn wider_merges_cost_what_was_measured() {
         let last = vec![(1, 10.0), (4, 16.0), (16, 28.0)];
-        let costs = StageCosts { item: 0.0, tiers: vec![], last };
+        let costs = StageCosts { last, ..Default::default() };
         let retests = [1, 2, 4, 10, 16, 64].map(|arity| costs.retest(arity));
         assert_eq!(retests, [10.0, 12.0, 16.0, 22.0, 28.0, 28.0]);
         assert_eq!(costs.least_test(), 10.0);

@@ -47,6 +47,9 @@ pub enum CalibrationError {
         /// The error.
         source: Box<CalibrationError>,
     },
+    /// The joint scores of the exits and the individual test cannot be used. Holds the reason.
+    #[error("the joint scores of the exits: {0}")]
+    JointScores(&'static str),
     /// A cost that is not a positive, finite number.
     #[error(transparent)]
     Cost(#[from] CostError),

@@ -41,7 +41,7 @@ const REPLAN_FACTOR: f64 = 1.2;
 /// let point = OperatingPoint { sensitivity: 0.99, specificity: 0.99 };
 /// let entry = |arity| ArityPoints { arity, points: vec![point] };
 /// let points = OperatingPoints::new([1, 4, 16].map(entry).into())?;
-/// let costs = StageCosts { item: 0.1, tiers: vec![], last: vec![(1, 0.9)] };
+/// let costs = StageCosts { items: vec![0.1], last: vec![(1, 0.9)], ..StageCosts::default() };
 /// let constraints =
 ///     PlanConstraints { individual_sensitivity: 0.99, recall_loss: 0.02, largest: 16, rounds: 3 };
 /// let planner = Planner::new(points, costs, constraints)?;
@@ -84,7 +84,7 @@ impl AdaptivePlanner {
 
     /// The expectation of the present plan at the estimated prevalence.
     pub fn expected(&self) -> Expectation {
-        self.planner.expected(&self.plan.chain, self.prevalence())
+        self.planner.expected(&self.plan, self.prevalence())
     }
 
     /// The expected cost of the present plan at the estimated prevalence, divided by that of
@@ -110,12 +110,12 @@ impl AdaptivePlanner {
         }
         self.planned_for = estimate;
         let (best, present) = (self.planner.best(estimate), self.expected());
-        let recall_holds = present.recall >= self.planner.least_recall(estimate);
+        let recall_holds = present.recall >= self.planner.least_recall();
         let little_gain = best.expected.cost > present.cost * (1.0 - self.rule.gain);
         if recall_holds && little_gain {
             return false;
         }
-        let changed = best.chain != self.plan.chain;
+        let changed = best.chain != self.plan.chain || best.exits != self.plan.exits;
         self.plan = best;
         self.new = changed;
         changed
@@ -138,7 +138,7 @@ mod tests {
             ArityPoints { arity, points: [0.98, 0.99, 0.995].map(point).into() }
         };
         let points = OperatingPoints::new([1, 2, 4, 8, 16, 32].map(entry).into()).unwrap();
-        let costs = StageCosts { item: 0.1, tiers: vec![], last: vec![(1, 0.9)] };
+        let costs = StageCosts { items: vec![0.1], last: vec![(1, 0.9)], ..StageCosts::default() };
         let constraints = PlanConstraints {
             individual_sensitivity: 0.99,
             recall_loss: 0.01,
@@ -154,7 +154,7 @@ mod tests {
     fn feed(adaptive: &mut AdaptivePlanner, prevalence: f64, items: u64) -> usize {
         let mut owed = 0.0;
         let mut part = || {
-            let e = adaptive.planner.expected(&adaptive.plan().chain, prevalence);
+            let e = adaptive.planner.expected(adaptive.plan(), prevalence);
             owed += 1000.0 * (prevalence * e.recall + (1.0 - prevalence) * e.fpr);
             let flagged = owed as u64;
             owed -= flagged as f64;

@@ -41,7 +41,7 @@ fn entropy(p: f64) -> f64 {
 /// use dorfman_core::planner::bounds;
 ///
 /// // Dorfman's own table: at 1 % the best group size is 11, at 20 % of the tests.
-/// let tests_only = StageCosts { item: 0.0, tiers: vec![], last: vec![(1, 1.0)] };
+/// let tests_only = StageCosts { items: vec![0.0], last: vec![(1, 1.0)], ..StageCosts::default() };
 /// let bounds = bounds(0.01, 64, &tests_only);
 /// assert_eq!(bounds.dorfman_size, 11);
 /// assert!((bounds.dorfman_cost - 0.2).abs() < 0.005);
@@ -56,7 +56,7 @@ pub fn bounds(prevalence: f64, largest: usize, costs: &StageCosts) -> Bounds {
     let (dorfman_cost, dorfman_size) = cheapest(dorfman, costs);
     let (nested_cost, nested_size) =
         cheapest(sizes.map(|size| (nested(prevalence, size, costs), size)), costs);
-    let entropy_cost = costs.item + entropy * costs.least_test();
+    let entropy_cost = costs.item() + entropy * costs.least_test();
     Bounds { entropy, entropy_cost, dorfman_cost, dorfman_size, nested_cost, nested_size }
 }
 
@@ -107,7 +107,7 @@ mod tests {
     use crate::cost::TierCost;
 
     fn tests_only() -> StageCosts {
-        StageCosts { item: 0.0, tiers: vec![], last: vec![(1, 1.0)] }
+        StageCosts { items: vec![0.0], last: vec![(1, 1.0)], ..StageCosts::default() }
     }
 
     #[test]
@@ -146,9 +146,10 @@ mod tests {
     #[test]
     fn an_expensive_first_stage_leaves_little_to_save() {
         let costs = StageCosts {
-            item: 9.0,
+            items: vec![9.0],
             tiers: vec![TierCost { span: 2, row: 1.0 }],
             last: vec![(1, 1.0)],
+            ..StageCosts::default()
         };
         let b = bounds(0.001, 16, &costs);
         assert!(b.nested_cost > 9.0 + 0.5 && b.nested_cost < costs.individual());

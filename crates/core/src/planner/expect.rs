@@ -13,6 +13,7 @@
 
 use crate::calibration::{MemberRates, OperatingPoint};
 use crate::cost::StageCosts;
+use crate::engine::NetworkPart;
 
 /// One size of a chain, with the operating point of its tests.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,6 +55,8 @@ pub struct Expectation {
     /// Tests per item at each size of the chain, in the order of the chain. At size s there is at
     /// most one test per s items.
     pub tests: Vec<f64>,
+    /// The exits in use, in the order in which an item meets them.
+    pub exits: Vec<ExitShare>,
     /// Cost per item, in the unit of the costs.
     pub cost: f64,
     /// Share of positives that are flagged, 0 to 1.
@@ -62,7 +65,18 @@ pub struct Expectation {
     pub fpr: f64,
 }
 
-/// The expectation of `chain` where each item is positive with probability `prevalence` (0 to 1),
+/// What an exit in use is expected to do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ExitShare {
+    /// The screen, or the stage whose exit it is.
+    pub part: NetworkPart,
+    /// Share of all items that the exit scores, 0 to 1.
+    pub scored: f64,
+    /// Share of all items that the exit clears, 0 to `scored`.
+    pub cleared: f64,
+}
+
+/// The expectation of `chain`, without exits, where each item is positive with probability `prevalence` (0 to 1),
 /// independently.
 ///
 /// A test is positive if at least one of its members triggers it. For a share `coherence` of the
@@ -79,7 +93,7 @@ pub struct Expectation {
 ///
 /// let perfect = OperatingPoint { sensitivity: 1.0, specificity: 1.0 };
 /// let chain = [11, 1].map(|size| ChainLink { size, point: perfect });
-/// let costs = StageCosts { item: 0.0, tiers: vec![], last: vec![(1, 1.0)] };
+/// let costs = StageCosts { items: vec![0.0], last: vec![(1, 1.0)], ..StageCosts::default() };
 /// let expectation = expected(&chain, 0.01, Coherence::default(), &costs);
 /// assert!((expectation.cost - 0.2).abs() < 0.005);
 /// ```
@@ -105,7 +119,7 @@ pub fn expected(
     }
     let recall = model.flagged(|set| model.positive.silent(set));
     let fpr = model.flagged(|set| model.negative.silent(set));
-    Expectation { tests, cost, recall, fpr }
+    Expectation { tests, exits: Vec::new(), cost, recall, fpr }
 }
 
 /// Tests of a chain, as bits: bit `k` is the test at level `k`.
@@ -194,7 +208,10 @@ mod tests {
     use super::*;
     use crate::cost::TierCost;
 
-    const FEATURE: StageCosts = StageCosts { item: 1.0, tiers: vec![], last: vec![] };
+    /// The first stage costs 1 per item, and a test 1.
+    fn feature() -> StageCosts {
+        StageCosts { items: vec![1.0], last: vec![(1, 1.0)], ..StageCosts::default() }
+    }
 
     fn link(size: usize, sensitivity: f64, specificity: f64) -> ChainLink {
         ChainLink { size, point: OperatingPoint { sensitivity, specificity } }
@@ -202,7 +219,7 @@ mod tests {
 
     #[test]
     fn perfect_tests_cost_what_dorfman_computed() {
-        let costs = StageCosts { last: vec![(1, 1.0)], item: 0.0, ..FEATURE };
+        let costs = StageCosts { items: vec![], ..feature() };
         let chain = [link(11, 1.0, 1.0), link(1, 1.0, 1.0)];
         let e = expected(&chain, 0.01, Coherence::default(), &costs);
         // The table of Dorfman (1943): groups of 11 at 1 % cost 20 % of the tests.
@@ -216,9 +233,10 @@ mod tests {
     #[test]
     fn individual_testing_is_a_chain_of_one() {
         let costs = StageCosts {
-            item: 2.0,
+            items: vec![2.0],
             tiers: vec![TierCost { span: 2, row: 3.0 }],
             last: vec![(1, 5.0)],
+            ..StageCosts::default()
         };
         let e = expected(&[link(1, 0.98, 0.99)], 0.3, Coherence::default(), &costs);
         assert_eq!((e.tests, e.cost), (vec![1.0], 10.0));
@@ -275,7 +293,7 @@ mod tests {
 
     #[test]
     fn the_expectation_is_that_of_drawing_member_by_member() {
-        let costs = StageCosts { last: vec![(1, 1.0)], ..FEATURE };
+        let costs = feature();
         let chain =
             [link(8, 0.9, 0.8), link(4, 0.95, 0.85), link(2, 0.9, 0.9), link(1, 0.93, 0.95)];
         for coherence in [0.0, 0.6, 1.0].map(|c| Coherence { positive: c, negative: 1.0 - c / 2.0 })
@@ -306,7 +324,7 @@ mod tests {
                 .zip([32, 16, 8, 4, 2, 1])
                 .map(|(&(se, sp), m)| link(m, se, sp))
                 .collect();
-            let costs = StageCosts { last: vec![(1, 1.0)], ..FEATURE };
+            let costs = feature();
             let e = expected(&chain, p, Coherence { positive: a, negative: b }, &costs);
             prop_assert!((0.0..=1.0).contains(&e.recall) && (0.0..=1.0).contains(&e.fpr));
             prop_assert!(

@@ -1,8 +1,11 @@
-//! The cheapest chain of tests that keeps the required recall (pure).
+//! The cheapest plan that keeps the required recall: exits, and a chain of tests behind them (pure).
 
-use super::expect::{ChainLink, Coherence, Expectation, expected};
-use crate::calibration::{CalibrationError, OperatingPoint, OperatingPoints};
+use super::exits::ExitSearch;
+use super::expect::{ChainLink, Coherence, Expectation};
+use super::setting::{ExitBasis, ExitLink, PassedPoints, Setting};
+use crate::calibration::{CalibrationError, JointScores, OperatingPoint, OperatingPoints};
 use crate::cost::StageCosts;
+use crate::engine::NetworkPart;
 
 /// Constraints on plans.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,9 +24,14 @@ pub struct PlanConstraints {
     pub rounds: usize,
 }
 
-/// A chain of tests with its expectation.
+/// A plan with its expectation: the exits in use, and the chain of tests of the items that pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChainPlan {
+    /// The exits in use, in the order in which an item meets them. Empty without exits.
+    pub exits: Vec<ExitLink>,
+    /// The exit sensitivity at which the operating points of `chain` were measured
+    /// ([`PassedPoints::exit_sensitivity`]). `None`: on all images.
+    pub measured_at: Option<f64>,
     /// The sizes of the tests, falling to 1, each with the operating point of its threshold. At
     /// least one.
     pub chain: Vec<ChainLink>,
@@ -31,7 +39,35 @@ pub struct ChainPlan {
     pub expected: Expectation,
 }
 
+/// What a plan does in order to save.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PlanKind {
+    /// Every item is tested alone.
+    Individual,
+    /// Items are pooled, and no exit is in use.
+    Pooled,
+    /// Exits are in use, and the items that pass are tested alone.
+    Exits,
+    /// The items that pass the exits are pooled.
+    Both,
+}
+
 impl ChainPlan {
+    /// A chain without exits, with its expectation.
+    pub fn without_exits(chain: Vec<ChainLink>, expected: Expectation) -> Self {
+        Self { exits: Vec::new(), measured_at: None, chain, expected }
+    }
+
+    /// What the plan does in order to save.
+    pub fn kind(&self) -> PlanKind {
+        match (self.exits.is_empty(), self.chain.len() == 1) {
+            (true, true) => PlanKind::Individual,
+            (true, false) => PlanKind::Pooled,
+            (false, true) => PlanKind::Exits,
+            (false, false) => PlanKind::Both,
+        }
+    }
+
     /// The sizes of the tests, in items, falling to 1.
     pub fn sizes(&self) -> Vec<usize> {
         self.chain.iter().map(|link| link.size).collect()
@@ -47,24 +83,32 @@ impl ChainPlan {
         holds.unwrap_or(&self.chain[0]).point.sensitivity
     }
 
-    /// The plan in words, such as `16 > 4 > 1` or `individual`.
+    /// The plan in words, such as `16 > 4 > 1`, `individual`, or `screen > exit 0 > individual`.
+    /// The number of an exit is that of its stage.
     pub fn describe(&self) -> String {
-        if self.is_individual() {
-            return "individual".into();
-        }
-        self.sizes().iter().map(usize::to_string).collect::<Vec<_>>().join(" > ")
+        let exits = self.exits.iter().map(|link| match link.part {
+            NetworkPart::Stage(stage) => format!("exit {stage}"),
+            part => part.to_string(),
+        });
+        let sizes = self.sizes();
+        let tests = match &sizes[..] {
+            [_] => vec!["individual".into()],
+            sizes => sizes.iter().map(usize::to_string).collect(),
+        };
+        exits.chain(tests).collect::<Vec<_>>().join(" > ")
     }
 
     /// Whether the plan tests every item alone.
     pub fn is_individual(&self) -> bool {
-        self.chain.len() == 1
+        self.kind() == PlanKind::Individual
     }
 }
 
-/// Searches for the cheapest chain of tests that keeps the required recall.
+/// Searches for the cheapest plan that keeps the required recall.
 ///
-/// The sizes of a chain are calibrated arities, and each divides the one before. All shares are 0
-/// to 1. Costs are per item, in the unit of the [`StageCosts`]. Expectations use the default
+/// A plan uses some exits of the network, or none, and a chain of tests for the items that pass
+/// them. The sizes of a chain are calibrated arities, and each divides the one before. All shares
+/// are 0 to 1. Costs are per item, in the unit of the [`StageCosts`]. Expectations use the default
 /// [`Coherence`].
 ///
 /// ```
@@ -75,7 +119,8 @@ impl ChainPlan {
 /// let point = OperatingPoint { sensitivity: 0.99, specificity: 0.99 };
 /// let entry = |arity| ArityPoints { arity, points: vec![point] };
 /// let points = OperatingPoints::new([1, 4, 16].map(entry).into())?;
-/// let costs = StageCosts { item: 0.1, tiers: vec![], last: vec![(1, 0.9)] };
+/// let costs =
+///     StageCosts { items: vec![0.1], last: vec![(1, 0.9)], ..StageCosts::default() };
 /// let constraints =
 ///     PlanConstraints { individual_sensitivity: 0.99, recall_loss: 0.02, largest: 16, rounds: 3 };
 /// let planner = Planner::new(points, costs, constraints)?;
@@ -85,16 +130,19 @@ impl ChainPlan {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Planner {
-    points: OperatingPoints,
     costs: StageCosts,
     coherence: Coherence,
     constraints: PlanConstraints,
     /// The individual test at the required sensitivity.
     alone: ChainLink,
+    exits: Option<(ExitBasis, usize)>,
+    /// The first one has no exit in use.
+    settings: Vec<Setting>,
 }
 
 impl Planner {
-    /// A planner for tests with these operating points and costs (seconds or multiply-adds).
+    /// A planner for tests with these operating points and costs (seconds or multiply-adds), for a
+    /// network without exits.
     ///
     /// # Errors
     /// [`CalibrationError::Sensitivity`] if the individual test is not calibrated for
@@ -107,12 +155,40 @@ impl Planner {
         let sensitivity = constraints.individual_sensitivity;
         let missing = CalibrationError::Sensitivity { arity: 1, sensitivity };
         let alone = ChainLink { size: 1, point: points.at(1, sensitivity).ok_or(missing)? };
-        Ok(Self { points, costs, coherence: Coherence::default(), constraints, alone })
+        let settings = vec![Setting::without_exits(points, &costs, alone)];
+        let coherence = Coherence::default();
+        Ok(Self { costs, coherence, constraints, alone, exits: None, settings })
     }
 
-    /// The operating points of tests of all calibrated arities.
+    /// Adds the exits of the network: their `joint` scores, and operating points of tests of images
+    /// that `passed` the last exit, at several of its sensitivities. Without the latter, tests of
+    /// images that pass are expected to be as good as tests of all images.
+    ///
+    /// # Errors
+    /// [`CalibrationError::Sensitivity`] if the joint scores lack an operating point of the
+    /// individual test for [`PlanConstraints::individual_sensitivity`].
+    pub fn with_exits(
+        mut self,
+        joint: JointScores,
+        mut passed: Vec<PassedPoints>,
+    ) -> Result<Self, CalibrationError> {
+        let sensitivity = self.constraints.individual_sensitivity;
+        let missing = CalibrationError::Sensitivity { arity: 1, sensitivity };
+        let individual = joint.individual_point(sensitivity).ok_or(missing)?;
+        passed.sort_by(|a, b| a.negatives.total_cmp(&b.negatives));
+        let basis = ExitBasis { joint, passed };
+        self.settings.truncate(1);
+        let (all, loss) = (&self.settings[0].points, self.constraints.recall_loss);
+        let search = ExitSearch::new(&basis, &self.costs, all, self.alone, individual, loss);
+        let found = search.settings();
+        self.settings.extend(found);
+        self.exits = Some((basis, individual));
+        Ok(self)
+    }
+
+    /// The operating points of tests of all images, for all calibrated arities.
     pub fn operating_points(&self) -> &OperatingPoints {
-        &self.points
+        &self.settings[0].points
     }
 
     /// The costs of the network's stages, from which the costs of tests follow.
@@ -120,54 +196,125 @@ impl Planner {
         &self.costs
     }
 
+    /// The number of positives by which exits are calibrated. `None` for a network without exits.
+    pub fn exit_positives(&self) -> Option<u64> {
+        self.exits.as_ref().map(|(basis, _)| basis.joint.positives())
+    }
+
     /// The largest group size of a plan, in items: the smaller of [`PlanConstraints::largest`] and
     /// the largest calibrated arity.
     pub fn largest(&self) -> usize {
-        let calibrated = self.points.arities().last().map_or(1, |entry| entry.arity);
+        let calibrated = self.operating_points().arities().last().map_or(1, |entry| entry.arity);
         self.constraints.largest.min(calibrated)
     }
 
-    /// The expectation of a chain at `prevalence` (0 to 1), as the function [`expected`] gives it
-    /// for the planner's costs.
+    /// The expectation of a chain without exits at `prevalence` (0 to 1), as the function
+    /// [`super::expected`] gives it for the planner's costs.
     ///
     /// # Panics
-    /// As [`expected`].
-    pub fn expected(&self, chain: &[ChainLink], prevalence: f64) -> Expectation {
-        expected(chain, prevalence, self.coherence, &self.costs)
+    /// As [`super::expected`].
+    pub fn expected_chain(&self, chain: &[ChainLink], prevalence: f64) -> Expectation {
+        self.settings[0].expected(chain, prevalence, self.coherence)
     }
 
-    /// The least recall of a plan at `prevalence` (0 to 1): the recall of individual testing minus
+    /// The expectation of a plan at `prevalence` (0 to 1), for the planner's costs. Exits that the
+    /// network does not have are ignored.
+    ///
+    /// # Panics
+    /// As [`super::expected`].
+    pub fn expected(&self, plan: &ChainPlan, prevalence: f64) -> Expectation {
+        self.setting(&plan.exits).expected(&plan.chain, prevalence, self.coherence)
+    }
+
+    /// The setting of some exits.
+    fn setting(&self, exits: &[ExitLink]) -> Setting {
+        if let Some(known) = self.settings.iter().find(|setting| setting.exits == exits) {
+            return known.clone();
+        }
+        let Some((basis, individual)) = &self.exits else { return self.settings[0].clone() };
+        let used = basis.joint.exits().iter().map(|exit| {
+            let link = exits.iter().find(|link| link.part == exit.part)?;
+            exit.sensitivities.iter().position(|&s| s >= link.sensitivity - 1e-9)
+        });
+        let used: Vec<Option<usize>> = used.collect();
+        let all = self.operating_points();
+        Setting::with_exits(basis, &used, &self.costs, all, self.alone, *individual)
+    }
+
+    /// The least recall of a plan: the recall of individual testing minus
     /// [`PlanConstraints::recall_loss`] and a tolerance of 1e-9.
-    pub fn least_recall(&self, prevalence: f64) -> f64 {
+    pub fn least_recall(&self) -> f64 {
         // Rounding errors must not exclude a plan.
-        self.expected(&[self.alone], prevalence).recall - self.constraints.recall_loss - 1e-9
+        self.alone.point.sensitivity - self.constraints.recall_loss - 1e-9
     }
 
-    /// The cheapest plan at `prevalence` (0 to 1) over all chains of calibrated sizes within the
-    /// constraints, including individual testing. For each chain, the sensitivities are chosen as
-    /// in [`Planner::best_of_size`].
+    /// The cheapest plan at `prevalence` (0 to 1) over all exits and all chains of calibrated sizes
+    /// within the constraints, including individual testing. For each chain, the sensitivities are
+    /// chosen as in [`Planner::best_of_size`].
     ///
     /// # Panics
     /// If the span of a tier of the costs is 0.
     pub fn best(&self, prevalence: f64) -> ChainPlan {
-        let mut best = self.plan(vec![self.alone], prevalence);
-        let sizes = self.points.arities().iter().map(|entry| entry.arity);
-        for size in sizes.filter(|&size| size <= self.constraints.largest) {
-            // The cost of the first round is a lower bound that avoids most of the search.
-            if self.costs.first(size) / size as f64 >= best.expected.cost {
-                continue;
-            }
-            let cheapest = self.best_of_size(size, prevalence);
-            if let Some(plan) = cheapest.filter(|plan| plan.expected.cost < best.expected.cost) {
+        self.best_of(&self.settings, prevalence, true)
+    }
+
+    /// The cheapest plan of `kind` at `prevalence` (0 to 1). `None` if there is none that keeps the
+    /// required recall. A plan of kind [`PlanKind::Both`] or [`PlanKind::Pooled`] may test every
+    /// item alone that reaches the tests, if that is cheapest.
+    ///
+    /// # Panics
+    /// If the span of a tier of the costs is 0.
+    pub fn best_of_kind(&self, kind: PlanKind, prevalence: f64) -> Option<ChainPlan> {
+        let (settings, pooled) = match kind {
+            PlanKind::Individual => (&self.settings[..1], false),
+            PlanKind::Pooled => (&self.settings[..1], true),
+            PlanKind::Exits => (&self.settings[1..], false),
+            PlanKind::Both => (&self.settings[1..], true),
+        };
+        (!settings.is_empty()).then(|| self.best_of(settings, prevalence, pooled))
+    }
+
+    /// The cheapest plan at `prevalence` (0 to 1) with exactly one exit and no pooling: the plain
+    /// cascade. `None` if no exit keeps the required recall.
+    ///
+    /// # Panics
+    /// If the span of a tier of the costs is 0.
+    pub fn cascade(&self, prevalence: f64) -> Option<ChainPlan> {
+        let single = self.settings.iter().filter(|setting| setting.exits.len() == 1);
+        let single: Vec<Setting> = single.cloned().collect();
+        (!single.is_empty()).then(|| self.best_of(&single, prevalence, false))
+    }
+
+    /// The cheapest plan of some settings, at least one.
+    fn best_of(&self, settings: &[Setting], prevalence: f64, pooled: bool) -> ChainPlan {
+        let alone = |setting| self.plan(setting, vec![setting.alone], prevalence);
+        let mut best = alone(&settings[0]);
+        for setting in &settings[1..] {
+            let plan = alone(setting);
+            if plan.expected.cost < best.expected.cost {
                 best = plan;
+            }
+        }
+        for setting in settings.iter().filter(|_| pooled) {
+            let sizes = setting.points.arities().iter().map(|entry| entry.arity);
+            for size in sizes.filter(|&size| size > 1 && size <= self.constraints.largest) {
+                // The cost of the first round is a lower bound that avoids most of the search.
+                if setting.least_cost(size, prevalence) >= best.expected.cost {
+                    continue;
+                }
+                let cheapest = self.best_of_size_in(setting, size, prevalence);
+                if let Some(plan) = cheapest.filter(|plan| plan.expected.cost < best.expected.cost)
+                {
+                    best = plan;
+                }
             }
         }
         best
     }
 
-    /// The cheapest plan at `prevalence` (0 to 1) whose groups have `size` items. `None` if no
-    /// chain keeps the required recall, or the size is not calibrated. `size` may exceed
-    /// [`PlanConstraints::largest`].
+    /// The cheapest plan without exits at `prevalence` (0 to 1) whose groups have `size` items.
+    /// `None` if no chain keeps the required recall, or the size is not calibrated. `size` may
+    /// exceed [`PlanConstraints::largest`].
     ///
     /// Each chain starts with the highest calibrated sensitivity at every size above 1. The
     /// sensitivity that saves most cost per lost recall is lowered, until none can be lowered. This
@@ -176,11 +323,21 @@ impl Planner {
     /// # Panics
     /// If the span of a tier of the costs is 0.
     pub fn best_of_size(&self, size: usize, prevalence: f64) -> Option<ChainPlan> {
-        let sizes: Vec<usize> = self.points.arities().iter().map(|entry| entry.arity).collect();
+        self.best_of_size_in(&self.settings[0], size, prevalence)
+    }
+
+    fn best_of_size_in(
+        &self,
+        setting: &Setting,
+        size: usize,
+        prevalence: f64,
+    ) -> Option<ChainPlan> {
+        let sizes: Vec<usize> = setting.points.arities().iter().map(|entry| entry.arity).collect();
         let mut chains = Vec::new();
         extend(&mut vec![size], &sizes, self.constraints.rounds.max(1), &mut chains);
-        let plans =
-            chains.iter().filter_map(|chain| self.cheapest_sensitivities(chain, prevalence));
+        let plans = chains
+            .iter()
+            .filter_map(|chain| self.cheapest_sensitivities(setting, chain, prevalence));
         plans.min_by(|a, b| a.expected.cost.total_cmp(&b.expected.cost))
     }
 
@@ -188,18 +345,24 @@ impl Planner {
     /// their highest calibrated sensitivity. The sensitivity that saves most per lost recall is
     /// lowered, until none can be lowered. `None` if even the highest sensitivities lose too much
     /// recall.
-    fn cheapest_sensitivities(&self, sizes: &[usize], prevalence: f64) -> Option<ChainPlan> {
-        let least = self.least_recall(prevalence);
+    fn cheapest_sensitivities(
+        &self,
+        setting: &Setting,
+        sizes: &[usize],
+        prevalence: f64,
+    ) -> Option<ChainPlan> {
+        let least = self.least_recall();
         let pools = &sizes[..sizes.len() - 1];
         let points: Option<Vec<&[OperatingPoint]>> =
-            pools.iter().map(|&m| Some(&self.points.of(m)?.points[..])).collect();
+            pools.iter().map(|&m| Some(&setting.points.of(m)?.points[..])).collect();
         let points = points?;
         let build = |picked: &[usize]| {
             let pool = |level: usize| ChainLink {
                 size: pools[level],
                 point: points[level][picked[level]],
             };
-            self.plan((0..pools.len()).map(pool).chain([self.alone]).collect(), prevalence)
+            let chain = (0..pools.len()).map(pool).chain([setting.alone]).collect();
+            self.plan(setting, chain, prevalence)
         };
         let mut picked: Vec<usize> = points.iter().map(|p| p.len() - 1).collect();
         let mut best = build(&picked);
@@ -223,8 +386,13 @@ impl Planner {
         }
     }
 
-    fn plan(&self, chain: Vec<ChainLink>, prevalence: f64) -> ChainPlan {
-        ChainPlan { expected: self.expected(&chain, prevalence), chain }
+    fn plan(&self, setting: &Setting, chain: Vec<ChainLink>, prevalence: f64) -> ChainPlan {
+        ChainPlan {
+            expected: setting.expected(&chain, prevalence, self.coherence),
+            exits: setting.exits.clone(),
+            measured_at: setting.measured_at,
+            chain,
+        }
     }
 }
 
@@ -248,7 +416,7 @@ fn extend(chain: &mut Vec<usize>, sizes: &[usize], rounds: usize, found: &mut Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibration::ArityPoints;
+    use crate::calibration::{ArityPoints, JointExit, JointRow};
 
     const CONSTRAINTS: PlanConstraints = PlanConstraints {
         individual_sensitivity: 0.99,
@@ -276,8 +444,72 @@ mod tests {
         OperatingPoints::new([1, 2, 3, 4, 6, 8, 12, 16, 32].map(entry).into()).unwrap()
     }
 
+    /// Joint scores of an exit of stage 0 that clears `cleared` of 100 negatives at both operating
+    /// points. Of 1,000 positives it loses 5 at the first, and none at the second.
+    fn joint(cleared: usize) -> JointScores {
+        let exit = JointExit { part: NetworkPart::Stage(0), sensitivities: vec![0.995, 1.0] };
+        let row = |positive, first| JointRow {
+            positive,
+            exits: vec![first],
+            individual: Some(if positive { 0 } else { 9 }),
+        };
+        let positives = (0..1000).map(|i| row(true, u8::from(i < 5)));
+        let negatives = (0..100).map(|i| row(false, if i < cleared { 2 } else { 0 }));
+        let sensitivities = vec![0.9, 0.98, 0.99, 0.995, 0.999];
+        JointScores::new(vec![exit], sensitivities, positives.chain(negatives)).unwrap()
+    }
+
+    #[test]
+    fn the_planner_uses_exits_and_pooling_where_each_pays() {
+        let kind = |worse: f64, cleared, p| {
+            let planner = planner(worse, CONSTRAINTS).with_exits(joint(cleared), vec![]).unwrap();
+            let plan = planner.best(p);
+            for kind in [PlanKind::Individual, PlanKind::Pooled, PlanKind::Exits, PlanKind::Both] {
+                let other = planner.best_of_kind(kind, p).unwrap().expected.cost;
+                assert!(plan.expected.cost <= other + 1e-12, "{kind:?}: {other} {plan:?}");
+            }
+            assert!(plan.expected.recall >= planner.least_recall(), "{plan:?}");
+            plan.kind()
+        };
+        assert_eq!(kind(200.0, 90, 0.001), PlanKind::Exits, "pooling does not work");
+        assert_eq!(kind(1.0, 0, 0.001), PlanKind::Pooled, "the exit clears nothing");
+        assert_eq!(kind(1.0, 60, 0.001), PlanKind::Both);
+        assert_eq!(kind(200.0, 0, 0.001), PlanKind::Individual);
+    }
+
+    #[test]
+    fn an_exit_clears_what_the_joint_scores_say() {
+        let planner = planner(200.0, CONSTRAINTS).with_exits(joint(90), vec![]).unwrap();
+        let plan = planner.best(0.0);
+        assert_eq!(plan.describe(), "exit 0 > individual");
+        let exit = plan.expected.exits[0];
+        assert!((exit.scored - 1.0).abs() < 1e-12 && (exit.cleared - 0.9).abs() < 1e-12);
+        assert!((plan.expected.cost - (0.1 + 0.1 * 0.9)).abs() < 1e-12);
+        // One in 1,001 is expected to be lost where none of 1,000 was.
+        assert!((plan.expected.recall - 0.99 * 1000.0 / 1001.0).abs() < 1e-12);
+        assert_eq!(planner.cascade(0.0).unwrap().exits, plan.exits);
+        assert_eq!(planner.expected(&plan, 0.0), plan.expected);
+    }
+
+    #[test]
+    fn tests_behind_an_exit_have_the_operating_points_of_what_passes() {
+        let passed = |negatives: f64, worse: f64| PassedPoints {
+            exit_sensitivity: 1.0 - negatives,
+            negatives,
+            points: points(worse),
+        };
+        let best = |at_forty: f64| {
+            let passed = vec![passed(0.4, at_forty), passed(0.9, 1.0)];
+            let planner = planner(1.0, CONSTRAINTS).with_exits(joint(60), passed).unwrap();
+            planner.best_of_kind(PlanKind::Both, 0.001).unwrap()
+        };
+        let (easy, hard) = (best(1.0), best(200.0));
+        assert_eq!((easy.kind(), hard.kind()), (PlanKind::Both, PlanKind::Exits));
+        assert_eq!(easy.measured_at, Some(0.6));
+    }
+
     fn costs(share: f64) -> StageCosts {
-        StageCosts { item: share, tiers: vec![], last: vec![(1, 1.0 - share)] }
+        StageCosts { items: vec![share], last: vec![(1, 1.0 - share)], ..StageCosts::default() }
     }
 
     fn planner(worse: f64, constraints: PlanConstraints) -> Planner {

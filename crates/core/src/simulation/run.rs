@@ -103,7 +103,7 @@ pub struct Hour {
 /// let source = PlanSource::Policy(SimulatedPlan { plan, links });
 /// let stream =
 ///     Stream { prevalence: 0.01, burst: None, correlation: 0.0, rate: 16_000, hours: 1 };
-/// let costs = StageCosts { item: 0.1, tiers: vec![], last: vec![(1, 0.9)] };
+/// let costs = StageCosts { items: vec![0.1], last: vec![(1, 0.9)], ..StageCosts::default() };
 /// let hours = simulate(&stream, source, Coherence::default(), &costs, 1, |_| {});
 /// assert_eq!(hours[0].recall(), Some(1.0));
 /// assert!(hours[0].cost_per_item() < 0.5);
@@ -319,7 +319,7 @@ mod tests {
     }
 
     fn costs() -> StageCosts {
-        StageCosts { item: 0.1, tiers: vec![], last: vec![(1, 0.9)] }
+        StageCosts { items: vec![0.1], last: vec![(1, 0.9)], ..StageCosts::default() }
     }
 
     const CONSTRAINTS: PlanConstraints = PlanConstraints {
@@ -347,7 +347,7 @@ mod tests {
         let (coherence, costs) = (Coherence { positive: 0.7, negative: 0.8 }, costs());
         for p in [0.001, 0.05] {
             let e = expected(&chain, p, coherence, &costs);
-            let fixed = PlanSource::Fixed(ChainPlan { chain: chain.clone(), expected: e.clone() });
+            let fixed = PlanSource::Fixed(ChainPlan::without_exits(chain.clone(), e.clone()));
             let hours = simulate(&steady(p, 4_000_000), fixed, coherence, &costs, 1, |_| {});
             let h = &hours[0];
             assert!(
@@ -382,10 +382,8 @@ mod tests {
             simulate(&stream, source, Coherence::default(), &costs, 1, |_| {}).remove(0)
         };
         let chain = run(Box::new(MultiRound::new(&[16, 8, 4, 2, 1]).unwrap()));
-        let fixed = PlanSource::Fixed(ChainPlan {
-            chain: links(),
-            expected: planner().best(0.01).expected,
-        });
+        let fixed =
+            PlanSource::Fixed(ChainPlan::without_exits(links(), planner().best(0.01).expected));
         assert_eq!(
             chain,
             simulate(&stream, fixed, Coherence::default(), &costs, 1, |_| {}).remove(0)

@@ -143,7 +143,7 @@ mod tests {
         let point = OperatingPoint { sensitivity: 0.99, specificity: 0.98 };
         let entry = |arity| ArityPoints { arity, points: vec![point] };
         let points = OperatingPoints::new([1, 4, 16].map(entry).into()).unwrap();
-        let costs = StageCosts { item: 0.1, tiers: vec![], last: vec![(1, 0.9)] };
+        let costs = StageCosts { items: vec![0.1], last: vec![(1, 0.9)], ..StageCosts::default() };
         let constraints = PlanConstraints {
             individual_sensitivity: 0.99,
             recall_loss: 0.05,
