@@ -13,6 +13,7 @@
 //! | [`planner`] | Which group size, retests and sensitivities are cheapest at a prevalence? |
 //! | [`grouping`] | Which items share a group? |
 //! | [`engine`] | Which run of the network comes next, and when does an item have its verdict? |
+//! | [`screen`] | Which images are cleared before they are decoded in full? |
 //! | [`simulation`] | What would a plan cost and find on a stream of images? |
 //! | [`interval`] | How certain is a measured share? |
 //!
@@ -47,6 +48,7 @@ pub mod grouping;
 pub mod interval;
 pub mod planner;
 pub mod policy;
+pub mod screen;
 pub mod simulation;
 
 /// The README, whose example runs as a test.

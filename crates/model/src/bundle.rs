@@ -61,6 +61,14 @@ pub enum BundleError {
         /// The checksum of the file.
         found: String,
     },
+    /// The file of joint scores does not fit the manifest.
+    #[error("bundle {}: the file of joint scores: {what}. Copy the bundle again", dir.display())]
+    Joint {
+        /// The folder of the bundle.
+        dir: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// The calibration has no threshold for the required sensitivity.
     #[error(
         "bundle {}: `{field}`: label \"{label}\" has no operating point at arity {arity} with a \
@@ -71,7 +79,7 @@ pub enum BundleError {
     Sensitivity {
         /// The folder of the bundle.
         dir: PathBuf,
-        /// The field of the manifest: `calibration` or `confirm.calibration`.
+        /// The field of the manifest, such as `calibration` or `confirm.calibration`.
         field: &'static str,
         /// The name of the label.
         label: String,
@@ -95,7 +103,10 @@ impl Bundle {
         let manifest = read_manifest(dir)?;
         let stages = manifest.stages.iter().map(|s| (&s.file, &s.sha256));
         let confirm = manifest.confirm.iter().map(|c| (&c.file, &c.sha256));
-        stages.chain(confirm).try_for_each(|(file, sha256)| check_file(dir, file, sha256))?;
+        let screen = manifest.screen.iter().map(|s| (&s.file, &s.sha256));
+        let joint = manifest.joint.iter().map(|j| (&j.file, &j.sha256));
+        let mut files = stages.chain(confirm).chain(screen).chain(joint);
+        files.try_for_each(|(file, sha256)| check_file(dir, file, sha256))?;
         Ok(Self { dir: dir.to_owned(), manifest })
     }
 
@@ -115,13 +126,32 @@ impl Bundle {
     /// # Errors
     /// [`BundleError::Sensitivity`] if the calibration does not reach a sensitivity.
     pub fn thresholds_by(&self, wanted: impl Fn(usize) -> f64) -> Result<Thresholds, BundleError> {
-        self.thresholds_of("calibration", &self.manifest.calibration, wanted)
+        self.thresholds_at(None, wanted)
+    }
+
+    /// Like [`Bundle::thresholds_by`], for pooled tests of images that pass the last exit at
+    /// `exit_sensitivity` (0 to 1); `None`: of all images. The individual test has the threshold
+    /// of all images in both cases.
+    ///
+    /// # Errors
+    /// [`BundleError::Sensitivity`] if the calibration does not reach a sensitivity.
+    pub fn thresholds_at(
+        &self,
+        exit_sensitivity: Option<f64>,
+        wanted: impl Fn(usize) -> f64,
+    ) -> Result<Thresholds, BundleError> {
+        let individual = |c: &&Calibration| c.arity == 1 && c.exit_sensitivity.is_none();
+        let pooled = |c: &&Calibration| c.arity > 1 && c.exit_sensitivity == exit_sensitivity;
+        let entries = self.manifest.calibration.iter().filter(|c| individual(c) || pooled(c));
+        let entries: Vec<&Calibration> = entries.collect();
+        self.thresholds_of("calibration", &entries, wanted)
     }
 
     /// The highest sensitivity (0 to 1) that the calibration of every positive label reaches in
     /// tests of `arity` images. 0 for an arity that was not measured.
     pub fn most_sensitive(&self, arity: usize) -> f64 {
-        let entries = self.manifest.calibration.iter().filter(|c| c.arity == arity);
+        let of_all = |c: &&Calibration| c.arity == arity && c.exit_sensitivity.is_none();
+        let entries = self.manifest.calibration.iter().filter(of_all);
         let most =
             |c: &Calibration| c.operating_points.iter().map(|p| p.sensitivity).fold(0.0, f64::max);
         entries.map(most).reduce(f64::min).unwrap_or(0.0)
@@ -136,13 +166,16 @@ impl Bundle {
     /// sensitivity.
     pub fn confirm_thresholds(&self, sensitivity: f64) -> Result<Option<Thresholds>, BundleError> {
         let Some(confirm) = &self.manifest.confirm else { return Ok(None) };
-        self.thresholds_of("confirm.calibration", &confirm.calibration, |_| sensitivity).map(Some)
+        let entries: Vec<&Calibration> = confirm.calibration.iter().collect();
+        self.thresholds_of("confirm.calibration", &entries, |_| sensitivity).map(Some)
     }
 
-    fn thresholds_of(
+    /// Thresholds from `calibration`, which is at `field` of the manifest. Otherwise like
+    /// [`Bundle::thresholds_by`].
+    pub(super) fn thresholds_of(
         &self,
         field: &'static str,
-        calibration: &[Calibration],
+        calibration: &[&Calibration],
         wanted: impl Fn(usize) -> f64,
     ) -> Result<Thresholds, BundleError> {
         let labels = self.manifest.labels.iter().enumerate().filter(|(_, l)| l.positive);
@@ -150,7 +183,7 @@ impl Bundle {
         let mut tables = Vec::new();
         for (column, label) in labels {
             let mut table = Vec::new();
-            for c in calibration.iter().filter(|c| c.label == label.name) {
+            for &c in calibration.iter().filter(|c| c.label == label.name) {
                 table.push((c.arity, self.threshold(field, c, wanted(c.arity))?));
             }
             table.sort_by_key(|&(arity, _)| arity);
@@ -196,7 +229,7 @@ fn read_manifest(dir: &Path) -> Result<Manifest, BundleError> {
     Ok(manifest)
 }
 
-fn read(dir: &Path, file: &str) -> Result<Vec<u8>, BundleError> {
+pub(super) fn read(dir: &Path, file: &str) -> Result<Vec<u8>, BundleError> {
     fs::read(dir.join(file)).map_err(|source| BundleError::Read {
         dir: dir.to_owned(),
         file: file.to_owned(),

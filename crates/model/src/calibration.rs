@@ -1,7 +1,7 @@
 //! The calibration and costs of a bundle, in the form that planners and policies use.
 
 use dorfman_core::calibration::{
-    ArityPoints, CalibrationError, Evidence, LikelihoodRatio, OperatingPoint, OperatingPoints,
+    CalibrationError, Evidence, LikelihoodRatio, OperatingPoint, OperatingPoints,
 };
 use dorfman_core::cost::{StageCosts, TestCosts, TierCost};
 use dorfman_core::engine::NetworkPart;
@@ -18,17 +18,9 @@ impl Bundle {
     /// # Errors
     /// [`CalibrationError`] if the calibration lacks a required arity or operating point.
     pub fn operating_points(&self) -> Result<OperatingPoints, CalibrationError> {
-        let entries = &self.manifest.calibration;
-        let mut arities: Vec<usize> = entries.iter().map(|c| c.arity).collect();
-        arities.sort_unstable();
-        arities.dedup();
-        let labels = self.manifest.labels.iter().filter(|l| l.positive).count();
-        let points_of = |&arity: &usize| {
-            let of_arity: Vec<&Calibration> = entries.iter().filter(|c| c.arity == arity).collect();
-            let known = of_arity.len() == labels;
-            known.then(|| ArityPoints { arity, points: points(&of_arity) })
-        };
-        OperatingPoints::new(arities.iter().filter_map(points_of).collect())
+        let of_all = |c: &&Calibration| c.exit_sensitivity.is_none();
+        let entries: Vec<&Calibration> = self.manifest.calibration.iter().filter(of_all).collect();
+        self.points_of(&entries)
     }
 
     /// The inputs of policies that choose tests by probability and cost, with costs in
@@ -46,7 +38,7 @@ impl Bundle {
     /// The likelihood ratios of scores. A bundle with several positive labels has none, because the
     /// score of a test does not name its label.
     fn evidence(&self) -> Result<Evidence, CalibrationError> {
-        if self.manifest.labels.iter().filter(|l| l.positive).count() > 1 {
+        if self.positive_labels().count() > 1 {
             return Err(CalibrationError::SeveralLabels);
         }
         let ratio = |c: &Calibration| {
@@ -55,8 +47,9 @@ impl Bundle {
                 .map(|ratio| (c.arity, ratio))
                 .map_err(|error| error.at_arity(c.arity))
         };
+        let of_all = |c: &&Calibration| c.exit_sensitivity.is_none();
         let ratios: Result<Vec<_>, CalibrationError> =
-            self.manifest.calibration.iter().map(ratio).collect();
+            self.manifest.calibration.iter().filter(of_all).map(ratio).collect();
         Evidence::new(ratios?)
     }
 
@@ -65,16 +58,22 @@ impl Bundle {
     pub fn second_costs(&self, profile: &Profile) -> Option<StageCosts> {
         let stages = &self.manifest.stages;
         let last = stages.len() - 1;
+        let items = self.item_stages();
         let mut span = 1;
         let tier = |(i, stage): (usize, &Stage)| {
             let fan_in = stage.fan_in.unwrap_or(2);
             span *= fan_in;
             Some(TierCost { span, row: profile.seconds_per_row(NetworkPart::Stage(i), fan_in)? })
         };
-        let tiers: Option<Vec<TierCost>> =
-            stages[..last].iter().enumerate().skip(1).map(tier).collect();
+        let between = stages[..last].iter().enumerate().skip(items);
+        let tiers: Option<Vec<TierCost>> = between.map(tier).collect();
         // A pixel network has no ONNX file for stage 0, but its profile has a stage 0.
-        let item = profile.seconds_per_row(NetworkPart::Stage(0), 1)?;
+        let item = |stage: usize| profile.seconds_per_row(NetworkPart::Stage(stage), 1);
+        let items: Option<Vec<f64>> = (0..items).map(item).collect();
+        let screen = match self.manifest.screen {
+            Some(_) => profile.seconds_per_row(NetworkPart::Screen, 1)?,
+            None => 0.0,
+        };
         let score = NetworkPart::Stage(last.max(1));
         // If a bundle merges by maximum, a test is padded to the next power of two.
         let padded = |rows: usize| {
@@ -82,27 +81,39 @@ impl Bundle {
         };
         let cost = |rows: usize| Some((rows, profile.seconds_per_row(score, padded(rows))?));
         let last: Option<Vec<(usize, f64)>> = (1..=MAX_GROUP).map(cost).collect();
-        Some(StageCosts { item, tiers: tiers?, last: last? })
+        Some(StageCosts { screen, items: items?, tiers: tiers?, last: last? })
     }
 
     /// The costs of tests in multiply-adds, from the manifest.
     pub fn mac_costs(&self) -> StageCosts {
         let stages = &self.manifest.stages;
         let last = stages.len() - 1;
+        let items = self.item_stages();
         let mut span = 1;
-        let tiers = stages[..last].iter().skip(1).map(|stage| {
+        let tiers = stages[..last].iter().skip(items).map(|stage| {
             span *= stage.fan_in.unwrap_or(2);
             TierCost { span, row: stage.macs as f64 }
         });
         let tiers = tiers.collect();
-        let item = if last == 0 { 0.0 } else { stages[0].macs as f64 };
-        StageCosts { item, tiers, last: vec![(1, stages[last].macs as f64)] }
+        let macs = |stage: usize| if last == 0 { 0.0 } else { stages[stage].macs as f64 };
+        StageCosts {
+            screen: self.manifest.screen.as_ref().map_or(0.0, |screen| screen.macs as f64),
+            items: (0..items).map(macs).collect(),
+            tiers,
+            last: vec![(1, stages[last].macs as f64)],
+        }
+    }
+
+    /// The number of stages that run on single images: stage 0, and the stages behind it that
+    /// refine one image. A pixel network has one, which only keeps the images.
+    pub fn item_stages(&self) -> usize {
+        1 + self.manifest.stages.iter().skip(1).take_while(|s| s.fan_in == Some(1)).count()
     }
 }
 
 /// The operating points at the sensitivities that all labels have, each with the product of the
 /// labels' specificities.
-fn points(labels: &[&Calibration]) -> Vec<OperatingPoint> {
+pub(super) fn points(labels: &[&Calibration]) -> Vec<OperatingPoint> {
     let Some((first, others)) = labels.split_first() else { return Vec::new() };
     let combined = |p: &CalibratedThreshold| {
         let mut specificity = p.specificity;

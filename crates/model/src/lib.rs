@@ -13,6 +13,7 @@ mod bundle;
 mod calibration;
 pub mod cpu;
 pub mod decode;
+mod exits;
 pub mod image_files;
 mod load;
 pub mod manifest;
@@ -23,7 +24,8 @@ mod validate;
 
 pub use batching::BatchOptions;
 pub use bundle::{Bundle, BundleError};
+pub use exits::{ExitCalibration, ExitRules};
 pub use load::{LoadOptions, LoadedNetwork};
-pub use onnx::OnnxNetwork;
+pub use onnx::{OnnxNetwork, OnnxScreen};
 pub use profile::Profile;
 pub use runtime::{Provider, Runtime, RuntimeError};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tracing::warn;
 
 use super::profile::Machine;
-use super::{Bundle, OnnxNetwork, Provider, Runtime, RuntimeError};
+use super::{Bundle, OnnxNetwork, OnnxScreen, Provider, Runtime, RuntimeError};
 
 /// Where and how a network is loaded.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,6 +28,8 @@ pub struct LoadOptions {
 pub struct LoadedNetwork {
     /// The network.
     pub network: OnnxNetwork,
+    /// The screen, if the bundle has one.
+    pub screen: Option<OnnxScreen>,
     /// ONNX Runtime.
     pub runtime: Runtime,
     /// The provider that runs the stages: the requested provider, or the CPU as the fallback.
@@ -54,7 +56,8 @@ impl LoadedNetwork {
             }
             opened => (opened?, options.provider),
         };
-        Ok(Self { network, runtime, provider })
+        let screen = OnnxScreen::new(bundle, &runtime, provider, options.device)?;
+        Ok(Self { network, screen, runtime, provider })
     }
 
     /// The machine that the network runs on, for profiles. `options` are those of

@@ -30,8 +30,16 @@ pub struct Manifest {
     /// The stages of the network, in order.
     pub stages: Vec<Stage>,
     /// Measured score distributions and thresholds: one entry per positive label and measured
-    /// arity.
+    /// arity. Further entries may have an `exit_sensitivity`.
     pub calibration: Vec<Calibration>,
+    /// The screen: a small network that tests each image alone before all stages, with an input of
+    /// its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub screen: Option<Screen>,
+    /// The file with the scores of the same images by the screen, the early exits and the
+    /// individual test. Needed with a screen or an early exit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joint: Option<JointFile>,
     /// The confirm network: a second network that tests, alone, each image that the policy would
     /// flag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -186,15 +194,57 @@ pub struct Stage {
     pub file: String,
     /// The SHA-256 of the file, 64 hex digits.
     pub sha256: String,
-    /// Multiply-adds for one row of the output.
+    /// Multiply-adds for one row of the output, with the early exit.
     pub macs: u64,
     /// The shape of one row of the output. Absent for the last stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Vec<usize>>,
-    /// The number of rows of the previous stage that one row merges, 2 to 64. Absent for the first
-    /// stage, which merges nothing, and for the last stage, which merges any number of rows.
+    /// The number of rows of the previous stage that one row merges, 1 to 64. 1: the stage refines
+    /// the features of one image; only stages before the first merge may have it. Absent for the
+    /// first stage, which merges nothing, and for the last stage, which merges any number of rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fan_in: Option<usize>,
+    /// The early exit: a small head that scores each row of the stage, in the output `exit`. Not in
+    /// the last stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+}
+
+/// An early exit. It clears an image if the score of every positive label is below its threshold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Exit {
+    /// Score distributions and thresholds of the exit: one entry per positive label. The arity is
+    /// the number of images that a full row of the stage covers: 1 before the first merge.
+    pub calibration: Vec<Calibration>,
+}
+
+/// The screen: a small network that tests images one at a time before all stages. It has the same
+/// labels as the stages.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Screen {
+    /// The name of the file in the bundle's folder.
+    pub file: String,
+    /// The SHA-256 of the file, 64 hex digits.
+    pub sha256: String,
+    /// Multiply-adds for one image.
+    pub macs: u64,
+    /// The preprocessing of images for the screen.
+    pub input: InputSpec,
+    /// Score distributions and thresholds of the screen: one entry per positive label, at arity 1.
+    pub calibration: Vec<Calibration>,
+}
+
+/// A CSV file with the scores of the same images by several parts of the network. See
+/// `docs/bundle.md`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JointFile {
+    /// The name of the file in the bundle's folder.
+    pub file: String,
+    /// The SHA-256 of the file, 64 hex digits.
+    pub sha256: String,
 }
 
 /// The confirm network: a network that tests images one at a time. It has the same `input` and the
@@ -222,6 +272,10 @@ pub struct Calibration {
     pub label: String,
     /// The number of images in a test, 1 to 64.
     pub arity: usize,
+    /// If present: all images of the groups pass the last early exit (or else the screen) at its
+    /// operating point of this sensitivity. Only in entries of `calibration`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_sensitivity: Option<f64>,
     /// The number of positive groups that were measured. Each has exactly one positive.
     pub positives: u64,
     /// The number of negative groups that were measured.

@@ -1,11 +1,15 @@
 //! A bundle's stages as ONNX Runtime sessions, and the slots between them.
 
 use dorfman_core::engine::{Level, Network, NetworkPart, NetworkShape, RunError};
-use ort::session::Session;
+use dorfman_core::screen::ScreenNetwork;
+use ort::session::{Session, SessionOutputs};
 use ort::value::{TensorElementType, TensorRef, ValueType};
 
-use super::manifest::{Layout, Manifest, Merge};
+use super::manifest::{InputSpec, Layout, Manifest, Merge};
 use super::{Bundle, Provider, Runtime, RuntimeError};
+
+/// The output of a stage with the scores of its early exit.
+const EXIT: &str = "exit";
 
 /// A network in ONNX Runtime. One thread owns it.
 ///
@@ -78,7 +82,7 @@ impl OnnxNetwork {
         slots: usize,
     ) -> Result<Self, RuntimeError> {
         let manifest = &bundle.manifest;
-        let image = image_shape(manifest);
+        let image = input_shape(&manifest.input);
         let last = manifest.stages.len() - 1;
         let mut sessions = Vec::new();
         for (i, stage) in manifest.stages.iter().enumerate() {
@@ -90,14 +94,17 @@ impl OnnxNetwork {
                 manifest.stages[i - 1].features.as_ref().unwrap_or(&image.0)
             };
             let after = stage.features.clone().unwrap_or_else(|| vec![manifest.labels.len()]);
+            let exit = stage.exit.as_ref().map(|_| manifest.labels.len());
             check(&session, i, last, before, &after)
+                .and_then(|()| check_exit(&session, exit))
                 .map_err(|message| RuntimeError::Model { path, message })?;
             sessions.push(session);
         }
         let confirm = manifest.confirm.as_ref().map(|c| {
             let path = bundle.dir.join(&c.file);
             let session = runtime.session(&path, provider, device)?;
-            let checked = check_confirm(&session, &image.0, manifest.labels.len());
+            let checked =
+                check_single(&session, "confirm network", &image.0, manifest.labels.len());
             checked.map(|()| session).map_err(|message| RuntimeError::Model { path, message })
         });
         let confirm = confirm.transpose()?;
@@ -119,34 +126,105 @@ impl OnnxNetwork {
         self.levels.iter().map(|l| l.values.len() * size_of::<f32>()).sum()
     }
 
-    /// Runs a stage that merges slots of `level`. `members` is a matrix `[T, arity]` of slot
-    /// indices, row by row. Returns the output of the stage, row by row.
+    /// Runs a stage that reads slots of `level`. `members` is a matrix `[T, arity]` of slot indices,
+    /// row by row. `keep` receives the outputs of the stage.
     fn run_merging(
         &mut self,
         stage: usize,
         level: usize,
         members: &[i64],
         arity: usize,
-    ) -> Result<Vec<f32>, RunError> {
-        let failed =
-            |e: ort::Error| RunError { part: NetworkPart::Stage(stage), message: e.to_string() };
-        let store = &self.levels[level];
+        keep: impl FnOnce(&SessionOutputs, &mut [SlotStore]) -> Result<(), String>,
+    ) -> Result<(), RunError> {
+        let failed = |message: String| RunError { part: NetworkPart::Stage(stage), message };
+        let name =
+            if self.levels.len() == 1 && self.sessions.len() == 1 { "images" } else { "features" };
+        let (read, written) = self.levels.split_at_mut(level + 1);
+        let store = &read[level];
         let (values, members, rows) = match &mut self.compact {
             None => (&store.values[..], members, store.values.len() / store.shape.len()),
             Some(compact) => compact.gather(store, members),
         };
-        let name =
-            if self.levels.len() == 1 && self.sessions.len() == 1 { "images" } else { "features" };
-        let features =
-            TensorRef::from_array_view((store.shape.with_rows(rows), values)).map_err(failed)?;
-        let members = TensorRef::from_array_view(([members.len() / arity, arity], members))
-            .map_err(failed)?;
+        let features = tensor(store.shape.with_rows(rows), values).map_err(failed)?;
+        let shape = [members.len() / arity, arity];
+        let members = TensorRef::from_array_view((shape, members));
+        let members = members.map_err(|e| failed(e.to_string()))?;
         let outputs = self.sessions[stage]
             .run(ort::inputs![name => features, "members" => members])
-            .map_err(failed)?;
-        let (_, out) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
-        Ok(out.to_vec())
+            .map_err(|e| failed(e.to_string()))?;
+        keep(&outputs, written).map_err(failed)
     }
+}
+
+/// A bundle's screen in ONNX Runtime. One thread owns it.
+#[derive(Debug)]
+pub struct OnnxScreen {
+    session: Session,
+    image: Shape,
+    labels: usize,
+    macs: u64,
+    batch: Vec<f32>,
+}
+
+impl OnnxScreen {
+    /// Creates the session of the bundle's screen. `None` if the bundle has none. `device` is the
+    /// number of the GPU, from 0.
+    ///
+    /// # Errors
+    /// [`RuntimeError`] if the provider is not available, if the file cannot be loaded, or if its
+    /// inputs and outputs differ from those in `docs/bundle.md`.
+    pub fn new(
+        bundle: &Bundle,
+        runtime: &Runtime,
+        provider: Provider,
+        device: i32,
+    ) -> Result<Option<Self>, RuntimeError> {
+        let Some(screen) = &bundle.manifest.screen else { return Ok(None) };
+        let path = bundle.dir.join(&screen.file);
+        let session = runtime.session(&path, provider, device)?;
+        let image = input_shape(&screen.input);
+        let labels = bundle.manifest.labels.len();
+        check_single(&session, "screen", &image.0, labels)
+            .map_err(|message| RuntimeError::Model { path, message })?;
+        Ok(Some(Self { session, image, labels, macs: screen.macs, batch: Vec::new() }))
+    }
+}
+
+impl ScreenNetwork for OnnxScreen {
+    fn labels(&self) -> usize {
+        self.labels
+    }
+
+    fn macs(&self) -> u64 {
+        self.macs
+    }
+
+    fn score(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
+        let failed = |message: String| RunError { part: NetworkPart::Screen, message };
+        self.image.check(images).map_err(failed)?;
+        let wanted = images.len() * self.labels;
+        let keep = |outputs: &SessionOutputs| {
+            scores.extend_from_slice(output(outputs, "scores", wanted)?);
+            Ok(())
+        };
+        run_images(&mut self.session, &self.image, &mut self.batch, images, keep).map_err(failed)
+    }
+}
+
+/// A tensor of f32 values.
+fn tensor(shape: Vec<usize>, values: &[f32]) -> Result<TensorRef<'_, f32>, String> {
+    TensorRef::from_array_view((shape, values)).map_err(|e| e.to_string())
+}
+
+/// The values of an output, which must have `wanted` values.
+fn output<'o>(outputs: &'o SessionOutputs, name: &str, wanted: usize) -> Result<&'o [f32], String> {
+    let value = outputs.get(name).ok_or_else(|| format!("there is no output `{name}`"))?;
+    let (_, values) = value.try_extract_tensor::<f32>().map_err(|e| e.to_string())?;
+    if values.len() != wanted {
+        let found = values.len();
+        return Err(format!("output `{name}` has {found} values; {wanted} were expected"));
+    }
+    Ok(values)
 }
 
 impl Network for OnnxNetwork {
@@ -154,7 +232,12 @@ impl Network for OnnxNetwork {
         &self.shape
     }
 
-    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
+    fn embed(
+        &mut self,
+        images: &[&[f32]],
+        first: usize,
+        exits: &mut Vec<f32>,
+    ) -> Result<(), RunError> {
         let failed = |message: String| RunError { part: NetworkPart::Stage(0), message };
         self.image.check(images).map_err(failed)?;
         let store = &mut self.levels[0];
@@ -165,9 +248,15 @@ impl Network for OnnxNetwork {
             pairs.for_each(|(slot, image)| slot.copy_from_slice(image));
             return Ok(());
         }
-        let keep = |out: &[f32]| slots.copy_from_slice(out);
-        let wanted = images.len() * width;
-        run_images(&mut self.sessions[0], &self.image, &mut self.batch, images, wanted, keep)
+        let exit = self.shape.levels[0].exit.then_some(images.len() * self.shape.labels);
+        let keep = |outputs: &SessionOutputs| {
+            slots.copy_from_slice(output(outputs, "features", slots.len())?);
+            if let Some(wanted) = exit {
+                exits.extend_from_slice(output(outputs, EXIT, wanted)?);
+            }
+            Ok(())
+        };
+        run_images(&mut self.sessions[0], &self.image, &mut self.batch, images, keep)
             .map_err(failed)
     }
 
@@ -177,17 +266,20 @@ impl Network for OnnxNetwork {
         members: &[i64],
         arity: usize,
         first: usize,
+        exits: &mut Vec<f32>,
     ) -> Result<(), RunError> {
-        let out = self.run_merging(level, level - 1, members, arity)?;
-        let store = &mut self.levels[level];
-        let width = store.shape.len();
-        let slots = &mut store.values[first * width..][..members.len() / arity * width];
-        if out.len() != slots.len() {
-            let message = unexpected_length(out.len(), slots.len());
-            return Err(RunError { part: NetworkPart::Stage(level), message });
-        }
-        slots.copy_from_slice(&out);
-        Ok(())
+        let rows = members.len() / arity;
+        let exit = self.shape.levels[level].exit.then_some(rows * self.shape.labels);
+        self.run_merging(level, level - 1, members, arity, |outputs, written| {
+            let store = &mut written[0];
+            let width = store.shape.len();
+            let slots = &mut store.values[first * width..][..rows * width];
+            slots.copy_from_slice(output(outputs, "features_out", slots.len())?);
+            if let Some(wanted) = exit {
+                exits.extend_from_slice(output(outputs, EXIT, wanted)?);
+            }
+            Ok(())
+        })
     }
 
     fn score(
@@ -197,14 +289,11 @@ impl Network for OnnxNetwork {
         scores: &mut Vec<f32>,
     ) -> Result<(), RunError> {
         let stage = self.sessions.len() - 1;
-        let out = self.run_merging(stage, self.shape.top(), members, arity)?;
         let wanted = members.len() / arity * self.shape.labels;
-        if out.len() != wanted {
-            let message = unexpected_length(out.len(), wanted);
-            return Err(RunError { part: NetworkPart::Stage(stage), message });
-        }
-        scores.extend_from_slice(&out);
-        Ok(())
+        self.run_merging(stage, self.shape.top(), members, arity, |outputs, _| {
+            scores.extend_from_slice(output(outputs, "scores", wanted)?);
+            Ok(())
+        })
     }
 
     fn confirm(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
@@ -213,38 +302,29 @@ impl Network for OnnxNetwork {
             return Err(failed("the bundle has no confirm network".into()));
         };
         self.image.check(images).map_err(failed)?;
-        let keep = |out: &[f32]| scores.extend_from_slice(out);
         let wanted = images.len() * self.shape.labels;
-        run_images(session, &self.image, &mut self.batch, images, wanted, keep).map_err(failed)
+        let keep = |outputs: &SessionOutputs| {
+            scores.extend_from_slice(output(outputs, "scores", wanted)?);
+            Ok(())
+        };
+        run_images(session, &self.image, &mut self.batch, images, keep).map_err(failed)
     }
 }
 
-/// Runs a session whose only input is `images`. `keep` receives the output, which must have
-/// `wanted` values. `batch` is scratch memory.
+/// Runs a session whose only input is `images`. `keep` receives the outputs. `batch` is scratch
+/// memory.
 fn run_images(
     session: &mut Session,
     image: &Shape,
     batch: &mut Vec<f32>,
     images: &[&[f32]],
-    wanted: usize,
-    keep: impl FnOnce(&[f32]),
+    keep: impl FnOnce(&SessionOutputs) -> Result<(), String>,
 ) -> Result<(), String> {
-    let failed = |e: ort::Error| e.to_string();
     batch.clear();
     images.iter().for_each(|image| batch.extend_from_slice(image));
-    let batch =
-        TensorRef::from_array_view((image.with_rows(images.len()), &batch[..])).map_err(failed)?;
-    let outputs = session.run(ort::inputs!["images" => batch]).map_err(failed)?;
-    let (_, out) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
-    if out.len() != wanted {
-        return Err(unexpected_length(out.len(), wanted));
-    }
-    keep(out);
-    Ok(())
-}
-
-fn unexpected_length(found: usize, expected: usize) -> String {
-    format!("the output has {found} values; {expected} were expected")
+    let batch = tensor(image.with_rows(images.len()), batch)?;
+    let outputs = session.run(ort::inputs!["images" => batch]).map_err(|e| e.to_string())?;
+    keep(&outputs)
 }
 
 impl Compact {
@@ -270,8 +350,7 @@ impl Compact {
     }
 }
 
-fn image_shape(manifest: &Manifest) -> Shape {
-    let input = &manifest.input;
+fn input_shape(input: &InputSpec) -> Shape {
     let (h, w, c) = (input.height as usize, input.width as usize, input.channels.count());
     match input.layout {
         Layout::Nchw => Shape(vec![c, h, w]),
@@ -288,14 +367,15 @@ fn image_shape(manifest: &Manifest) -> Shape {
 /// min(2^(span - 1), 4) slots per slot of level 0.
 fn shape(manifest: &Manifest, slots: usize) -> NetworkShape {
     let last = manifest.stages.len() - 1;
-    let mut levels =
-        vec![Level { fan_in: 1, slots, macs: if last == 0 { 0 } else { manifest.stages[0].macs } }];
+    let first = &manifest.stages[0];
+    let macs = if last == 0 { 0 } else { first.macs };
+    let mut levels = vec![Level { fan_in: 1, slots, macs, exit: first.exit.is_some() }];
     let mut span = 1usize;
     for stage in manifest.stages.iter().take(last).skip(1) {
         let fan_in = stage.fan_in.unwrap_or(2);
         span = span.saturating_mul(fan_in);
         let sets = slots * (1 << (span - 1).min(2));
-        levels.push(Level { fan_in, slots: sets, macs: stage.macs });
+        levels.push(Level { fan_in, slots: sets, macs: stage.macs, exit: stage.exit.is_some() });
     }
     let repeats = manifest.merge == Merge::Max;
     let confirm_macs = manifest.confirm.as_ref().map(|c| c.macs);
@@ -333,12 +413,25 @@ fn check(
     has(session.outputs(), "output", result, float, after)
 }
 
-/// Checks that the inputs and outputs of a session are those of a confirm network.
-fn check_confirm(session: &Session, image: &[usize], labels: usize) -> Result<(), String> {
+/// Checks that a stage has the output of an early exit with `labels` columns. `None`: the manifest
+/// has no exit for the stage.
+fn check_exit(session: &Session, labels: Option<usize>) -> Result<(), String> {
+    let Some(labels) = labels else { return Ok(()) };
+    has(session.outputs(), "output", EXIT, TensorElementType::Float32, &[labels])
+}
+
+/// Checks that the inputs and outputs of a session are those of a network that scores single
+/// images. `what` is the kind of network, for messages.
+fn check_single(
+    session: &Session,
+    what: &str,
+    image: &[usize],
+    labels: usize,
+) -> Result<(), String> {
     let float = TensorElementType::Float32;
     if session.inputs().len() != 1 {
         return Err(format!(
-            "has {} inputs; a confirm network must have only the input `images`",
+            "has {} inputs; a {what} must have only the input `images`",
             session.inputs().len()
         ));
     }
@@ -413,7 +506,7 @@ mod tests {
         let images: Vec<Vec<f32>> =
             (0..8).map(|_| (0..len).map(|_| random.f32()).collect()).collect();
         let images: Vec<&[f32]> = images.iter().map(Vec::as_slice).collect();
-        network.embed(&images, 3).unwrap();
+        network.embed(&images, 3, &mut Vec::new()).unwrap();
         let members: Vec<i64> = (3..11).rev().collect();
         let mut score = |copied: bool, arity: usize| {
             network.compact = copied.then(Compact::default);

@@ -1,6 +1,6 @@
 //! Checks of a manifest beyond its JSON types (pure).
 
-use super::manifest::{Calibration, Confirm, InputSpec, Manifest, Merge, Resize};
+use super::manifest::{Calibration, InputSpec, Manifest, Merge, Resize};
 use dorfman_core::policy::MAX_GROUP;
 
 /// Checks a manifest. The error is the path of the first wrong field, and a message that states
@@ -21,10 +21,11 @@ pub(super) fn check(m: &Manifest) -> Result<(), (String, String)> {
     if !m.labels.iter().any(|l| l.positive) {
         return wrong("labels", "at least one label must have \"positive\": true".into());
     }
-    check_input(&m.input)?;
+    check_input("input", &m.input)?;
     check_stages(m)?;
     for label in m.labels.iter().filter(|l| l.positive) {
-        if !m.calibration.iter().any(|c| c.label == label.name && c.arity == 1) {
+        let alone = |c: &&Calibration| c.arity == 1 && c.exit_sensitivity.is_none();
+        if !m.calibration.iter().filter(alone).any(|c| c.label == label.name) {
             return wrong(
                 "calibration",
                 format!(
@@ -37,11 +38,19 @@ pub(super) fn check(m: &Manifest) -> Result<(), (String, String)> {
     for (i, c) in m.calibration.iter().enumerate() {
         check_calibration(m, &format!("calibration[{i}]"), c)?;
     }
-    m.confirm.as_ref().map_or(Ok(()), |confirm| check_confirm(m, confirm))
+    if let Some(confirm) = &m.confirm {
+        check_single(m, "confirm", &confirm.file, &confirm.calibration, 1)?;
+    }
+    if let Some(screen) = &m.screen {
+        check_input("screen.input", &screen.input)?;
+        check_single(m, "screen", &screen.file, &screen.calibration, 1)?;
+    }
+    check_exits(m)
 }
 
-fn check_input(input: &InputSpec) -> Result<(), (String, String)> {
-    let wrong = |field: &str, what: String| Err((format!("input.{field}"), what));
+/// Checks an input. `at` is the path of the input in the manifest.
+fn check_input(at: &str, input: &InputSpec) -> Result<(), (String, String)> {
+    let wrong = |field: &str, what: String| Err((format!("{at}.{field}"), what));
     if input.width == 0 || input.height == 0 || input.width > 8192 || input.height > 8192 {
         return wrong(
             "width",
@@ -86,11 +95,7 @@ fn check_stages(m: &Manifest) -> Result<(), (String, String)> {
     };
     for (i, stage) in m.stages.iter().enumerate() {
         if !is_file_name(&stage.file) {
-            return wrong(
-                i,
-                "file",
-                "must be the name of a file inside the bundle, without a folder",
-            );
+            return wrong(i, "file", NOT_A_NAME);
         }
         if stage.features.is_some() != (i < last) {
             return wrong(
@@ -110,8 +115,15 @@ fn check_stages(m: &Manifest) -> Result<(), (String, String)> {
                 "must be in every stage between the first and the last, and in no other stage",
             );
         }
-        if stage.fan_in.is_some_and(|f| !(2..=MAX_GROUP).contains(&f)) {
-            return wrong(i, "fan_in", "must be 2 to 64");
+        if stage.fan_in.is_some_and(|f| !(1..=MAX_GROUP).contains(&f)) {
+            return wrong(i, "fan_in", "must be 1 to 64");
+        }
+        let merged = m.stages[..i].iter().any(|before| before.fan_in.is_some_and(|f| f > 1));
+        if merged && stage.fan_in == Some(1) {
+            return wrong(i, "fan_in", "must be 2 to 64, because an earlier stage merges rows");
+        }
+        if i == last && stage.exit.is_some() {
+            return wrong(i, "exit", "must not be in the last stage, which has the scores");
         }
     }
     if last == 0 && m.merge != Merge::Mean {
@@ -128,25 +140,71 @@ fn is_file_name(file: &str) -> bool {
     path.file_name() == Some(path.as_os_str())
 }
 
-fn check_confirm(m: &Manifest, confirm: &Confirm) -> Result<(), (String, String)> {
-    let wrong = |field: &str, what: String| Err((format!("confirm.{field}"), what));
-    if !is_file_name(&confirm.file) {
-        return wrong(
-            "file",
-            "must be the name of a file inside the bundle, without a folder".into(),
-        );
+/// Checks the exits, their calibration, and that there is a file of joint scores if there are any.
+fn check_exits(m: &Manifest) -> Result<(), (String, String)> {
+    let mut span = 1;
+    for (i, stage) in m.stages.iter().enumerate() {
+        span *= stage.fan_in.unwrap_or(1);
+        if let Some(exit) = &stage.exit {
+            check_entries(m, &format!("stages[{i}].exit"), &exit.calibration, span)?;
+        }
     }
-    for (i, c) in confirm.calibration.iter().enumerate() {
-        if c.arity != 1 {
+    let exits = m.screen.is_some() || m.stages.iter().any(|stage| stage.exit.is_some());
+    match &m.joint {
+        None if exits => Err((
+            "joint".into(),
+            "is missing; a bundle with a screen or an early exit needs the file of joint scores"
+                .into(),
+        )),
+        Some(joint) if !is_file_name(&joint.file) => Err(("joint.file".into(), NOT_A_NAME.into())),
+        Some(_) if !exits => Err((
+            "joint".into(),
+            "must be absent, because the bundle has no screen and no early exit".into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+const NOT_A_NAME: &str = "must be the name of a file inside the bundle, without a folder";
+
+/// Checks the file and the calibration of a network of its own. `at` is its path in the manifest.
+fn check_single(
+    m: &Manifest,
+    at: &str,
+    file: &str,
+    calibration: &[Calibration],
+    arity: usize,
+) -> Result<(), (String, String)> {
+    if !is_file_name(file) {
+        return Err((format!("{at}.file"), NOT_A_NAME.into()));
+    }
+    check_entries(m, at, calibration, arity)
+}
+
+/// Checks a calibration with one entry per positive label, all at one arity.
+fn check_entries(
+    m: &Manifest,
+    at: &str,
+    calibration: &[Calibration],
+    arity: usize,
+) -> Result<(), (String, String)> {
+    let wrong = |field: &str, what: String| Err((format!("{at}.{field}"), what));
+    for (i, c) in calibration.iter().enumerate() {
+        if c.arity != arity {
+            let images = if arity == 1 { "image is" } else { "row of this stage is" };
             return wrong(
                 &format!("calibration[{i}].arity"),
-                format!("is {}; it must be 1, because each image is confirmed alone", c.arity),
+                format!("is {}; it must be {arity}, because each {images} scored alone", c.arity),
             );
         }
-        check_calibration(m, &format!("confirm.calibration[{i}]"), c)?;
+        if c.exit_sensitivity.is_some() {
+            let what = "must only be in entries of the bundle's `calibration`";
+            return wrong(&format!("calibration[{i}].exit_sensitivity"), what.into());
+        }
+        check_calibration(m, &format!("{at}.calibration[{i}]"), c)?;
     }
     for label in m.labels.iter().filter(|l| l.positive) {
-        let entries = confirm.calibration.iter().filter(|c| c.label == label.name).count();
+        let entries = calibration.iter().filter(|c| c.label == label.name).count();
         if entries != 1 {
             return wrong(
                 "calibration",
@@ -171,6 +229,9 @@ fn check_calibration(m: &Manifest, at: &str, c: &Calibration) -> Result<(), (Str
     }
     if !(1..=MAX_GROUP).contains(&c.arity) {
         return wrong("arity", format!("is {}; it must be 1 to {MAX_GROUP}", c.arity));
+    }
+    if c.exit_sensitivity.is_some_and(|s| !(0.0..=1.0).contains(&s)) {
+        return wrong("exit_sensitivity", "must be 0 to 1".into());
     }
     if c.operating_points.is_empty() {
         return wrong("operating_points", "at least one is needed".into());

@@ -36,7 +36,7 @@ impl ExitRule {
 
     /// The score that a verdict of this exit reports: that of the positive label nearest to its
     /// threshold.
-    fn score(&self, scores: &[f32]) -> f32 {
+    pub(crate) fn score(&self, scores: &[f32]) -> f32 {
         self.thresholds.as_ref().map_or(f32::NAN, |t| t.outcome(1, scores).score)
     }
 }

@@ -170,7 +170,7 @@ pub enum NetworkPart {
     Stage(usize),
     /// The confirm network. Displayed as `confirm`.
     Confirm,
-    /// The screen network ([`super::ItemPrior::audit`]). Displayed as `screen`.
+    /// The screen network ([`crate::screen`]). Displayed as `screen`.
     Screen,
 }
 

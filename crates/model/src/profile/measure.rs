@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{PartProfile, Point, Spread};
 use dorfman_core::engine::{Network, NetworkPart, NetworkShape, RunError};
+use dorfman_core::screen::ScreenNetwork;
 
 /// Runs of each kind before any run is timed, because the first runs of a new shape are slow.
 const WARM_UP: usize = 2;
@@ -17,6 +18,8 @@ const MOST: usize = 1000;
 #[derive(Debug)]
 pub struct Cells {
     shape: NetworkShape,
+    /// The multiply-adds of the screen per image.
+    screen: Option<u64>,
     cells: Vec<Cell>,
 }
 
@@ -27,6 +30,19 @@ pub struct Measured {
     pub stages: Vec<PartProfile>,
     /// The profile of the confirm network. `None` if the network has no confirm network.
     pub confirm: Option<PartProfile>,
+    /// The profile of the screen. `None` if no screen was measured.
+    pub screen: Option<PartProfile>,
+}
+
+/// The networks that are measured.
+pub struct Networks<'a> {
+    /// The stages and the confirm network. It must have the shape passed to [`Cells::new`].
+    pub network: &'a mut dyn Network,
+    /// The number of values of one preprocessed image.
+    pub image_len: usize,
+    /// The screen, with the number of values of an image that is preprocessed for the screen.
+    /// Needed if it was passed to [`Cells::new`].
+    pub screen: Option<(&'a mut dyn ScreenNetwork, usize)>,
 }
 
 /// One kind of run: a part at an arity and a batch size (`rows`).
@@ -42,8 +58,14 @@ impl Cells {
     ///
     /// Each part is timed at the batch sizes `batches`. A stage that writes slots is limited to the
     /// number of slots of its level. The last stage is timed in tests of `images` images. `batches`
-    /// and `images` may be in any order and have duplicates.
-    pub fn new(shape: &NetworkShape, batches: &[usize], images: &[usize]) -> Self {
+    /// and `images` may be in any order and have duplicates. `screen` are the multiply-adds of the
+    /// screen per image, if there is one.
+    pub fn new(
+        shape: &NetworkShape,
+        screen: Option<u64>,
+        batches: &[usize],
+        images: &[usize],
+    ) -> Self {
         let mut cells = Vec::new();
         for (stage, level) in shape.levels.iter().enumerate() {
             // In a tree, an individual test runs each of these stages at arity 1.
@@ -66,7 +88,10 @@ impl Cells {
         if shape.confirm_macs.is_some() {
             add(&mut cells, NetworkPart::Confirm, vec![1], batches.to_vec());
         }
-        Self { shape: shape.clone(), cells }
+        if screen.is_some() {
+            add(&mut cells, NetworkPart::Screen, vec![1], batches.to_vec());
+        }
+        Self { shape: shape.clone(), screen, cells }
     }
 
     /// The number of times that [`Cells::measure`] calls `tick`.
@@ -74,10 +99,7 @@ impl Cells {
         self.cells.len() * (1 + ROUNDS as usize)
     }
 
-    /// Times all kinds of runs on `network`, which must have the shape passed to [`Cells::new`].
-    ///
-    /// `image_len` is the number of values of one preprocessed image. `budget` is the total time,
-    /// divided evenly among the kinds of runs. Each kind is timed at least five times, even if that
+    /// Times all kinds of runs on `networks`. `budget` is the total time, divided evenly among the kinds of runs. Each kind is timed at least five times, even if that
     /// takes longer. The time to warm up is not part of the budget. `tick` is called
     /// [`Cells::ticks`] times in all, to report progress.
     ///
@@ -85,16 +107,17 @@ impl Cells {
     /// [`RunError`] if a run of the network fails.
     pub fn measure(
         &self,
-        network: &mut dyn Network,
-        image_len: usize,
+        mut networks: Networks,
         budget: Duration,
         mut tick: impl FnMut(),
     ) -> Result<Measured, RunError> {
         let mut random = fastrand::Rng::with_seed(1);
-        let image: Vec<f32> = (0..image_len).map(|_| random.f32() - 0.5).collect();
+        let screen_len = networks.screen.as_ref().map_or(0, |(_, len)| *len);
+        let len = networks.image_len.max(screen_len);
+        let image: Vec<f32> = (0..len).map(|_| random.f32() - 0.5).collect();
         for cell in &self.cells {
             for _ in 0..WARM_UP {
-                cell.time(network, &self.shape, &image)?;
+                cell.time(&mut networks, &self.shape, &image)?;
             }
             tick();
         }
@@ -104,7 +127,7 @@ impl Cells {
             for (cell, seconds) in self.cells.iter().zip(&mut seconds) {
                 let start = Instant::now();
                 for _ in 0..MOST {
-                    seconds.push(cell.time(network, &self.shape, &image)?);
+                    seconds.push(cell.time(&mut networks, &self.shape, &image)?);
                     if start.elapsed() >= slice {
                         break;
                     }
@@ -121,11 +144,13 @@ impl Cells {
         let mut measured = Measured {
             stages: macs.map(part).collect(),
             confirm: self.shape.confirm_macs.map(part),
+            screen: self.screen.map(part),
         };
         for (cell, seconds) in self.cells.iter().zip(seconds) {
             let part = match cell.part {
                 NetworkPart::Stage(stage) => measured.stages.get_mut(stage),
                 NetworkPart::Confirm => measured.confirm.as_mut(),
+                NetworkPart::Screen => measured.screen.as_mut(),
             };
             let runs = seconds.len();
             let seconds = Spread::of(seconds);
@@ -153,24 +178,28 @@ fn rising(mut values: Vec<usize>) -> Vec<usize> {
 
 impl Cell {
     /// The seconds of one run. The run reads as many different slots as the level below has. The
-    /// values in the slots do not matter.
+    /// values in the slots and in `image` do not matter.
     fn time(
         &self,
-        network: &mut dyn Network,
+        networks: &mut Networks,
         shape: &NetworkShape,
         image: &[f32],
     ) -> Result<f64, RunError> {
+        let Networks { network, image_len, screen } = networks;
+        let (whole, image) = (image, &image[..*image_len]);
         match self.part {
             NetworkPart::Stage(0) => {
                 let images = vec![image; self.rows];
-                timed(|| network.embed(&images, 0))
+                let mut exits = Vec::with_capacity(self.rows * shape.labels);
+                timed(|| network.embed(&images, 0, &mut exits))
             }
             NetworkPart::Stage(stage) => {
                 let below = shape.levels[stage - 1].slots;
                 let members: Vec<i64> =
                     (0..self.rows * self.arity).map(|i| (i % below) as i64).collect();
                 if stage < shape.levels.len() {
-                    return timed(|| network.merge(stage, &members, self.arity, 0));
+                    let mut exits = Vec::with_capacity(self.rows * shape.labels);
+                    return timed(|| network.merge(stage, &members, self.arity, 0, &mut exits));
                 }
                 let mut scores = Vec::with_capacity(self.rows * shape.labels);
                 timed(|| network.score(&members, self.arity, &mut scores))
@@ -179,6 +208,16 @@ impl Cell {
                 let images = vec![image; self.rows];
                 let mut scores = Vec::with_capacity(self.rows * shape.labels);
                 timed(|| network.confirm(&images, &mut scores))
+            }
+            NetworkPart::Screen => {
+                let missing = || RunError {
+                    part: NetworkPart::Screen,
+                    message: "there is no screen to measure".into(),
+                };
+                let (screen, len) = screen.as_mut().ok_or_else(missing)?;
+                let images = vec![&whole[..*len]; self.rows];
+                let mut scores = Vec::with_capacity(self.rows * shape.labels);
+                timed(|| screen.score(&images, &mut scores))
             }
         }
     }
@@ -198,7 +237,7 @@ mod tests {
     /// The shape of a tree of pairs with a confirm network.
     fn tree() -> NetworkShape {
         let mut shape = single_label_shape(16, 10, 100);
-        shape.levels.push(Level { fan_in: 2, slots: 32, macs: 20 });
+        shape.levels.push(Level { fan_in: 2, slots: 32, macs: 20, exit: false });
         NetworkShape { confirm_macs: Some(1000), ..shape }
     }
 
@@ -208,7 +247,7 @@ mod tests {
 
     #[test]
     fn every_part_is_timed_at_every_batch_size_that_its_slots_allow() {
-        let cells = Cells::new(&tree(), &[1, 8, 64], &[1, 4, 16, 24]);
+        let cells = Cells::new(&tree(), None, &[1, 8, 64], &[1, 4, 16, 24]);
         assert_eq!(shapes(&cells, NetworkPart::Stage(0)), [(1, 1), (1, 8), (1, 16)]);
         assert_eq!(
             shapes(&cells, NetworkPart::Stage(1)),
@@ -221,10 +260,11 @@ mod tests {
 
     #[test]
     fn a_budget_of_zero_times_each_kind_once_per_round() {
-        let cells = Cells::new(&tree(), &[1, 8], &[1, 16]);
+        let cells = Cells::new(&tree(), None, &[1, 8], &[1, 16]);
         let mut ticks = 0;
         let mut network = ScriptedNetwork::new(tree());
-        let measured = cells.measure(&mut network, 4, Duration::ZERO, || ticks += 1).unwrap();
+        let networks = Networks { network: &mut network, image_len: 4, screen: None };
+        let measured = cells.measure(networks, Duration::ZERO, || ticks += 1).unwrap();
         assert_eq!(ticks, cells.ticks());
         assert_eq!(measured.stages.iter().map(|s| s.macs).collect::<Vec<_>>(), [10, 20, 100]);
         let confirm = measured.confirm.unwrap();

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use machine::Machine;
-pub use measure::{Cells, Measured};
+pub use measure::{Cells, Measured, Networks};
 pub use spread::Spread;
 pub use store::ProfileError;
 
@@ -46,6 +46,9 @@ pub struct Profile {
     /// The confirm network. Absent if the bundle has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<PartProfile>,
+    /// The screen. Absent if the bundle has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub screen: Option<PartProfile>,
 }
 
 /// The bundle to which a profile belongs, with the checksums of its files.
@@ -61,6 +64,9 @@ pub struct BundleFiles {
     /// The SHA-256 of the confirm network's file, 64 hex digits. Absent if the bundle has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<String>,
+    /// The SHA-256 of the screen's file, 64 hex digits. Absent if the bundle has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub screen: Option<String>,
 }
 
 /// The measurements of one part of the network.
@@ -96,6 +102,7 @@ impl BundleFiles {
             version: manifest.version.clone(),
             stages: manifest.stages.iter().map(|s| s.sha256.clone()).collect(),
             confirm: manifest.confirm.as_ref().map(|c| c.sha256.clone()),
+            screen: manifest.screen.as_ref().map(|s| s.sha256.clone()),
         }
     }
 }
@@ -106,14 +113,17 @@ impl Profile {
         match part {
             NetworkPart::Stage(stage) => self.stages.get(stage),
             NetworkPart::Confirm => self.confirm.as_ref(),
+            NetworkPart::Screen => self.screen.as_ref(),
         }
     }
 
-    /// Every part with its measurements: the stages in order, then the confirm network.
+    /// Every part with its measurements: the stages in order, the confirm network, the screen.
     pub fn parts(&self) -> impl Iterator<Item = (NetworkPart, &PartProfile)> {
         let stages =
             self.stages.iter().enumerate().map(|(i, stage)| (NetworkPart::Stage(i), stage));
-        stages.chain(self.confirm.iter().map(|confirm| (NetworkPart::Confirm, confirm)))
+        let confirm = self.confirm.iter().map(|confirm| (NetworkPart::Confirm, confirm));
+        let screen = self.screen.iter().map(|screen| (NetworkPart::Screen, screen));
+        stages.chain(confirm).chain(screen)
     }
 
     /// The seconds of one run of `part` on `rows` rows at `arity`. `rows` is first rounded up to a
@@ -198,6 +208,7 @@ pub(super) mod tests {
                 version: "1".into(),
                 stages: vec![],
                 confirm: None,
+                screen: None,
             },
             machine: super::machine::tests::machine(),
             date: "2026-01-01T00:00:00Z".into(),
@@ -205,6 +216,7 @@ pub(super) mod tests {
             preferred_batch: 4,
             stages: vec![embed, PartProfile { macs: 100, measured: tests }],
             confirm: None,
+            screen: None,
         }
     }
 

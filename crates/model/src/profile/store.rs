@@ -153,11 +153,13 @@ fn check(profile: &Profile) -> Result<(), (String, String)> {
     let stages = profile.bundle.stages.len().max(2);
     if profile.stages.len() != stages
         || profile.confirm.is_some() != profile.bundle.confirm.is_some()
+        || profile.screen.is_some() != profile.bundle.screen.is_some()
     {
         return Err((
             "stages".into(),
             format!(
-                "must have {stages} entries, and `confirm` if the bundle has a confirm network"
+                "must have {stages} entries, and `confirm` and `screen` if the bundle has such a \
+                 network"
             ),
         ));
     }
@@ -195,10 +197,15 @@ fn difference(profile: &Profile, bundle: &BundleFiles, machine: &Machine) -> Opt
     }
     let pairs = measured.stages.iter().zip(&bundle.stages).enumerate();
     let stages = pairs.map(|(i, (was, is))| (format!("stage {i}"), was.as_str(), is.as_str()));
-    let was = measured.confirm.as_deref().unwrap_or("none");
-    let confirm = bundle.confirm.iter().map(|is| ("confirm network".to_owned(), was, is.as_str()));
-    let (part, was, is) =
-        stages.chain(confirm).find(|(_, was, is)| !was.eq_ignore_ascii_case(is))?;
+    let other = |name: &str, was: &'_ Option<String>, is: &'_ Option<String>| {
+        let was = was.as_deref().unwrap_or("none").to_owned();
+        is.as_ref().map(|is| (name.to_owned(), was, is.clone()))
+    };
+    let confirm = other("confirm network", &measured.confirm, &bundle.confirm);
+    let screen = other("screen", &measured.screen, &bundle.screen);
+    let stages = stages.map(|(part, was, is)| (part, was.to_owned(), is.to_owned()));
+    let mut parts = stages.chain(confirm).chain(screen);
+    let (part, was, is) = parts.find(|(_, was, is)| !was.eq_ignore_ascii_case(is))?;
     Some(format!(
         "it was measured with another {part}: {} {} with SHA-256 {was}, but the bundle has {is}",
         measured.name, measured.version
@@ -217,6 +224,7 @@ mod tests {
             version,
             stages: stages.map(String::from).to_vec(),
             confirm: confirm.map(String::from),
+            screen: None,
         }
     }
 

@@ -1,0 +1,264 @@
+//! The screen: a small network that tests every image first, alone, on an input of its own.
+//!
+//! The screen is the mirror of the confirm network. It runs before an image is decoded in full, so
+//! it is not a part of the engine: an image that the screen clears never reaches the engine. The
+//! others are offered to it with the risk that follows from the screen's score.
+
+use std::time::Instant;
+
+use crate::engine::{AuditSampler, Clock, ExitRule, ExitStats, NetworkPart, RunError, StageStats};
+
+/// A network that scores single images.
+pub trait ScreenNetwork: Send {
+    /// Scores per image, one per label. At least 1.
+    fn labels(&self) -> usize;
+
+    /// Multiply-adds per image.
+    fn macs(&self) -> u64;
+
+    /// Scores `N` preprocessed images and appends the scores `[N, labels]` to `scores`, row by row.
+    /// A score is 0 to 1, or NaN if it could not be computed.
+    ///
+    /// # Errors
+    /// [`RunError`]; `scores` is then undefined.
+    fn score(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError>;
+}
+
+impl<N: ScreenNetwork + ?Sized> ScreenNetwork for Box<N> {
+    fn labels(&self) -> usize {
+        (**self).labels()
+    }
+
+    fn macs(&self) -> u64 {
+        (**self).macs()
+    }
+
+    fn score(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
+        (**self).score(images, scores)
+    }
+}
+
+/// What the screen says about an image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Screened {
+    /// The image is cleared. Holds the score, 0 to 1.
+    Cleared(f32),
+    /// The image would be cleared, but is audited: it is tested alone
+    /// ([`crate::engine::ItemPrior::audit`]).
+    Audit,
+    /// The image passes. Holds its risk, 0 to 1, where the screen says something about it.
+    Passed(Option<f32>),
+}
+
+/// Sums over the life of a screen. They only grow.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ScreenStats {
+    /// Images scored and cleared. The audits are not counted here: the engine gives their verdicts.
+    pub exit: ExitStats,
+    /// The runs of the screen.
+    pub stage: StageStats,
+}
+
+/// A screen network with its rule.
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use dorfman_core::calibration::Thresholds;
+/// use dorfman_core::engine::{AuditSampler, ExitRule, ManualClock};
+/// use dorfman_core::screen::{Screen, ScreenNetwork, Screened};
+///
+/// /// The score of an image is its first value.
+/// struct FirstValue;
+///
+/// impl ScreenNetwork for FirstValue {
+///     fn labels(&self) -> usize {
+///         1
+///     }
+///     fn macs(&self) -> u64 {
+///         5
+///     }
+///     fn score(
+///         &mut self,
+///         images: &[&[f32]],
+///         scores: &mut Vec<f32>,
+///     ) -> Result<(), dorfman_core::engine::RunError> {
+///         scores.extend(images.iter().map(|image| image[0]));
+///         Ok(())
+///     }
+/// }
+///
+/// let rule = ExitRule { thresholds: Some(Thresholds::constant(0.1)), evidence: None };
+/// let clock = ManualClock::new(Instant::now());
+/// let mut screen = Screen::new(FirstValue, clock, rule, AuditSampler::new(0.0, 1));
+/// let screened = screen.run(&[&[0.05], &[0.2]], |_| 0.001)?;
+/// assert_eq!(screened, [Screened::Cleared(0.05), Screened::Passed(None)]);
+/// # Ok::<(), dorfman_core::engine::RunError>(())
+/// ```
+pub struct Screen<N> {
+    network: N,
+    clock: Box<dyn Clock>,
+    rule: ExitRule,
+    audits: AuditSampler,
+    stats: ScreenStats,
+    expected: Option<ExpectedSeconds>,
+    scores: Vec<f32>,
+}
+
+/// The expected seconds of a run, by its number of images.
+type ExpectedSeconds = Box<dyn Fn(usize) -> Option<f64> + Send>;
+
+impl<N: ScreenNetwork> Screen<N> {
+    /// A screen that clears images by `rule`. `audits` chooses the images that are tested although
+    /// the screen would clear them.
+    pub fn new(
+        network: N,
+        clock: impl Clock + 'static,
+        rule: ExitRule,
+        audits: AuditSampler,
+    ) -> Self {
+        Self {
+            network,
+            clock: Box::new(clock),
+            rule,
+            audits,
+            stats: ScreenStats::default(),
+            expected: None,
+            scores: Vec::new(),
+        }
+    }
+
+    /// Adds expected seconds to the stats: `seconds(images)` is called once per run. `None` counts
+    /// as 0 seconds.
+    pub fn with_expected(
+        mut self,
+        seconds: impl Fn(usize) -> Option<f64> + Send + 'static,
+    ) -> Self {
+        self.expected = Some(Box::new(seconds));
+        self
+    }
+
+    /// Replaces the rule.
+    pub fn set_rule(&mut self, rule: ExitRule) {
+        self.rule = rule;
+    }
+
+    /// The network.
+    pub fn network_mut(&mut self) -> &mut N {
+        &mut self.network
+    }
+
+    /// Sums over the life of the screen.
+    pub fn stats(&self) -> &ScreenStats {
+        &self.stats
+    }
+
+    /// Runs the network once on `images` and says what becomes of each: `[images]`. `prior(i)` is
+    /// the prior risk of image `i`, 0 to 1.
+    ///
+    /// # Errors
+    /// [`RunError`] if the network fails.
+    pub fn run(
+        &mut self,
+        images: &[&[f32]],
+        prior: impl Fn(usize) -> f32,
+    ) -> Result<Vec<Screened>, RunError> {
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.scores.clear();
+        let (wall, cpu) = (self.clock.now(), self.clock.thread_time());
+        self.network.score(images, &mut self.scores)?;
+        self.count_run(images.len(), wall, cpu);
+        let labels = self.network.labels();
+        if self.scores.len() != images.len() * labels {
+            let message = format!("{} scores of {} images", self.scores.len(), images.len());
+            return Err(RunError { part: NetworkPart::Screen, message });
+        }
+        let scores = std::mem::take(&mut self.scores);
+        let rows = scores.chunks(labels).enumerate();
+        let screened = rows.map(|(i, scores)| self.decide(scores, prior(i))).collect();
+        self.scores = scores;
+        Ok(screened)
+    }
+
+    fn decide(&mut self, scores: &[f32], prior: f32) -> Screened {
+        self.stats.exit.scored += 1;
+        if !self.rule.clears(scores) {
+            return Screened::Passed(self.rule.risk(prior, scores));
+        }
+        self.stats.exit.cleared += 1;
+        if self.audits.chooses() {
+            return Screened::Audit;
+        }
+        Screened::Cleared(self.rule.score(scores))
+    }
+
+    fn count_run(&mut self, images: usize, wall: Instant, cpu: std::time::Duration) {
+        let stage = &mut self.stats.stage;
+        stage.runs += 1;
+        stage.rows += images as u64;
+        stage.seconds += (self.clock.now() - wall).as_secs_f64();
+        stage.cpu_seconds += (self.clock.thread_time() - cpu).as_secs_f64();
+        let expected = self.expected.as_ref().and_then(|seconds| seconds(images));
+        stage.expected_seconds += expected.unwrap_or_default();
+        stage.macs += images as u64 * self.network.macs();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibration::Thresholds;
+    use crate::engine::ManualClock;
+
+    /// Scores an image by its values.
+    struct Values(usize);
+
+    impl ScreenNetwork for Values {
+        fn labels(&self) -> usize {
+            self.0
+        }
+
+        fn macs(&self) -> u64 {
+            7
+        }
+
+        fn score(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
+            images.iter().for_each(|image| scores.extend_from_slice(image));
+            Ok(())
+        }
+    }
+
+    fn screen(labels: usize, audits: f64) -> Screen<Values> {
+        let thresholds = Thresholds::new((0..labels).collect(), |_, label| [0.2, 0.5][label]);
+        let rule = ExitRule { thresholds: Some(thresholds), evidence: None };
+        let clock = ManualClock::new(Instant::now());
+        Screen::new(Values(labels), clock, rule, AuditSampler::new(audits, 3))
+    }
+
+    #[test]
+    fn an_image_passes_if_any_label_does() {
+        let mut screen = screen(2, 0.0);
+        let images: [&[f32]; 4] = [&[0.1, 0.3], &[0.2, 0.0], &[0.0, 0.5], &[0.0, f32::NAN]];
+        let screened = screen.run(&images, |_| 0.01).unwrap();
+        let passed = Screened::Passed(None);
+        assert_eq!(screened, [Screened::Cleared(0.1), passed, passed, passed]);
+        let stats = screen.stats();
+        assert_eq!((stats.exit.scored, stats.exit.cleared), (4, 1));
+        assert_eq!((stats.stage.runs, stats.stage.rows, stats.stage.macs), (1, 4, 28));
+    }
+
+    #[test]
+    fn audited_images_count_as_cleared() {
+        let mut screen = screen(1, 1.0);
+        assert_eq!(screen.run(&[&[0.1]], |_| 0.01).unwrap(), [Screened::Audit]);
+        assert_eq!(screen.stats().exit.cleared, 1);
+    }
+
+    #[test]
+    fn a_network_with_a_wrong_number_of_scores_is_an_error() {
+        let error = screen(2, 0.0).run(&[&[0.1]], |_| 0.01).unwrap_err();
+        assert_eq!(error.part, NetworkPart::Screen);
+    }
+}
