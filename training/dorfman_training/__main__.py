@@ -12,7 +12,7 @@ from typing import Callable
 import torch
 from torch import Tensor
 
-from . import agreement, calibrate, check, config, cut, data, export, manifest, report, sample, train, unfold
+from . import agreement, calibrate, check, config, cut, data, exits, export, manifest, report, sample, train, unfold
 from .config import Config
 from .manifest import ConfirmFile
 from .model import StagedNet
@@ -67,6 +67,9 @@ def parser() -> argparse.ArgumentParser:
                 help="folder or .zip of clothing-dataset-small's test images; without it, the photos in the fixture's folder are used",
             )
             command.add_argument("--folder", type=Path, help="folder for scores.json (default: beside the images, in tests/data/agreement)")
+    adder = commands.add_parser("exits", help="add early exits and a screen to a bundle, in minutes", description=exits.__doc__)
+    exits.add_arguments(adder)
+    adder.set_defaults(run=exits.run)
     cutter = commands.add_parser("cut", help="cut your own ONNX classifier into a bundle", description=cut.__doc__)
     cut.add_arguments(cutter)
     cutter.set_defaults(run=cut.run)
@@ -170,6 +173,8 @@ def run_export(arguments: argparse.Namespace, settings: Config) -> None:
         raise SystemExit(f"{settings.bundle.name} has no design.cuts: export a bundle whose bundle.confirm names this configuration")
     model, entries = network(arguments, settings), calibration(arguments, settings)
     folder = bundle(arguments, settings)
+    for old in [*folder.glob("stage*.onnx"), folder / "screen.onnx", folder / "joint.csv"]:
+        old.unlink(missing_ok=True)  # a bundle with exits has more files
     stages = export.write_stages(model, image_shape(settings), folder)
     confirm = write_confirm(arguments, settings, folder)
     command = f"PYTHONPATH=training python3 -m dorfman_training make-bundle training/configs/{arguments.config.name}{given(settings)}"
@@ -177,6 +182,8 @@ def run_export(arguments: argparse.Namespace, settings: Config) -> None:
     size = sum((folder / stage.file).stat().st_size for stage in stages)
     say(f"wrote {folder}: {size / 1e6:.1f} MB of networks, {sum(stage.macs for stage in stages) / 1e6:.1f} M multiply-adds per individual test")
     if not check.has_runtime():
+        if settings.exits:
+            raise SystemExit("the section [exits] needs onnxruntime: install it and run `export` again")
         say("NOT checked against ONNX Runtime: install onnxruntime to check the bundle")
         return
     worst = check.largest_difference(model, folder, some_images(arguments, settings), settings.calibration.arities)
@@ -187,6 +194,8 @@ def run_export(arguments: argparse.Namespace, settings: Config) -> None:
     say(f"largest difference between PyTorch's and ONNX Runtime's scores: {worst:.1e}")
     if worst > check.TOLERANCE:
         raise SystemExit("the difference is too large: the exported files do not match the network")
+    if settings.exits:
+        exits.add(settings, folder, arguments.data, arguments.threads)
 
 
 def some_images(arguments: argparse.Namespace, settings: Config) -> Tensor:

@@ -37,13 +37,19 @@ class Staged:
 
     def __init__(self, folder: Path, threads: int = 2) -> None:
         self.manifest = json.loads((folder / "bundle.json").read_text()) if (folder / "bundle.json").exists() else {}
-        self.sessions = [session(path, threads) for path in sorted(folder.glob("stage*.onnx"))]
+        stages = self.manifest.get("stages", [])
+        paths = [folder / stage["file"] for stage in stages] or sorted(folder.glob("stage*.onnx"))
+        self.sessions = [session(path, threads) for path in paths]
+        self.items = 1 + sum(stage.get("fan_in") == 1 for stage in stages)
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """Returns the output of stage 0, or the images themselves if the bundle merges pixels."""
+        """Returns the output of the last item stage, or the images themselves if the bundle merges pixels."""
         if len(self.sessions) == 1:
             return images
-        return self.sessions[0].run(None, {"images": images})[0]
+        rows = self.sessions[0].run(None, {"images": images})[0]
+        for stage in self.sessions[1 : self.items]:
+            rows = stage.run(None, {"features": rows, "members": np.arange(len(rows))[:, None]})[0]
+        return rows
 
     def scores(self, features: np.ndarray, levels: Sequence[np.ndarray]) -> np.ndarray:
         stages = self.sessions[-len(levels) :]

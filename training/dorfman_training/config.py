@@ -113,6 +113,25 @@ class CalibrationConfig:
 
 
 @dataclass(frozen=True)
+class ScreenConfig:
+    """A screen: EfficientNet-Lite0 with frozen ImageNet weights, cut off, with a head of its own."""
+
+    until: str = "block5_wide"  # the last part
+    side: int = 64  # width and height of its input, in pixels
+
+
+@dataclass(frozen=True)
+class ExitsConfig:
+    """Early exits, which `export` adds to the bundle. They do not change the network."""
+
+    most: int = 4  # largest number of exits, without the screen
+    loss: float = 0.002  # largest share of the positives that all exits together may lose
+    deeper: bool = False  # whether exits may lie behind the merge, which then moves behind the last of them
+    rows: str = "auto"  # images that set the thresholds: calibration, all (also training images, out of fold) or auto
+    screen: ScreenConfig | None = None
+
+
+@dataclass(frozen=True)
 class Config:
     bundle: BundleConfig
     data: DataConfig
@@ -121,6 +140,7 @@ class Config:
     design: DesignConfig
     train: TrainConfig
     calibration: CalibrationConfig
+    exits: ExitsConfig | None = None  # None: the bundle has no exits
 
 
 def build(kind: type, table: Mapping[str, Any], where: str) -> Any:
@@ -135,9 +155,12 @@ def build(kind: type, table: Mapping[str, Any], where: str) -> Any:
 def parse(table: Mapping[str, Any]) -> Config:
     table = {name: dict(section) for name, section in table.items()}
     sections = {field.name: field.type for field in dataclasses.fields(Config)}
-    kinds = {name: globals()[str(kind)] for name, kind in sections.items()}
-    if set(table) != set(kinds):
-        raise ValueError(f"sections must be {sorted(kinds)}, not {sorted(table)}")
+    kinds = {name: globals()[str(kind).removesuffix(" | None")] for name, kind in sections.items()}
+    if set(table) | {"exits"} != set(kinds):
+        raise ValueError(f"sections must be {sorted(kinds)} (exits is optional), not {sorted(table)}")
+    kinds = {name: kind for name, kind in kinds.items() if name in table}
+    if "screen" in table.get("exits", {}):
+        table["exits"]["screen"] = build(ScreenConfig, table["exits"]["screen"], "exits.screen")
     nested(table["network"], "stem", StemLayer, "network.stem")
     nested(table["design"], "cuts", Cut, "design.cuts")
     config = Config(**{name: build(kind, table[name], name) for name, kind in kinds.items()})
@@ -158,6 +181,8 @@ def check(config: Config) -> None:
         raise ValueError("design.cuts: give every cut except the last a fan_in of 2 or more, and the last cut none")
     if not cuts and max(train.sizes) > 1:
         raise ValueError("train.sizes: a network without cuts tests single images only; set it to [1]")
+    if config.exits and config.exits.rows not in ("auto", "calibration", "all"):
+        raise ValueError(f"exits.rows must be auto, calibration or all, not {config.exits.rows}")
     if train.precision not in ("fp32", "bf16"):
         raise ValueError(f"train.precision must be fp32 or bf16, not {train.precision}")
     if train.distil and not (config.network.coarse_until and cuts):

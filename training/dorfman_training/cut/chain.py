@@ -59,29 +59,51 @@ def activate(values: np.ndarray, activation: str) -> np.ndarray:
 class Chain:
     """The stages of a bundle, with one session each.
 
-    `fan_in` has the number of rows that each stage between the first and the last merges.
+    `fan_in` has the number of rows that each stage between the first and the last merges. Stage 0 and
+    the stages behind it with a `fan_in` of 1 are item stages: they run on one item alone.
     """
 
     def __init__(self, models: Sequence[onnx.ModelProto], fan_in: Sequence[int], threads: int) -> None:
         self.sessions = [session(model, threads) for model in models]
-        self.fan_in = list(fan_in)
+        self.items = 1 + next((place for place, rows in enumerate(fan_in) if rows > 1), len(fan_in))
+        self.fan_in = list(fan_in[self.items - 1 :])
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """Runs stage 0."""
-        return self.sessions[0].run(None, {"images": images})[0]
+        """Runs the item stages."""
+        rows = self.run(0, {"images": images})
+        for stage in range(1, self.items):
+            rows = self.merge(stage, rows, np.arange(len(rows))[:, None])
+        return rows
+
+    def exits(self, images: np.ndarray) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+        """Runs the item stages. Returns the features, and the scores [N,labels] of each stage that has an exit."""
+        rows, found = images, {}
+        for stage in range(self.items):
+            session = self.sessions[stage]
+            inputs = {"features": rows, "members": np.arange(len(rows))[:, None]} if stage else {"images": rows}
+            names = [output.name for output in session.get_outputs()]
+            results = dict(zip(names, session.run(names, inputs)))
+            rows = results[names[0]]
+            if "exit" in results:
+                found[stage] = results["exit"]
+        return rows, found
 
     def merge(self, stage: int, rows: np.ndarray, members: np.ndarray) -> np.ndarray:
         """Runs stage `stage` on rows of the stage before; `members` is [T,m]."""
-        return self.sessions[stage].run(None, {"features": rows, "members": members.astype(np.int64)})[0]
+        return self.run(stage, {"features": rows, "members": members.astype(np.int64)})
+
+    def run(self, stage: int, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        session = self.sessions[stage]
+        return session.run([session.get_outputs()[0].name], inputs)[0]
 
     def scores(self, features: np.ndarray, members: np.ndarray) -> np.ndarray:
-        """Returns the scores [T,labels] of tests, whose `members` [T,m] are rows of stage 0.
+        """Returns the scores [T,labels] of tests, whose `members` [T,m] are rows of the last item stage.
 
         As in the worker, the stages between the first and the last merge neighbours.
         """
         used, lines = np.unique(members, return_inverse=True)
         rows, lines = np.asarray(features[used]), lines.reshape(members.shape)
-        for stage, fan_in in enumerate(self.fan_in, start=1):
+        for stage, fan_in in enumerate(self.fan_in, start=self.items):
             parts = neighbours(lines, fan_in)
             rows = self.merge(stage, rows, parts.reshape(-1, parts.shape[2]))
             lines = np.arange(len(rows)).reshape(parts.shape[:2])

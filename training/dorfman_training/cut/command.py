@@ -33,7 +33,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--no-time", action="store_true", help="count multiply-adds and measure no time")
     listing.add_argument("--batch", type=int, default=16, help="images per timed run (default: %(default)s)")
     listing.add_argument("--repeats", type=int, default=8, help="timed runs of each part; the fastest run is used (default: %(default)s)")
-    add_cutting(parser.add_argument_group("cut the network (with --at)"))
+    add_cutting(parser.add_argument_group("cut the network (with --at or --exits)"))
+    add_exits(parser.add_argument_group("early exits (docs/cut.md)"))
+
+
+def add_exits(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--exits", action="store_true", help="add early exits; without --at, their depths and the merge are chosen")
+    add("--most", type=int, default=4, metavar="N", help="largest number of exits (default: %(default)s)")
+    add("--loss", type=float, default=0.01, metavar="X", help="largest share of the positives that all exits together may lose (default: %(default)s)")
+    add(
+        "--target",
+        choices=("labels", "verdicts"),
+        default="labels",
+        help="what exits learn; verdicts: the network's own verdicts, so that --data needs no classes (default: %(default)s)",
+    )
+    add("--verdict-threshold", type=float, metavar="X", help="score from which the network's verdict is positive (default with verdicts: 0.5)")
+    add(
+        "--verdict-sensitivity",
+        type=float,
+        default=0.99,
+        metavar="X",
+        help="with labels: sensitivity of the individual test (default: %(default)s)",
+    )
 
 
 def add_cutting(cutting: argparse._ArgumentGroup) -> None:
@@ -128,7 +150,7 @@ def run(arguments: argparse.Namespace) -> None:
     if missing:
         raise SystemExit(f"cut: missing Python packages: install {' and '.join(missing)}")
     try:
-        cut(arguments) if arguments.at else list_points(arguments)
+        cut(arguments) if arguments.at or arguments.exits else list_points(arguments)
     except CutError as error:
         raise SystemExit(f"cut: {error}") from error
 
@@ -193,19 +215,26 @@ def cut(arguments: argparse.Namespace) -> None:
     from .calibration import Settings
 
     wanted = ("out", "name", "version", "licence", "labels", "positive", "data", "positive_class", "mean", "std", "short_side")
+    if arguments.exits and arguments.target == "verdicts":
+        wanted = tuple(field for field in wanted if field != "positive_class")
     missing = [f"--{field.replace('_', '-')}" for field in wanted if not getattr(arguments, field)]
     if missing:
-        raise CutError(f"--at also needs {', '.join(missing)}")
-    about = described(arguments)
-    plan = planned(arguments)
-    found = dataset.find(arguments.data)
-    dataset.check_classes(found, [kind for kinds in about.positive.values() for kind in kinds])
-    found = dataset.sample(found, arguments.images, arguments.seed)
+        raise CutError(f"{'--exits' if arguments.exits else '--at'} also needs {', '.join(missing)}")
     if 1 not in arguments.arities or not all(1 <= arity <= 64 for arity in arguments.arities):
         raise CutError("--arities: every arity must be 1 to 64, and 1 is always needed")
     if not all(0 < share <= 1 for share in arguments.sensitivities):
         raise CutError("--sensitivities: each must be above 0 and at most 1")
     settings = Settings(arguments.arities, arguments.groups, arguments.sensitivities, 201, arguments.seed)
+    if arguments.exits:
+        from ..exits import cutting
+
+        cutting.run(arguments, settings, say)
+        return
+    about = described(arguments)
+    plan = planned(arguments)
+    found = dataset.find(arguments.data)
+    dataset.check_classes(found, [kind for kinds in about.positive.values() for kind in kinds])
+    found = dataset.sample(found, arguments.images, arguments.seed)
     bundle.make(arguments.out, plan, about, found, settings, say)
 
 
@@ -253,8 +282,14 @@ def described(arguments: argparse.Namespace) -> About:
     return About(
         arguments.name, arguments.version, arguments.licence, arguments.description,
         arguments.data_name, arguments.data_licence, command_line(sys.argv[1:]), labels,
-        positive_classes(arguments.positive, arguments.positive_class),
+        classes_of(arguments),
     )  # fmt: skip
+
+
+def classes_of(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+    if arguments.exits and arguments.target == "verdicts":
+        return {label: () for label in arguments.positive}
+    return positive_classes(arguments.positive, arguments.positive_class)
 
 
 def positive_classes(labels: Sequence[str], given: Sequence[str]) -> dict[str, tuple[str, ...]]:

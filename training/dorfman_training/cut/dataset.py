@@ -27,13 +27,14 @@ class Labelled:
     read: Callable[[], bytes]
 
 
-def find(source: Path) -> list[Labelled]:
+def find(source: Path, classes: bool = True) -> list[Labelled]:
+    """Returns the images of a folder, a zip file or a CSV file. Without `classes`, images may have no class."""
     if source.is_dir():
-        found = list(in_folder(source))
+        found = list(in_folder(source, classes))
     elif zipfile.is_zipfile(source):
-        found = list(in_zip(source))
+        found = list(in_zip(source, classes))
     elif source.is_file():
-        found = list(in_list(source))
+        found = list(in_list(source, classes))
     else:
         raise CutError(f"--data: {source} does not exist")
     if not found:
@@ -41,28 +42,29 @@ def find(source: Path) -> list[Labelled]:
     return found
 
 
-def in_folder(folder: Path) -> Iterator[Labelled]:
-    for path in sorted(folder.glob("*/**/*")):
+def in_folder(folder: Path, classes: bool = True) -> Iterator[Labelled]:
+    for path in sorted(folder.glob("*/**/*" if classes else "**/*")):
         if path.suffix.lower() in ENDINGS and path.is_file():
-            yield Labelled(path.relative_to(folder).parts[0], str(path), path.read_bytes)
+            yield Labelled(path.relative_to(folder).parts[0] if classes else "", str(path), path.read_bytes)
 
 
-def in_zip(source: Path) -> Iterator[Labelled]:
+def in_zip(source: Path, classes: bool = True) -> Iterator[Labelled]:
     archive = zipfile.ZipFile(source)
     for name in sorted(archive.namelist()):
         path = PurePosixPath(name)
-        if path.suffix.lower() in ENDINGS and len(path.parts) > 1:
-            yield Labelled(path.parent.name, name, partial(archive.read, name))
+        if path.suffix.lower() in ENDINGS and (len(path.parts) > 1 or not classes):
+            yield Labelled(path.parent.name if classes else "", name, partial(archive.read, name))
 
 
-def in_list(source: Path) -> Iterator[Labelled]:
+def in_list(source: Path, classes: bool = True) -> Iterator[Labelled]:
     with open(source, newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
-        if not {"path", "class"} <= set(rows.fieldnames or ()):
-            raise CutError(f"--data: {source} must have the columns `path` and `class`")
+        wanted = {"path", "class"} if classes else {"path"}
+        if not wanted <= set(rows.fieldnames or ()):
+            raise CutError(f"--data: {source} must have the column{'s' if classes else ''} {' and '.join(f'`{name}`' for name in sorted(wanted, reverse=True))}")
         for row in rows:
             path = source.parent / row["path"]
-            yield Labelled(row["class"], str(path), path.read_bytes)
+            yield Labelled(row["class"] if classes else "", str(path), path.read_bytes)
 
 
 def sample(found: Sequence[Labelled], most: int | None, seed: int) -> list[Labelled]:

@@ -56,6 +56,16 @@ class Input:
         }  # fmt: skip
 
 
+def from_table(table: dict[str, Any]) -> Input:
+    """Reads the field `input` of bundle.json."""
+    resize = table["resize"]
+    side = resize.get("short_side") if resize["rule"] == "short-side" else None
+    return Input(
+        table["width"], table["height"], table["channels"], table.get("layout", "nchw"), side,
+        resize.get("filter", "bilinear"), tuple(table["mean"]), tuple(table["std"]),
+    )  # fmt: skip
+
+
 def tensor(content: bytes, wanted: Input) -> np.ndarray:
     """Returns float32 of `wanted.shape`. Raises OSError, ValueError or SyntaxError for a file that is not an image."""
     return normalise(pixels(content, wanted), wanted)
@@ -64,8 +74,12 @@ def tensor(content: bytes, wanted: Input) -> np.ndarray:
 def pixels(content: bytes, wanted: Input) -> np.ndarray:
     """Returns the resized and cropped pixels, uint8 [H,W,channels], in the order of `wanted.channels`."""
     with Image.open(io.BytesIO(content)) as image:
-        upright = ImageOps.exif_transpose(image)
-        plain = fit(on_white(upright, "L" if wanted.channels == "grey" else "RGB"), wanted)
+        return shrunk(image, wanted)
+
+
+def shrunk(image: Image.Image, wanted: Input) -> np.ndarray:
+    """As `pixels`, for an image that is open."""
+    plain = fit(on_white(ImageOps.exif_transpose(image), "L" if wanted.channels == "grey" else "RGB"), wanted)
     values = np.asarray(plain).reshape(wanted.height, wanted.width, -1)
     return values[..., ::-1] if wanted.channels == "bgr" else values
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Sequence
+from typing import Iterable, Protocol, Sequence
 
 import numpy as np
 import onnx
@@ -15,7 +15,16 @@ from .points import Point
 ACTIVATIONS = ("none", "softmax", "sigmoid")
 # Names are unique in an ONNX graph: a stage that reads `features` needs another name for its output.
 BETWEEN_OUTPUT = "features_out"
-OWN = ("images", "features", BETWEEN_OUTPUT, "members", "scores", "gathered", "merged", "merge_axes", "raw", "flat", "flat_shape")
+OWN = (
+    "images", "features", BETWEEN_OUTPUT, "members", "scores", "exit",
+    "gathered", "merged", "merge_axes", "member", "member_shape", "raw", "flat", "flat_shape",
+)  # fmt: skip
+
+
+class Exit(Protocol):
+    """The head of an exit. `nodes` returns the nodes from `source` to `target`, and their constants."""
+
+    def nodes(self, source: str, target: str, row: Sequence[int], version: int) -> tuple[list[NodeProto], list[TensorProto]]: ...
 
 
 def build(network: Network, cuts: Sequence[Point], activation: str) -> list[onnx.ModelProto]:
@@ -25,10 +34,14 @@ def build(network: Network, cuts: Sequence[Point], activation: str) -> list[onnx
     return [*stages, part(network, starts[-1], None, activation)]
 
 
-def part(network: Network, start: str, end: str | None, activation: str = "none") -> onnx.ModelProto:
+def part(
+    network: Network, start: str, end: str | None, activation: str = "none", alone: bool = False, head: Exit | None = None, labels_out: int = 0
+) -> onnx.ModelProto:
     """Returns the part of the network from tensor `start` to tensor `end` (None: the scores).
 
-    docs/bundle.md defines its inputs and outputs.
+    docs/bundle.md defines its inputs and outputs. With `alone`, the part runs on one item: it gathers
+    the row of each item and merges nothing. With `head`, it also has the output `exit` with
+    `labels_out` columns.
     """
     merging = start != network.image
     version, rows = opset(network.model), "T" if merging else "N"
@@ -39,8 +52,8 @@ def part(network: Network, start: str, end: str | None, activation: str = "none"
     behind: list[onnx.NodeProto] = []
     extra: list[onnx.TensorProto] = []
     if merging:
-        inputs.append(helper.make_tensor_value_info("members", TensorProto.INT64, ["T", "m"]))
-        ahead, extra = merge(version)
+        inputs.append(helper.make_tensor_value_info("members", TensorProto.INT64, ["T", 1 if alone else "m"]))
+        ahead, extra = pick() if alone else merge(version)
     if end is None:
         renamed[network.output] = "raw"
         behind, shaping = squash(activation)
@@ -49,7 +62,12 @@ def part(network: Network, start: str, end: str | None, activation: str = "none"
     else:
         renamed[end] = BETWEEN_OUTPUT if merging else "features"
         output = info(renamed[end], rows, network.shapes[end])
-    graph = helper.make_graph([*ahead, *(rename(node, renamed) for node in nodes), *behind], "stage", inputs, [output])
+    outputs = [output]
+    if head is not None:
+        behind, constants = head.nodes(output.name, "exit", network.shapes[end or network.output][1:], version)
+        extra = [*extra, *constants]
+        outputs.append(info("exit", rows, (0, labels_out)))
+    graph = helper.make_graph([*ahead, *(rename(node, renamed) for node in nodes), *behind], "stage", inputs, outputs)
     graph.initializer.extend([*extra, *initialisers(network, nodes, renamed)])
     model = helper.make_model(graph, opset_imports=list(network.model.opset_import), producer_name="dorfman")
     model.ir_version = network.model.ir_version
@@ -58,6 +76,13 @@ def part(network: Network, start: str, end: str | None, activation: str = "none"
 
 def info(name: str, rows: str, shape: Sequence[int]) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, [rows, *shape[1:]])
+
+
+def renamed_info(value: ValueInfoProto, name: str) -> ValueInfoProto:
+    result = ValueInfoProto()
+    result.CopyFrom(value)
+    result.name = name
+    return result
 
 
 def labels(network: Network) -> int:
@@ -83,6 +108,13 @@ def merge(version: int) -> tuple[list[NodeProto], list[TensorProto]]:
         return [gather, helper.make_node("ReduceMax", ["gathered"], ["merged"], axes=[1], keepdims=0)], []
     axes = numpy_helper.from_array(np.array([1], dtype=np.int64), "merge_axes")
     return [gather, helper.make_node("ReduceMax", ["gathered", "merge_axes"], ["merged"], keepdims=0)], [axes]
+
+
+def pick() -> tuple[list[NodeProto], list[TensorProto]]:
+    """Returns nodes that gather the one row in each line of `members`, without a reduction."""
+    shape = numpy_helper.from_array(np.array([-1], dtype=np.int64), "member_shape")
+    flat = helper.make_node("Reshape", ["members", "member_shape"], ["member"])
+    return [flat, helper.make_node("Gather", ["features", "member"], ["merged"], axis=0)], [shape]
 
 
 def squash(activation: str) -> tuple[list[NodeProto], list[TensorProto]]:

@@ -33,7 +33,7 @@ def check(whole: Whole, chain: Chain, images: np.ndarray, seed: int = 0) -> Diff
     individual = largest(singles, whole.scores(images), "an image's score, compared with the whole network,")
     check_probabilities(singles)
     repeats, order, rows = 0.0, 0.0, features
-    for stage in range(1, len(chain.sessions)):
+    for stage in range(chain.items, len(chain.sessions)):
         rows, padded, turned = merged_alike(chain, stage, rows, np.random.default_rng(seed + stage))
         repeats, order = max(repeats, padded), max(order, turned)
     return Differences(individual, repeats, order)

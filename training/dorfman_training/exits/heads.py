@@ -1,0 +1,210 @@
+"""Fits the heads of exits: a linear layer or one hidden layer on pooled features."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from dataclasses import dataclass
+from typing import Sequence
+
+import numpy as np
+import torch
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from . import folds, pools
+
+HIDDEN = 64
+FEW = 5000  # rows up to which more settings are tried
+MOST_FOR_CHOICE = 15000  # rows with which the kinds of heads are compared
+JUDGED_AT = (0.98, 0.99, 0.995)  # sensitivities at which kinds of heads are compared
+NEAR = 1.1  # a kind that passes at most this many times the negatives of the best kind is as good
+NEVER = -30.0  # the logit of a label that is not positive
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a head reads and how it is fitted."""
+
+    pools: tuple[str, ...]
+    hidden: int  # units of the hidden layer; 0: none
+    decay: float  # weight of half the squared weights in the loss
+
+    def macs(self, row: Sequence[int], labels: int) -> int:
+        width = sum(pools.parts(row)[part] for part in self.pools)
+        return self.hidden * (width + labels) if self.hidden else width * labels
+
+    def __str__(self) -> str:
+        return f"{'+'.join(self.pools)}, {f'{self.hidden} hidden' if self.hidden else 'linear'}"
+
+
+@dataclass(frozen=True)
+class Head:
+    """A fitted head. Its layers are weights [outputs,inputs] and biases, with the standardisation folded in."""
+
+    kind: Kind
+    layers: tuple[tuple[np.ndarray, np.ndarray], ...]
+
+    @property
+    def macs(self) -> int:
+        return sum(weight.size for weight, _ in self.layers)
+
+    def scores(self, vectors: np.ndarray) -> np.ndarray:
+        """Returns the scores [N,positive labels] of vectors [N,width]."""
+        x = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
+        for number, (weight, bias) in enumerate(self.layers):
+            x = linear(x.relu() if number else x, torch.from_numpy(weight), torch.from_numpy(bias))
+        return torch.sigmoid(x.double()).numpy()
+
+    def spread(self, columns: Sequence[int], labels: int) -> "Head":
+        """Returns the head with one output per label of the bundle: 0 for labels that are not positive."""
+        weight, bias = self.layers[-1]
+        wide = np.zeros((labels, weight.shape[1]), np.float32)
+        low = np.full(labels, NEVER, np.float32)
+        wide[list(columns)], low[list(columns)] = weight, bias
+        return Head(self.kind, (*self.layers[:-1], (wide, low)))
+
+    def nodes(self, source: str, target: str, row: Sequence[int], version: int) -> tuple[list[NodeProto], list[TensorProto]]:
+        """Returns the nodes that compute `target` [N,labels] from features `source` [N,...], and their constants.
+
+        All names begin with `exit/`, so that tools can tell the head from the network.
+        """
+        made, constants = pools.joined(self.kind.pools, source, "exit/vector", row, version, "exit/")
+        at = "exit/vector"
+        for number, (weight, bias) in enumerate(self.layers):
+            if number:
+                made.append(helper.make_node("Relu", [at], [f"{at}/relu"]))
+                at = f"{at}/relu"
+            names = [f"exit/weight{number}", f"exit/bias{number}"]
+            constants += [numpy_helper.from_array(value, name) for value, name in zip((weight, bias), names)]
+            made.append(helper.make_node("Gemm", [at, *names], [f"exit/layer{number}"], transB=1))
+            at = f"exit/layer{number}"
+        return [*made, helper.make_node("Sigmoid", [at], [target])], constants
+
+
+def kinds(row: Sequence[int], rows: int) -> list[Kind]:
+    """Returns the kinds of heads to compare for features of shape `row`, fitted on `rows` images."""
+    decays = {0: (0.03, 0.5), HIDDEN: (3e-3, 3e-2)} if rows <= FEW else {0: (1e-3,), HIDDEN: (1e-4,)}
+    every = [Kind(wanted, hidden, decay) for wanted in pools.choices(row) for hidden in (0, HIDDEN) for decay in decays[hidden]]
+    return sorted(every, key=lambda kind: kind.macs(row, 1))
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Returns a linear layer's output [N,outputs] of x [N,inputs].
+
+    Rows are given to a convolution as positions of one image. Some builds of PyTorch multiply matrices 20
+    times slower than they convolve.
+    """
+    rows, width = x.shape
+    image = x.reshape(1, rows, 1, width).permute(0, 3, 1, 2)
+    out = nn.functional.conv2d(image, weight.reshape(*weight.shape, 1, 1), bias)
+    return out.permute(0, 2, 3, 1).reshape(rows, -1)
+
+
+class Linear(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+
+def fit(kind: Kind, vectors: np.ndarray, wanted: np.ndarray, seed: int) -> Head:
+    """Fits a head on vectors [N,width] and targets [N,labels]."""
+    mean, spread = vectors.mean(axis=0), vectors.std(axis=0)
+    scale = 1 / np.where(spread > 1e-6, spread, 1)
+    x = torch.from_numpy(((vectors - mean) * scale).astype(np.float32))
+    y = torch.from_numpy(wanted.astype(np.float32))
+    torch.manual_seed(seed)
+    width, labels = x.shape[1], y.shape[1]
+    if kind.hidden:
+        net: nn.Module = nn.Sequential(Linear(width, kind.hidden), nn.ReLU(), Linear(kind.hidden, labels))
+        stochastic(net, kind.decay, x, y, seed)
+    else:
+        net = nn.Sequential(Linear(width, labels))
+        convex(net, kind.decay, x, y)
+    layers = [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in net.modules() if isinstance(layer, nn.Linear)]
+    weight = layers[0][0] * scale
+    layers[0] = (weight.astype(np.float32), (layers[0][1] - weight @ mean).astype(np.float32))
+    return Head(kind, tuple(layers))
+
+
+def loss_of(net: nn.Module, decay: float, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    loss = nn.functional.binary_cross_entropy_with_logits(net(x), y, pos_weight=weight)
+    squares = sum((layer.weight.square().sum() for layer in net.modules() if isinstance(layer, nn.Linear)), torch.zeros(()))
+    return loss + 0.5 * decay * squares / y.shape[1]
+
+
+def balance(y: Tensor) -> Tensor:
+    """Returns the weight of positives per label: the root of negatives per positive."""
+    hot = y.sum(dim=0).clamp(min=1)
+    return ((len(y) - hot) / hot).clamp(min=1).sqrt()
+
+
+def convex(net: nn.Module, decay: float, x: Tensor, y: Tensor) -> None:
+    for parameter in net.parameters():
+        nn.init.zeros_(parameter)
+    weight = balance(y)
+    optimizer = torch.optim.LBFGS(net.parameters(), max_iter=80, history_size=10, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = loss_of(net, decay, x, y, weight)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+
+
+def stochastic(net: nn.Module, decay: float, x: Tensor, y: Tensor, seed: int) -> None:
+    """Trains with Adam, and keeps the epoch with the smallest loss on a held-out eighth of the rows."""
+    generator = torch.Generator().manual_seed(seed)
+    held = torch.from_numpy(folds.assign(y.numpy() > 0.5, 8, seed) == 0)
+    inner, outer = torch.nonzero(~held).squeeze(1), torch.nonzero(held).squeeze(1)
+    size = 128 if len(x) <= FEW else 512
+    epochs, patience = (60, 12) if len(x) <= FEW else (24, 6)
+    optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
+    weight, total = balance(y), epochs * -(-len(inner) // size)
+    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.02, 1 - step / total))
+    best, kept, waited = float("inf"), copy.deepcopy(net.state_dict()), 0
+    for _ in range(epochs):
+        for rows in inner[torch.randperm(len(inner), generator=generator)].split(size):
+            optimizer.zero_grad(set_to_none=True)
+            loss_of(net, decay, x[rows], y[rows], weight).backward()
+            optimizer.step()
+            rate.step()
+        with torch.no_grad():
+            judged = float(loss_of(net, 0.0, x[outer], y[outer], weight))
+        waited += 1
+        if judged < best:
+            best, kept, waited = judged, copy.deepcopy(net.state_dict()), 0
+        if waited >= patience:
+            break
+    net.load_state_dict(kept)
+
+
+def passed(scores: np.ndarray, wanted: np.ndarray) -> float:
+    """Returns the mean share of negatives that pass, over sensitivities and labels."""
+    cold = ~wanted.any(axis=1)
+    found = []
+    for label, sensitivity in itertools.product(range(wanted.shape[1]), JUDGED_AT):
+        hot = np.sort(scores[wanted[:, label], label])
+        lost = int((1 - sensitivity) * len(hot) + 1e-9)
+        found.append(float((scores[cold, label] >= hot[lost]).mean()))
+    return float(np.mean(found))
+
+
+def choose(row: Sequence[int], vectors: np.ndarray, wanted: np.ndarray, seed: int) -> tuple[Kind, float]:
+    """Returns the kind of head that passes the fewest negatives out of fold, and their share.
+
+    The cheapest of nearly equal kinds is chosen.
+    """
+    rows = folds.few(wanted, MOST_FOR_CHOICE, seed)
+    vectors, wanted = vectors[rows], wanted[rows]
+    fold = folds.assign(wanted, folds.COUNT, seed)
+    used = folds.enough(wanted)
+    judged = np.isin(fold, range(used))
+    found = []
+    for kind in kinds(row, len(vectors)):
+        narrow = vectors[:, pools.columns(kind.pools, row)]
+        scores = folds.out_of_fold(lambda x, y, kind=kind: fit(kind, x, y, seed), narrow, wanted, fold, used)
+        found.append((kind, passed(scores[judged], wanted[judged])))
+    best = min(share for _, share in found)
+    return next((kind, share) for kind, share in found if share <= NEAR * best + 5e-4)
