@@ -2,6 +2,7 @@
 
 use dorfman_core::calibration::Thresholds;
 use dorfman_core::engine::Network;
+use dorfman_core::screen::ScreenNetwork;
 use dorfman_model::manifest::InputSpec;
 use dorfman_model::profile::Machine;
 use dorfman_model::{Bundle, LoadedNetwork, Profile, Provider};
@@ -24,6 +25,8 @@ pub struct Model {
     pub calibrated: Option<Bundle>,
     /// The preprocessing of images.
     pub input: InputSpec,
+    /// The screen, if the bundle has one, with the preprocessing of images for it.
+    pub screen: Option<(Box<dyn ScreenNetwork>, InputSpec)>,
     /// The names of the score columns.
     pub labels: Vec<String>,
     /// The bundle's name in records.
@@ -54,8 +57,10 @@ impl Model {
         let options = config.load_options();
         let loaded = LoadedNetwork::open(&bundle, &options).map_err(setup)?;
         let machine = loaded.machine(&options);
-        let LoadedNetwork { network, runtime, provider } = loaded;
+        let LoadedNetwork { network, screen, runtime, provider } = loaded;
         let manifest = &bundle.manifest;
+        let input = manifest.screen.as_ref().map(|screen| screen.input.clone());
+        let boxed = |screen| Box::new(screen) as Box<dyn ScreenNetwork>;
         let name = BundleName { name: manifest.name.clone(), version: manifest.version.clone() };
         info!(
             bundle = name.name,
@@ -63,6 +68,8 @@ impl Model {
             ?provider,
             onnxruntime = %runtime.library().display(),
             confirm = confirm.is_some(),
+            screen = screen.is_some(),
+            exits = bundle.exits().len(),
             slots_bytes = network.bytes(),
             "model loaded"
         );
@@ -71,6 +78,7 @@ impl Model {
             thresholds,
             confirm,
             input: manifest.input.clone(),
+            screen: screen.map(boxed).zip(input),
             labels: bundle.labels(),
             bundle: name,
             provider,

@@ -21,7 +21,7 @@ fn bundle(folder: &str) -> Bundle {
 fn bundles() -> [(OperatingPoints, StageCosts); 3] {
     let shipped = bundle("models/fashion-bag");
     let tree = bundle("tests/data/tree");
-    let expensive = StageCosts { item: 0.6, tiers: vec![], last: vec![(1, 0.4)] };
+    let expensive = StageCosts { items: vec![0.6], last: vec![(1, 0.4)], ..StageCosts::default() };
     [
         (shipped.operating_points().unwrap(), shipped.mac_costs()),
         (tree.operating_points().unwrap(), tree.mac_costs()),

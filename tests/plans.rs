@@ -57,8 +57,13 @@ impl Network for MissesInPools {
         self.0.shape()
     }
 
-    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
-        self.0.embed(images, first)
+    fn embed(
+        &mut self,
+        images: &[&[f32]],
+        first: usize,
+        exits: &mut Vec<f32>,
+    ) -> Result<(), RunError> {
+        self.0.embed(images, first, exits)
     }
 
     fn merge(
@@ -67,8 +72,9 @@ impl Network for MissesInPools {
         members: &[i64],
         arity: usize,
         first: usize,
+        exits: &mut Vec<f32>,
     ) -> Result<(), RunError> {
-        self.0.merge(level, members, arity, first)
+        self.0.merge(level, members, arity, first, exits)
     }
 
     fn score(

@@ -10,6 +10,7 @@ use dorfman_model::{Bundle, Profile};
 
 use super::{CliError, configuration, writable};
 use crate::config::Config;
+use crate::config::exits::ExitMode;
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
@@ -84,6 +85,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<(), CliError> {
         &args.prevalence,
         profile.as_ref(),
         configured.as_ref(),
+        config.exits.mode != ExitMode::None,
     )?;
     if let Some(file) = &args.picture {
         let failed = |e| CliError::Failed(format!("{}: {e}", file.display()));

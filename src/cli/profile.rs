@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use comfy_table::CellAlignment;
 use dorfman_core::engine::Network;
+use dorfman_core::screen::ScreenNetwork;
 use dorfman_model::manifest::Manifest;
-use dorfman_model::profile::{BundleFiles, Cells, Machine, PartProfile, Point};
+use dorfman_model::profile::{BundleFiles, Cells, Machine, Networks, PartProfile, Point};
 use dorfman_model::{Bundle, LoadedNetwork, Profile};
 
 use super::CliError;
@@ -118,10 +119,17 @@ fn measure(
     } else {
         args.batch.clone()
     };
-    let cells = Cells::new(loaded.network.shape(), &batches, &images(manifest));
+    let screen_macs = manifest.screen.as_ref().map(|screen| screen.macs);
+    let cells = Cells::new(loaded.network.shape(), screen_macs, &batches, &images(manifest));
     let bar = progress("measuring", cells.ticks() as u64);
     let budget = Duration::from_secs_f64(args.seconds);
-    let measured = cells.measure(&mut loaded.network, manifest.input.len(), budget, || bar.inc(1));
+    let screen = loaded.screen.as_mut().zip(manifest.screen.as_ref());
+    let networks = Networks {
+        network: &mut loaded.network,
+        image_len: manifest.input.len(),
+        screen: screen.map(|(screen, of)| (screen as &mut dyn ScreenNetwork, of.input.len())),
+    };
+    let measured = cells.measure(networks, budget, || bar.inc(1));
     bar.finish_and_clear();
     let measured = measured.map_err(|e| CliError::Failed(e.to_string()))?;
     Ok(Profile {
@@ -133,6 +141,7 @@ fn measure(
         machine,
         stages: measured.stages,
         confirm: measured.confirm,
+        screen: measured.screen,
     })
 }
 

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod decode;
 pub mod engine;
 mod example;
+pub mod exits;
 pub mod fetch;
 pub mod group;
 pub mod kafka;
@@ -48,6 +49,8 @@ pub struct Config {
     pub fetch: fetch::FetchConfig,
     /// How images are decoded.
     pub decode: decode::DecodeConfig,
+    /// The screen and the early exits.
+    pub exits: exits::ExitsConfig,
     /// How images are pooled into groups.
     pub group: group::GroupConfig,
     /// How a positive group is retested.
@@ -123,6 +126,7 @@ impl Config {
         self.source.validate()?;
         self.fetch.validate()?;
         self.decode.validate()?;
+        self.exits.validate()?;
         self.group.validate()?;
         self.planning.validate()?;
         self.validate_policy()?;

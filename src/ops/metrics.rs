@@ -2,7 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use dorfman_core::engine::{NetworkShape, StageStats, Stats};
+use dorfman_core::calibration::AuditCounts;
+use dorfman_core::engine::{ExitStats, NetworkShape, StageStats, Stats};
+use dorfman_core::planner::ExitShare;
+use dorfman_core::screen::ScreenStats;
 use prometheus::core::{AtomicF64, GenericCounterVec};
 use prometheus::{
     Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -58,9 +61,16 @@ pub struct Metrics {
     pub verdict_age: Histogram,
     /// CPU seconds of fetching local bytes and of decoding, by `part`.
     pub ingest_cpu: GenericCounterVec<AtomicF64>,
+    /// Items that the screen or an early exit scored while it was in use, by `exit`.
+    pub exit_scored: IntCounterVec,
+    /// Items that the screen or an early exit cleared, audited or not, by `exit`.
+    pub exit_cleared: IntCounterVec,
+    /// Share of the items scored by an exit that it should clear, by the calibration, by `exit`. No
+    /// samples for exits that are not in use.
+    pub exit_expected: GaugeVec,
     /// Items that a pooled test cleared, audited or not.
     pub pool_cleared: IntCounter,
-    /// Items cleared by a pooled test that were audited.
+    /// Items cleared by a pooled test or an exit that were audited.
     pub audits: IntCounter,
     /// Audits whose item was flagged.
     pub audits_flagged: IntCounter,
@@ -249,10 +259,25 @@ impl Metrics {
                 "Seconds from reading an item to its verdict.",
                 SECONDS,
             )?,
+            exit_scored: m.counters(
+                "exit_scored_total",
+                "Items scored by the screen or an early exit in use.",
+                &["exit"],
+            )?,
+            exit_cleared: m.counters(
+                "exit_cleared_total",
+                "Items cleared by the screen or an early exit.",
+                &["exit"],
+            )?,
+            exit_expected: m.shares(
+                "exit_expected_cleared_ratio",
+                "Share of the items scored by an exit that it should clear, by the calibration.",
+                &["exit"],
+            )?,
             pool_cleared: m.counter("pool_cleared_total", "Items cleared by a pooled test.")?,
             audits: m.counter(
                 "audits_total",
-                "Items cleared by a pooled test that were also tested alone.",
+                "Items cleared by a pooled test or an exit that were also tested alone.",
             )?,
             audits_flagged: m.counter("audits_flagged_total", "Audits whose item was flagged.")?,
             miss_rate: m.shares("audit_miss_rate", missed, &["bound"])?,
@@ -307,6 +332,46 @@ impl Metrics {
         self.group_size.with_label_values(&[band]).set(group_size as i64);
     }
 
+    /// Sets the expected shares of the exits in use.
+    pub fn expected_exits(&self, exits: &[ExitShare]) {
+        self.exit_expected.reset();
+        for exit in exits.iter().filter(|exit| exit.scored > 0.0) {
+            let share = exit.cleared / exit.scored;
+            self.exit_expected.with_label_values(&[&exit.part.to_string()]).set(share);
+        }
+    }
+
+    /// Adds the difference of two sums of a screen.
+    pub fn screen(&self, before: &ScreenStats, now: &ScreenStats, max_batch: usize) {
+        self.stage("screen", &before.stage, &now.stage, max_batch);
+        self.macs.inc_by(now.stage.macs - before.stage.macs);
+        self.exit("screen", &before.exit, &now.exit);
+    }
+
+    fn exit(&self, name: &str, was: &ExitStats, now: &ExitStats) {
+        let added = [
+            (&self.exit_scored, now.scored - was.scored),
+            (&self.exit_cleared, now.cleared - was.cleared),
+        ];
+        for (counters, added) in added.iter().filter(|(_, added)| *added > 0) {
+            counters.with_label_values(&[name]).inc_by(*added);
+        }
+    }
+
+    /// Sets the miss rate that the audits show. `screened` is the number of items that the screen
+    /// has cleared.
+    pub fn audits(&self, stats: &Stats, screened: u64) {
+        let counts = stats.audit_counts();
+        let counts = AuditCounts { cleared: counts.cleared + screened, ..counts };
+        if counts.audited == self.audits.get() {
+            return;
+        }
+        let Some(rate) = counts.miss_rate() else { return };
+        for (bound, value) in [("estimate", rate.value), ("low", rate.low), ("high", rate.high)] {
+            self.miss_rate.with_label_values(&[bound]).set(value);
+        }
+    }
+
     /// Adds the difference of two sums of an engine. The confirm network is the stage `confirm`.
     pub fn engine(&self, before: &Stats, now: &Stats, shape: &NetworkShape, max_batch: usize) {
         self.groups.inc_by(now.groups - before.groups);
@@ -324,14 +389,6 @@ impl Metrics {
         self.pool_cleared.inc_by(now.pool_cleared - before.pool_cleared);
         self.audits.inc_by(now.audits - before.audits);
         self.audits_flagged.inc_by(now.audits_flagged - before.audits_flagged);
-        if now.audit_counts() != before.audit_counts()
-            && let Some(rate) = now.audit_counts().miss_rate()
-        {
-            for (bound, value) in [("estimate", rate.value), ("low", rate.low), ("high", rate.high)]
-            {
-                self.miss_rate.with_label_values(&[bound]).set(value);
-            }
-        }
         self.confirm_tests.inc_by(now.confirm_tests - before.confirm_tests);
         self.confirmed.inc_by(now.confirmed - before.confirmed);
         self.macs.inc_by(now.macs() - before.macs());
@@ -345,6 +402,9 @@ impl Metrics {
             self.stage(&i.to_string(), was, stage, max_batch);
         }
         self.stage("confirm", &before.confirm, &now.confirm, max_batch);
+        for (i, (exit, was)) in now.exits.iter().zip(&before.exits).enumerate() {
+            self.exit(&i.to_string(), was, exit);
+        }
     }
 
     fn stage(&self, name: &str, was: &StageStats, now: &StageStats, max_batch: usize) {

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use dorfman_core::engine::{ItemVerdict, Verdict};
+use dorfman_core::engine::{ItemVerdict, NetworkPart, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -66,7 +66,7 @@ pub struct FlagRecord {
     pub confirm_score: Option<f32>,
     /// Every label that passed, by falling score.
     pub labels: Vec<LabelScore>,
-    /// True if a pooled test cleared the image and an audit found it. Absent otherwise.
+    /// True if a pooled test or an exit cleared the image and an audit found it. Absent otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub audit: bool,
     /// The bundle that scored the image.
@@ -92,8 +92,8 @@ pub struct VerdictRecord {
     pub id: String,
     /// `flagged`, `cleared` or `failed`.
     pub verdict: String,
-    /// The score of the last test that the image took part in, except the confirm network's. Absent
-    /// if there was no test.
+    /// The score of the last test that the image took part in, except the confirm network's, or of
+    /// the exit that cleared the image. Absent if there is no such score.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub score: Option<f32>,
     /// The confirm network's score, if the confirm network scored the image. A cleared image with
@@ -102,13 +102,18 @@ pub struct VerdictRecord {
     pub confirm_score: Option<f32>,
     /// Images that shared the last test.
     pub arity: u8,
-    /// Tests that the image took part in, including the confirm network's.
+    /// Tests that the image took part in, including the confirm network's. 0 for an image that an
+    /// exit cleared.
     pub tests: u16,
     /// Rounds until the verdict.
     pub rounds: u8,
-    /// True if a pooled test cleared the image and an audit tested it. Absent otherwise.
+    /// True if a pooled test or an exit cleared the image and an audit tested it. Absent otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub audit: bool,
+    /// The exit that cleared the image or, with `audit`, would have cleared it: `screen`, or `stage0`
+    /// for the early exit of stage 0. Absent if no exit cleared the image.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub exit: Option<String>,
     /// The bundle that scored the image.
     pub bundle: BundleName,
     /// Where the reference was read.
@@ -140,6 +145,14 @@ pub struct DeadLetterRecord {
     pub source: SourcePosition,
     /// The time of the dead letter, RFC 3339.
     pub time: String,
+}
+
+/// The name of an exit in records.
+fn exit_name(part: NetworkPart) -> String {
+    match part {
+        NetworkPart::Stage(stage) => format!("stage{stage}"),
+        part => part.to_string(),
+    }
 }
 
 /// Creates records.
@@ -197,6 +210,7 @@ impl Records {
             tests: verdict.tests,
             rounds: verdict.rounds,
             audit: verdict.audited,
+            exit: verdict.exit.map(exit_name),
             bundle: self.bundle.clone(),
             source: position(&verdict.payload.origin.ticket),
             time: time.to_owned(),
@@ -219,6 +233,7 @@ impl Records {
             tests: 0,
             rounds: 0,
             audit: false,
+            exit: None,
             bundle: self.bundle.clone(),
             source: position(&origin.ticket),
             time: time.to_owned(),

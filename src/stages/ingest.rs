@@ -17,6 +17,7 @@ use crate::fetch::Fetcher;
 use crate::item::{DecodedItem, FinishedItem, Item, Malformed, Origin, ReceivedItem};
 use crate::message::{Location, Reference};
 use crate::ops::Services;
+use crate::stages::screen::{Budget, Held, PassedItem, ScreenControl, ScreenItem};
 
 /// The longest time that a decoded image waits for its batch.
 const MAX_HOLD: Duration = Duration::from_millis(2);
@@ -34,7 +35,33 @@ pub(crate) struct Ingest {
     fetched_out: Sender<FetchedItem>,
     fetched: Receiver<FetchedItem>,
     outputs: Outputs,
+    screen: Option<ScreenInput>,
     services: Services,
+}
+
+/// The way to the screen and back.
+pub(crate) struct ScreenInput {
+    preprocessor: Preprocessor,
+    control: Arc<ScreenControl>,
+    screening: Sender<Vec<ScreenItem>>,
+    passed: Receiver<Vec<PassedItem>>,
+    budget: Arc<Budget>,
+}
+
+impl ScreenInput {
+    /// The way to a screen with this input. `passed` receives the items that the screen does not
+    /// clear, and `budget` bounds the encoded images on the way.
+    pub(crate) fn new(
+        input: &InputSpec,
+        config: &Config,
+        control: Arc<ScreenControl>,
+        screening: Sender<Vec<ScreenItem>>,
+        passed: Receiver<Vec<PassedItem>>,
+        budget: Arc<Budget>,
+    ) -> Self {
+        let preprocessor = Preprocessor::new(input, config.decode.max_pixels);
+        Self { preprocessor, control, screening, passed, budget }
+    }
 }
 
 /// Where the decode threads send items.
@@ -76,21 +103,33 @@ impl Ingest {
             fetched_out,
             fetched,
             outputs,
+            screen: None,
             services,
         })
+    }
+
+    /// Sends images to a screen first.
+    pub(crate) fn with_screen(mut self, screen: ScreenInput) -> Self {
+        self.screen = Some(screen);
+        self
     }
 
     /// Runs until the source has ended and every fetch has ended.
     pub(crate) fn run(&self, received: &Receiver<Vec<ReceivedItem>>) -> Result<(), WorkerError> {
         let mut open = true;
         let never = crossbeam_channel::never();
+        let no_screen = crossbeam_channel::never();
+        let passed = self.screen.as_ref().map_or(&no_screen, |screen| &screen.passed);
         while !self.services.signals.aborted() {
             let mut batch = DecodeBatch::new(self);
             let received = if open { received } else { &never };
             crossbeam_channel::select_biased! {
+                recv(passed) -> items => {
+                    items.into_iter().flatten().for_each(|item| batch.decode_passed(item));
+                }
                 recv(self.fetched) -> fetched => {
                     if let Ok(FetchedItem { item, bytes, _permit }) = fetched {
-                        batch.decode(item, bytes);
+                        batch.take(item, bytes);
                     }
                 }
                 recv(received) -> items => match items {
@@ -98,7 +137,7 @@ impl Ingest {
                     Err(_) => open = false,
                 },
                 default(POLL) => {
-                    if !open && self.fetches() == 0 {
+                    if !open && self.fetches() == 0 && self.in_screen() == 0 {
                         return Ok(());
                     }
                 }
@@ -130,7 +169,7 @@ impl Ingest {
         batch.count_fetch();
         let item = Item { reference, origin };
         let Some(bytes) = local else { return Some(item) };
-        batch.decode(item, bytes);
+        batch.take(item, bytes);
         None
     }
 
@@ -157,11 +196,16 @@ impl Ingest {
                 return Some(permit);
             }
             if let Ok(FetchedItem { item, bytes, _permit }) = self.fetched.recv_timeout(POLL) {
-                batch.decode(item, bytes);
+                batch.take(item, bytes);
                 batch.send();
             }
         }
         None
+    }
+
+    /// Items on the way to the screen and back.
+    fn in_screen(&self) -> usize {
+        self.screen.as_ref().map_or(0, |screen| screen.budget.items())
     }
 
     /// Fetches that are running or waiting to be decoded.
@@ -174,12 +218,14 @@ impl Ingest {
 struct DecodeBatch<'a> {
     ingest: &'a Ingest,
     decoded: Vec<DecodedItem>,
+    screening: Vec<ScreenItem>,
     dead_letters: Vec<FinishedItem>,
     since: Instant,
     /// The thread's CPU time at the last measurement.
     cpu: Duration,
     fetch_cpu: Duration,
     decode_cpu: Duration,
+    screen_cpu: Duration,
 }
 
 impl<'a> DecodeBatch<'a> {
@@ -187,11 +233,13 @@ impl<'a> DecodeBatch<'a> {
         Self {
             ingest,
             decoded: Vec::new(),
+            screening: Vec::new(),
             dead_letters: Vec::new(),
             since: Instant::now(),
             cpu: thread_time(),
             fetch_cpu: Duration::ZERO,
             decode_cpu: Duration::ZERO,
+            screen_cpu: Duration::ZERO,
         }
     }
 
@@ -207,7 +255,66 @@ impl<'a> DecodeBatch<'a> {
         self.fetch_cpu += spent;
     }
 
-    fn decode(&mut self, mut item: Item, bytes: Result<Bytes, Failure>) {
+    /// Takes in an item with its bytes: for the screen if it is in use, else for the engine.
+    fn take(&mut self, item: Item, bytes: Result<Bytes, Failure>) {
+        match (&self.ingest.screen, bytes) {
+            (Some(screen), Ok(bytes)) if screen.control.in_use() => {
+                self.prepare(screen, item, bytes);
+            }
+            (_, bytes) => self.decode(item, bytes, None, false),
+        }
+    }
+
+    /// Decodes an image for the screen.
+    fn prepare(&mut self, screen: &ScreenInput, item: Item, bytes: Bytes) {
+        self.cpu_since_last();
+        let tensor = screen.preprocessor.tensor(&bytes).map_err(Failure::from);
+        let spent = self.cpu_since_last();
+        self.screen_cpu += spent;
+        match tensor {
+            Ok(image) => {
+                let Some(held) = self.hold(screen, bytes.len()) else { return };
+                self.screening.push(ScreenItem { image, bytes, item, held });
+            }
+            Err(failure) => {
+                let Item { reference, origin } = item;
+                self.dead_letter(origin, Some(reference), Bytes::new(), failure);
+            }
+        }
+        if self.since.elapsed() > MAX_HOLD {
+            self.send();
+        }
+    }
+
+    /// Waits until the budget has room for an encoded image, and decodes items that have passed the
+    /// screen meanwhile: they hold the budget. `None` if the worker was aborted.
+    fn hold(&mut self, screen: &ScreenInput, bytes: usize) -> Option<Held> {
+        while !self.ingest.services.signals.aborted() {
+            if let Some(held) = screen.budget.take(bytes) {
+                return Some(held);
+            }
+            self.send();
+            let passed = screen.passed.recv_timeout(POLL);
+            passed.into_iter().flatten().for_each(|item| self.decode_passed(item));
+        }
+        None
+    }
+
+    /// Decodes an image in full that the screen did not clear.
+    fn decode_passed(&mut self, passed: PassedItem) {
+        let PassedItem { bytes, item, risk, audit, held } = passed;
+        self.decode(item, Ok(bytes), risk, audit);
+        drop(held);
+    }
+
+    /// Decodes an image for the engine. `screened` and `audit` are what the screen says about it.
+    fn decode(
+        &mut self,
+        mut item: Item,
+        bytes: Result<Bytes, Failure>,
+        screened: Option<f32>,
+        audit: bool,
+    ) {
         self.cpu_since_last();
         let preprocessor = &self.ingest.preprocessor;
         let tensor = bytes.and_then(|bytes| preprocessor.tensor(&bytes).map_err(Failure::from));
@@ -220,7 +327,7 @@ impl<'a> DecodeBatch<'a> {
             Ok(image) => {
                 let age = item.origin.received.elapsed().as_secs_f64();
                 self.ingest.services.metrics.decoded_age.observe(age);
-                self.decoded.push(DecodedItem { image, item });
+                self.decoded.push(DecodedItem { image, item, screened, audit });
             }
             Err(failure) => {
                 let Item { reference, origin } = item;
@@ -246,7 +353,9 @@ impl<'a> DecodeBatch<'a> {
     /// Sends the remaining items and adds the CPU times to the metrics.
     fn finish(mut self) {
         self.send();
-        for (part, time) in [("fetch", self.fetch_cpu), ("decode", self.decode_cpu)] {
+        let parts =
+            [("fetch", self.fetch_cpu), ("screen", self.screen_cpu), ("decode", self.decode_cpu)];
+        for (part, time) in parts {
             if !time.is_zero() {
                 let counter = self.ingest.services.metrics.ingest_cpu.with_label_values(&[part]);
                 counter.inc_by(time.as_secs_f64());
@@ -257,6 +366,9 @@ impl<'a> DecodeBatch<'a> {
     /// Sends all items. A stage that has failed has logged why; the tickets are then dropped
     /// unresolved.
     fn send(&mut self) {
+        if let Some(screen) = self.ingest.screen.as_ref().filter(|_| !self.screening.is_empty()) {
+            let _ = screen.screening.send(std::mem::take(&mut self.screening));
+        }
         if !self.decoded.is_empty() {
             let _ = self.ingest.outputs.decoded.send(std::mem::take(&mut self.decoded));
         }

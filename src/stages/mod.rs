@@ -1,5 +1,7 @@
 //! The loops of the stages between source and sink, each on its own threads.
 
-pub(crate) mod band_planner;
 pub(crate) mod engine;
 pub(crate) mod ingest;
+pub(crate) mod planners;
+pub(crate) mod plans;
+pub(crate) mod screen;

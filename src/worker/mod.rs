@@ -8,7 +8,7 @@ mod threads;
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use dorfman_core::engine::Stats;
 use dorfman_model::cpu;
 use tokio::runtime::Runtime;
@@ -27,7 +27,9 @@ use crate::sink::kafka::KafkaSink;
 use crate::sink::message::Records;
 use crate::source::kafka::KafkaSource;
 use crate::stages::engine::EngineStage;
-use crate::stages::ingest::{Ingest, Outputs};
+use crate::stages::ingest::{Ingest, Outputs, ScreenInput};
+use crate::stages::plans::{self, Plans};
+use crate::stages::screen::{Budget, ScreenControl, ScreenOutputs, ScreenSettings, ScreenStage};
 
 /// Batches of finished items that may wait for the sink.
 const SINK_QUEUE: usize = 256;
@@ -37,8 +39,8 @@ const SINK_QUEUE: usize = 256;
 /// # Errors
 /// [`WorkerError`] if anything cannot be set up.
 pub fn start(config: &Config, model: Model) -> Result<Running, WorkerError> {
-    let plan = config.describe_plan().map_err(setup)?;
-    let services = Services::new(config, &model.bundle, &plan).map_err(setup)?;
+    let plans = plans::plans(config, &model)?;
+    let services = Services::new(config, &model.bundle, &plans.described).map_err(setup)?;
     services.metrics.provider_fallback.set(i64::from(model.fell_back));
     let runtime = runtime()?;
     let listen = server::serve(&config.ops.listen, services.clone());
@@ -55,7 +57,7 @@ pub fn start(config: &Config, model: Model) -> Result<Running, WorkerError> {
     let (finished_out, finished) = bounded::<Vec<FinishedItem>>(SINK_QUEUE);
     let mut threads = Threads::new(Arc::clone(&services.signals));
     let channels = (received, finished_out);
-    let report = start_stages(config, model, &runtime, &mut threads, channels, &services)?;
+    let report = start_stages(config, model, plans, &runtime, &mut threads, channels, &services)?;
     services.health.warmed_up();
     threads.spawn("sink", move || Ok(sink.run(finished)?));
     threads.spawn("source", move || Ok(source.run(received_out)?));
@@ -73,11 +75,12 @@ pub fn start_between(
     received: Receiver<Vec<ReceivedItem>>,
     finished: Sender<Vec<FinishedItem>>,
 ) -> Result<Running, WorkerError> {
-    let services = Services::new(config, &model.bundle, "").map_err(setup)?;
+    let plans = plans::plans(config, &model)?;
+    let services = Services::new(config, &model.bundle, &plans.described).map_err(setup)?;
     let runtime = runtime()?;
     let mut threads = Threads::new(Arc::clone(&services.signals));
     let channels = (received, finished);
-    let report = start_stages(config, model, &runtime, &mut threads, channels, &services)?;
+    let report = start_stages(config, model, plans, &runtime, &mut threads, channels, &services)?;
     Ok(Running::new(threads, services, report, runtime, config.shutdown.deadline, None))
 }
 
@@ -86,20 +89,51 @@ pub fn received_queue(items: usize) -> (Sender<Vec<ReceivedItem>>, Receiver<Vec<
     bounded((items / MAX_BATCH).max(1))
 }
 
-/// Starts the decode threads and the engine's thread. Returns the receiver of the engine's sums.
+/// What the stages report at their end.
+pub(super) struct StageReports {
+    /// The plans in words, and the engine's sums.
+    engine: Receiver<(String, Stats)>,
+    /// The screen's sums, if the bundle has a screen.
+    screen: Option<Arc<ScreenControl>>,
+}
+
+/// Starts the decode threads, the screen's thread if there is a screen, and the engine's thread.
 fn start_stages(
     config: &Config,
-    model: Model,
+    mut model: Model,
+    plans: Plans,
     runtime: &Runtime,
     threads: &mut Threads,
     (received, finished): (Receiver<Vec<ReceivedItem>>, Sender<Vec<FinishedItem>>),
     services: &Services,
-) -> Result<Receiver<Stats>, WorkerError> {
+) -> Result<StageReports, WorkerError> {
     let decoders = cpu::threads(config.decode.threads);
     let (decoded_out, decoded) = bounded(decoders * 4);
     let outputs = Outputs { decoded: decoded_out, finished: finished.clone() };
     let handle = runtime.handle().clone();
-    let ingest = Ingest::new(config, &model.input, handle, outputs, services.clone())?;
+    let mut ingest = Ingest::new(config, &model.input, handle, outputs, services.clone())?;
+    let mut screen = None;
+    if let Some((network, input)) = model.screen.take() {
+        let control = Arc::new(ScreenControl::new(plans.exits.screen.clone()));
+        // The budget of the encoded images bounds both queues.
+        let ((screening_out, screening), (passed_out, passed)) = (unbounded(), unbounded());
+        let budget = Budget::new(config.exits.screen_bytes);
+        let shared = Arc::clone(&control);
+        let way = ScreenInput::new(&input, config, shared, screening_out, passed, budget);
+        ingest = ingest.with_screen(way);
+        let settings = ScreenSettings {
+            audit_fraction: config.audit.fraction,
+            default_risk: config.planning.prevalence as f32,
+            max_batch: config.engine.max_batch,
+            profile: model.profile.clone(),
+        };
+        let outputs = ScreenOutputs { passed: passed_out, finished: finished.clone() };
+        let shared = Arc::clone(&control);
+        let (len, services) = (input.len(), services.clone());
+        let stage = ScreenStage::new(network, len, shared, outputs, &settings, services)?;
+        threads.spawn("screen", move || stage.run(&screening));
+        screen = Some(control);
+    }
     let ingest = Arc::new(ingest);
     for _ in 0..decoders {
         let (ingest, received) = (Arc::clone(&ingest), received.clone());
@@ -107,9 +141,9 @@ fn start_stages(
     }
     drop(ingest);
     let (report_out, report) = bounded(1);
-    let stage = EngineStage::new(config, model, services.clone())?;
+    let stage = EngineStage::new(config, model, plans, screen.clone(), services.clone())?;
     threads.spawn("engine", move || stage.run(&decoded, &finished, &report_out));
-    Ok(report)
+    Ok(StageReports { engine: report, screen })
 }
 
 /// The runtime of sockets. One thread suffices: all heavy work has threads of its own.

@@ -6,18 +6,23 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use dorfman_core::engine::Stats;
+use dorfman_core::screen::ScreenStats;
 use tokio::runtime::Runtime;
 
-use super::WorkerError;
 use super::threads::{NamedThread, Threads};
+use super::{StageReports, WorkerError};
 use crate::ops::metrics::Metrics;
 use crate::ops::{Health, Services};
 
 /// What a worker did.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
+    /// The plans in words, at the end.
+    pub plan: String,
     /// The engine's sums.
     pub stats: Stats,
+    /// The screen's sums; all 0 without a screen.
+    pub screen: ScreenStats,
 }
 
 /// A running worker.
@@ -25,7 +30,7 @@ pub struct Running {
     threads: Vec<NamedThread>,
     ended: Receiver<()>,
     services: Services,
-    report: Receiver<Stats>,
+    reports: StageReports,
     runtime: Runtime,
     deadline: Duration,
     address: Option<SocketAddr>,
@@ -35,13 +40,13 @@ impl Running {
     pub(super) fn new(
         threads: Threads,
         services: Services,
-        report: Receiver<Stats>,
+        reports: StageReports,
         runtime: Runtime,
         deadline: Duration,
         address: Option<SocketAddr>,
     ) -> Self {
         let Threads { running: threads, ended, .. } = threads;
-        Self { threads, ended, services, report, runtime, deadline, address }
+        Self { threads, ended, services, reports, runtime, deadline, address }
     }
 
     /// Tells the worker to read no more items and to finish those that it has.
@@ -99,7 +104,14 @@ impl Running {
         match (first, hanging.first()) {
             (Some(error), _) => Err(error),
             (None, Some((name, _))) => Err(WorkerError::Hanging(name)),
-            (None, None) => Ok(Report { stats: self.report.try_recv().unwrap_or_default() }),
+            (None, None) => {
+                let (plan, stats) = self.reports.engine.try_recv().unwrap_or_default();
+                Ok(Report {
+                    plan,
+                    stats,
+                    screen: self.reports.screen.map(|screen| screen.stats()).unwrap_or_default(),
+                })
+            }
         }
     }
 

@@ -89,6 +89,7 @@ pub fn model(network: impl Network + 'static) -> Model {
         network: Box::new(network),
         thresholds: Thresholds::constant(0.5),
         confirm: None,
+        screen: None,
         input: InputSpec {
             width: 1,
             height: 1,
@@ -178,8 +179,13 @@ impl Network for Gated {
         self.network.shape()
     }
 
-    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
-        self.network.embed(images, first)
+    fn embed(
+        &mut self,
+        images: &[&[f32]],
+        first: usize,
+        exits: &mut Vec<f32>,
+    ) -> Result<(), RunError> {
+        self.network.embed(images, first, exits)
     }
 
     fn merge(
@@ -188,8 +194,9 @@ impl Network for Gated {
         members: &[i64],
         arity: usize,
         first: usize,
+        exits: &mut Vec<f32>,
     ) -> Result<(), RunError> {
-        self.network.merge(level, members, arity, first)
+        self.network.merge(level, members, arity, first, exits)
     }
 
     fn score(

@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::manifest::{Calibration, Manifest};
 use super::validate;
-use dorfman_core::calibration::Thresholds;
+use dorfman_core::calibration::{CalibrationError, Thresholds};
+use dorfman_core::planner::ChainPlan;
 
 /// A bundle whose manifest and checksums have been checked.
 #[derive(Debug, Clone)]
@@ -60,6 +61,14 @@ pub enum BundleError {
         wanted: String,
         /// The checksum of the file.
         found: String,
+    },
+    /// The calibration cannot be used for planning.
+    #[error("bundle {}: the calibration: {source}", dir.display())]
+    Calibration {
+        /// The folder of the bundle.
+        dir: PathBuf,
+        /// The error.
+        source: CalibrationError,
     },
     /// The file of joint scores does not fit the manifest.
     #[error("bundle {}: the file of joint scores: {what}. Copy the bundle again", dir.display())]
@@ -147,11 +156,33 @@ impl Bundle {
         self.thresholds_of("calibration", &entries, wanted)
     }
 
+    /// The thresholds of a plan. Individual tests have a sensitivity of at least `individual` (0 to
+    /// 1), and pooled tests that of their size in the plan, or the highest calibrated one if that
+    /// is lower.
+    ///
+    /// # Errors
+    /// [`BundleError::Sensitivity`] if the calibration does not reach `individual`.
+    pub fn plan_thresholds(
+        &self,
+        plan: &ChainPlan,
+        individual: f64,
+    ) -> Result<Thresholds, BundleError> {
+        let at = plan.measured_at;
+        self.thresholds_at(at, |arity| match arity {
+            1 => individual,
+            _ => plan.sensitivity(arity).min(self.most_sensitive_at(at, arity)),
+        })
+    }
+
     /// The highest sensitivity (0 to 1) that the calibration of every positive label reaches in
     /// tests of `arity` images. 0 for an arity that was not measured.
     pub fn most_sensitive(&self, arity: usize) -> f64 {
-        let of_all = |c: &&Calibration| c.arity == arity && c.exit_sensitivity.is_none();
-        let entries = self.manifest.calibration.iter().filter(of_all);
+        self.most_sensitive_at(None, arity)
+    }
+
+    fn most_sensitive_at(&self, exit_sensitivity: Option<f64>, arity: usize) -> f64 {
+        let same = |c: &&Calibration| c.arity == arity && c.exit_sensitivity == exit_sensitivity;
+        let entries = self.manifest.calibration.iter().filter(same);
         let most =
             |c: &Calibration| c.operating_points.iter().map(|p| p.sensitivity).fold(0.0, f64::max);
         entries.map(most).reduce(f64::min).unwrap_or(0.0)

@@ -6,8 +6,9 @@ use dorfman_core::calibration::{
     ArityPoints, CalibrationError, JointExit, JointRow, JointScores, LikelihoodRatio,
     OperatingPoints, Thresholds,
 };
+use dorfman_core::cost::StageCosts;
 use dorfman_core::engine::{ExitRule, NetworkPart};
-use dorfman_core::planner::{ExitLink, PassedPoints};
+use dorfman_core::planner::{ExitLink, PassedPoints, PlanConstraints, Planner};
 
 use super::bundle::{Bundle, BundleError, read};
 use super::calibration::points;
@@ -46,6 +47,29 @@ impl Bundle {
             Some((NetworkPart::Stage(i), &stage.exit.as_ref()?.calibration[..]))
         });
         screen.chain(exits).collect()
+    }
+
+    /// A planner of this bundle with `costs` (seconds or multiply-adds). `exits`: whether plans may
+    /// use the screen and the early exits.
+    ///
+    /// # Errors
+    /// [`BundleError::Calibration`] if the calibration does not suffice, and the errors of
+    /// [`Bundle::exit_calibration`].
+    pub fn planner(
+        &self,
+        costs: StageCosts,
+        constraints: PlanConstraints,
+        exits: bool,
+    ) -> Result<Planner, BundleError> {
+        let wrong = |source| BundleError::Calibration { dir: self.dir.clone(), source };
+        let points = self.operating_points().map_err(wrong)?;
+        let planner = Planner::new(points, costs, constraints).map_err(wrong)?;
+        match self.exit_calibration()?.filter(|_| exits) {
+            Some(ExitCalibration { joint, passed }) => {
+                planner.with_exits(joint, passed).map_err(wrong)
+            }
+            None => Ok(planner),
+        }
     }
 
     /// What a planner needs to know about the exits. `None` for a bundle without a screen and

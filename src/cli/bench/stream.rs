@@ -99,6 +99,7 @@ fn null_model(slots: usize) -> Model {
         network: Box::new(NullNetwork::new(single_label_shape(slots, 1, 1))),
         thresholds: Thresholds::constant(0.5),
         confirm: None,
+        screen: None,
         input: InputSpec {
             width: SIDE,
             height: SIDE,

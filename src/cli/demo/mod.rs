@@ -1,8 +1,8 @@
 //! `dorfman demo`: the main job in one process.
 //!
 //! Starts an embedded broker, produces references to real images with rare positives, runs the
-//! worker twice (grouped and individual), consumes the flagged topics, and prints the results side
-//! by side.
+//! worker several times (individual testing, pooling alone, and the plan of the planner), consumes
+//! the flagged topics, and prints the results side by side.
 
 pub(super) mod data;
 mod fashion;
@@ -11,16 +11,16 @@ pub mod report;
 mod sheet;
 pub mod stream;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Parser};
 use dorfman_model::Bundle;
 use report::{Report, Run};
-use stream::{RunMeasurement, Stream};
+use stream::Stream;
 
 use super::CliError;
 use crate::config::Config;
+use crate::config::exits::ExitMode;
 use crate::config::group::GroupSize;
 use crate::config::retest::PolicyKind;
 use crate::ops::logging;
@@ -44,7 +44,7 @@ pub struct DemoArgs {
     /// Share of positive images in the stream.
     #[arg(long, value_name = "P", default_value_t = 0.01)]
     pub prevalence: f64,
-    /// Images per group of the grouped run.
+    /// Images per group of the pooled run.
     #[arg(long, value_name = "M", default_value_t = 16)]
     pub group_size: usize,
     /// Seed of the order of the stream.
@@ -89,7 +89,7 @@ pub fn measure(args: &DemoArgs) -> Result<Report, CliError> {
     if !(args.prevalence > 0.0 && args.prevalence < 1.0) {
         return Err(CliError::Usage("--prevalence must be between 0 and 1".into()));
     }
-    let base = config(args, PolicyKind::MultiRound)?;
+    let base = config(args, RunKind::Best)?;
     logging::init(&base.logging).map_err(|e| CliError::Usage(format!("--log: {e}")))?;
     eprintln!("writing the images to {}", args.out.join("images").display());
     let bundle = Bundle::open(&args.bundle).map_err(|e| CliError::Failed(e.to_string()))?;
@@ -102,38 +102,65 @@ pub fn measure(args: &DemoArgs) -> Result<Report, CliError> {
     );
     let stream = Stream::new(broker.bootstrap_servers(), items);
     stream.produce()?;
-    let mut runs = BTreeMap::new();
-    for (name, policy) in
-        [("grouped", PolicyKind::MultiRound), ("individual", PolicyKind::Individual)]
-    {
-        let mut config = config(args, policy)?;
-        stream.configure(&mut config, name);
-        let plan = config.describe_plan()?;
-        eprintln!("starting the worker for the {name} run, plan {plan}");
-        let measured = stream.run(name, &config, Model::open(&config)?)?;
-        runs.insert(name, (plan, measured));
+    let mut runs = Vec::new();
+    for kind in RunKind::ALL {
+        let mut config = config(args, kind)?;
+        stream.configure(&mut config, kind.name());
+        eprintln!("starting the worker for the {} run", kind.name());
+        let measured = stream.run(kind.name(), &config, Model::open(&config)?)?;
+        runs.push(Run::new(&stream, kind.name(), measured));
     }
-    let take = |runs: &mut BTreeMap<&str, (String, RunMeasurement)>, name: &str| {
-        runs.remove(name).ok_or_else(|| CliError::Failed(format!("a bug: no {name} run")))
-    };
-    let grouped = take(&mut runs, "grouped")?;
-    let individual = take(&mut runs, "individual")?;
-    sheet::write(
-        &args.out.join("flagged.png"),
-        &stream,
-        &grouped.1.flagged,
-        bundle.manifest.input.width,
-    )?;
-    let report = Report::new(&stream, Run::new(&stream, grouped), Run::new(&stream, individual));
+    if let Some(best) = runs.last() {
+        let width = bundle.manifest.input.width;
+        sheet::write(&args.out.join("flagged.png"), &stream, &best.measured.flagged, width)?;
+    }
+    let report = Report::new(&stream, runs);
     std::fs::write(args.out.join("report.json"), serde_json::to_vec_pretty(&report)?)?;
     Ok(report)
 }
 
+/// What a run of the demo does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RunKind {
+    /// Every image is tested alone.
+    Individual,
+    /// Images are pooled, and no exit is used.
+    Pooled,
+    /// The plan of the planner.
+    Best,
+}
+
+impl RunKind {
+    /// All runs, in the order of the table.
+    const ALL: [Self; 3] = [Self::Individual, Self::Pooled, Self::Best];
+
+    /// The name in topics and reports.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Individual => "individual",
+            Self::Pooled => "pooled",
+            Self::Best => "best",
+        }
+    }
+}
+
 /// The configuration of the worker for a run of the demo.
-fn config(args: &DemoArgs, policy: PolicyKind) -> Result<Config, CliError> {
+fn config(args: &DemoArgs, kind: RunKind) -> Result<Config, CliError> {
     let mut config = base(args)?;
-    config.group.size = GroupSize::Fixed(args.group_size);
-    config.retest.policy = policy;
+    match kind {
+        RunKind::Individual => {
+            config.retest.policy = PolicyKind::Individual;
+            config.exits.mode = ExitMode::None;
+        }
+        RunKind::Pooled => {
+            config.group.size = GroupSize::Fixed(args.group_size);
+            config.exits.mode = ExitMode::None;
+        }
+        RunKind::Best => {
+            config.group.size = GroupSize::Auto;
+            config.planning.prevalence = args.prevalence;
+        }
+    }
     config.validate()?;
     Ok(config)
 }

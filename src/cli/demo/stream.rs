@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use dorfman_core::engine::Stats;
+use dorfman_core::screen::ScreenStats;
 use dorfman_model::cpu;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -19,11 +20,11 @@ use crate::config::Config;
 use crate::config::kafka::KafkaConfig;
 use crate::message::ReferenceMessage;
 use crate::sink::message::FlagRecord;
-use crate::worker::{self, Model, Running};
+use crate::worker::{self, Model, Report, Running};
 
 const IMAGES: &str = "images";
 const PARTITIONS: i32 = 8;
-const RUNS: &[&str] = &["grouped", "individual"];
+const RUNS: &[&str] = &["individual", "pooled", "best"];
 
 /// A stream of items on a broker.
 pub struct Stream {
@@ -37,8 +38,12 @@ pub struct Stream {
 pub struct RunMeasurement {
     /// The flags, as consumed from the flagged topic, without repeated deliveries.
     pub flagged: Vec<FlagRecord>,
+    /// The plan at the end of the run, in words.
+    pub plan: String,
     /// The engine's sums.
     pub stats: Stats,
+    /// The screen's sums.
+    pub screen: ScreenStats,
     /// Seconds from the first message to the last verdict.
     pub seconds: f64,
     /// CPU seconds by thread name in that time.
@@ -51,10 +56,12 @@ pub struct RunMeasurement {
 pub fn topics() -> Vec<(&'static str, i32)> {
     vec![
         (IMAGES, PARTITIONS),
-        ("flagged.grouped", 1),
         ("flagged.individual", 1),
-        ("dead.grouped", 1),
+        ("flagged.pooled", 1),
+        ("flagged.best", 1),
         ("dead.individual", 1),
+        ("dead.pooled", 1),
+        ("dead.best", 1),
     ]
 }
 
@@ -113,11 +120,11 @@ impl Stream {
         let bar = progress(name, self.items.len() as u64);
         let watched = watch(&running, self.items.len() as u64, &bar);
         running.stop();
-        let stats = running.wait()?.stats;
+        let Report { plan, stats, screen } = running.wait()?;
         bar.finish_and_clear();
         let Watched { seconds, threads, ingest } = watched?;
         let flagged = self.read_flags(&config.sink.flagged_topic)?;
-        Ok(RunMeasurement { flagged, stats, seconds, threads, ingest })
+        Ok(RunMeasurement { flagged, plan, stats, screen, seconds, threads, ingest })
     }
 
     /// Consumes a flagged topic from its first to its last record.
@@ -194,7 +201,7 @@ pub fn watch(
     };
     let threads = cpu::by_thread_name().into_iter().map(spent).collect();
     let part = |part: &str| (part.to_owned(), metrics.ingest_cpu.with_label_values(&[part]).get());
-    Ok(Watched { seconds, threads, ingest: ["fetch", "decode"].map(part).into() })
+    Ok(Watched { seconds, threads, ingest: ["fetch", "screen", "decode"].map(part).into() })
 }
 
 /// Counts the verdicts of a worker and shows the progress.

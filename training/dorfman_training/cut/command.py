@@ -41,7 +41,9 @@ def add_exits(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--exits", action="store_true", help="add early exits; without --at, their depths and the merge are chosen")
     add("--most", type=int, default=4, metavar="N", help="largest number of exits (default: %(default)s)")
-    add("--loss", type=float, default=0.01, metavar="X", help="largest share of the positives that all exits together may lose (default: %(default)s)")
+    add(
+        "--loss", type=float, default=0.01, metavar="X", help="largest share of the positives that all exits together may lose (default: %(default)s)"
+    )
     add(
         "--target",
         choices=("labels", "verdicts"),
@@ -214,7 +216,7 @@ def cut(arguments: argparse.Namespace) -> None:
     from . import bundle, dataset
     from .calibration import Settings
 
-    wanted = ("out", "name", "version", "licence", "labels", "positive", "data", "positive_class", "mean", "std", "short_side")
+    wanted: tuple[str, ...] = ("out", "name", "version", "licence", "labels", "positive", "data", "positive_class", "mean", "std", "short_side")
     if arguments.exits and arguments.target == "verdicts":
         wanted = tuple(field for field in wanted if field != "positive_class")
     missing = [f"--{field.replace('_', '-')}" for field in wanted if not getattr(arguments, field)]

@@ -61,7 +61,9 @@ def in_list(source: Path, classes: bool = True) -> Iterator[Labelled]:
         rows = csv.DictReader(file)
         wanted = {"path", "class"} if classes else {"path"}
         if not wanted <= set(rows.fieldnames or ()):
-            raise CutError(f"--data: {source} must have the column{'s' if classes else ''} {' and '.join(f'`{name}`' for name in sorted(wanted, reverse=True))}")
+            raise CutError(
+                f"--data: {source} must have the column{'s' if classes else ''} {' and '.join(f'`{name}`' for name in sorted(wanted, reverse=True))}"
+            )
         for row in rows:
             path = source.parent / row["path"]
             yield Labelled(row["class"] if classes else "", str(path), path.read_bytes)

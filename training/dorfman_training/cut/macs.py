@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import onnx
 from onnx import NodeProto
 
 from .network import Network
@@ -21,6 +22,21 @@ def of_node(node: NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
         transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
         return output * left[0 if transposed else -1]
     return output * left[-1]
+
+
+def of_model(model: onnx.ModelProto) -> int:
+    """Returns the multiply-adds of a model with dynamic axes, for one row."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    for value in [*fixed.graph.input, *fixed.graph.output]:
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.dim_value = 1
+    inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
+    shapes = {entry.name: tuple(entry.dims) for entry in fixed.graph.initializer}
+    for value in [*inferred.input, *inferred.value_info, *inferred.output]:
+        shapes[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+    return sum(of_node(node, shapes) for node in fixed.graph.node)
 
 
 def counts(network: Network) -> list[int]:

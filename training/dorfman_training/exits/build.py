@@ -18,7 +18,6 @@ from ..calibrate import Sample
 from ..cut import calibration, images, macs, stages
 from ..cut.chain import Chain
 from ..cut.errors import CutError
-from ..cut.images import Input
 from ..cut.points import Point
 from . import after, choose, compose, depths, joint, probe, screen
 from .choose import Gate, Plan, Rows
@@ -121,7 +120,8 @@ class Builder:
     def look(self) -> None:
         """Runs the network on all images."""
         names, threads = [point.name for point in self.points], self.options.threads
-        self.say(f"{len(self.points)} depths of {len(self.data.judge)} images" + (f" and {len(self.data.learn)} training images" if self.data.learn else ""))
+        more = f" and {len(self.data.learn)} training images" if self.data.learn else ""
+        self.say(f"{len(self.points)} depths of {len(self.data.judge)} images{more}")
         self.pixels = self.data.judge.pixels(self.input)
         *self.judged, self.scores = probe.run(self.composed.network, names, True, self.pixels, self.input, threads)
         self.individual = self.scores[:, list(self.labels.columns)]
@@ -165,7 +165,9 @@ class Builder:
             self.say(f"depth {point.macs_share:.2%} ({point.name}): {found.head.kind}, {self.sketch(found)}")
         self.screen: Screen | None = None
         if self.source is not None:
-            self.screen = screen.fit(self.source, self.data.judge, self.data.learn, self.learner, self.labels.names, self.labels.columns, self.options.threads)
+            self.screen = screen.fit(
+                self.source, self.data.judge, self.data.learn, self.learner, self.labels.names, self.labels.columns, self.options.threads
+            )
             self.say(f"screen ({self.screen.macs / self.total:.2%} of the network): {self.screen.about}, {self.sketch(self.screen)}")
 
     def prove(self, judge: np.ndarray, learn: np.ndarray | None) -> None:
@@ -244,7 +246,7 @@ class Builder:
     def item_table(self, number: int, point: Point, fit: Fitted | None, model: onnx.ModelProto, out: Path) -> dict[str, Any]:
         content = model.SerializeToString()
         table = described(out / f"stage{number}.onnx", content)
-        table |= {"macs": macs_of(model), "features": list(point.row)}
+        table |= {"macs": macs.of_model(model), "features": list(point.row)}
         return table | ({"fan_in": 1} if number else {})
 
     def later_stages(self, end: Point) -> tuple[list[tuple[dict[str, Any], bytes]], bool]:
@@ -393,21 +395,6 @@ def described(path: Path, content: bytes) -> dict[str, Any]:
     """Writes a file and returns its fields of the manifest."""
     path.write_bytes(content)
     return {"file": path.name, "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def macs_of(model: onnx.ModelProto) -> int:
-    """Returns the multiply-adds of an item stage with its head, for one item."""
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
-    for value in [*fixed.graph.input, *fixed.graph.output]:
-        for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_param:
-                dim.dim_value = 1
-    inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
-    shapes = {entry.name: tuple(entry.dims) for entry in fixed.graph.initializer}
-    for value in [*inferred.input, *inferred.value_info, *inferred.output]:
-        shapes[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
-    return sum(macs.of_node(node, shapes) for node in fixed.graph.node)
 
 
 def settings_of(entries: Sequence[dict[str, Any]], seed: int) -> calibration.Settings:

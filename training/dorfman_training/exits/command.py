@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("bundle", type=Path, metavar="CONFIG|BUNDLE", help="the TOML file of a bundle that was exported, or the folder of a bundle")
     add("--bundle", type=Path, dest="folder", metavar="DIR", help="with CONFIG: folder of the bundle (default: where `export` writes it)")
     add("--work", type=Path, help="with CONFIG: folder of checkpoints and calibrations (default: work/ beside configs/)")
-    add("--data", type=Path, metavar="PATH", help="CONFIG: folder of the data (default: data.folder); BUNDLE: a folder or zip of CLASS/NAME, or a CSV")
+    add(
+        "--data", type=Path, metavar="PATH", help="CONFIG: folder of the data (default: data.folder); BUNDLE: a folder or zip of CLASS/NAME, or a CSV"
+    )
     add("--out", type=Path, metavar="DIR", help="folder for the result (default: the bundle's folder)")
     add("--threads", type=int, default=2, help="number of CPU threads (default: %(default)s)")
     add_choice(parser.add_argument_group("exits"))
@@ -38,7 +40,7 @@ def add_choice(group: argparse._ArgumentGroup) -> None:
     add("--loss", type=float, metavar="X", help="largest share of the positives that all exits together may lose (default: 0.002)")
     add("--deeper", action="store_const", const=True, help="also put exits behind the merge; the merge moves behind the last exit")
     add("--rows", choices=("auto", "calibration", "all"),
-        help="images that set the thresholds; all: also training images, out of fold; auto: all if fewer than 299 calibration images are positive")  # fmt: skip
+        help="images that set thresholds; all: also those of training, out of fold; auto: all if fewer than 299 of calibration are positive")  # fmt: skip
     add("--after-groups", type=int, default=1000, metavar="N", help="groups per arity in the calibration after exits (default: %(default)s)")
 
 
@@ -63,7 +65,12 @@ def add_screen(group: argparse._ArgumentGroup) -> None:
     add("--screen", metavar="lite0|MODEL.onnx", help="the screen's network: part of EfficientNet-Lite0 with a head, or your own ONNX classifier")
     add("--no-screen", action="store_true", help="leave out the screen that the configuration or the bundle has")
     add("--screen-until", default="block5_wide", metavar="PART", help="lite0: the last part (default: %(default)s)")
-    add("--screen-size", type=words.size, metavar="N|WxH", help="width and height of the screen's input (default: 64 for lite0, else those of the model)")
+    add(
+        "--screen-size",
+        type=words.size,
+        metavar="N|WxH",
+        help="width and height of the screen's input (default: 64 for lite0, else those of the model)",
+    )
     add("--screen-head", action="store_true", help="MODEL.onnx: fit a head on the output of the model")
     add("--screen-columns", type=words.integers, default=(), metavar="N,N", help="MODEL.onnx: the score for each positive label, from 0")
     add("--screen-activation", choices=("none", "softmax", "sigmoid"), default="none", help="MODEL.onnx: as --activation of `cut`")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Sequence
 
 import numpy as np
@@ -41,4 +42,4 @@ class Learner:
 
     def outside(self, kind: heads.Kind, vectors: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         fold = folds.assign(wanted, folds.COUNT, self.seed)
-        return folds.out_of_fold(lambda x, y: heads.fit(kind, x, y, self.seed), vectors, wanted, fold)
+        return folds.out_of_fold(partial(heads.fit, kind, seed=self.seed), vectors, wanted, fold)

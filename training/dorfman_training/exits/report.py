@@ -21,5 +21,3 @@ def line(where: str, measured: Measured, rows: Rows) -> str:
         f"{where}: a negative costs {measured.cost:.2%} of the individual test's multiply-adds; negatives that pass each exit: {shares}; "
         f"lost: {measured.loss:.2%} of {hot} positives that the individual test finds"
     )
-
-

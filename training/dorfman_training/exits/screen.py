@@ -116,22 +116,21 @@ def fit(
         model = with_scores(source, labels, columns)
         found = [run(model, each, source.input, threads)[:, list(columns)] for each in (pixels, more) if each is not None]
         check(found[0])
-        return Screen(model, sum(macs.counts(source.net)), source.input, source.about, found[0], found[1] if more is not None else None)
-    vectors = [
-        probe.run(source.net, [source.end], False, each, source.input, threads)[0] if each is not None else None for each in (pixels, more)
-    ]
+        return Screen(model, macs.of_model(model), source.input, source.about, found[0], found[1] if more is not None else None)
+    vectors = [probe.run(source.net, [source.end], False, each, source.input, threads)[0] if each is not None else None for each in (pixels, more)]
     row = source.net.shapes[source.end][1:]
     assert vectors[0] is not None
     fitted: Fitted = learner.fit(row, vectors[0], vectors[1])
     model = with_head(source, fitted, labels, columns)
     judged = fitted.judged if learn is None else run(model, pixels, source.input, threads)[:, list(columns)]
-    cost = sum(macs.counts(source.net)) + fitted.head.macs
-    return Screen(model, cost, source.input, f"{source.about}, {fitted.head.kind}", judged, fitted.learned)
+    return Screen(model, macs.of_model(model), source.input, f"{source.about}, {fitted.head.kind}", judged, fitted.learned)
 
 
 def check(scores: np.ndarray) -> None:
     if scores.min() < 0 or scores.max() > 1 + 1e-6:
-        raise CutError(f"the screen's scores are {scores.min():.3g} to {scores.max():.3g}, but must be 0 to 1: give --screen-activation or --screen-head")
+        raise CutError(
+            f"the screen's scores are {scores.min():.3g} to {scores.max():.3g}, but must be 0 to 1: give --screen-activation or --screen-head"
+        )
 
 
 def with_head(source: Source, fitted: Fitted, labels: Sequence[str], columns: Sequence[int]) -> onnx.ModelProto:

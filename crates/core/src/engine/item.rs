@@ -16,6 +16,9 @@ pub(super) type ScoredLabel = (usize, f32);
 pub struct ItemPrior {
     /// The prior risk of the item, 0 to 1, if it is known.
     pub risk: Option<f32>,
+    /// The risk of the item after the screen, 0 to 1, if the screen says something about it. It
+    /// holds until an early exit says something.
+    pub screened: Option<f32>,
     /// The hash of the item's message key ([`crate::grouping::key_hash`]), if it has one.
     pub key: Option<u64>,
     /// The part of the network that would have cleared the item, if the item was chosen for an
@@ -60,7 +63,7 @@ impl<T> Item<T> {
         Self {
             payload,
             prior,
-            risk: prior.risk,
+            risk: prior.screened.or(prior.risk),
             sequence,
             image,
             level: 0,

@@ -72,6 +72,11 @@ impl AdaptivePlanner {
         Self { planner, rule, prevalence, planned_for: rule.prevalence, plan, new: false }
     }
 
+    /// The planner that searches plans.
+    pub fn planner(&self) -> &Planner {
+        &self.planner
+    }
+
     /// The present plan.
     pub fn plan(&self) -> &ChainPlan {
         &self.plan

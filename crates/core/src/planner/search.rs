@@ -52,6 +52,18 @@ pub enum PlanKind {
     Both,
 }
 
+impl PlanKind {
+    /// The name in reports: `individual`, `pooled`, `exits` or `both`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Individual => "individual",
+            Self::Pooled => "pooled",
+            Self::Exits => "exits",
+            Self::Both => "both",
+        }
+    }
+}
+
 impl ChainPlan {
     /// A chain without exits, with its expectation.
     pub fn without_exits(chain: Vec<ChainLink>, expected: Expectation) -> Self {
@@ -224,6 +236,30 @@ impl Planner {
     /// As [`super::expected`].
     pub fn expected(&self, plan: &ChainPlan, prevalence: f64) -> Expectation {
         self.setting(&plan.exits).expected(&plan.chain, prevalence, self.coherence)
+    }
+
+    /// A planner of the items that pass some exits: its prevalences, costs and recalls are those of
+    /// these items. It has no exits of its own, and may lose what the exits leave of the allowed
+    /// loss.
+    pub fn behind(&self, exits: &[ExitLink]) -> Self {
+        let setting = self.setting(exits);
+        let recall = self.least_recall() / setting.positives_passed().max(1e-9);
+        let recall_loss = (setting.alone.point.sensitivity - recall).max(0.0);
+        let costs = setting.after_costs().clone();
+        Self {
+            constraints: PlanConstraints { recall_loss, ..self.constraints },
+            coherence: self.coherence,
+            alone: setting.alone,
+            exits: None,
+            settings: vec![Setting::without_exits(setting.points, &costs, setting.alone)],
+            costs,
+        }
+    }
+
+    /// The share of positives among the items that pass some exits, at `prevalence` (0 to 1) among
+    /// all items.
+    pub fn prevalence_behind(&self, exits: &[ExitLink], prevalence: f64) -> f64 {
+        self.setting(exits).prevalence_behind(prevalence)
     }
 
     /// The setting of some exits.

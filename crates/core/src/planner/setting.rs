@@ -108,6 +108,22 @@ impl Setting {
         }
     }
 
+    /// The share of the positives that pass all exits.
+    pub fn positives_passed(&self) -> f64 {
+        self.reached.last().map_or(1.0, |share| share.0)
+    }
+
+    /// The costs behind the exits.
+    pub fn after_costs(&self) -> &StageCosts {
+        &self.after
+    }
+
+    /// The share of positives among the items that pass, at `prevalence` among all items.
+    pub fn prevalence_behind(&self, prevalence: f64) -> f64 {
+        let passed = self.mixed(self.reached.len() - 1, prevalence);
+        if passed > 0.0 { prevalence * self.positives_passed() / passed } else { 0.0 }
+    }
+
     /// A lower bound of the cost per item at `prevalence`, for groups of `size` items.
     pub fn least_cost(&self, size: usize, prevalence: f64) -> f64 {
         let share = self.mixed(self.reached.len() - 1, prevalence);
@@ -124,7 +140,7 @@ impl Setting {
     ) -> Expectation {
         let (positive, negative) = self.reached[self.reached.len() - 1];
         let passed = self.mixed(self.reached.len() - 1, prevalence);
-        let among = if passed > 0.0 { prevalence * positive / passed } else { 0.0 };
+        let among = self.prevalence_behind(prevalence);
         let behind = expected(chain, among, coherence, &self.after);
         let exit = |(i, link): (usize, &ExitLink)| {
             let scored = self.mixed(i, prevalence);

@@ -186,9 +186,11 @@ fn warm_up(
 ) -> Result<(), RunError> {
     let shape = network.shape().clone();
     let (batch, blank) = (settings.batch, vec![0.0; settings.image_len]);
-    network.embed(&vec![&blank[..]; batch], 0)?;
+    let mut exits = Vec::new();
+    network.embed(&vec![&blank[..]; batch], 0, &mut exits)?;
     for (level, entry) in shape.levels.iter().enumerate().skip(1) {
-        network.merge(level, &vec![0; batch * entry.fan_in], entry.fan_in, 0)?;
+        let members = vec![0; batch * entry.fan_in];
+        network.merge(level, &members, entry.fan_in, 0, &mut exits)?;
     }
     // A network that keeps pixels runs only individual tests here.
     let pixels = shape.levels[0].macs == 0;

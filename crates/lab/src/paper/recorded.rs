@@ -83,17 +83,22 @@ impl<N: Network> Network for RecordedNetwork<'_, N> {
         self.stages.shape()
     }
 
-    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
+    fn embed(
+        &mut self,
+        images: &[&[f32]],
+        first: usize,
+        exits: &mut Vec<f32>,
+    ) -> Result<(), RunError> {
         for (slot, image) in self.slots[0][first..].iter_mut().zip(images) {
             let position = marked(image);
             *slot = position..position + 1;
         }
         // The plain network keeps the pixels in the same slots, for individual tests.
         if let Some(plain) = &mut self.plain {
-            plain.embed(images, first)?;
+            plain.embed(images, first, exits)?;
         }
         self.macs += images.len() as u64 * self.stages.shape().levels[0].macs;
-        self.stages.embed(images, first)
+        self.stages.embed(images, first, exits)
     }
 
     fn merge(
@@ -102,6 +107,7 @@ impl<N: Network> Network for RecordedNetwork<'_, N> {
         members: &[i64],
         arity: usize,
         first: usize,
+        exits: &mut Vec<f32>,
     ) -> Result<(), RunError> {
         let merged = members.chunks(arity).map(|slots| self.together(level - 1, slots));
         let merged = merged.collect::<Result<Vec<_>, _>>()?;
@@ -112,7 +118,7 @@ impl<N: Network> Network for RecordedNetwork<'_, N> {
             return Ok(());
         }
         self.macs += merged.len() as u64 * self.stages.shape().levels[level].macs;
-        self.stages.merge(level, members, arity, first)
+        self.stages.merge(level, members, arity, first, exits)
     }
 
     fn score(

@@ -66,9 +66,14 @@ impl Network for Counting {
         self.network.shape()
     }
 
-    fn embed(&mut self, images: &[&[f32]], first: usize) -> Result<(), RunError> {
+    fn embed(
+        &mut self,
+        images: &[&[f32]],
+        first: usize,
+        exits: &mut Vec<f32>,
+    ) -> Result<(), RunError> {
         self.rows.lock().unwrap()[0] += images.len();
-        self.network.embed(images, first)
+        self.network.embed(images, first, exits)
     }
 
     fn merge(
@@ -77,9 +82,10 @@ impl Network for Counting {
         members: &[i64],
         arity: usize,
         first: usize,
+        exits: &mut Vec<f32>,
     ) -> Result<(), RunError> {
         self.rows.lock().unwrap()[1] += members.len() / arity;
-        self.network.merge(level, members, arity, first)
+        self.network.merge(level, members, arity, first, exits)
     }
 
     fn score(

@@ -4,8 +4,8 @@ mod picture;
 mod row;
 mod table;
 
-use dorfman_core::calibration::{CalibrationError, OperatingPoints};
-use dorfman_core::planner::{ChainLink, PlanConstraints, Planner};
+use dorfman_core::calibration::OperatingPoints;
+use dorfman_core::planner::{ChainLink, PlanConstraints};
 use dorfman_core::policy::{PlanSpec, PolicyKind};
 use dorfman_model::{Bundle, Profile};
 use serde::Serialize;
@@ -42,10 +42,13 @@ pub struct PlanReport {
     bundle: String,
     /// The unit of the cost that plans minimise.
     cost: CostUnit,
-    /// Share of all positives that pooling may miss in addition to individual testing.
+    /// Share of all positives that exits and pooling may miss in addition to individual testing.
     recall_loss: f64,
     /// The sensitivity of individual tests.
     individual_sensitivity: f64,
+    /// The number of positive images by which the exits are calibrated. `None` for a bundle without
+    /// exits.
+    exit_positives: Option<u64>,
     /// By prevalence.
     rows: Vec<PlanRow>,
     #[serde(skip)]
@@ -67,29 +70,29 @@ enum CostUnit {
 impl PlanReport {
     /// Plans for `prevalences`, each between 0 and 1. Costs are seconds with a `profile`, else
     /// multiply-adds. `configured` is compared with the cheapest plans if it is a chain for which
-    /// the bundle is calibrated.
+    /// the bundle is calibrated. `exits`: whether plans may use the screen and the early exits.
     ///
     /// # Errors
     /// [`LabError`] if the bundle is not calibrated for the individual sensitivity of
-    /// `constraints`, or if the profile lacks a stage of the bundle.
+    /// `constraints`, if its joint scores cannot be read, or if the profile lacks a stage.
     pub fn new(
         bundle: &Bundle,
         constraints: PlanConstraints,
         prevalences: &[f64],
         profile: Option<&Profile>,
         configured: Option<&ConfiguredPlan>,
+        exits: bool,
     ) -> Result<Self, LabError> {
-        let wrong =
-            |source: CalibrationError| LabError::Calibration { bundle: bundle.dir.clone(), source };
-        let (points, macs) = (bundle.operating_points().map_err(wrong)?, bundle.mac_costs());
-        let configured = configured.and_then(|configured| configured_chain(&points, configured));
         let costs = match profile {
             Some(profile) => bundle
                 .second_costs(profile)
                 .ok_or_else(|| LabError::ProfileLacksStage(bundle.dir.clone()))?,
-            None => macs.clone(),
+            None => bundle.mac_costs(),
         };
-        let planner = Planner::new(points, costs, constraints).map_err(wrong)?;
+        let planner = bundle.planner(costs, constraints, exits)?;
+        let macs = bundle.planner(bundle.mac_costs(), constraints, exits)?;
+        let points = planner.operating_points();
+        let configured = configured.and_then(|configured| configured_chain(points, configured));
         let basis = PlanBasis { planner, macs };
         let rows = prevalences.iter().map(|&p| basis.row(p, configured.as_deref())).collect();
         Ok(Self {
@@ -97,6 +100,7 @@ impl PlanReport {
             cost: if profile.is_some() { CostUnit::Seconds } else { CostUnit::Macs },
             recall_loss: constraints.recall_loss,
             individual_sensitivity: constraints.individual_sensitivity,
+            exit_positives: basis.planner.exit_positives(),
             rows,
             basis,
             configured,

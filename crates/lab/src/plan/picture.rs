@@ -38,7 +38,13 @@ fn by_prevalence(basis: &PlanBasis, configured: Option<&[ChainLink]>) -> Vec<Cur
         let point = |row: &PlanRow| Some((100.0 * row.prevalence, 100.0 * of(row)?));
         Curve { name, points: rows.iter().filter_map(point).collect(), marks: false }
     };
+    let with_exits = rows.first().is_some_and(|row| row.exits.is_some());
     let mut curves = vec![curve("planned".into(), &|row| Some(row.planned.relative_cost))];
+    if with_exits {
+        curves.push(curve("pooling alone".into(), &|row| Some(row.pooled.relative_cost)));
+        curves.push(curve("exits alone".into(), &|row| Some(row.exits.as_ref()?.relative_cost)));
+        curves.push(curve("individual".into(), &|_| Some(1.0)));
+    }
     if let Some(plan) = rows.first().and_then(|row| row.configured.as_ref()) {
         let name = format!("configured: {}", plan.plan);
         curves.push(curve(name, &|row| Some(row.configured.as_ref()?.relative_cost)));

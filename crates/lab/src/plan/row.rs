@@ -1,7 +1,6 @@
 //! The plans of a bundle by prevalence (pure).
 
-use dorfman_core::cost::StageCosts;
-use dorfman_core::planner::{self, Bounds, ChainLink, ChainPlan, Coherence, Planner};
+use dorfman_core::planner::{self, Bounds, ChainLink, ChainPlan, PlanKind, Planner};
 use serde::Serialize;
 
 /// What plans are made from.
@@ -9,15 +8,19 @@ use serde::Serialize;
 pub(super) struct PlanBasis {
     /// Searches for the plan of the lowest cost.
     pub planner: Planner,
-    /// Multiply-adds, for comparison.
-    pub macs: StageCosts,
+    /// The same plans in multiply-adds, for comparison.
+    pub macs: Planner,
 }
 
 /// A plan with its expectation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct ExpectedPlan {
-    /// In words, such as `16 > 4 > 1`.
+    /// In words, such as `16 > 4 > 1` or `exit 0 > individual`.
     pub plan: String,
+    /// `individual`, `pooled`, `exits` or `both`.
+    pub plan_kind: &'static str,
+    /// The exits in use, in the order in which an image meets them.
+    pub exits: Vec<ExpectedExit>,
     /// Images per test, from the first round to the last.
     pub sizes: Vec<usize>,
     /// The calibrated sensitivity of each size.
@@ -34,6 +37,17 @@ pub(super) struct ExpectedPlan {
     pub recall: f64,
     /// Share of negatives that are flagged.
     pub fpr: f64,
+}
+
+/// An exit in use.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct ExpectedExit {
+    /// `screen`, or the number of the stage.
+    pub exit: String,
+    /// Its calibrated sensitivity.
+    pub sensitivity: f64,
+    /// Share of the images that it scores which it clears.
+    pub cleared: f64,
 }
 
 /// The costs of tests without error, relative to individual testing.
@@ -60,6 +74,12 @@ pub(super) struct PlanRow {
     pub prevalence: f64,
     /// The cheapest plan.
     pub planned: ExpectedPlan,
+    /// The cheapest plan without exits.
+    pub pooled: ExpectedPlan,
+    /// The cheapest plan with exits and without pooling. `None` without exits that keep the recall.
+    pub exits: Option<ExpectedPlan>,
+    /// The cheapest plan with one exit and without pooling: the plain cascade.
+    pub cascade: Option<ExpectedPlan>,
     /// The configured plan, if it is a chain for which the bundle is calibrated.
     pub configured: Option<ExpectedPlan>,
     /// The costs of tests without error.
@@ -71,11 +91,23 @@ impl PlanBasis {
     pub fn row(&self, prevalence: f64, configured: Option<&[ChainLink]>) -> PlanRow {
         let planned = self.expect(&self.planner.best(prevalence), prevalence);
         let configured = configured.map(|chain| {
-            let expected = self.planner.expected(chain, prevalence);
-            self.expect(&ChainPlan { chain: chain.to_vec(), expected }, prevalence)
+            let expected = self.planner.expected_chain(chain, prevalence);
+            self.expect(&ChainPlan::without_exits(chain.to_vec(), expected), prevalence)
         });
+        let of_kind = |kind| {
+            self.planner.best_of_kind(kind, prevalence).map(|plan| self.expect(&plan, prevalence))
+        };
+        let cascade = self.planner.cascade(prevalence);
         let bounds = planner::bounds(prevalence, self.planner.largest(), self.planner.costs());
-        PlanRow { prevalence, planned, configured, bounds: self.relative(bounds) }
+        PlanRow {
+            prevalence,
+            pooled: of_kind(PlanKind::Pooled).unwrap_or_else(|| planned.clone()),
+            exits: of_kind(PlanKind::Exits),
+            cascade: cascade.map(|plan| self.expect(&plan, prevalence)),
+            planned,
+            configured,
+            bounds: self.relative(bounds),
+        }
     }
 
     /// For each calibrated group size, the cost of the cheapest plan that starts with it, relative
@@ -95,16 +127,22 @@ impl PlanBasis {
 
     fn expect(&self, plan: &ChainPlan, prevalence: f64) -> ExpectedPlan {
         let e = &plan.expected;
-        let macs =
-            planner::expected(&plan.chain, prevalence, Coherence::default(), &self.macs).cost;
+        let exit = |(link, share): (&planner::ExitLink, &planner::ExitShare)| ExpectedExit {
+            exit: link.part.to_string(),
+            sensitivity: link.sensitivity,
+            cleared: if share.scored > 0.0 { share.cleared / share.scored } else { 0.0 },
+        };
         ExpectedPlan {
             plan: plan.describe(),
+            plan_kind: plan.kind().name(),
+            exits: plan.exits.iter().zip(&e.exits).map(exit).collect(),
             sizes: plan.sizes(),
             sensitivities: plan.chain.iter().map(|link| link.point.sensitivity).collect(),
             tests_per_image: e.tests.iter().sum(),
             tests_by_size: e.tests.clone(),
             relative_cost: e.cost / self.individual(),
-            relative_macs: macs / self.macs.individual(),
+            relative_macs: self.macs.expected(plan, prevalence).cost
+                / self.macs.costs().individual(),
             recall: e.recall,
             fpr: e.fpr,
         }
@@ -126,6 +164,7 @@ impl PlanBasis {
 #[cfg(test)]
 mod tests {
     use dorfman_core::calibration::{ArityPoints, OperatingPoint, OperatingPoints};
+    use dorfman_core::cost::StageCosts;
     use dorfman_core::planner::PlanConstraints;
     use dorfman_core::policy::{PlanSpec, PolicyKind};
 
@@ -153,8 +192,8 @@ mod tests {
         let chain = configured_chain(&points, &configured(16)).unwrap();
         assert_eq!(chain.iter().map(|l| l.size).collect::<Vec<_>>(), [16, 4, 1]);
         assert!(configured_chain(&points, &configured(6)).is_none(), "6 is not calibrated");
-        let planner = Planner::new(points, costs.clone(), constraints).unwrap();
-        let basis = PlanBasis { macs: costs, planner };
+        let planner = Planner::new(points, costs, constraints).unwrap();
+        let basis = PlanBasis { macs: planner.clone(), planner };
         for p in [0.001, 0.01, 0.1, 0.3] {
             let row = basis.row(p, Some(&chain));
             let least = basis.by_size(p).iter().map(|s| s.1).fold(f64::INFINITY, f64::min);

@@ -14,8 +14,8 @@ pub(super) fn text(report: &PlanReport) -> String {
     };
     format!(
         "{}: the plans with the fewest {unit}\n\
-         Individual tests are set to find {} of the positives. Pooling may miss another {} of all \
-         positives.\n\n{}\n\n\
+         Individual tests are set to find {} of the positives. Exits and pooling may miss another {} of \
+         all positives.{}\n\n{}\n\n\
          For comparison, the costs of tests without error (docs/planning.md), in groups of the \
          given sizes:\n\n{}\n\n\
          All costs are in per cent of individual testing. Sensitivity: the share of positive \
@@ -23,8 +23,21 @@ pub(super) fn text(report: &PlanReport) -> String {
         report.bundle,
         percent(report.individual_sensitivity, 1),
         percent(report.recall_loss, 1),
+        proof(report.exit_positives),
         plans(&report.rows, report.cost),
         bounds(&report.rows)
+    )
+}
+
+/// What the positives by which the exits are calibrated can prove: with none of n lost, the loss is
+/// below 1 - 0.05^(1/n) at 95 % confidence (the rule of three).
+fn proof(positives: Option<u64>) -> String {
+    let Some(positives) = positives.filter(|&n| n > 0) else { return String::new() };
+    let bound = 1.0 - 0.05f64.powf(1.0 / positives as f64);
+    format!(
+        " The exits are calibrated by {positives} positives: if none of them were lost, the loss \
+         would be below {} at 95 % confidence.",
+        percent(bound, 1)
     )
 }
 
@@ -43,6 +56,17 @@ fn plans(rows: &[PlanRow], cost: CostUnit) -> Table {
     let mut table = table(&header);
     for row in rows {
         table.add_row(cells(&percent(row.prevalence, 2), "planned", &row.planned));
+        // Rows that repeat the plan say nothing.
+        let others = [
+            ("pooling alone", Some(&row.pooled)),
+            ("exits alone", row.exits.as_ref()),
+            ("one exit", row.cascade.as_ref()),
+        ];
+        for (name, plan) in others {
+            if let Some(plan) = plan.filter(|plan| plan.plan != row.planned.plan) {
+                table.add_row(cells("", name, plan));
+            }
+        }
         if let Some(configured) = &row.configured {
             table.add_row(cells("", "configured", configured));
         }
@@ -57,7 +81,11 @@ fn plans(rows: &[PlanRow], cost: CostUnit) -> Table {
 }
 
 fn cells(prevalence: &str, which: &str, plan: &ExpectedPlan) -> [String; 9] {
-    let sensitivities: Vec<String> = plan.sensitivities.iter().map(f64::to_string).collect();
+    let exits = plan.exits.iter().map(|exit| exit.sensitivity.to_string());
+    // The sensitivity of the individual test among the images that pass is not a setting.
+    let kept = if plan.exits.is_empty() { 0 } else { 1 };
+    let tests = &plan.sensitivities[..plan.sensitivities.len() - kept];
+    let sensitivities: Vec<String> = exits.chain(tests.iter().map(f64::to_string)).collect();
     [
         prevalence.into(),
         which.into(),

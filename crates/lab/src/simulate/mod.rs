@@ -246,7 +246,8 @@ fn source(
 ) -> Result<Option<(String, PlanSource)>, LabError> {
     let points = planner.operating_points();
     if let Some(chain) = configured_chain(points, configured) {
-        let plan = ChainPlan { expected: planner.expected(&chain, prevalence), chain };
+        let expected = planner.expected_chain(&chain, prevalence);
+        let plan = ChainPlan::without_exits(chain, expected);
         return Ok(Some((plan.describe(), PlanSource::Fixed(plan))));
     }
     let spec = &configured.spec;

@@ -1,0 +1,140 @@
+//! The plans and exits with which a worker starts.
+
+use dorfman_core::engine::BandPlan;
+use dorfman_core::planner::{ExitLink, PlanKind, Planner};
+use dorfman_core::policy::{Individual, PolicyInputs};
+use dorfman_model::{Bundle, BundleError, ExitRules, Profile};
+use tracing::info;
+
+use super::planners::Planners;
+use crate::config::Config;
+use crate::config::exits::ExitMode;
+use crate::error::{WorkerError, setup};
+use crate::model::Model;
+
+/// What an engine runs.
+pub(crate) struct Plans {
+    /// One per risk band.
+    pub bands: Vec<BandPlan>,
+    /// The rules of the exits.
+    pub exits: ExitRules,
+    /// The planners, if the worker chooses the plans.
+    pub planners: Option<Planners>,
+    /// All plans in words.
+    pub described: String,
+}
+
+/// The configured plans, or those that the planner chooses.
+///
+/// # Errors
+/// [`WorkerError::Setup`] if a plan cannot be built from the bundle.
+pub(crate) fn plans(config: &Config, model: &Model) -> Result<Plans, WorkerError> {
+    let mut plans = match config.fixed_size() {
+        Some(_) => configured(config, model)?,
+        None => {
+            let planners = Planners::new(config, model)?;
+            Plans {
+                bands: planners.band_plans()?,
+                exits: planners.exit_rules()?,
+                described: planners.describe(),
+                planners: Some(planners),
+            }
+        }
+    };
+    if config.group.individual_from.is_some() {
+        plans.bands.push(BandPlan::new(Box::new(Individual), model.thresholds.clone()));
+    }
+    Ok(plans)
+}
+
+/// A planner of the bundle by the configuration. Costs are seconds if there is a profile of every
+/// stage, or else multiply-adds.
+///
+/// # Errors
+/// [`BundleError`] if the calibration does not suffice.
+pub(crate) fn planner(
+    config: &Config,
+    bundle: &Bundle,
+    profile: Option<&Profile>,
+) -> Result<Planner, BundleError> {
+    let seconds = profile.and_then(|profile| bundle.second_costs(profile));
+    let unit = if seconds.is_some() { "seconds" } else { "multiply-adds" };
+    info!(costs = unit, "planning");
+    let costs = seconds.unwrap_or_else(|| bundle.mac_costs());
+    bundle.planner(costs, config.constraints(), config.exits.mode != ExitMode::None)
+}
+
+fn configured(config: &Config, model: &Model) -> Result<Plans, WorkerError> {
+    let inputs = policy_inputs(config, model.calibrated.as_ref())?;
+    let band = |_| {
+        let plan = config.plan(inputs.as_ref()).map_err(setup)?;
+        Ok(plan.map(|plan| BandPlan::new(plan, model.thresholds.clone())))
+    };
+    let bands: Result<Vec<Option<BandPlan>>, WorkerError> =
+        config.group.pooled_bands().into_iter().map(band).collect();
+    let bands: Vec<BandPlan> = bands?.into_iter().flatten().collect();
+    let (exits, described) = match &model.calibrated {
+        Some(bundle) => {
+            let links = exits(config, bundle, model.profile.as_ref())?;
+            let rules = bundle.exit_rules(&links).map_err(setup)?;
+            (rules, links.iter().map(describe).collect::<Vec<_>>())
+        }
+        None => (ExitRules::default(), Vec::new()),
+    };
+    let names = bands.iter().map(|band| band.plan.describe());
+    let described = described.into_iter().chain(names).collect::<Vec<_>>().join(", ");
+    Ok(Plans { bands, exits, planners: None, described })
+}
+
+/// The exits of a configured plan: those of `exits.mode: fixed`, or those with which individual
+/// testing of the images that pass is cheapest.
+///
+/// # Errors
+/// [`WorkerError::Setup`] if the bundle has no such exit, or its calibration does not suffice.
+pub(crate) fn exits(
+    config: &Config,
+    bundle: &Bundle,
+    profile: Option<&Profile>,
+) -> Result<Vec<ExitLink>, WorkerError> {
+    let known = bundle.exits();
+    let fixed = config.exits.fixed();
+    if let Some(link) = fixed.iter().find(|link| !known.iter().any(|(part, _)| *part == link.part))
+    {
+        let what = format!(
+            "`exits.sensitivities`: the bundle has no exit `{}`; it has {}",
+            link.part,
+            if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.iter().map(|(part, _)| part.to_string()).collect::<Vec<_>>().join(", ")
+            }
+        );
+        return Err(WorkerError::Setup(what));
+    }
+    if config.exits.mode != ExitMode::Auto || known.is_empty() {
+        return Ok(fixed);
+    }
+    let planner = planner(config, bundle, profile).map_err(setup)?;
+    let prevalence = config.planning.prevalence;
+    let with = planner.best_of_kind(PlanKind::Exits, prevalence);
+    let cheaper = with.filter(|plan| plan.expected.cost < planner.costs().individual());
+    Ok(cheaper.map(|plan| plan.exits).unwrap_or_default())
+}
+
+fn describe(link: &ExitLink) -> String {
+    match link.part {
+        dorfman_core::engine::NetworkPart::Stage(stage) => format!("exit {stage}"),
+        part => part.to_string(),
+    }
+}
+
+/// The inputs of the configured policy, if it needs any.
+fn policy_inputs(
+    config: &Config,
+    bundle: Option<&Bundle>,
+) -> Result<Option<PolicyInputs>, WorkerError> {
+    let needed = config.plan_spec().is_some_and(|spec| spec.policy.needs_inputs());
+    let Some(bundle) = bundle.filter(|_| needed) else { return Ok(None) };
+    let wrong = |error| WorkerError::Setup(format!("`retest.policy` is planned: {error}"));
+    bundle.policy_inputs(config.retest.prior).map(Some).map_err(wrong)
+}

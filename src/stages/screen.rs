@@ -1,0 +1,331 @@
+//! The screen's thread: takes images that were decoded small, and clears most of them. The others
+//! return to the decode threads and are decoded in full.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use dorfman_core::engine::{AuditSampler, ExitRule, ItemVerdict, NetworkPart, Verdict};
+use dorfman_core::screen::{Screen, ScreenNetwork, ScreenStats, Screened};
+use dorfman_model::Profile;
+use dorfman_model::cpu::SystemClock;
+
+use crate::error::{WorkerError, setup};
+use crate::item::{FinishedItem, Item};
+use crate::ops::Services;
+
+/// The longest wait for items before the thread checks for the end.
+const POLL: Duration = Duration::from_millis(50);
+
+/// An item whose image is decoded for the screen.
+pub(crate) struct ScreenItem {
+    /// The tensor, as the screen's input expects it.
+    pub image: Vec<f32>,
+    /// The encoded image.
+    pub bytes: Bytes,
+    /// The item.
+    pub item: Item,
+    /// The memory that the encoded image takes.
+    pub held: Held,
+}
+
+/// An item that the screen did not clear.
+pub(crate) struct PassedItem {
+    /// The encoded image.
+    pub bytes: Bytes,
+    /// The item.
+    pub item: Item,
+    /// The risk of the item by the screen's score, if the screen says something about it.
+    pub risk: Option<f32>,
+    /// Whether the screen would have cleared the item, and it is audited.
+    pub audit: bool,
+    /// Freed when the image is decoded in full.
+    pub held: Held,
+}
+
+/// What the screen is told, and what it has done. Shared by the engine's stage, which sets the
+/// rule, the decode threads and the screen's thread.
+pub(crate) struct ScreenControl {
+    rule: RwLock<Option<ExitRule>>,
+    in_use: AtomicBool,
+    /// Items cleared without an audit.
+    cleared: AtomicU64,
+    stats: Mutex<ScreenStats>,
+}
+
+impl ScreenControl {
+    /// The control of a screen that clears items by `rule`. `None`: the screen is not in use.
+    pub(crate) fn new(rule: Option<ExitRule>) -> Self {
+        Self {
+            in_use: AtomicBool::new(rule.is_some()),
+            rule: RwLock::new(rule),
+            cleared: AtomicU64::new(0),
+            stats: Mutex::default(),
+        }
+    }
+
+    /// Whether images are decoded for the screen.
+    pub(crate) fn in_use(&self) -> bool {
+        self.in_use.load(Ordering::Relaxed)
+    }
+
+    /// Sets the rule for the items that come next.
+    pub(crate) fn set_rule(&self, rule: Option<ExitRule>) {
+        self.in_use.store(rule.is_some(), Ordering::Relaxed);
+        *self.rule.write().unwrap_or_else(PoisonError::into_inner) = rule;
+    }
+
+    /// Items that the screen has cleared without an audit.
+    pub(crate) fn cleared(&self) -> u64 {
+        self.cleared.load(Ordering::Relaxed)
+    }
+
+    /// The sums of the screen.
+    pub(crate) fn stats(&self) -> ScreenStats {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rule(&self) -> Option<ExitRule> {
+        self.rule.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The memory of the encoded images that wait for the screen, or for being decoded in full after
+/// it.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    most: usize,
+    used: Mutex<Used>,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    items: usize,
+    bytes: usize,
+}
+
+/// A part of a [`Budget`]. It is freed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+/// Items that may wait for the screen, at most.
+const MOST_ITEMS: usize = 1024;
+
+impl Budget {
+    /// A budget of `most` bytes.
+    pub(crate) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, used: Mutex::default() })
+    }
+
+    /// Takes `bytes`, if they are free. An image that is larger than the budget is allowed alone.
+    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Option<Held> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = used.bytes + bytes <= self.most && used.items < MOST_ITEMS;
+        if used.items > 0 && !fits {
+            return None;
+        }
+        used.items += 1;
+        used.bytes += bytes;
+        Some(Held { budget: Arc::clone(self), bytes })
+    }
+
+    /// The number of items that hold a part of the budget.
+    pub(crate) fn items(&self) -> usize {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).items
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut used = self.budget.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.items -= 1;
+        used.bytes -= self.bytes;
+    }
+}
+
+/// Where the screen's thread sends items.
+pub(crate) struct ScreenOutputs {
+    /// Items that pass, to the decode threads.
+    pub passed: Sender<Vec<PassedItem>>,
+    /// Cleared items, to the sink.
+    pub finished: Sender<Vec<FinishedItem>>,
+}
+
+/// The screen on its thread.
+pub(crate) struct ScreenStage {
+    screen: Screen<Box<dyn ScreenNetwork>>,
+    control: Arc<ScreenControl>,
+    outputs: ScreenOutputs,
+    /// The risk of an item whose message has none.
+    default_risk: f32,
+    max_batch: usize,
+    services: Services,
+}
+
+impl ScreenStage {
+    /// A stage with a warmed-up network.
+    ///
+    /// # Errors
+    /// [`WorkerError::Setup`] if the network fails.
+    pub(crate) fn new(
+        mut network: Box<dyn ScreenNetwork>,
+        image_len: usize,
+        control: Arc<ScreenControl>,
+        outputs: ScreenOutputs,
+        settings: &ScreenSettings,
+        services: Services,
+    ) -> Result<Self, WorkerError> {
+        let blank = vec![0.0; image_len];
+        for batch in [1, settings.max_batch] {
+            network.score(&vec![&blank[..]; batch], &mut Vec::new()).map_err(setup)?;
+        }
+        let audits = AuditSampler::new(settings.audit_fraction, fastrand::u64(..));
+        let mut screen = Screen::new(network, SystemClock, ExitRule::default(), audits);
+        if let Some(profile) = settings.profile.clone() {
+            screen =
+                screen.with_expected(move |rows| profile.seconds(NetworkPart::Screen, 1, rows));
+        }
+        let (default_risk, max_batch) = (settings.default_risk, settings.max_batch);
+        Ok(Self { screen, control, outputs, default_risk, max_batch, services })
+    }
+
+    /// Runs until the decode threads have ended.
+    ///
+    /// # Errors
+    /// [`WorkerError`] if the network fails. Its items have no verdict and are read again.
+    pub(crate) fn run(mut self, queue: &Receiver<Vec<ScreenItem>>) -> Result<(), WorkerError> {
+        let mut waiting: VecDeque<ScreenItem> = VecDeque::new();
+        while !self.services.signals.aborted() {
+            while waiting.len() < self.max_batch {
+                let Ok(items) = queue.try_recv() else { break };
+                waiting.extend(items);
+            }
+            if waiting.is_empty() {
+                match queue.recv_timeout(POLL) {
+                    Ok(items) => waiting.extend(items),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                }
+                continue;
+            }
+            let batch = waiting.len().min(self.max_batch);
+            self.screen(waiting.drain(..batch).collect())?;
+        }
+        Ok(())
+    }
+
+    /// Screens a batch of items.
+    fn screen(&mut self, items: Vec<ScreenItem>) -> Result<(), WorkerError> {
+        let screened = match self.control.rule() {
+            Some(rule) => self.run_network(&items, rule)?,
+            // The planner has switched the screen off since these images were decoded for it.
+            None => vec![Screened::Passed(None); items.len()],
+        };
+        let (mut passed, mut cleared) = (Vec::new(), Vec::new());
+        for (ScreenItem { bytes, item, held, .. }, screened) in items.into_iter().zip(screened) {
+            let audit = screened == Screened::Audit;
+            match screened {
+                Screened::Cleared(score) => cleared.push(verdict(item, score)),
+                Screened::Audit => {
+                    passed.push(PassedItem { bytes, item, risk: None, audit, held });
+                }
+                Screened::Passed(risk) => {
+                    passed.push(PassedItem { bytes, item, risk, audit, held });
+                }
+            }
+        }
+        self.control.cleared.fetch_add(cleared.len() as u64, Ordering::Relaxed);
+        if !passed.is_empty() {
+            // There is no receiver only after the decode threads have failed.
+            let _ = self.outputs.passed.send(passed);
+        }
+        if !cleared.is_empty() && self.outputs.finished.send(cleared).is_err() {
+            // The sink has failed and logged why.
+            self.services.signals.abort();
+        }
+        Ok(())
+    }
+
+    fn run_network(
+        &mut self,
+        items: &[ScreenItem],
+        rule: ExitRule,
+    ) -> Result<Vec<Screened>, WorkerError> {
+        self.screen.set_rule(rule);
+        let before = *self.screen.stats();
+        let images: Vec<&[f32]> = items.iter().map(|item| &item.image[..]).collect();
+        let prior = |i: usize| items[i].item.reference.risk.unwrap_or(self.default_risk);
+        let screened = self.screen.run(&images, prior).map_err(setup)?;
+        let now = *self.screen.stats();
+        self.services.metrics.screen(&before, &now, self.max_batch);
+        *self.control.stats.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        Ok(screened)
+    }
+}
+
+/// Settings of the screen's thread.
+pub(crate) struct ScreenSettings {
+    /// Share of the items that the screen would clear that are audited, 0 to 1.
+    pub audit_fraction: f64,
+    /// The risk of an item whose message has none.
+    pub default_risk: f32,
+    /// Images per run, at most.
+    pub max_batch: usize,
+    /// The measured seconds of the network on this machine.
+    pub profile: Option<Profile>,
+}
+
+/// The verdict on an item that the screen clears.
+fn verdict(item: Item, score: f32) -> FinishedItem {
+    FinishedItem::Verdict(ItemVerdict {
+        payload: item,
+        verdict: Verdict::Cleared,
+        tests: 0,
+        rounds: 0,
+        score,
+        arity: 1,
+        audited: false,
+        exit: Some(NetworkPart::Screen),
+        confirm_score: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_freed_with_what_it_holds() {
+        let budget = Budget::new(100);
+        let first = budget.take(60);
+        assert!(first.is_some() && budget.take(60).is_none() && budget.items() == 1);
+        let second = budget.take(40);
+        assert!(second.is_some() && budget.take(1).is_none());
+        drop(first);
+        assert!(budget.take(60).is_some());
+        drop(second);
+        assert_eq!(budget.items(), 0);
+    }
+
+    #[test]
+    fn an_image_larger_than_the_budget_is_allowed_alone() {
+        let budget = Budget::new(100);
+        let large = budget.take(1000);
+        assert!(large.is_some() && budget.take(1).is_none());
+        drop(large);
+        assert!(budget.take(1).is_some());
+    }
+
+    #[test]
+    fn the_number_of_items_is_limited_too() {
+        let budget = Budget::new(1 << 30);
+        let held: Vec<_> = (0..MOST_ITEMS).map(|_| budget.take(1)).collect();
+        assert!(held.iter().all(Option::is_some) && budget.take(1).is_none());
+    }
+}
