@@ -5,6 +5,7 @@ A repeated command does not train or calibrate again.
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -74,12 +75,14 @@ positives = 40
 negatives = 40
 quantiles = 5
 sensitivities = [0.9, 0.98, 0.99, 0.995]
+{exits}
 """
 CONFIGS = {
-    "first": dict(confirm="", init="", cuts="", sizes="1"),
-    "second": dict(confirm="", init='init = "first.toml"', cuts="", sizes="1"),
-    "word": dict(confirm="", init="", cuts='{ after = "widen" }', sizes="1, 2"),
-    "bags": dict(confirm='confirm = "word.toml"', init='init = "second.toml"', cuts='{ after = "stem0" }', sizes="1, 2, 3"),
+    "first": dict(confirm="", init="", cuts="", sizes="1", exits=""),
+    "second": dict(confirm="", init='init = "first.toml"', cuts="", sizes="1", exits=""),
+    "word": dict(confirm="", init="", cuts='{ after = "widen" }', sizes="1, 2", exits=""),
+    "bags": dict(confirm='confirm = "word.toml"', init='init = "second.toml"', cuts='{ after = "stem0" }', sizes="1, 2, 3", exits=""),
+    "early": dict(confirm="", init='init = "first.toml"', cuts='{ after = "widen" }', sizes="1, 2", exits="[exits]\nloss = 0.1"),
 }
 Run = Callable[..., list[str]]
 
@@ -129,6 +132,26 @@ def test_make_bundle_trains_all_networks_of_a_bundle_exactly_once(run: Run, tmp_
     assert trained(again) == []
     assert [line.split(":")[0] for line in again if "already trained" in line] == ["word", "first", "second", "bags"]
     assert json.loads((folder / "bundle.json").read_text())["calibration"] == manifest["calibration"]
+
+
+def test_make_bundle_adds_the_exits_of_the_configuration(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    lines = run("make-bundle", "early")
+    assert any("on the test images: a negative costs" in line for line in lines)
+    folder = tmp_path / "training" / "work" / "early" / "bundle"
+    table = json.loads((folder / "bundle.json").read_text())
+    assert "exit" in table["stages"][0]
+    rows = list(csv.DictReader((folder / "joint.csv").read_text().splitlines()))
+    kinds = [row["source"] for row in rows]
+    assert (kinds.count("calibration"), kinds.count("training")) == (60, 60), "20 calibration images prove little, so training images count too"
+    assert all((row["individual.bag"] == "") == (row["source"] == "training") for row in rows)
+    assert {row["positive"] for row in rows} == {"", "bag"}
+    again = run("make-bundle", "early", "--threads", "1")
+    assert trained(again) == [] and json.loads((folder / "bundle.json").read_text())["stages"] == table["stages"], "the same exits are made again"
+    config = tmp_path / "training" / "configs" / "early.toml"
+    config.write_text(config.read_text().replace("[exits]\nloss = 0.1", ""))
+    assert trained(run("make-bundle", "early")) == [], "a change of [exits] needs no training"
+    assert len(json.loads((folder / "bundle.json").read_text())["stages"]) == 2 and not (folder / "joint.csv").exists()
 
 
 def test_a_checkpoint_is_refused_after_its_initial_network_was_trained_again(run: Run, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from PIL import Image
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper  # noqa: E402
+from test_cut import SIDE, classifier  # noqa: E402
 
 from conftest import ROOT, settled  # noqa: E402
 from dorfman_training import config, cut, exits, export, manifest, train, unfold  # noqa: E402
@@ -27,7 +28,6 @@ from dorfman_training.config import Cut, ExitsConfig, ScreenConfig  # noqa: E402
 from dorfman_training.cut import chain, images, network, points, stages  # noqa: E402
 from dorfman_training.cut.errors import CutError  # noqa: E402
 from dorfman_training.exits import choose, compose, depths, folds, heads, joint, pools  # noqa: E402
-from test_cut import SIDE, classifier  # noqa: E402
 
 GOOD = (
     "--name small --version 1 --licence MIT --labels no,yes --positive yes --channels bgr --mean 10,20,30 --std 50,60,70 "

@@ -42,7 +42,7 @@ class Options:
     sensitivity: float = 0.99  # of the individual test
     verdicts: bool = False  # the targets are the verdicts of the individual test
     verdict_threshold: float | None = None  # of the individual test; None: the calibrated one at `sensitivity`
-    groups: int = 1000  # groups per arity of the calibration after exits
+    groups: int = 500  # groups per arity of the calibration after exits
     pooled: calibration.Settings | None = None  # how pooled tests are calibrated if the merge moves
     seed: int = 40
     threads: int = 2

@@ -40,8 +40,8 @@ def add_choice(group: argparse._ArgumentGroup) -> None:
     add("--loss", type=float, metavar="X", help="largest share of the positives that all exits together may lose (default: 0.002)")
     add("--deeper", action="store_const", const=True, help="also put exits behind the merge; the merge moves behind the last exit")
     add("--rows", choices=("auto", "calibration", "all"),
-        help="images that set thresholds; all: also those of training, out of fold; auto: all if fewer than 299 of calibration are positive")  # fmt: skip
-    add("--after-groups", type=int, default=1000, metavar="N", help="groups per arity in the calibration after exits (default: %(default)s)")
+        help="images that set thresholds; all: also training images, out of fold; auto: all if calibration has fewer than 299 positives")  # fmt: skip
+    add("--after-groups", type=int, default=500, metavar="N", help="groups per arity in the calibration after exits (default: %(default)s)")
 
 
 def add_bundle(group: argparse._ArgumentGroup) -> None:
