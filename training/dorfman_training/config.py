@@ -153,13 +153,13 @@ def build(kind: type, table: Mapping[str, Any], where: str) -> Any:
 
 
 def parse(table: Mapping[str, Any]) -> Config:
-    table = {name: dict(section) for name, section in table.items()}
+    table = {name: dict(section) for name, section in table.items() if section is not None}
     sections = {field.name: field.type for field in dataclasses.fields(Config)}
     kinds = {name: globals()[str(kind).removesuffix(" | None")] for name, kind in sections.items()}
     if set(table) | {"exits"} != set(kinds):
         raise ValueError(f"sections must be {sorted(kinds)} (exits is optional), not {sorted(table)}")
     kinds = {name: kind for name, kind in kinds.items() if name in table}
-    if "screen" in table.get("exits", {}):
+    if table.get("exits", {}).get("screen") is not None:
         table["exits"]["screen"] = build(ScreenConfig, table["exits"]["screen"], "exits.screen")
     nested(table["network"], "stem", StemLayer, "network.stem")
     nested(table["design"], "cuts", Cut, "design.cuts")

@@ -114,7 +114,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def trained(lines: list[str]) -> list[str]:
-    return [line.split(":")[0] for line in lines if "training images" in line]
+    return [line.split(":")[0] for line in lines if "of them positive" in line]
 
 
 def test_make_bundle_trains_all_networks_of_a_bundle_exactly_once(run: Run, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Sequence
@@ -114,13 +115,28 @@ class Builder:
         self.look()
         self.fit()
         plan = self.chosen()
-        self.write(out, plan)
+        # A run that is interrupted must not leave a bundle in `out` that is half old and half new.
+        with tempfile.TemporaryDirectory() as scratch:
+            self.write(Path(scratch), plan)
+            self.publish(Path(scratch), out)
         return plan
+
+    def publish(self, made: Path, out: Path) -> None:
+        """Moves the new files to `out`, with the other files of the bundle."""
+        out.mkdir(parents=True, exist_ok=True)
+        old = {stage["file"] for stage in self.table["stages"]} | {screen.FILE, joint.FILE, "bundle.json"}
+        for path in self.folder.iterdir():
+            if path.is_file() and path.name not in old and out.resolve() != self.folder.resolve():
+                shutil.copyfile(path, out / path.name)
+        for name in old:
+            (out / name).unlink(missing_ok=True)
+        for path in made.iterdir():
+            shutil.copyfile(path, out / path.name)
 
     def look(self) -> None:
         """Runs the network on all images."""
         names, threads = [point.name for point in self.points], self.options.threads
-        more = f" and {len(self.data.learn)} training images" if self.data.learn else ""
+        more = f" and {len(self.data.learn)} images of the training split" if self.data.learn else ""
         self.say(f"{len(self.points)} depths of {len(self.data.judge)} images{more}")
         self.pixels = self.data.judge.pixels(self.input)
         *self.judged, self.scores = probe.run(self.composed.network, names, True, self.pixels, self.input, threads)
@@ -207,16 +223,11 @@ class Builder:
         return plan
 
     def write(self, out: Path, plan: Plan) -> None:
-        out.mkdir(parents=True, exist_ok=True)
-        if out.resolve() != self.folder.resolve():
-            for path in self.folder.iterdir():
-                if path.is_file():
-                    shutil.copyfile(path, out / path.name)
         exits = {picked.gate.name for picked in plan.picked if not picked.gate.forced}
         made = self.item_stages(exits)
         later, moved = self.later_stages(made[-1][0])
-        old = {stage["file"] for stage in self.table["stages"]}
-        tables, models = [], []
+        tables: list[dict[str, Any]] = []
+        models: list[onnx.ModelProto] = []
         for number, (point, fit, model) in enumerate(made):
             tables.append(self.item_table(number, point, fit, model, out))
             models.append(model)
@@ -224,8 +235,6 @@ class Builder:
             table = {**table, "file": f"stage{len(tables)}.onnx"}
             tables.append(described(out / table["file"], model) | {key: value for key, value in table.items() if key not in ("file", "sha256")})
             models.append(onnx.load_from_string(model))
-        for name in old - {table["file"] for table in tables}:
-            (out / name).unlink(missing_ok=True)
         self.finish(out, plan, made, tables, models, moved)
 
     def item_stages(self, exits: set[str]) -> list[tuple[Point, Fitted | None, onnx.ModelProto]]:
@@ -279,13 +288,10 @@ class Builder:
                 stage["exit"] = {"calibration": self.entries(parts[f"stage{number}"])}
         table["stages"] = tables
         if self.screen:
-            table["screen"] = described(out / "screen.onnx", self.screen.model.SerializeToString())
+            table["screen"] = described(out / screen.FILE, self.screen.model.SerializeToString())
             table["screen"] |= {"macs": self.screen.macs, "input": self.screen.input.table(), "calibration": self.entries(parts["screen"])}
-        else:
-            (out / "screen.onnx").unlink(missing_ok=True)
         standard = self.standard(chain, features, moved)
         table["calibration"] = [*standard, *self.after(chain, features, parts, standard)]
-        (out / joint.FILE).unlink(missing_ok=True)
         if parts:
             joint.write(out / joint.FILE, rows)
             table["joint"] = {"file": joint.FILE, "sha256": hashlib.sha256((out / joint.FILE).read_bytes()).hexdigest()}
