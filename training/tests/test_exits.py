@@ -321,6 +321,40 @@ def test_a_second_run_replaces_the_exits(fitted: Path, photos: Path, tmp_path: P
     assert staged(tmp_path / "again").features(pictures) == pytest.approx(staged(fitted).features(pictures), rel=1e-4, abs=1e-4)
 
 
+def test_the_stages_of_a_tree_do_not_change(model: Path, photos: Path, tmp_path: Path) -> None:
+    words = ["--data", str(photos), "--positive-class", "bright", *GOOD.split()]
+    run_cut(model, "--at", "one_relu", "two_relu", "--out", str(tmp_path / "tree"), *words)
+    run_exits(tmp_path / "tree", photos, "--positive-class", "bright", "--loss", "0.1", "--out", str(tmp_path / "out"))
+    before, after = read(tmp_path / "tree")["stages"], read(tmp_path / "out")["stages"]
+    assert any("exit" in stage for stage in after) and [stage.get("fan_in") for stage in after][-2:] == [2, None]
+    assert [stage["sha256"] for stage in after[-2:]] == [stage["sha256"] for stage in before[-2:]]
+    pictures, members = noise(6), np.array([[0, 1, 2, 3], [5, 4, 4, 4]])
+    found, wanted = ([held.scores(held.features(pictures), members)] for held in (staged(tmp_path / "out"), staged(tmp_path / "tree")))
+    assert found[0] == pytest.approx(wanted[0], abs=1e-5)
+    with pytest.raises(SystemExit, match="several steps"):
+        run_exits(tmp_path / "tree", photos, "--positive-class", "bright", "--deeper", "--out", str(tmp_path / "deep"))
+
+
+def test_an_exit_has_one_threshold_per_positive_label(model: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for number in range(120):
+            kind, channel = [("red", 0), ("blue", 2), ("grey", None), ("grey", None)][number % 4]
+            values = random.integers(0, 90, (20, 20, 3), dtype=np.uint8)
+            if channel is not None:
+                values[..., channel] += 40
+            content = io.BytesIO()
+            Image.fromarray(values).save(content, "PNG")
+            archive.writestr(f"{kind}/{number}.png", content.getvalue())
+    words = GOOD.replace("--positive yes", "--positive no,yes --positive-class no=red --positive-class yes=blue").split()
+    run_cut(model, "--exits", "--loss", "0.1", "--data", str(tmp_path / "photos.zip"), "--out", str(tmp_path / "out"), *words)
+    table = read(tmp_path / "out")
+    entries = next(stage["exit"] for stage in table["stages"] if "exit" in stage)["calibration"]
+    assert [(entry["label"], entry["positives"], entry["negatives"]) for entry in entries] == [("no", 30, 60), ("yes", 30, 60)]
+    rows = list(csv.DictReader((tmp_path / "out" / "joint.csv").read_text().splitlines()))
+    assert {row["positive"] for row in rows} == {"", "no", "yes"} and {"stage0.no", "stage0.yes", "individual.no", "individual.yes"} <= set(rows[0])
+
+
 def test_deeper_exits_move_the_merge(model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--data", str(photos), "--positive-class", "bright", *GOOD.split()]
     run_cut(model, "--at", "stem_relu", "--out", str(tmp_path / "early"), *words)

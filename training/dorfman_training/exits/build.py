@@ -20,7 +20,7 @@ from ..cut import calibration, images, macs, stages
 from ..cut.chain import Chain
 from ..cut.errors import CutError
 from ..cut.points import Point
-from . import after, choose, compose, depths, joint, probe, screen
+from . import after, choose, compose, depths, folds, joint, pools, probe, screen
 from .choose import Gate, Plan, Rows
 from .compose import Composed
 from .fitting import Fitted, Learner
@@ -29,6 +29,7 @@ from .pictures import Pictures, batches
 from .screen import Screen
 
 TOLERANCE = 1e-4
+MOST_BYTES = 8 << 30  # limit of the pooled features, which are kept in memory
 CHECKED = 256  # images on which scores are compared before and after
 ENOUGH = 299  # positives with none lost show a loss below 1 % at 95 % confidence
 Say = Callable[[str], None]
@@ -133,8 +134,22 @@ class Builder:
         for path in made.iterdir():
             shutil.copyfile(path, out / path.name)
 
+    def limit(self) -> None:
+        """Keeps the pooled features of all images within MOST_BYTES: training images are sampled if there are too many."""
+        width = 4 * sum(sum(pools.parts(point.row).values()) for point in self.points)
+        left = MOST_BYTES // width - len(self.data.judge)
+        if left <= 0:
+            raise CutError(
+                f"the pooled features of {len(self.data.judge)} images take {len(self.data.judge) * width / 1e9:.0f} GB: use fewer (--images)"
+            )
+        if self.data.learn and len(self.data.learn) > left:
+            self.say(f"{left} of {len(self.data.learn)} training images are used, to stay within {MOST_BYTES >> 30} GiB")
+            kept = self.data.learn.subset(folds.few(self.data.learn.wanted, left, self.options.seed))
+            self.data = dataclasses.replace(self.data, learn=kept)
+
     def look(self) -> None:
         """Runs the network on all images."""
+        self.limit()
         names, threads = [point.name for point in self.points], self.options.threads
         more = f" and {len(self.data.learn)} images of the training split" if self.data.learn else ""
         self.say(f"{len(self.points)} depths of {len(self.data.judge)} images{more}")
@@ -276,7 +291,7 @@ class Builder:
         moved: bool,
     ) -> None:
         chain = Chain(models, [table["fan_in"] for table in tables if "fan_in" in table], self.options.threads)
-        features, measured = self.embed(chain)
+        features, measured = self.embed(chain, made[-1][0])
         self.verify(chain, features)
         parts = self.parts(made, measured)
         source = np.array([CALIBRATION] * len(self.data.judge) + [TRAINING] * (len(self.rows().wanted) - len(self.data.judge)))
@@ -298,8 +313,11 @@ class Builder:
         manifest.write(out / "bundle.json", ordered(table))
         self.report(plan, chain)
 
-    def embed(self, chain: Chain) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    def embed(self, chain: Chain, end: Point) -> tuple[np.ndarray, dict[int, np.ndarray]]:
         """Runs the item stages on the judged images. Returns their features and the exits' scores [N,labels]."""
+        needed = 4 * int(np.prod(end.row)) * len(self.pixels)
+        if needed > MOST_BYTES:
+            raise CutError(f"the features of {len(self.pixels)} images take {needed / 1e9:.0f} GB: use fewer images (--images)")
         rows, found = [], []
         for part in batches(self.pixels, self.input):
             features, exits = chain.exits(part)
@@ -373,10 +391,10 @@ class Builder:
     def report(self, plan: Plan, chain: Chain) -> None:
         from . import report
 
-        self.say(report.table(plan, self.total))
         rows = self.rows()
+        self.say(report.table(plan, rows, self.total))
         measured = choose.measure(plan.picked, rows, self.total)
-        kind = "out of fold" if self.data.learn is None else "calibration" + (" and out-of-fold training" if self.with_training else "")
+        kind = "out-of-fold" if self.data.learn is None else "calibration" + (" and out-of-fold training" if self.with_training else "")
         self.say(report.line(f"on the {kind} images", measured, rows))
         if self.data.test is not None:
             self.say(report.line("on the test images", *self.test(plan, chain)))

@@ -30,7 +30,7 @@ def load(folder: Path, table: dict[str, Any]) -> Composed:
     """Composes the stages of the bundle in `folder`, whose manifest is `table`."""
     models = [onnx.load(str(folder / stage["file"])) for stage in table["stages"]]
     if len(models) < 2:
-        raise CutError("the bundle merges pixels, so no stage runs on one item alone: only a screen can be added (--screen)")
+        raise CutError("the bundle merges pixels, so no stage runs on one item alone: exits and a screen need a bundle that merges features")
     model, ends = joined(models)
     shape = image_shape(table["input"])
     original = Original(folder, model, "images", "scores", shape, None)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from .choose import Measured, Plan, Rows
+from .choose import Measured, Plan, Rows, measure, passes
 
 
-def table(plan: Plan, total: int) -> str:
-    """Returns a table with one row per gate, in the order in which an item meets them."""
-    lines = ["| exit | MACs before | head | sensitivity |", "|---|---|---|---|"]
-    for picked in plan.picked:
-        gate = picked.gate
-        lines.append(f"| {gate.name} | {gate.before / total:.2%} | {gate.head / total:.3%} | {picked.sensitivity:.1%} |")
+def table(plan: Plan, rows: Rows, total: int) -> str:
+    """Returns a table with one row per gate, in the order in which an item meets them.
+
+    `passed alone` is the share of the negatives that the gate alone passes. `passed` is the share that
+    this gate and those before it pass. `cost` is the expected cost of a negative with the gates up to
+    this one, then an individual test, as a share of the individual test's multiply-adds.
+    """
+    lines = ["| exit | MACs before | MACs of the head | sensitivity | passed alone | passed | cost |", "|---|---|---|---|---|---|---|"]
+    for number, picked in enumerate(plan.picked, start=1):
+        gate, measured = picked.gate, measure(plan.picked[:number], rows, total)
+        alone = passes(gate.scores[rows.negative], picked.thresholds).mean()
+        shares = [f"{gate.before / total:.2%}", f"{gate.head / total:.3%}", f"{picked.sensitivity:.1%}", f"{alone:.2%}", f"{measured.passed[-1]:.2%}"]
+        lines.append(f"| {' | '.join([gate.name, *shares, f'{measured.cost:.2%}'])} |")
     return "\n".join(lines)
 
 
