@@ -247,6 +247,7 @@ def test_the_bundle_has_the_format_of_the_worker(fitted: Path, plain: Path) -> N
     assert (fitted / last["file"]).read_bytes() == (plain / before["stages"][1]["file"]).read_bytes(), "a stage behind the merge does not change"
     assert [stage.get("fan_in") for stage in table["stages"]] == [None, *[1] * (len(items) - 1), None]
     assert items[-1]["features"] == before["stages"][0]["features"] and last["macs"] == before["stages"][1]["macs"]
+    assert table["provenance"]["command"].startswith(before["provenance"]["command"] + "; then ")
     heads_macs = sum(stage["macs"] for stage in items) - before["stages"][0]["macs"]
     assert 0 < heads_macs < 3 * 64 * 200
     for number, stage in enumerate(table["stages"]):
@@ -314,7 +315,7 @@ def test_pooled_tests_are_calibrated_on_images_that_pass(fitted: Path, plain: Pa
 def test_a_second_run_replaces_the_exits(fitted: Path, photos: Path, tmp_path: Path) -> None:
     run_exits(fitted, photos, "--positive-class", "bright", "--loss", "0.1", "--most", "1", "--out", str(tmp_path / "again"))
     table, before = read(tmp_path / "again"), read(fitted)
-    assert sum("exit" in stage for stage in table["stages"]) == 1
+    assert sum("exit" in stage for stage in table["stages"]) == 1 and table["provenance"]["command"].count("; then ") == 1
     assert sorted(path.name for path in (tmp_path / "again").glob("stage*.onnx")) == [stage["file"] for stage in table["stages"]]
     assert table["stages"][-1]["sha256"] == before["stages"][-1]["sha256"]
     pictures = noise(4)

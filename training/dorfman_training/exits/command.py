@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -15,8 +16,11 @@ from ..cut.errors import CutError
 from ..progress import say
 
 if TYPE_CHECKING:
-    from .build import Images, Options
+    from .options import Images, Options
     from .screen import Source
+
+
+MOST = 5  # exits; the search takes too long for more
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_choice(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--most", type=int, metavar="N", help="largest number of exits, without the screen (default: 4)")
+    add("--most", type=int, metavar="N", help=f"largest number of exits, without the screen, at most {MOST} (default: 4)")
     add("--loss", type=float, metavar="X", help="largest share of the positives that all exits together may lose (default: 0.002)")
     add("--deeper", action="store_const", const=True, help="also put exits behind the merge; the merge moves behind the last exit")
     add("--rows", choices=("auto", "calibration", "all"),
@@ -118,19 +122,18 @@ def add(settings: Config, folder: Path, data: Path | None, threads: int) -> None
 
 
 def of_config(arguments: argparse.Namespace, settings: Config, folder: Path) -> None:
-    from . import build, pictures
+    from . import options, pictures
 
     if not (folder / "bundle.json").exists():
         raise CutError(f"{folder} has no bundle.json: run `export` first, or name the bundle's folder with --bundle")
     if arguments.target == "verdicts":
         raise CutError("--target verdicts: give the folder of a bundle instead of a configuration")
     judge, learn, test = (pictures.of_split(settings, name, arguments.data) for name in ("calibration", "train", "test"))
-    images = build.Images(judge, learn, test)
-    finish(arguments, settings, folder, images)
+    finish(arguments, settings, folder, options.Images(judge, learn, test))
 
 
 def of_bundle(arguments: argparse.Namespace) -> None:
-    from . import build, pictures
+    from . import bundle, options, pictures
 
     folder = arguments.bundle
     if not (folder / "bundle.json").exists():
@@ -138,9 +141,9 @@ def of_bundle(arguments: argparse.Namespace) -> None:
     if arguments.data is None:
         raise CutError("--data: name the images, a folder or zip of CLASS/NAME or a CSV with path,class")
     table = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-    labels = build.labels_of(table).positive
+    labels = bundle.labels_of(table).positive
     judge = pictures.of_files(*found(arguments, labels), say)
-    finish(arguments, None, folder, build.Images(judge))
+    finish(arguments, None, folder, options.Images(judge))
 
 
 def found(arguments: argparse.Namespace, labels: tuple[str, ...]) -> tuple[Any, list[tuple[str, ...]]]:
@@ -162,24 +165,26 @@ def finish(arguments: argparse.Namespace, settings: Config | None, folder: Path,
     from . import build
 
     source = screen_of(arguments, settings, folder)
-    build.Builder(folder, data, options(arguments, settings), source, say).run(arguments.out or folder)
+    build.add(folder, arguments.out or folder, data, chosen(arguments, settings), source, say)
     say(f"wrote {arguments.out or folder}")
 
 
-def options(arguments: argparse.Namespace, settings: Config | None) -> "Options":
+def chosen(arguments: argparse.Namespace, settings: Config | None) -> "Options":
     """Returns the settings of the command line, or else of the configuration, or else the defaults."""
-    from .build import Options
+    from .options import Options
 
     table = settings.exits if settings and settings.exits else config.ExitsConfig()
     given = {name: getattr(arguments, name) for name in ("most", "loss", "deeper", "rows") if getattr(arguments, name) is not None}
-    chosen = {"most": table.most, "loss": table.loss, "deeper": table.deeper, "rows": table.rows, **given}
-    if not 0 <= chosen["loss"] < 0.5:
+    values = {"most": table.most, "loss": table.loss, "deeper": table.deeper, "rows": table.rows, **given}
+    if not 0 <= values["loss"] < 0.5:
         raise CutError("--loss: must be 0 to 0.5")
-    if not 0 <= chosen["most"] <= 8:
-        raise CutError("--most: must be 0 to 8")
+    if not 0 <= values["most"] <= MOST:
+        raise CutError(f"--most: must be 0 to {MOST}")
+    # With the section [exits], the command that makes the bundle adds the exits too.
+    command = "" if settings and settings.exits else words.command_line(sys.argv[1:])
     return Options(
-        **chosen, sensitivity=arguments.verdict_sensitivity, verdicts=arguments.target == "verdicts",
-        verdict_threshold=arguments.verdict_threshold, groups=arguments.after_groups, threads=arguments.threads,
+        **values, sensitivity=arguments.verdict_sensitivity, verdicts=arguments.target == "verdicts",
+        verdict_threshold=arguments.verdict_threshold, groups=arguments.after_groups, command=command, threads=arguments.threads,
     )  # fmt: skip
 
 

@@ -11,9 +11,10 @@ from ..cut import bundle, command, dataset, points, stages, verify
 from ..cut.calibration import Settings
 from ..cut.chain import Chain, Whole
 from ..cut.errors import CutError
-from . import build, pictures
-from .build import Builder, Images, Options
+from . import build, choose, pictures
 from .choose import Plan
+from .learn import Heads
+from .options import Images, Options
 
 VERDICT = 0.5  # score from which the network's own verdict is positive
 
@@ -50,19 +51,18 @@ def run(arguments: argparse.Namespace, settings: Settings, say: Callable[[str], 
     with tempfile.TemporaryDirectory() as scratch:
         bundle.write(Path(scratch), plan, about, models, [])
         judge = pictures.of_files(found, list(about.positive.values()), say)
-        builder = Builder(Path(scratch), Images(judge), options, None, say)
-        result = builder.run(arguments.out)
+        result, heads = build.add(Path(scratch), arguments.out, Images(judge), options, None, say)
     say(f"wrote {arguments.out}; the thresholds are valid for images like those of --data that the network was not trained on")
-    say(verdict(result, builder))
+    say(verdict(result, heads, options))
 
 
-def verdict(plan: Plan, builder: Builder) -> str:
+def verdict(plan: Plan, heads: Heads, options: Options) -> str:
     """Returns a one-line message about what the exits save."""
     if not plan.picked:
         return "EXITS SAVE NOTHING HERE: no head clears enough images early. Give more images of the positive labels, or a higher --loss"
-    hot = int(builder.data.judge.wanted.any(axis=1).sum())
-    what = "that the network itself flags" if builder.options.verdicts else f"that it finds at a sensitivity of {builder.options.sensitivity:.0%}"
+    hot = int(heads.seen.data.judge.wanted.any(axis=1).sum())
+    what = "that the network itself flags" if options.verdicts else f"that it finds at a sensitivity of {options.sensitivity:.0%}"
     return (
         f"exits, then individual tests: {plan.cost:.0%} of the multiply-adds of individual tests for a negative, "
-        f"with {plan.loss:.1%} of the positives {what} lost out of fold ({hot} positives; {build.choose.provable(hot):.1%} can be excluded at 95 %)"
+        f"with {plan.loss:.1%} of the positives {what} lost out of fold ({hot} positives; {choose.provable(hot):.1%} can be excluded at 95 %)"
     )
