@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use dorfman_core::policy::MAX_GROUP;
-use dorfman_lab::evaluate::{ConfirmChoice, EvaluateReport, EvaluateRequest, evaluate};
+use dorfman_lab::evaluate::{ConfirmChoice, EvaluateReport, EvaluateRequest, PlanChoice, evaluate};
 
 use super::progress::ProgressBars;
 use super::{CliError, configuration, writable};
 use crate::config::Config;
+use crate::config::exits::ExitMode;
 use crate::config::group::GroupSize;
 use crate::config::retest::PolicyKind;
 use crate::ops::logging;
@@ -34,6 +35,16 @@ impl From<Confirm> for ConfirmChoice {
     }
 }
 
+/// Which plans are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PlanArg {
+    /// The plan that the planner picks for each prevalence, and beside it the best plans without
+    /// exits, without pooling, and with a single exit.
+    Best,
+    /// The given policies, group sizes and sensitivities, without exits.
+    Configured,
+}
+
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
@@ -53,8 +64,17 @@ pub(super) struct EvaluateArgs {
     /// Shares of positives in the streams to estimate, between 0 and 1.
     #[arg(long, value_name = "P", value_delimiter = ',', required = true)]
     prevalence: Vec<f64>,
-    /// Policies. Individual testing is always measured in addition.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "multi-round")]
+    /// Which plans to measure [default: best, or configured if an option names a policy, a chain,
+    /// a group size or a pooled sensitivity].
+    #[arg(long, value_enum, value_name = "WHICH")]
+    plan: Option<PlanArg>,
+    /// The share of all positives that exits and pooling together may miss in addition to
+    /// individual testing, for `--plan best` [default: the configured planning.recall_loss].
+    #[arg(long, value_name = "SHARE")]
+    recall_loss: Option<f64>,
+    /// Policies, for `--plan configured` [default: multi-round]. Individual testing is always
+    /// measured in addition.
+    #[arg(long, value_enum, value_delimiter = ',')]
     policy: Vec<PolicyKind>,
     /// Falling sizes of the tests after the first, for multi-round and planned [default: the
     /// configured retest.chain].
@@ -150,6 +170,9 @@ impl EvaluateArgs {
         if let Some(worth) = self.worth {
             config.retest.worth = worth;
         }
+        if let Some(loss) = self.recall_loss {
+            config.planning.recall_loss = loss;
+        }
         config.validate()?;
         Ok(config)
     }
@@ -185,8 +208,12 @@ impl EvaluateArgs {
         let or = |given: &[f64], default| {
             if given.is_empty() { vec![default] } else { unique(given) }
         };
+        let given = match &self.policy[..] {
+            [] => &[PolicyKind::MultiRound],
+            given => given,
+        };
         let mut policies: Vec<PolicyKind> = Vec::new();
-        for &policy in &self.policy {
+        for &policy in given {
             if !policies.contains(&policy) {
                 policies.push(policy);
             }
@@ -196,6 +223,9 @@ impl EvaluateArgs {
             data: self.data.clone(),
             positive: self.positive.clone(),
             prevalences: self.prevalence.clone(),
+            plans: self.plans(),
+            constraints: config.constraints(),
+            exits: config.exits.mode != ExitMode::None,
             policies: policies.into_iter().map(Into::into).collect(),
             chain: retest.chain.clone(),
             worth: retest.worth,
@@ -222,6 +252,22 @@ impl EvaluateArgs {
             load: config.load_options(),
             decode_threads: config.decode.threads,
             max_pixels: config.decode.max_pixels,
+        }
+    }
+
+    /// The plans that the arguments ask for.
+    fn plans(&self) -> PlanChoice {
+        let named = !self.policy.is_empty()
+            || self.chain.is_some()
+            || self.worth.is_some()
+            || !self.group_size.is_empty()
+            || !self.pooled_sensitivity.is_empty()
+            || self.stream.is_some();
+        match self.plan {
+            Some(PlanArg::Best) => PlanChoice::Best,
+            Some(PlanArg::Configured) => PlanChoice::Configured,
+            None if named => PlanChoice::Configured,
+            None => PlanChoice::Best,
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dorfman_core::engine::{BandPlan, BandStats, Stats};
 use dorfman_core::planner::{
-    AdaptivePlanner, ChainPlan, ExitLink, ReplanRule, VERDICTS_PER_UPDATE,
+    AdaptivePlanner, ChainPlan, ExitLink, ReplanRule, VERDICTS_PER_UPDATE, describe_exits,
 };
 use dorfman_core::policy::MultiRound;
 use dorfman_model::{Bundle, ExitRules};
@@ -130,7 +130,7 @@ impl Planners {
         if self.bands.is_empty() {
             return self.whole.plan().describe();
         }
-        let exits = describe_exits(self.whole.plan());
+        let exits = describe_exits(self.exits());
         let bands = self.bands.iter().map(|band| band.planner.plan().describe());
         exits.into_iter().chain(bands).collect::<Vec<_>>().join(", ")
     }
@@ -241,13 +241,6 @@ fn added(seen: &mut BandStats, now: BandStats) -> Option<(u64, u64)> {
     let flagged = now.flagged - seen.flagged;
     *seen = now;
     Some((decided, flagged))
-}
-
-/// The exits of a plan in words, if it uses any.
-fn describe_exits(plan: &ChainPlan) -> Option<String> {
-    let exits = ChainPlan { chain: plan.chain[plan.chain.len() - 1..].to_vec(), ..plan.clone() };
-    let text = exits.describe();
-    (!plan.exits.is_empty()).then(|| text.trim_end_matches(" > individual").to_owned())
 }
 
 impl PlanThresholds {

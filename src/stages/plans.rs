@@ -1,7 +1,7 @@
 //! The plans and exits with which a worker starts.
 
 use dorfman_core::engine::BandPlan;
-use dorfman_core::planner::{ExitLink, PlanKind, Planner};
+use dorfman_core::planner::{ExitLink, PlanKind, Planner, describe_exits};
 use dorfman_core::policy::{Individual, PolicyInputs};
 use dorfman_model::{Bundle, BundleError, ExitRules, Profile};
 use tracing::info;
@@ -77,7 +77,7 @@ fn configured(config: &Config, model: &Model) -> Result<Plans, WorkerError> {
         Some(bundle) => {
             let links = exits(config, bundle, model.profile.as_ref())?;
             let rules = bundle.exit_rules(&links).map_err(setup)?;
-            (rules, links.iter().map(describe).collect::<Vec<_>>())
+            (rules, describe_exits(&links))
         }
         None => (ExitRules::default(), Vec::new()),
     };
@@ -119,13 +119,6 @@ pub(crate) fn exits(
     let with = planner.best_of_kind(PlanKind::Exits, prevalence);
     let cheaper = with.filter(|plan| plan.expected.cost < planner.costs().individual());
     Ok(cheaper.map(|plan| plan.exits).unwrap_or_default())
-}
-
-fn describe(link: &ExitLink) -> String {
-    match link.part {
-        dorfman_core::engine::NetworkPart::Stage(stage) => format!("exit {stage}"),
-        part => part.to_string(),
-    }
 }
 
 /// The inputs of the configured policy, if it needs any.

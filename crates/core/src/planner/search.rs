@@ -95,25 +95,40 @@ impl ChainPlan {
         holds.unwrap_or(&self.chain[0]).point.sensitivity
     }
 
-    /// The plan in words, such as `16 > 4 > 1`, `individual`, or `screen > exit 0 > individual`.
-    /// The number of an exit is that of its stage.
+    /// The plan in words, such as `16 > 4 > 1`, `individual`, or `screen > exits 0, 2 >
+    /// individual`. The number of an exit is that of its stage.
     pub fn describe(&self) -> String {
-        let exits = self.exits.iter().map(|link| match link.part {
-            NetworkPart::Stage(stage) => format!("exit {stage}"),
-            part => part.to_string(),
-        });
+        let exits = describe_exits(&self.exits);
         let sizes = self.sizes();
         let tests = match &sizes[..] {
             [_] => vec!["individual".into()],
             sizes => sizes.iter().map(usize::to_string).collect(),
         };
-        exits.chain(tests).collect::<Vec<_>>().join(" > ")
+        exits.into_iter().chain(tests).collect::<Vec<_>>().join(" > ")
     }
 
     /// Whether the plan tests every item alone.
     pub fn is_individual(&self) -> bool {
         self.kind() == PlanKind::Individual
     }
+}
+
+/// Exits in words: `screen` and `exits 0, 2`, those of them that are in use.
+pub fn describe_exits(exits: &[ExitLink]) -> Vec<String> {
+    let screen = exits.iter().any(|link| link.part == NetworkPart::Screen);
+    let stages: Vec<String> = exits
+        .iter()
+        .filter_map(|link| match link.part {
+            NetworkPart::Stage(stage) => Some(stage.to_string()),
+            _ => None,
+        })
+        .collect();
+    let stages = match &stages[..] {
+        [] => None,
+        [one] => Some(format!("exit {one}")),
+        several => Some(format!("exits {}", several.join(", "))),
+    };
+    screen.then(|| "screen".to_owned()).into_iter().chain(stages).collect()
 }
 
 /// Searches for the cheapest plan that keeps the required recall.

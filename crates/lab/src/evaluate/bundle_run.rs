@@ -5,13 +5,15 @@ use std::path::Path;
 use dorfman_core::calibration::{CalibrationError, Thresholds};
 use dorfman_core::engine::{Network, Verdict};
 use dorfman_core::policy::{Individual, Plan, PolicyInputs, PolicyKind};
-use dorfman_model::{Bundle, LoadedNetwork};
+use dorfman_model::manifest::InputSpec;
+use dorfman_model::{Bundle, LoadedNetwork, Profile};
 use serde::Serialize;
 
 use super::estimate::{Tally, Weights};
-use super::request::EvaluateRequest;
+use super::request::{EvaluateRequest, PlanChoice};
 use super::row::{Case, ReportRow, Sensitivities, Stratum, StratumShare};
 use super::sampling::GroupSampler;
+use super::screening::{ScreenRun, ScreenScores};
 use super::split::Split;
 use super::tensors::Tensors;
 use super::timing::{TestRules, TimedRunner};
@@ -50,17 +52,21 @@ struct Design {
 }
 
 /// A bundle with its networks.
-struct BundleEvaluation<'a, N> {
-    request: &'a EvaluateRequest,
-    bundle: &'a Bundle,
-    summary: BundleSummary,
-    split: &'a Split,
+pub(super) struct BundleEvaluation<'a, N> {
+    pub request: &'a EvaluateRequest,
+    pub bundle: &'a Bundle,
+    pub summary: BundleSummary,
+    pub split: &'a Split,
     /// The number of images of the data set.
-    images: usize,
-    runner: TimedRunner<'a, N>,
+    pub images: usize,
+    pub runner: TimedRunner<'a, N>,
+    /// The screen, if a plan may use it.
+    screen: Option<ScreenRun<'a>>,
+    /// The measured seconds of the bundle on this machine, by which plans are chosen.
+    pub profile: Option<Profile>,
     /// The inputs of the planned policy, if it is among the policies.
     inputs: Option<PolicyInputs>,
-    progress: &'a dyn Progress,
+    pub progress: &'a dyn Progress,
 }
 
 /// Opens a bundle and checks that it is calibrated for the sensitivities of the request.
@@ -93,9 +99,19 @@ pub(super) fn evaluate(
     progress: &dyn Progress,
 ) -> Result<(BundleSummary, Vec<ReportRow>), LabError> {
     let bundle = check(request, dir)?;
-    let LoadedNetwork { mut network, provider, .. } = load(request, &bundle)?;
+    let loaded = load(request, &bundle)?;
+    let profile = Profile::find(&bundle, &loaded.machine(&request.load)).ok().flatten();
+    let LoadedNetwork { mut network, screen, provider, .. } = loaded;
     let mut individual_network = load(request, &bundle)?.network;
-    let tensors = decode(request, &bundle, images, tensors, progress)?;
+    let tensors = decode(request, &bundle.manifest.input, images, tensors, progress)?;
+    let mut small = None;
+    let screen = match (screen, &bundle.manifest.screen) {
+        (Some(network), Some(of)) if request.uses_exits() => {
+            let tensors = decode(request, &of.input, images, &mut small, progress)?;
+            Some(ScreenRun { network, tensors, scored: None })
+        }
+        _ => None,
+    };
     let split = Split::new(images, |image| tensors.has(image));
     if split.positives.is_empty() || split.negatives.is_empty() {
         return Err(LabError::OneKind);
@@ -120,6 +136,8 @@ pub(super) fn evaluate(
         split: &split,
         images: images.images.len(),
         runner,
+        screen,
+        profile,
         inputs: inputs(request, &bundle)?,
         progress,
     };
@@ -139,12 +157,11 @@ fn load(request: &EvaluateRequest, bundle: &Bundle) -> Result<LoadedNetwork, Lab
 /// The tensors of the bundle before if the input is the same, or else new tensors.
 fn decode<'a>(
     request: &EvaluateRequest,
-    bundle: &Bundle,
+    input: &InputSpec,
     images: &LabelledImages,
     tensors: &'a mut Option<Tensors>,
     progress: &dyn Progress,
 ) -> Result<&'a Tensors, LabError> {
-    let input = &bundle.manifest.input;
     if tensors.as_ref().is_none_or(|tensors| tensors.input != *input) {
         // The old tensors are dropped first: both together may not fit in memory.
         *tensors = None;
@@ -171,6 +188,11 @@ impl<N: Network> BundleEvaluation<'_, N> {
         let mut rows = Vec::new();
         for (sensitivity, stratum) in &individual {
             rows.extend(self.individual_rows(*sensitivity, stratum));
+        }
+        if self.request.plans == PlanChoice::Best {
+            rows.extend(self.planned_rows(&individual)?);
+            rows.sort_by(|a, b| a.case.prevalence.total_cmp(&b.case.prevalence));
+            return Ok(rows);
         }
         for design in self.designs()? {
             for &pooled in &self.request.pooled_sensitivities {
@@ -319,7 +341,8 @@ impl<N: Network> BundleEvaluation<'_, N> {
     fn rules(&self, sensitivities: Sensitivities) -> Result<TestRules, LabError> {
         let Sensitivities { pooled, individual, confirm } = sensitivities;
         let thresholds = self.bundle.thresholds(pooled.unwrap_or(individual), individual)?;
-        Ok(TestRules { thresholds, confirm: confirm_thresholds(self.bundle, confirm)? })
+        let confirm = confirm_thresholds(self.bundle, confirm)?;
+        Ok(TestRules { thresholds, confirm, exits: Vec::new() })
     }
 
     /// Runs a stratum.
@@ -344,6 +367,23 @@ impl<N: Network> BundleEvaluation<'_, N> {
         Ok(stratum)
     }
 
+    /// The scores of the screen on all images. The first call runs it.
+    ///
+    /// # Errors
+    /// [`LabError`] if a network fails.
+    pub(super) fn screen_scores(&mut self) -> Result<&ScreenScores, LabError> {
+        let missing = || LabError::Bug("a plan uses a screen that the bundle does not have".into());
+        let screen = self.screen.as_mut().ok_or_else(missing)?;
+        if screen.scored.is_none() {
+            let images = self.runner.reference.clone();
+            let batch = self.runner.settings.preferred_batch;
+            let mut reference = self.runner.reference();
+            let turn = || Ok(reference.turn()?);
+            screen.scored = Some(screen.score(&images, self.images, batch, turn)?);
+        }
+        screen.scored.as_ref().ok_or_else(missing)
+    }
+
     fn stratum(&self) -> Stratum {
         Stratum { tally: Tally::new(self.images), ..Stratum::default() }
     }
@@ -363,6 +403,8 @@ impl<N: Network> BundleEvaluation<'_, N> {
             group_size: plan.group_size(),
             policy: policy.to_string(),
             plan: plan.describe(),
+            plan_kind: if plan.group_size() > 1 { "pooled" } else { "individual" },
+            roles: Vec::new(),
             prior: policy.needs_inputs().then_some(self.request.prior),
             worth: (policy == PolicyKind::Planned).then_some(self.request.worth),
             sensitivities,
@@ -411,9 +453,9 @@ fn summary(dir: &Path, bundle: &Bundle, macs: u64, decode_ms: f64) -> BundleSumm
         bundle: dir.display().to_string(),
         name: manifest.name.clone(),
         version: manifest.version.clone(),
-        design: match stages {
-            1 => "pixel",
-            2 => "feature",
+        design: match stages - bundle.item_stages() {
+            0 => "pixel",
+            1 => "feature",
             _ => "tree",
         },
         stages,

@@ -83,6 +83,18 @@ impl Rate {
         }
     }
 
+    /// This share is that of `part` of `whole` images; the other images do not count as hits. The
+    /// share of all images. The interval assumes as many trials per image as before.
+    pub fn of_part(self, part: usize, whole: usize) -> Self {
+        if whole == 0 {
+            return Self::NONE;
+        }
+        let share = part as f64 / whole as f64;
+        let per_image = if part > 0 { self.n / part as f64 } else { 1.0 };
+        let n = whole as f64 * per_image.min(1.0);
+        Self::new(self.value.unwrap_or_default() * share, n.max(1.0))
+    }
+
     /// The weighted share over strata of `images` images in all. `strata` has (weight, count) for
     /// each stratum.
     ///
@@ -147,6 +159,15 @@ mod tests {
         let rate = Rate::weighted(&[(0.9, count(100, 5, 100)), (0.1, count(0, 0, 0))], 100);
         assert!((rate.value.unwrap() - 0.05).abs() < 1e-12 && rate.n == 100.0);
         assert_eq!(Rate::weighted(&[], 0), Rate::NONE);
+    }
+
+    #[test]
+    fn images_that_an_exit_clears_are_not_flagged() {
+        let rate = Rate::new(0.5, 20.0).of_part(20, 1000);
+        assert!((rate.value.unwrap() - 0.01).abs() < 1e-12 && rate.n == 1000.0);
+        let none = Rate::NONE.of_part(0, 50);
+        assert_eq!((none.value, none.n), (Some(0.0), 50.0));
+        assert_eq!(Rate::NONE.of_part(0, 0), Rate::NONE);
     }
 
     #[test]

@@ -27,9 +27,11 @@
 mod bundle_run;
 mod estimate;
 mod picture;
+mod planned;
 mod request;
 mod row;
 mod sampling;
+mod screening;
 mod split;
 mod table;
 mod tensors;
@@ -42,7 +44,7 @@ use serde::Serialize;
 use crate::labelled::LabelledImages;
 use crate::{LabError, Progress};
 use bundle_run::BundleSummary;
-pub use request::{ConfirmChoice, EvaluateRequest};
+pub use request::{ConfirmChoice, EvaluateRequest, PlanChoice};
 use row::ReportRow;
 use tensors::Tensors;
 

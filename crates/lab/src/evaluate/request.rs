@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dorfman_core::planner::PlanConstraints;
 use dorfman_core::policy::{PlanSpec, PolicyKind};
 use dorfman_model::{BatchOptions, Bundle, LoadOptions};
 
@@ -17,6 +18,16 @@ pub enum ConfirmChoice {
     Both,
 }
 
+/// Which plans are evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanChoice {
+    /// For each prevalence the plan that the planner picks from the calibration, and beside it the
+    /// best plan without exits, the best one without pooling, and the best one with a single exit.
+    Best,
+    /// The policies, group sizes and sensitivities of the request, without exits.
+    Configured,
+}
+
 /// What to evaluate. Lists of settings are combined: there is one row of the report per
 /// combination.
 #[derive(Debug, Clone)]
@@ -29,6 +40,13 @@ pub struct EvaluateRequest {
     pub positive: Vec<String>,
     /// Shares of positives in the streams, each between 0 and 1.
     pub prevalences: Vec<f64>,
+    /// Which plans are evaluated.
+    pub plans: PlanChoice,
+    /// The constraints of the planner. Its individual sensitivity is not used:
+    /// `individual_sensitivities` takes its place.
+    pub constraints: PlanConstraints,
+    /// Whether the planner may use the screen and the early exits.
+    pub exits: bool,
     /// The policies. Individual testing is always evaluated in addition.
     pub policies: Vec<PolicyKind>,
     /// Falling sizes of the tests after the first, for the policies that use a chain.
@@ -84,6 +102,11 @@ impl EvaluateRequest {
         let with = self.confirm_sensitivities.iter().copied().map(Some);
         let with = with.filter(|_| self.confirm != ConfirmChoice::No);
         without.into_iter().chain(with).collect()
+    }
+
+    /// Whether a plan may use the screen and the early exits.
+    pub(super) fn uses_exits(&self) -> bool {
+        self.plans == PlanChoice::Best && self.exits
     }
 
     /// The parameters of a plan.

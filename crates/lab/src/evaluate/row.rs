@@ -21,6 +21,17 @@ pub(super) struct StratumShare<'a> {
     pub stratum: &'a Stratum,
 }
 
+/// What the screen costs per image.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Screening {
+    /// Multiply-adds.
+    pub macs: u64,
+    /// Seconds, relative to those of individual testing in between.
+    pub relative_seconds: f64,
+    /// Seconds.
+    pub seconds_per_image: f64,
+}
+
 /// The counts of a stratum.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stratum {
@@ -70,8 +81,13 @@ pub(super) struct Case {
     pub group_size: usize,
     /// The policy, as the configuration names it.
     pub policy: String,
-    /// The plan in words, such as `16 > 4 > 1`.
+    /// The plan in words, such as `16 > 4 > 1` or `exit 0 > individual`.
     pub plan: String,
+    /// `individual`, `pooled`, `exits` or `both`.
+    pub plan_kind: &'static str,
+    /// What the plan is among the planner's plans for this prevalence: `best`, `pooled`, `exits` and
+    /// `cascade`. Empty for individual testing and for configured plans.
+    pub roles: Vec<&'static str>,
     /// The share of positives that the policy assumes. `None` if the policy does not use it.
     pub prior: Option<f64>,
     /// The worth of a positive in individual tests. `None` if the policy does not use it.
@@ -278,6 +294,45 @@ impl ReportRow {
             by_class: split.classes.iter().map(|class| rates.class(class)).collect(),
             by_source: split.sources.iter().map(|source| rates.source(source)).collect(),
         }
+    }
+
+    /// Counts images that an exit clears as not flagged. The rates of `shares` are those of the
+    /// images that pass.
+    pub fn with_passing(
+        mut self,
+        passes: &dyn Fn(usize) -> bool,
+        shares: &[StratumShare<'_>],
+        split: &Split,
+    ) -> Self {
+        let of = |images: &[usize], positive: bool| {
+            let passing: Vec<usize> = images.iter().copied().filter(|&i| passes(i)).collect();
+            let counts = shares.iter().map(|s| {
+                let weight = if positive { s.positives } else { s.negatives };
+                (weight, s.stratum.tally.count(&passing))
+            });
+            let rate = Rate::weighted(&counts.collect::<Vec<_>>(), passing.len());
+            rate.of_part(passing.len(), images.len())
+        };
+        self.recall = of(&split.positives, true);
+        self.fpr = of(&split.negatives, false);
+        for (row, class) in self.by_class.iter_mut().zip(&split.classes) {
+            row.flagged = of(&class.images, class.positive);
+        }
+        for (row, source) in self.by_source.iter_mut().zip(&split.sources) {
+            row.recall = of(&source.positives, true);
+            row.fpr = of(&source.negatives, false);
+        }
+        self
+    }
+
+    /// Adds the cost of the screen, which runs on every image. `macs` are the multiply-adds of one
+    /// image alone.
+    pub fn with_screen(mut self, screen: &Screening, macs: u64) -> Self {
+        self.relative_macs += screen.macs as f64 / macs as f64;
+        self.relative_network_seconds += screen.relative_seconds;
+        self.relative_wall_seconds += screen.relative_seconds;
+        self.network_seconds_per_image += screen.seconds_per_image;
+        self
     }
 
     /// A row of individual testing itself. It took `seconds` in the network per image.

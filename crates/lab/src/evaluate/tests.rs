@@ -60,7 +60,7 @@ fn run(images: &[usize], seconds: f64) -> Stratum {
         seconds,
     };
     let thresholds = Thresholds::new(vec![0], |arity, _| if arity == 1 { 0.6 } else { 0.45 });
-    let rules = TestRules { thresholds, confirm: None };
+    let rules = TestRules { thresholds, confirm: None, exits: Vec::new() };
     let mut stratum = Stratum { tally: Tally::new(IMAGES), ..Stratum::default() };
     runner.warm_up(plan()).unwrap();
     let tally = &mut stratum.tally;
@@ -78,6 +78,8 @@ fn row(parts: &[StratumShare<'_>]) -> ReportRow {
         group_size: SIZE,
         policy: "multi-round".into(),
         plan: plan().describe(),
+        plan_kind: "pooled",
+        roles: Vec::new(),
         prior: None,
         worth: None,
         sensitivities: Sensitivities { pooled: Some(0.9), individual: 0.9, confirm: None },

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use dorfman_core::calibration::Thresholds;
 use dorfman_core::engine::{
-    BandPlan, BatchSettings, Driver, Engine, EngineError, Network, Stats, Verdict,
+    BandPlan, BatchSettings, Driver, Engine, EngineError, ExitRule, Network, Stats, Verdict,
 };
 use dorfman_core::policy::{Individual, Plan};
 use dorfman_model::cpu::SystemClock;
@@ -94,6 +94,8 @@ pub(super) struct TestRules {
     pub thresholds: Thresholds,
     /// The thresholds of the confirm network, if it is used.
     pub confirm: Option<Thresholds>,
+    /// The rules of the early exits, by level. Empty: no exit is used.
+    pub exits: Vec<ExitRule>,
 }
 
 /// A network with its images and its batching.
@@ -121,7 +123,8 @@ impl<N: Network> TimedRunner<'_, N> {
     /// [`EngineError`].
     pub fn warm_up(&mut self, plan: Box<dyn Plan>) -> Result<(), EngineError> {
         let confirm = self.network.shape().confirm_macs.map(|_| self.pass_all.clone());
-        let rules = TestRules { thresholds: self.pass_all.clone(), confirm };
+        let thresholds = self.pass_all.clone();
+        let rules = TestRules { thresholds, confirm, exits: Vec::new() };
         let image_len = self.image_len();
         engine(&mut *self.network, plan, &rules, &self.settings).warm_up(image_len, &[])
     }
@@ -142,6 +145,39 @@ impl<N: Network> TimedRunner<'_, N> {
         engine.warm_up(image_len, &[])?;
         let feed = GroupFeed::new(images.iter().copied(), 1, self.tensor);
         Pass { driver: Driver::new(engine), feed }.turn(usize::MAX, on_verdict)
+    }
+
+    /// Sends `images` through the exits of `rules`, with `plan` behind them. `on_exit` is called
+    /// with every image, and whether an exit cleared it.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub fn exits(
+        &mut self,
+        plan: Box<dyn Plan>,
+        rules: &TestRules,
+        images: &[usize],
+        on_exit: &mut dyn FnMut(usize, bool),
+    ) -> Result<(), EngineError> {
+        let engine = engine(&mut *self.network, plan, rules, &self.settings);
+        let mut driver = Driver::new(engine);
+        let mut feed = GroupFeed::new(images.iter().copied(), 1, self.tensor);
+        while !driver.is_done() {
+            feed.fill(&mut driver);
+            driver.turn()?;
+            driver.verdicts().for_each(|item| on_exit(item.payload, item.exit.is_some()));
+        }
+        Ok(())
+    }
+
+    /// Individual testing without end, for seconds to compare with.
+    pub fn reference(&mut self) -> Reference<'_, N> {
+        let rules = self.individual_rules();
+        let network = &mut *self.individual_network;
+        let engine = engine(network, Box::new(Individual), &rules, &self.settings);
+        let feed = GroupFeed::new(self.reference.iter().copied().cycle(), 1, self.tensor);
+        let images = REFERENCE_BATCHES * self.settings.preferred_batch;
+        Reference { pass: Pass { driver: Driver::new(engine), feed }, images }
     }
 
     /// Runs a stratum in turns with individual testing, again and again until both have their
@@ -197,7 +233,7 @@ impl<N: Network> TimedRunner<'_, N> {
     }
 
     fn individual_rules(&self) -> TestRules {
-        TestRules { thresholds: self.pass_all.clone(), confirm: None }
+        TestRules { thresholds: self.pass_all.clone(), confirm: None, exits: Vec::new() }
     }
 }
 
@@ -208,10 +244,27 @@ fn engine<'a, N: Network>(
     settings: &BatchSettings,
 ) -> Engine<&'a mut N, usize> {
     let band = BandPlan::new(plan, rules.thresholds.clone());
-    let engine = Engine::new(network, SystemClock, band, settings.clone());
+    let mut engine = Engine::new(network, SystemClock, band, settings.clone());
+    engine.set_exits(rules.exits.clone());
     match &rules.confirm {
         Some(confirm) => engine.with_confirm(confirm.clone()),
         None => engine,
+    }
+}
+
+/// Individual testing in turns.
+pub(super) struct Reference<'a, N> {
+    pass: Pass<'a, N>,
+    images: usize,
+}
+
+impl<N: Network> Reference<'_, N> {
+    /// Tests some images alone. Returns the seconds in the network per image.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub fn turn(&mut self) -> Result<f64, EngineError> {
+        Ok(self.pass.turn(self.images, &mut |_, _| {})?.network_per_image())
     }
 }
 
