@@ -21,7 +21,6 @@ FEW = 5000  # rows up to which more settings are tried
 MOST_FOR_CHOICE = 15000  # rows with which the kinds of heads are compared
 JUDGED_AT = (0.98, 0.99, 0.995)  # sensitivities at which kinds of heads are compared
 NEAR = 1.1  # a kind that passes at most this many times the negatives of the best kind is as good
-NEVER = -30.0  # the logit of a label that is not positive
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class Head:
 
     kind: Kind
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
+    place: np.ndarray | None = None  # [positive labels,labels], 1 at the label's column in the output; None: all labels are positive
 
     @property
     def macs(self) -> int:
@@ -60,11 +60,11 @@ class Head:
 
     def spread(self, columns: Sequence[int], labels: int) -> "Head":
         """Returns the head with one output per label of the bundle: 0 for labels that are not positive."""
-        weight, bias = self.layers[-1]
-        wide = np.zeros((labels, weight.shape[1]), np.float32)
-        low = np.full(labels, NEVER, np.float32)
-        wide[list(columns)], low[list(columns)] = weight, bias
-        return Head(self.kind, (*self.layers[:-1], (wide, low)))
+        if list(columns) == list(range(labels)):
+            return self
+        place = np.zeros((len(columns), labels), np.float32)
+        place[np.arange(len(columns)), list(columns)] = 1
+        return dataclasses.replace(self, place=place)
 
     def nodes(self, source: str, target: str, row: Sequence[int], version: int) -> tuple[list[NodeProto], list[TensorProto]]:
         """Returns the nodes that compute `target` [N,labels] from features `source` [N,...], and their constants.
@@ -81,7 +81,11 @@ class Head:
             constants += [numpy_helper.from_array(value, name) for value, name in zip((weight, bias), names)]
             made.append(helper.make_node("Gemm", [at, *names], [f"exit/layer{number}"], transB=1))
             at = f"exit/layer{number}"
-        return [*made, helper.make_node("Sigmoid", [at], [target])], constants
+        if self.place is None:
+            return [*made, helper.make_node("Sigmoid", [at], [target])], constants
+        constants.append(numpy_helper.from_array(self.place, "exit/place"))
+        made.append(helper.make_node("Sigmoid", [at], ["exit/scores"]))
+        return [*made, helper.make_node("MatMul", ["exit/scores", "exit/place"], [target])], constants
 
 
 def kinds(row: Sequence[int], rows: int) -> list[Kind]:
