@@ -44,7 +44,7 @@ impl Setup {
     /// Computes the features of all images, those of image `i` in slot `i`.
     fn embed(&mut self) {
         let images: Vec<&[f32]> = self.images.iter().map(Vec::as_slice).collect();
-        self.network.embed(&images, 0).unwrap();
+        self.network.embed(&images, 0, &mut Vec::new()).unwrap();
     }
 
     fn score(&mut self, members: &[i64]) -> f32 {

@@ -105,7 +105,7 @@ pub struct GroupConfig {
 impl Default for GroupConfig {
     fn default() -> Self {
         Self {
-            size: GroupSize::Fixed(16),
+            size: GroupSize::Auto,
             max_wait: Duration::from_millis(200),
             risk_bands: Vec::new(),
             individual_from: None,

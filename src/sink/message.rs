@@ -325,6 +325,7 @@ mod tests {
             score: 0.9,
             arity: 1,
             audited: false,
+            exit: None,
             confirm_score,
         }
     }

@@ -34,6 +34,7 @@ use std::io::Cursor;
 use std::time::Duration;
 
 use dorfman::config::Config;
+use dorfman::config::group::GroupSize;
 use dorfman::message::ReferenceMessage;
 use dorfman::sink::message::BundleName;
 use dorfman::worker::{self, Model, Running};
@@ -130,6 +131,7 @@ pub fn config(bootstrap: &str, name: &str) -> Config {
     config.sink.flagged_topic = format!("{name}-flagged");
     config.sink.verdicts_topic = Some(format!("{name}-verdicts"));
     config.sink.dead_letter_topic = format!("{name}-dead");
+    config.group.size = GroupSize::Fixed(16);
     config.group.max_wait = Duration::from_millis(50);
     config.engine.slots = 64;
     config.ops.listen = "127.0.0.1:0".into();

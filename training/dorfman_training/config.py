@@ -128,6 +128,7 @@ class ExitsConfig:
     loss: float = 0.002  # largest share of the positives that all exits together may lose
     deeper: bool = False  # whether exits may lie behind the merge, which then moves behind the last of them
     rows: str = "auto"  # images that set the thresholds: calibration, all (also training images, out of fold) or auto
+    mirror: bool = True  # with few images: whether heads are also fitted on mirror images
     screen: ScreenConfig | None = None
 
 

@@ -16,6 +16,7 @@ use super::super::produce::ReferenceProducer;
 use super::super::progress::progress;
 use super::figure;
 use crate::config::Config;
+use crate::config::group::GroupSize;
 use crate::message::ReferenceMessage;
 use crate::sink::message::BundleName;
 use crate::source::embedded::EmbeddedBroker;
@@ -33,6 +34,7 @@ pub(super) fn run(items: usize) -> Result<(), CliError> {
         EmbeddedBroker::start(&[(TOPIC, partitions), ("images.flagged", 1), ("images.dead", 1)])?;
     let mut config = Config::default();
     config.kafka.brokers = broker.bootstrap_servers().to_owned();
+    config.group.size = GroupSize::Fixed(16);
     config.ops.listen = "127.0.0.1:0".into();
     config.logging.level = "warn,librdkafka=error".into();
     crate::ops::logging::init(&config.logging).map_err(|e| CliError::Failed(e.to_string()))?;

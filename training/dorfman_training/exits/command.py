@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .screen import Source
 
 
+FIELDS = ("most", "loss", "deeper", "rows", "mirror")  # options of both the command line and [exits]
 MOST = 5  # exits; the search takes too long for more
 
 
@@ -45,6 +46,7 @@ def add_choice(group: argparse._ArgumentGroup) -> None:
     add("--deeper", action="store_const", const=True, help="also put exits behind the merge; the merge moves behind the last exit")
     add("--rows", choices=("auto", "calibration", "all"),
         help="images that set thresholds; all: also training images, out of fold; auto: all if calibration has fewer than 299 positives")  # fmt: skip
+    add("--no-mirror", action="store_const", const=False, dest="mirror", help="with few images: do not also fit heads on mirror images")
     add("--after-groups", type=int, default=500, metavar="N", help="groups per arity in the calibration after exits (default: %(default)s)")
 
 
@@ -174,8 +176,8 @@ def chosen(arguments: argparse.Namespace, settings: Config | None) -> "Options":
     from .options import Options
 
     table = settings.exits if settings and settings.exits else config.ExitsConfig()
-    given = {name: getattr(arguments, name) for name in ("most", "loss", "deeper", "rows") if getattr(arguments, name) is not None}
-    values = {"most": table.most, "loss": table.loss, "deeper": table.deeper, "rows": table.rows, **given}
+    given = {name: getattr(arguments, name) for name in FIELDS if getattr(arguments, name) is not None}
+    values = {**{name: getattr(table, name) for name in FIELDS}, **given}
     if not 0 <= values["loss"] < 0.5:
         raise CutError("--loss: must be 0 to 0.5")
     if not 0 <= values["most"] <= MOST:

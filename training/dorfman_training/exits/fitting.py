@@ -29,11 +29,14 @@ class Learner:
     seed: int
 
     def fit(self, row: Sequence[int], judged: np.ndarray, learned: np.ndarray | None) -> Fitted:
-        """Fits a head on pooled features [N,width] of a tensor with rows of shape `row`."""
+        """Fits a head on pooled features of a tensor with rows of shape `row`.
+
+        Features are [N,width]; those on which the head is fitted may be [N,copies,width], as in `heads.fit`.
+        """
         vectors, wanted = (judged, self.judge) if learned is None or self.learn is None else (learned, self.learn)
         kind, _ = heads.choose(row, vectors, wanted, self.seed)
         columns = pools.columns(kind.pools, row)
-        narrow = vectors[:, columns]
+        narrow = vectors[..., columns]
         head = heads.fit(kind, narrow, wanted, self.seed)
         if self.learn is None:
             return Fitted(head, self.outside(kind, narrow, wanted), None)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from . import folds, pools
 
 HIDDEN = 64
+MEMBERS = 4  # with few images, the hidden layer consists of this many networks, whose logits are averaged
 FEW = 5000  # rows up to which more settings are tried
 MOST_FOR_CHOICE = 15000  # rows with which the kinds of heads are compared
 JUDGED_AT = (0.98, 0.99, 0.995)  # sensitivities at which kinds of heads are compared
@@ -52,7 +53,8 @@ class Head:
         return sum(weight.size for weight, _ in self.layers)
 
     def scores(self, vectors: np.ndarray) -> np.ndarray:
-        """Returns the scores [N,positive labels] of vectors [N,width]."""
+        """Returns the scores [N,positive labels] of vectors [N,width]; of [N,copies,width], the first copies are scored."""
+        vectors = vectors if vectors.ndim == 2 else vectors[:, 0]
         x = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
         for number, (weight, bias) in enumerate(self.layers):
             x = linear(x.relu() if number else x, torch.from_numpy(weight), torch.from_numpy(bias))
@@ -118,23 +120,47 @@ class Linear(nn.Linear):
 
 
 def fit(kind: Kind, vectors: np.ndarray, wanted: np.ndarray, seed: int) -> Head:
-    """Fits a head on vectors [N,width] and targets [N,labels]."""
-    mean, spread = vectors.mean(axis=0), vectors.std(axis=0)
+    """Fits a head on vectors [N,width] and targets [N,labels].
+
+    Vectors [N,copies,width] have several copies of each image, such as its mirror image.
+    """
+    count, width, labels = len(vectors), vectors.shape[-1], wanted.shape[1]
+    copies = vectors.shape[1] if vectors.ndim == 3 else 1
+    flat = vectors.reshape(-1, width)
+    mean, spread = flat.mean(axis=0), flat.std(axis=0)
     scale = 1 / np.where(spread > 1e-6, spread, 1)
-    x = torch.from_numpy(((vectors - mean) * scale).astype(np.float32))
-    y = torch.from_numpy(wanted.astype(np.float32))
-    torch.manual_seed(seed)
-    width, labels = x.shape[1], y.shape[1]
+    x = torch.from_numpy(((flat - mean) * scale).astype(np.float32))
+    y = torch.from_numpy(wanted.astype(np.float32)).repeat_interleave(copies, dim=0)
     if kind.hidden:
-        net: nn.Module = nn.Sequential(Linear(width, kind.hidden), nn.ReLU(), Linear(kind.hidden, labels))
-        stochastic(net, kind.decay, x, y, seed)
+        members = MEMBERS if count <= FEW and kind.hidden % MEMBERS == 0 else 1
+        nets = [one_member(kind.hidden // members, kind.decay, x, y, copies, seed + member) for member in range(members)]
     else:
-        net = nn.Sequential(Linear(width, labels))
-        convex(net, kind.decay, x, y)
-    layers = [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in net.modules() if isinstance(layer, nn.Linear)]
+        nets = [nn.Sequential(Linear(width, labels))]
+        convex(nets[0], kind.decay, x, y)
+    layers = together([[weights(layer) for layer in net.modules() if isinstance(layer, nn.Linear)] for net in nets])
     weight = layers[0][0] * scale
     layers[0] = (weight.astype(np.float32), (layers[0][1] - weight @ mean).astype(np.float32))
     return Head(kind, tuple(layers))
+
+
+def one_member(hidden: int, decay: float, x: Tensor, y: Tensor, copies: int, seed: int) -> nn.Sequential:
+    torch.manual_seed(seed)
+    net = nn.Sequential(Linear(x.shape[1], hidden), nn.ReLU(), Linear(hidden, y.shape[1]))
+    stochastic(net, decay, x, y, copies, seed)
+    return net
+
+
+def weights(layer: nn.Linear) -> tuple[np.ndarray, np.ndarray]:
+    return layer.weight.detach().numpy(), layer.bias.detach().numpy()
+
+
+def together(nets: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns one network whose logits are the mean of those of `nets`. Networks with several layers have two."""
+    if len(nets) == 1:
+        return list(nets[0])
+    first = (np.concatenate([net[0][0] for net in nets]), np.concatenate([net[0][1] for net in nets]))
+    last = (np.concatenate([net[1][0] for net in nets], axis=1) / len(nets), np.mean([net[1][1] for net in nets], axis=0))
+    return [first, last]
 
 
 def loss_of(net: nn.Module, decay: float, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
@@ -164,13 +190,13 @@ def convex(net: nn.Module, decay: float, x: Tensor, y: Tensor) -> None:
     optimizer.step(closure)
 
 
-def stochastic(net: nn.Module, decay: float, x: Tensor, y: Tensor, seed: int) -> None:
-    """Trains with Adam, and keeps the epoch with the smallest loss on a held-out eighth of the rows."""
+def stochastic(net: nn.Module, decay: float, x: Tensor, y: Tensor, copies: int, seed: int) -> None:
+    """Trains with Adam, and keeps the epoch with the smallest loss on a held-out eighth of the images."""
     generator = torch.Generator().manual_seed(seed)
-    held = torch.from_numpy(folds.assign(y.numpy() > 0.5, 8, seed) == 0)
+    held = torch.from_numpy(folds.assign(y[::copies].numpy() > 0.5, 8, seed) == 0).repeat_interleave(copies)
     inner, outer = torch.nonzero(~held).squeeze(1), torch.nonzero(held).squeeze(1)
-    size = 256 if len(x) <= FEW else 512
-    epochs, patience = (50, 10) if len(x) <= FEW else (24, 6)
+    few = len(x) <= FEW * copies
+    size, epochs, patience = (256, 50, 10) if few else (512, 24, 6)
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
     weight, total = balance(y), epochs * -(-len(inner) // size)
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.02, 1 - step / total))
@@ -214,7 +240,7 @@ def choose(row: Sequence[int], vectors: np.ndarray, wanted: np.ndarray, seed: in
     judged = np.isin(fold, range(used))
 
     def tried(kind: Kind) -> tuple[Kind, float]:
-        narrow = vectors[:, pools.columns(kind.pools, row)]
+        narrow = vectors[..., pools.columns(kind.pools, row)]
         scores = folds.out_of_fold(partial(fit, kind, seed=seed), narrow, wanted, fold, used)
         return kind, passed(scores[judged], wanted[judged])
 

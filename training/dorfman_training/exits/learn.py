@@ -10,7 +10,7 @@ import numpy as np
 
 from ..cut.errors import CutError
 from ..cut.points import Point
-from . import choose, depths, folds, joint, pools, probe, screen
+from . import choose, depths, folds, heads, joint, pools, probe, screen
 from .bundle import Bundle, individual_thresholds
 from .choose import Gate, Rows
 from .fitting import Fitted, Learner
@@ -32,7 +32,7 @@ class Seen:
     scores: np.ndarray  # individual scores [N,labels] of the judged images
     individual: np.ndarray  # the columns of the positive labels
     thresholds: np.ndarray  # of the individual test, per positive label
-    judged: list[np.ndarray]  # pooled features per depth
+    judged: list[np.ndarray]  # pooled features per depth, [N,width], or [N,2,width] with mirror images
     learned: list[np.ndarray] | None
 
 
@@ -75,16 +75,17 @@ def fit(bundle: Bundle, data: Images, options: Options, source: Source | None, s
     with_training = learn is not None and uses_training(options, int(judge.wanted.sum(axis=0).min()))
     tell_proof(bundle, seen.data, with_training, say)
     learner = Learner(learn.wanted if learn else None, judge.wanted, with_training, options.seed)
-    heads = Heads(seen, points, [], None, with_training)
+    found = Heads(seen, points, [], None, with_training)
     for number, point in enumerate(points):
-        found = learner.fit(point.row, seen.judged[number], seen.learned[number] if seen.learned else None)
-        heads.fits.append(found)
-        say(f"depth {point.macs_share:.2%} ({point.name}): {found.head.kind}, {sketch(heads, found)}")
+        head = learner.fit(point.row, seen.judged[number], seen.learned[number] if seen.learned else None)
+        found.fits.append(head)
+        say(f"depth {point.macs_share:.2%} ({point.name}): {head.head.kind}, {sketch(found, head)}")
     if source is None:
-        return heads
-    made = screen.fit(source, judge, learn, learner, bundle.labels.names, bundle.labels.columns, options.threads)
-    say(f"screen ({made.macs / bundle.total:.2%} of the network): {made.about}, {sketch(heads, made)}")
-    return dataclasses.replace(heads, screen=made)
+        return found
+    labels = bundle.labels
+    made = screen.fit(source, judge, learn, learner, labels.names, labels.columns, options.threads, mirrors(seen.data, options))
+    say(f"screen ({made.macs / bundle.total:.2%} of the network): {made.about}, {sketch(found, made)}")
+    return dataclasses.replace(found, screen=made)
 
 
 def uses_training(options: Options, positives: int) -> bool:
@@ -93,7 +94,7 @@ def uses_training(options: Options, positives: int) -> bool:
 
 def limited(points: list[Point], data: Images, options: Options, say: Say) -> Images:
     """Draws as many training images as keep the pooled features of all images within MOST_BYTES."""
-    width = 4 * sum(sum(pools.parts(point.row).values()) for point in points)
+    width = 8 * sum(sum(pools.parts(point.row).values()) for point in points)
     left = MOST_BYTES // width - len(data.judge)
     if left <= 0:
         raise CutError(f"the pooled features of {len(data.judge)} images take {len(data.judge) * width / 1e9:.0f} GB: use fewer images (--images)")
@@ -116,10 +117,19 @@ def look(bundle: Bundle, points: list[Point], data: Images, options: Options, sa
         wanted = individual >= thresholds
         tell_verdicts(bundle, wanted, say)
         data = dataclasses.replace(data, judge=dataclasses.replace(data.judge, wanted=wanted))
+    mirrored = mirrors(data, options)
     learned = None
     if data.learn:
-        learned = probe.run(bundle.network, names, False, data.learn.pixels(bundle.input), bundle.input, options.threads)
+        learned = probe.copies(bundle.network, names, data.learn.pixels(bundle.input), bundle.input, options.threads, mirrored)
+    elif mirrored:
+        turned = probe.run(bundle.network, names, False, pixels[:, :, ::-1], bundle.input, options.threads)
+        judged = [np.stack(pair, axis=1) for pair in zip(judged, turned)]
     return Seen(data, pixels, scores, individual, thresholds, judged, learned)
+
+
+def mirrors(data: Images, options: Options) -> bool:
+    """Returns whether heads are also fitted on mirror images. They help if there are few images."""
+    return options.mirror and len(data.learn or data.judge) <= heads.FEW
 
 
 def thresholds_of(bundle: Bundle, individual: np.ndarray, wanted: np.ndarray, options: Options) -> np.ndarray:
@@ -152,9 +162,9 @@ def tell_proof(bundle: Bundle, data: Images, with_training: bool, say: Say) -> N
         )
 
 
-def sketch(heads: Heads, found: Fitted | Screen) -> str:
+def sketch(held: Heads, found: Fitted | Screen) -> str:
     """Returns the shares of negatives that a gate passes at several sensitivities."""
-    scores, rows = heads.scores(found), heads.rows
+    scores, rows = held.scores(found), held.rows
     cold = scores[rows.negative]
     shares = [choose.passes(cold, choose.thresholds(scores, rows.wanted, at)).mean() for at in (0.98, 0.99, 0.995, 1.0)]
     return "negatives passed at 98, 99, 99.5, 100 %: " + ", ".join(f"{share:.1%}" for share in shares)

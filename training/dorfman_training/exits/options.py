@@ -14,6 +14,7 @@ class Options:
     loss: float = 0.002  # largest share of the positives that all exits together may lose
     deeper: bool = False  # whether exits may lie behind the merge
     rows: str = "auto"  # images that set thresholds: auto, calibration or all
+    mirror: bool = True  # whether heads are also fitted on mirror images, if there are few images
     sensitivity: float = 0.99  # of the individual test
     verdicts: bool = False  # whether the targets are the verdicts of the individual test
     verdict_threshold: float | None = None  # of the individual test; None: the calibrated one at `sensitivity`

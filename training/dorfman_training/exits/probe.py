@@ -38,6 +38,14 @@ def model(net: Network, depths: Sequence[str], scores: bool) -> onnx.ModelProto:
     return result
 
 
+def copies(net: Network, depths: Sequence[str], pixels: np.ndarray, shape: Input, threads: int, mirrored: bool) -> list[np.ndarray]:
+    """Returns the vectors at each depth: [N,width] or, with the mirror image of each image, [N,2,width]."""
+    plain = run(net, depths, False, pixels, shape, threads)
+    if not mirrored:
+        return plain
+    return [np.stack(pair, axis=1) for pair in zip(plain, run(net, depths, False, pixels[:, :, ::-1], shape, threads))]
+
+
 def run(net: Network, depths: Sequence[str], scores: bool, pixels: np.ndarray, shape: Input, threads: int) -> list[np.ndarray]:
     """Returns the vectors [N,width] at each depth, and last the scores [N,labels] if `scores`."""
     if not depths and not scores:

@@ -107,7 +107,14 @@ def kept(folder: Path, table: dict[str, Any]) -> Source:
 
 
 def fit(
-    source: Source, judge: Pictures, learn: Pictures | None, learner: Learner, labels: Sequence[str], columns: Sequence[int], threads: int
+    source: Source,
+    judge: Pictures,
+    learn: Pictures | None,
+    learner: Learner,
+    labels: Sequence[str],
+    columns: Sequence[int],
+    threads: int,
+    mirrored: bool,
 ) -> Screen:
     """Returns the screen with its scores of all images. `columns` are those of the positive labels."""
     pixels = judge.pixels(source.input)
@@ -122,8 +129,8 @@ def fit(
     assert vectors[0] is not None
     fitted: Fitted = learner.fit(row, vectors[0], vectors[1])
     model = with_head(source, fitted, labels, columns)
-    judged = fitted.judged if learn is None else run(model, pixels, source.input, threads)[:, list(columns)]
-    return Screen(model, macs.of_model(model), source.input, f"{source.about}, {fitted.head.kind}", judged, fitted.learned)
+    scores = fitted.judged if learn is None else run(model, pixels, source.input, threads)[:, list(columns)]
+    return Screen(model, macs.of_model(model), source.input, f"{source.about}, {fitted.head.kind}", scores, fitted.learned)
 
 
 def check(scores: np.ndarray) -> None:

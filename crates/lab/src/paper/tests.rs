@@ -43,6 +43,7 @@ fn shape(spans: &[usize], macs: u64) -> NetworkShape {
         fan_in,
         slots: slots(i),
         macs: if spans.len() > 1 { macs } else { 0 },
+        exit: false,
     };
     let levels = spans.iter().enumerate().map(level).collect();
     NetworkShape { levels, labels: 1, score_macs: 10 * macs, repeats: true, confirm_macs: None }
@@ -142,8 +143,8 @@ fn scores_that_were_not_recorded_are_an_error() {
         })
         .collect();
     let images: Vec<&[f32]> = images.iter().map(|image| &image[..]).collect();
-    network.embed(&images, 0).unwrap();
-    network.merge(1, &[0, 1, 2, 3, 4, 5, 6, 6], 2, 0).unwrap();
+    network.embed(&images, 0, &mut Vec::new()).unwrap();
+    network.merge(1, &[0, 1, 2, 3, 4, 5, 6, 6], 2, 0, &mut Vec::new()).unwrap();
     let mut scores = Vec::new();
     // A recorded group of four, in any order and with repeats. Then sets that were not recorded: a
     // pair, parts of two groups, and two pairs that are not adjacent.
@@ -153,5 +154,5 @@ fn scores_that_were_not_recorded_are_an_error() {
         let message = network.score(&members, 2, &mut scores).unwrap_err().to_string();
         assert!(message.contains("no score was recorded") && message.contains(says), "{message}");
     }
-    assert!(network.merge(1, &[0, 2], 2, 0).is_err());
+    assert!(network.merge(1, &[0, 2], 2, 0, &mut Vec::new()).is_err());
 }
