@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from . import folds, pools
 
 HIDDEN = 64
-MEMBERS = 4  # with few images, the hidden layer consists of this many networks, whose logits are averaged
+WITH_HIDDEN = 2  # sets of vectors that are also tried with a hidden layer
 FEW = 5000  # rows up to which more settings are tried
 MOST_FOR_CHOICE = 15000  # rows with which the kinds of heads are compared
 JUDGED_AT = (0.98, 0.99, 0.995)  # sensitivities at which kinds of heads are compared
@@ -90,11 +90,10 @@ class Head:
         return [*made, helper.make_node("MatMul", ["exit/scores", "exit/place"], [target])], constants
 
 
-def kinds(row: Sequence[int], rows: int) -> list[Kind]:
-    """Returns the kinds of heads to compare for features of shape `row` and `rows` images, the cheapest first."""
-    decays = {0: 0.3, HIDDEN: 1e-2} if rows <= FEW else {0: 1e-3, HIDDEN: 1e-4}
-    every = [Kind(wanted, hidden, decays[hidden]) for wanted in pools.choices(row) for hidden in (0, HIDDEN)]
-    return sorted(every, key=lambda kind: kind.macs(row, 1))
+def kinds(row: Sequence[int], hidden: int, rows: int) -> list[Kind]:
+    """Returns the kinds of heads with `hidden` units to compare for features of shape `row` and `rows` images, the cheapest first."""
+    few, many = (1e-2, 1e-4) if hidden else (0.3, 1e-3)
+    return sorted((Kind(wanted, hidden, few if rows <= FEW else many) for wanted in pools.choices(row)), key=lambda kind: kind.macs(row, 1))
 
 
 def variants(kind: Kind) -> list[Kind]:
@@ -124,43 +123,24 @@ def fit(kind: Kind, vectors: np.ndarray, wanted: np.ndarray, seed: int) -> Head:
 
     Vectors [N,copies,width] have several copies of each image, such as its mirror image.
     """
-    count, width, labels = len(vectors), vectors.shape[-1], wanted.shape[1]
+    width, labels = vectors.shape[-1], wanted.shape[1]
     copies = vectors.shape[1] if vectors.ndim == 3 else 1
     flat = vectors.reshape(-1, width)
     mean, spread = flat.mean(axis=0), flat.std(axis=0)
     scale = 1 / np.where(spread > 1e-6, spread, 1)
     x = torch.from_numpy(((flat - mean) * scale).astype(np.float32))
     y = torch.from_numpy(wanted.astype(np.float32)).repeat_interleave(copies, dim=0)
+    torch.manual_seed(seed)
     if kind.hidden:
-        members = MEMBERS if count <= FEW and kind.hidden % MEMBERS == 0 else 1
-        nets = [one_member(kind.hidden // members, kind.decay, x, y, copies, seed + member) for member in range(members)]
+        net = nn.Sequential(Linear(width, kind.hidden), nn.ReLU(), Linear(kind.hidden, labels))
+        stochastic(net, kind.decay, x, y, copies, seed)
     else:
-        nets = [nn.Sequential(Linear(width, labels))]
-        convex(nets[0], kind.decay, x, y)
-    layers = together([[weights(layer) for layer in net.modules() if isinstance(layer, nn.Linear)] for net in nets])
+        net = nn.Sequential(Linear(width, labels))
+        convex(net, kind.decay, x, y)
+    layers = [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in net.modules() if isinstance(layer, nn.Linear)]
     weight = layers[0][0] * scale
     layers[0] = (weight.astype(np.float32), (layers[0][1] - weight @ mean).astype(np.float32))
     return Head(kind, tuple(layers))
-
-
-def one_member(hidden: int, decay: float, x: Tensor, y: Tensor, copies: int, seed: int) -> nn.Sequential:
-    torch.manual_seed(seed)
-    net = nn.Sequential(Linear(x.shape[1], hidden), nn.ReLU(), Linear(hidden, y.shape[1]))
-    stochastic(net, decay, x, y, copies, seed)
-    return net
-
-
-def weights(layer: nn.Linear) -> tuple[np.ndarray, np.ndarray]:
-    return layer.weight.detach().numpy(), layer.bias.detach().numpy()
-
-
-def together(nets: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns one network whose logits are the mean of those of `nets`. Networks with several layers have two."""
-    if len(nets) == 1:
-        return list(nets[0])
-    first = (np.concatenate([net[0][0] for net in nets]), np.concatenate([net[0][1] for net in nets]))
-    last = (np.concatenate([net[1][0] for net in nets], axis=1) / len(nets), np.mean([net[1][1] for net in nets], axis=0))
-    return [first, last]
 
 
 def loss_of(net: nn.Module, decay: float, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
@@ -196,7 +176,7 @@ def stochastic(net: nn.Module, decay: float, x: Tensor, y: Tensor, copies: int, 
     held = torch.from_numpy(folds.assign(y[::copies].numpy() > 0.5, 8, seed) == 0).repeat_interleave(copies)
     inner, outer = torch.nonzero(~held).squeeze(1), torch.nonzero(held).squeeze(1)
     few = len(x) <= FEW * copies
-    size, epochs, patience = (256, 50, 10) if few else (512, 24, 6)
+    size, epochs, patience = (512, 40, 8) if few else (512, 24, 6)
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
     weight, total = balance(y), epochs * -(-len(inner) // size)
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.02, 1 - step / total))
@@ -244,7 +224,9 @@ def choose(row: Sequence[int], vectors: np.ndarray, wanted: np.ndarray, seed: in
         scores = folds.out_of_fold(partial(fit, kind, seed=seed), narrow, wanted, fold, used)
         return kind, passed(scores[judged], wanted[judged])
 
-    found = [tried(kind) for kind in kinds(row, len(vectors))]
+    found = [tried(kind) for kind in kinds(row, 0, len(vectors))]
+    good = [kind.pools for kind, _ in sorted(found, key=lambda pair: pair[1])[:WITH_HIDDEN]]
+    found += [tried(kind) for kind in kinds(row, HIDDEN, len(vectors)) if kind.pools in good]
     best = min(share for _, share in found)
     chosen = next(pair for pair in found if pair[1] <= NEAR * best + 5e-4)
     return min([chosen, *(tried(kind) for kind in variants(chosen[0]))], key=lambda pair: pair[1])

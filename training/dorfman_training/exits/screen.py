@@ -124,10 +124,10 @@ def fit(
         found = [run(model, each, source.input, threads)[:, list(columns)] for each in (pixels, more) if each is not None]
         check(found[0])
         return Screen(model, macs.of_model(model), source.input, source.about, found[0], found[1] if more is not None else None)
-    vectors = [probe.run(source.net, [source.end], False, each, source.input, threads)[0] if each is not None else None for each in (pixels, more)]
-    row = source.net.shapes[source.end][1:]
-    assert vectors[0] is not None
-    fitted: Fitted = learner.fit(row, vectors[0], vectors[1])
+    ends, row = [source.end], source.net.shapes[source.end][1:]
+    judged = probe.copies(source.net, ends, pixels, source.input, threads, mirrored and more is None)[0]
+    learned = probe.copies(source.net, ends, more, source.input, threads, mirrored)[0] if more is not None else None
+    fitted: Fitted = learner.fit(row, judged, learned)
     model = with_head(source, fitted, labels, columns)
     scores = fitted.judged if learn is None else run(model, pixels, source.input, threads)[:, list(columns)]
     return Screen(model, macs.of_model(model), source.input, f"{source.about}, {fitted.head.kind}", scores, fitted.learned)
