@@ -46,6 +46,8 @@ ITEMS = per_second("dorfman_items_total")
 FLAGGED = per_second("dorfman_items_total", more='verdict="flagged", ')
 SPENT, SAVED = per_second("dorfman_network_macs_total"), per_second("dorfman_network_macs_saved_total")
 JUDGED = per_second("dorfman_items_total", more='verdict!="failed", ')
+# Without exits there are no series of exits.
+EARLY = f"({per_second('dorfman_exit_cleared_total')} or 0 * {JUDGED})"
 FOUND, AUDITS = (f"sum(increase({m}{{@}}[$__range]))" for m in ("dorfman_audits_flagged_total", "dorfman_audits_total"))
 
 NUMBERS = [
@@ -59,73 +61,179 @@ NUMBERS = [
 
 ROWS = {
     "Verdicts": [
-        Panel("Images by verdict", "Images per second that got their verdict.",
-              {"{{verdict}}": per_second("dorfman_items_total", "verdict")}, "cps", stack=True),
-        Panel("Flagged share", "Share of flagged images among all images. With group.size auto also the worker's estimate of the share of positives.",
-              {"flagged": f"{FLAGGED} / {ITEMS}", "estimated prevalence, risk band from {{band}}": "avg by (band) (dorfman_prevalence_estimate{@})"}, "percentunit"),
-        Panel("Flags by label", "Flagged images per second. An image may have several labels.",
-              {"{{label}}": per_second("dorfman_flagged_total", "label")}, "cps"),
-        Panel("Confirm network", "Images that the confirm network tested, and images that it found positive too.",
-              {"tested": per_second("dorfman_confirm_tests_total"), "confirmed": per_second("dorfman_confirmed_total")}, "cps"),
-        Panel("Dead letters", "Images that could not be scored, by reason.",
-              {"{{reason}}": per_second("dorfman_dead_letters_total", "reason")}, "cps", stack=True),
-        Panel("What pooling misses", "Estimated from audits: the share of the images flagged by individual testing that pooling misses, "
-              "as an average over the workers. Also the share of audits in the time shown whose image was flagged.",
-              {"{{bound}}, mean of workers": "avg by (bound) (dorfman_audit_miss_rate{@})", "audits that flagged": f"{FOUND} / {AUDITS}"},
-              "percentunit"),
+        Panel(
+            "Images by verdict",
+            "Images per second that got their verdict.",
+            {"{{verdict}}": per_second("dorfman_items_total", "verdict")},
+            "cps",
+            stack=True,
+        ),
+        Panel(
+            "Flagged share",
+            "Share of flagged images among all images. With group.size auto also the worker's estimate of the share of positives.",
+            {"flagged": f"{FLAGGED} / {ITEMS}", "estimated prevalence, risk band from {{band}}": "avg by (band) (dorfman_prevalence_estimate{@})"},
+            "percentunit",
+        ),
+        Panel(
+            "Flags by label",
+            "Flagged images per second. An image may have several labels.",
+            {"{{label}}": per_second("dorfman_flagged_total", "label")},
+            "cps",
+        ),
+        Panel(
+            "Confirm network",
+            "Images that the confirm network tested, and images that it found positive too.",
+            {"tested": per_second("dorfman_confirm_tests_total"), "confirmed": per_second("dorfman_confirmed_total")},
+            "cps",
+        ),
+        Panel(
+            "Dead letters",
+            "Images that could not be scored, by reason.",
+            {"{{reason}}": per_second("dorfman_dead_letters_total", "reason")},
+            "cps",
+            stack=True,
+        ),
+        Panel(
+            "What exits and pooling miss",
+            "Estimated from audits: the share of the images flagged by individual testing that exits and pooling miss, "
+            "as an average over the workers. Also the share of audits in the time shown whose image was flagged.",
+            {"{{bound}}, mean of workers": "avg by (bound) (dorfman_audit_miss_rate{@})", "audits that flagged": f"{FOUND} / {AUDITS}"},
+            "percentunit",
+        ),
+    ],
+    "Exits": [
+        Panel(
+            "Cleared by exits",
+            "Share of all images that each exit clears, before the rest of the network runs.",
+            {"exit {{exit}}": f"{per_second('dorfman_exit_cleared_total', 'exit')} / on () group_left {ITEMS}"},
+            "percentunit",
+            stack=True,
+        ),
+        Panel(
+            "Share that an exit clears",
+            "Of the images that reach an exit, the share that it clears, and the share by the calibration.",
+            {
+                "exit {{exit}}": f"{per_second('dorfman_exit_cleared_total', 'exit')} / {per_second('dorfman_exit_scored_total', 'exit')}",
+                "exit {{exit}}, by the calibration": "avg by (exit) (dorfman_exit_expected_cleared_ratio{@})",
+            },
+            "percentunit",
+        ),
+        Panel(
+            "Audits",
+            "Images that pooling or an exit cleared and that were also tested alone, per second.",
+            {"audits": per_second("dorfman_audits_total"), "flagged": per_second("dorfman_audits_flagged_total")},
+        ),
     ],
     "Tests": [
-        Panel("Tests per image, by round", "Individual testing takes 1 test per image.",
-              {"round {{round}}": f'{per_second("dorfman_tests_total", "round")} / on () group_left {ITEMS}'}, stack=True),
-        Panel("Positive tests", "Share of the tests of a round that are positive.",
-              {"round {{round}}": f'{per_second("dorfman_positive_tests_total", "round")} / '
-               f'{per_second("dorfman_tests_total", "round")}'}, "percentunit"),
-        Panel("Group size", "Images per group: as planned, and as formed. Formed groups are smaller where group.max_wait closes them early.",
-              {"plan, risk band from {{band}}": "avg by (band) (dorfman_plan_group_size{@})",
-               "formed": f'{JUDGED} / {per_second("dorfman_groups_total")}'}),
-        Panel("Cost", "Multiply-adds relative to testing each image alone: spent, and with group.size auto also expected by the plan.",
-              {"spent": f"{SPENT} / ({SAVED} + {SPENT})", "expected, risk band from {{band}}": "avg by (band) (dorfman_plan_cost_ratio{@})"}, "percentunit"),
+        Panel(
+            "Tests per image, by round",
+            "Individual testing takes 1 test per image.",
+            {"round {{round}}": f"{per_second('dorfman_tests_total', 'round')} / on () group_left {ITEMS}"},
+            stack=True,
+        ),
+        Panel(
+            "Positive tests",
+            "Share of the tests of a round that are positive.",
+            {"round {{round}}": f"{per_second('dorfman_positive_tests_total', 'round')} / {per_second('dorfman_tests_total', 'round')}"},
+            "percentunit",
+        ),
+        Panel(
+            "Group size",
+            "Images per group: as planned, and as formed. Formed groups are smaller where group.max_wait closes them early.",
+            {
+                "plan, risk band from {{band}}": "avg by (band) (dorfman_plan_group_size{@})",
+                "formed": f"({JUDGED} - {EARLY}) / {per_second('dorfman_groups_total')}",
+            },
+        ),
+        Panel(
+            "Cost",
+            "Multiply-adds relative to testing each image alone: spent, and with group.size auto also expected by the plan.",
+            {"spent": f"{SPENT} / ({SAVED} + {SPENT})", "expected, risk band from {{band}}": "avg by (band) (dorfman_plan_cost_ratio{@})"},
+            "percentunit",
+        ),
         Panel("Plan changes", "Changes per hour, of all workers.", {"changes": "sum(increase(dorfman_plan_changes_total{@}[1h]))"}),
         Panel("Multiply-adds", "Spent and saved per second.", {"spent": SPENT, "saved": SAVED}, "short", stack=True),
     ],
     "Network": [
-        Panel("Batch fill", "Mean share of engine.max_batch that a run uses.",
-              {"stage {{stage}}": f'{per_second("dorfman_batch_fill_ratio_sum", "stage")} / '
-               f'{per_second("dorfman_batch_fill_ratio_count", "stage")}'}, "percentunit", limits={"min": 0, "max": 1}),
-        Panel("Seconds per run", "99th percentile, by stage.",
-              {"stage {{stage}}": quantile(0.99, "dorfman_stage_seconds", "stage")}, "s"),
-        Panel("Network busy", "Seconds in the network per second. Each worker runs one stage at a time, so the maximum is 1 per worker.",
-              {"stage {{stage}}": per_second("dorfman_network_seconds_total", "stage")}, "short", stack=True),
-        Panel("Time relative to the profile", "Measured seconds divided by the seconds that the profile expects. Empty without a profile.",
-              {"stage {{stage}}": f'{per_second("dorfman_network_seconds_total", "stage")} / '
-               f'{per_second("dorfman_network_expected_seconds_total", "stage")}'}),
-        Panel("Padding", "Share of the batch rows that only fill a batch up to its bucket size.",
-              {"stage {{stage}}": f'{per_second("dorfman_network_padding_rows_total", "stage")} / '
-               f'{per_second("dorfman_network_rows_total", "stage")}'}, "percentunit"),
+        Panel(
+            "Batch fill",
+            "Mean share of engine.max_batch that a run uses.",
+            {"stage {{stage}}": f"{per_second('dorfman_batch_fill_ratio_sum', 'stage')} / {per_second('dorfman_batch_fill_ratio_count', 'stage')}"},
+            "percentunit",
+            limits={"min": 0, "max": 1},
+        ),
+        Panel("Seconds per run", "99th percentile, by stage.", {"stage {{stage}}": quantile(0.99, "dorfman_stage_seconds", "stage")}, "s"),
+        Panel(
+            "Network busy",
+            "Seconds in the network per second. Each worker runs one stage at a time, so the maximum is 1 per worker.",
+            {"stage {{stage}}": per_second("dorfman_network_seconds_total", "stage")},
+            "short",
+            stack=True,
+        ),
+        Panel(
+            "Time relative to the profile",
+            "Measured seconds divided by the seconds that the profile expects. Empty without a profile.",
+            {
+                "stage {{stage}}": f"{per_second('dorfman_network_seconds_total', 'stage')} / "
+                f"{per_second('dorfman_network_expected_seconds_total', 'stage')}"
+            },
+        ),
+        Panel(
+            "Padding",
+            "Share of the batch rows that only fill a batch up to its bucket size.",
+            {"stage {{stage}}": f"{per_second('dorfman_network_padding_rows_total', 'stage')} / {per_second('dorfman_network_rows_total', 'stage')}"},
+            "percentunit",
+        ),
         Panel("Runs", "Runs of a stage per second.", {"stage {{stage}}": per_second("dorfman_network_runs_total", "stage")}, "cps"),
     ],
     "Flow": [
-        Panel("Messages behind", "Messages between the last committed and the last offset, by topic.",
-              {"{{topic}}": "sum by (topic) (dorfman_consumer_lag_messages{@})",
-               "worst partition": "max(dorfman_consumer_lag_messages{@})"}),
-        Panel("Age at the verdict", "Seconds from receiving a message to its verdict.",
-              {"median": quantile(0.5, "dorfman_verdict_age_seconds"), "99 %": quantile(0.99, "dorfman_verdict_age_seconds")}, "s"),
-        Panel("Age when decoded", "Seconds from receiving a message to its decoded tensor.",
-              {"median": quantile(0.5, "dorfman_decoded_age_seconds"), "99 %": quantile(0.99, "dorfman_decoded_age_seconds")}, "s"),
-        Panel("Received and in flight", "Messages received per second, and items in the engine.",
-              {"received per second": per_second("dorfman_messages_received_total"), "in the engine": "sum(dorfman_engine_items{@})"}),
-        Panel("Queues", "Batches that wait for a stage. The stage with the fullest queue is the slow one.",
-              {"{{stage}}": "sum by (stage) (dorfman_queue_batches{@})", "paused workers": "sum(dorfman_partitions_paused{@})"}),
-        Panel("CPU of fetch and decode", "CPU seconds per second, which is the number of cores in use.",
-              {"{{part}}": per_second("dorfman_ingest_cpu_seconds_total", "part")}, stack=True),
+        Panel(
+            "Messages behind",
+            "Messages between the last committed and the last offset, by topic.",
+            {"{{topic}}": "sum by (topic) (dorfman_consumer_lag_messages{@})", "worst partition": "max(dorfman_consumer_lag_messages{@})"},
+        ),
+        Panel(
+            "Age at the verdict",
+            "Seconds from receiving a message to its verdict.",
+            {"median": quantile(0.5, "dorfman_verdict_age_seconds"), "99 %": quantile(0.99, "dorfman_verdict_age_seconds")},
+            "s",
+        ),
+        Panel(
+            "Age when decoded",
+            "Seconds from receiving a message to its decoded tensor.",
+            {"median": quantile(0.5, "dorfman_decoded_age_seconds"), "99 %": quantile(0.99, "dorfman_decoded_age_seconds")},
+            "s",
+        ),
+        Panel(
+            "Received and in flight",
+            "Messages received per second, and items in the engine.",
+            {"received per second": per_second("dorfman_messages_received_total"), "in the engine": "sum(dorfman_engine_items{@})"},
+        ),
+        Panel(
+            "Queues",
+            "Batches that wait for a stage. The stage with the fullest queue is the slow one.",
+            {"{{stage}}": "sum by (stage) (dorfman_queue_batches{@})", "paused workers": "sum(dorfman_partitions_paused{@})"},
+        ),
+        Panel(
+            "CPU of fetch and decode",
+            "CPU seconds per second, which is the number of cores in use.",
+            {"{{part}}": per_second("dorfman_ingest_cpu_seconds_total", "part")},
+            stack=True,
+        ),
     ],
     "Group and workers": [
-        Panel("Commits and rebalances", "Commits per second, and assignments and revocations in 15 minutes.",
-              {"commits": per_second("dorfman_commits_total"), "rebalances": "sum(increase(dorfman_rebalances_total{@}[15m]))"}),
+        Panel(
+            "Commits and rebalances",
+            "Commits per second, and assignments and revocations in 15 minutes.",
+            {"commits": per_second("dorfman_commits_total"), "rebalances": "sum(increase(dorfman_rebalances_total{@}[15m]))"},
+        ),
         Panel("Consumer errors", "Errors per second.", {"{{instance}}": per_second("dorfman_consumer_errors_total", "instance")}, "cps"),
-        Panel("Versions", "Workers by version, bundle and plan.",
-              {"{{version}}, {{bundle}} {{bundle_version}}, {{plan}}":
-               "count by (version, bundle, bundle_version, plan) (dorfman_build_info{@})"}, stack=True),
+        Panel(
+            "Versions",
+            "Workers by version, bundle and plan.",
+            {"{{version}}, {{bundle}} {{bundle_version}}, {{plan}}": "count by (version, bundle, bundle_version, plan) (dorfman_build_info{@})"},
+            stack=True,
+        ),
         Panel("Uptime", "Time since each worker started.", {"{{instance}}": "time() - dorfman_start_time_seconds{@}"}, "s"),
     ],
 }
@@ -141,24 +249,45 @@ def targets(queries: dict[str, str]) -> list[dict]:
 def number(i: int, title: str, query: str, unit: str) -> dict:
     width = 24 // len(NUMBERS)
     return {
-        "type": "stat", "title": title, "datasource": SOURCE, "gridPos": {"x": i * width, "y": 0, "w": width, "h": HEAD},
+        "type": "stat",
+        "title": title,
+        "datasource": SOURCE,
+        "gridPos": {"x": i * width, "y": 0, "w": width, "h": HEAD},
         "targets": targets({title: query}),
         "fieldConfig": {"defaults": {"unit": unit, "color": {"mode": "fixed", "fixedColor": "text"}}, "overrides": []},
-        "options": {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}, "graphMode": "area", "colorMode": "value",
-                    "justifyMode": "auto", "textMode": "auto", "orientation": "auto", "wideLayout": True, "showPercentChange": False,
-                    "percentChangeColorMode": "standard"},
+        "options": {
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+            "graphMode": "area",
+            "colorMode": "value",
+            "justifyMode": "auto",
+            "textMode": "auto",
+            "orientation": "auto",
+            "wideLayout": True,
+            "showPercentChange": False,
+            "percentChangeColorMode": "standard",
+        },
     }
 
 
 def graph(panel: Panel, x: int, y: int) -> dict:
-    custom = {"lineWidth": 1, "fillOpacity": 20 if panel.stack else 0, "showPoints": "never",
-              "stacking": {"mode": "normal" if panel.stack else "none", "group": "A"}}
+    custom = {
+        "lineWidth": 1,
+        "fillOpacity": 20 if panel.stack else 0,
+        "showPoints": "never",
+        "stacking": {"mode": "normal" if panel.stack else "none", "group": "A"},
+    }
     return {
-        "type": "timeseries", "title": panel.title, "description": panel.about, "datasource": SOURCE,
-        "gridPos": {"x": x, "y": y, "w": WIDTH, "h": HEIGHT}, "targets": targets(panel.queries),
+        "type": "timeseries",
+        "title": panel.title,
+        "description": panel.about,
+        "datasource": SOURCE,
+        "gridPos": {"x": x, "y": y, "w": WIDTH, "h": HEIGHT},
+        "targets": targets(panel.queries),
         "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0, **panel.limits, "custom": custom}, "overrides": []},
-        "options": {"legend": {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []},
-                    "tooltip": {"mode": "multi", "sort": "desc"}},
+        "options": {
+            "legend": {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []},
+            "tooltip": {"mode": "multi", "sort": "desc"},
+        },
     }
 
 
@@ -176,20 +305,46 @@ def panels() -> list[dict]:
 def choice(label: str, filters: str) -> dict:
     query = f"label_values(dorfman_build_info{{{filters}}}, {label})"
     return {
-        "name": label, "label": label, "type": "query", "datasource": SOURCE, "definition": query, "query": {"query": query, "refId": label},
-        "includeAll": True, "multi": True, "allValue": ".*", "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
-        "refresh": 2, "sort": 1, "options": [],
+        "name": label,
+        "label": label,
+        "type": "query",
+        "datasource": SOURCE,
+        "definition": query,
+        "query": {"query": query, "refId": label},
+        "includeAll": True,
+        "multi": True,
+        "allValue": ".*",
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+        "refresh": 2,
+        "sort": 1,
+        "options": [],
     }
 
 
 def dashboard() -> dict:
-    source = {"name": "datasource", "label": "source", "type": "datasource", "query": "prometheus",
-              "current": {"text": "", "value": ""}, "options": [], "refresh": 1}
+    source = {
+        "name": "datasource",
+        "label": "source",
+        "type": "datasource",
+        "query": "prometheus",
+        "current": {"text": "", "value": ""},
+        "options": [],
+        "refresh": 1,
+    }
     return {
-        "uid": "dorfman", "title": "Dorfman", "tags": ["dorfman"], "schemaVersion": 39, "version": 1, "editable": True, "timezone": "",
+        "uid": "dorfman",
+        "title": "Dorfman",
+        "tags": ["dorfman"],
+        "schemaVersion": 39,
+        "version": 1,
+        "editable": True,
+        "timezone": "",
         "description": "Verdicts, tests, cost, flow and state of the workers. Generated by scripts/dashboard.py.",
-        "time": {"from": "now-3h", "to": "now"}, "refresh": "30s", "graphTooltip": 1,
-        "annotations": {"list": []}, "links": [],
+        "time": {"from": "now-3h", "to": "now"},
+        "refresh": "30s",
+        "graphTooltip": 1,
+        "annotations": {"list": []},
+        "links": [],
         "templating": {"list": [source, choice("namespace", ""), choice("job", 'namespace=~"$namespace"')]},
         "panels": panels(),
     }
