@@ -221,6 +221,7 @@ def test_the_cheapest_exits_within_the_loss_are_chosen() -> None:
     dear = [dataclasses.replace(gate, head=2000) for gate in gates]
     assert choose.search(dear, rows, 1000, 2, 0.01).picked == (), "an exit must save more than it costs"
     assert choose.search([dataclasses.replace(dear[0], forced=True)], rows, 1000, 2, 0.01).picked, "a screen is always used"
+    assert choose.expected(plan, rows) == pytest.approx((plan.loss * 200 + 2) / 201)
     none = choose.search(gates, rows, 1000, 2, 0.0)
     assert none.loss == 0.0
 

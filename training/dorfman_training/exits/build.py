@@ -53,6 +53,7 @@ def tell(held: Bundle, heads: Heads, plan: Plan, writer: Writer, say: Say) -> No
     say(report.table(plan, rows, held.total))
     kind = "out-of-fold" if data.learn is None else "calibration" + (" and out-of-fold training" if heads.with_training else "")
     say(report.line(f"on the {kind} images", choose.measure(plan.picked, rows, held.total), rows))
+    say(f"on new images, expect a loss of about {choose.expected(plan, rows):.1%}, because the thresholds were set on these positives")
     if data.test is not None:
         say(report.line("on the test images", *tested(held, heads, plan, writer)))
 

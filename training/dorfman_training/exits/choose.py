@@ -171,6 +171,16 @@ def search(gates: Sequence[Gate], rows: Rows, total: int, most: int, limit: floa
     return Search(gates, rows, total, most, limit).run()
 
 
+def expected(plan: Plan, rows: Rows) -> float:
+    """Returns the loss to expect on new images.
+
+    A threshold that was set on n positives so that k of them are below it loses an expected share of
+    (k + 1) / (n + 1) of new ones. Each gate adds one to what all gates lose together.
+    """
+    counts = (rows.wanted & rows.found).sum(axis=0)
+    return max(float((plan.loss * count + len(plan.picked)) / (count + 1)) for count in counts)
+
+
 def provable(positives: int) -> float:
     """Returns the loss that `positives` positives with none lost exclude at 95 % confidence."""
     return 1 - 0.05 ** (1 / max(1, positives))

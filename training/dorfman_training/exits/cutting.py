@@ -11,7 +11,7 @@ from ..cut import bundle, command, dataset, points, stages, verify
 from ..cut.calibration import Settings
 from ..cut.chain import Chain, Whole
 from ..cut.errors import CutError
-from . import build, pictures
+from . import build, choose, pictures
 from .choose import Plan
 from .learn import Heads
 from .options import Images, Options
@@ -63,6 +63,6 @@ def verdict(plan: Plan, heads: Heads, options: Options) -> str:
     hot = int(heads.seen.data.judge.wanted.any(axis=1).sum())
     what = "that the network itself flags" if options.verdicts else f"that it finds at a sensitivity of {options.sensitivity:.0%}"
     return (
-        f"exits, then individual tests: {plan.cost:.0%} of the multiply-adds of individual tests for a negative, "
-        f"with {plan.loss:.1%} of the positives {what} lost, measured out of fold on {hot} positives"
+        f"exits, then individual tests: {plan.cost:.0%} of the multiply-adds of individual tests for a negative, with {plan.loss:.1%} "
+        f"of the positives {what} lost out of fold ({hot} positives; expect about {choose.expected(plan, heads.rows):.1%} on new images)"
     )
