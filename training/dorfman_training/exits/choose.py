@@ -8,7 +8,7 @@ from typing import Sequence
 import numpy as np
 
 SENSITIVITIES = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
-WORTH = 0.98  # another exit must bring the cost below this share of the cost without it
+WORTH = 0.95  # another exit must bring the cost below this share of the cost without it, because each exit adds a risk and a run
 MOST_NEGATIVES = 4000  # negatives of the search; the result is measured on all rows
 
 
