@@ -460,7 +460,7 @@ def test_wrong_options_are_refused(plain: Path, model: Path, photos: Path, tmp_p
 
 def test_a_network_that_merges_pixels_gets_no_exits() -> None:
     with pytest.raises(CutError, match="merges pixels"):
-        compose.load(ROOT / "models" / "fashion-bag", {"stages": [{"file": "stage0.onnx"}]})
+        compose.load([(ROOT / "models" / "fashion-bag" / "stage0.onnx").read_bytes()], {})
 
 
 def test_the_section_exits_is_optional_and_changes_no_checkpoint(settings: config.Config) -> None:
@@ -476,7 +476,7 @@ def test_training_can_start_from_a_bundle_with_exits(tmp_path: Path) -> None:
     export.write_stages(net, (1, 28, 28), tmp_path)
     tables = [{"file": "stage0.onnx"}, {"file": "stage1.onnx"}]
     image = {"width": 28, "height": 28, "channels": "grey"}
-    composed = compose.load(tmp_path, {"stages": tables, "input": image})
+    composed = compose.load([(tmp_path / table["file"]).read_bytes() for table in tables], {"input": image})
     plain = unfold_values(tmp_path, tables)
     first = depths.candidates(composed.network, depths.merge_point(composed.network, composed.ends[0]), False)[0]
     head = heads.fit(heads.Kind(("mean", "max"), 4, 1e-2), np.random.default_rng(0).random((30, 2 * first.row[0])), np.arange(30)[:, None] < 9, 0)

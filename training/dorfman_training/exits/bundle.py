@@ -35,6 +35,7 @@ class Labels:
 class Bundle:
     folder: Path
     table: dict[str, Any]  # the manifest
+    contents: list[bytes]  # the files of the stages; they are read once, so that a change during a run does no harm
     composed: Composed
 
     @property
@@ -73,7 +74,8 @@ class Bundle:
 def load(folder: Path, deeper: bool) -> Bundle:
     """Reads a bundle. Raises CutError if exits, or exits behind the merge if `deeper`, cannot be added to it."""
     table = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-    found = Bundle(folder, table, compose.load(folder, table))
+    contents = [(folder / stage["file"]).read_bytes() for stage in table["stages"]]
+    found = Bundle(folder, table, contents, compose.load(contents, table))
     if deeper and len(table["stages"]) > found.items + 1:
         raise CutError("--deeper: the bundle merges in several steps, and exits behind its first merge cannot be added; leave --deeper out")
     if deeper and table["merge"] != "max":

@@ -26,14 +26,14 @@ class Composed:
     ends: tuple[str, ...]
 
 
-def load(folder: Path, table: dict[str, Any]) -> Composed:
-    """Composes the stages of the bundle in `folder`, whose manifest is `table`."""
-    models = [onnx.load(str(folder / stage["file"])) for stage in table["stages"]]
+def load(contents: Sequence[bytes], table: dict[str, Any]) -> Composed:
+    """Composes the stages of a bundle from the contents of their files. `table` is the manifest."""
+    models = [onnx.load_from_string(content) for content in contents]
     if len(models) < 2:
         raise CutError("the bundle merges pixels, so no stage runs on one item alone: exits and a screen need a bundle that merges features")
     model, ends = joined(models)
     shape = image_shape(table["input"])
-    original = Original(folder, model, "images", "scores", shape, None)
+    original = Original(Path("bundle"), model, "images", "scores", shape, None)
     for simplify in (True, False):
         prepared = network.prepare(original, shape, simplify)
         if all(end in prepared.shapes and end in prepared.carrying for end in ends):

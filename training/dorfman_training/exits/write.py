@@ -67,8 +67,7 @@ def item_stages(bundle: Bundle, heads: Heads, exits: set[str]) -> list[Item]:
 def later_stages(bundle: Bundle, end: Point) -> tuple[list[tuple[dict[str, Any], bytes]], bool]:
     """Returns the stages that merge, and whether the merge moved. They do not change if it did not."""
     if end.position <= bundle.merge.position:
-        kept = bundle.table["stages"][bundle.items :]
-        return [(stage, (bundle.folder / stage["file"]).read_bytes()) for stage in kept], False
+        return list(zip(bundle.table["stages"], bundle.contents))[bundle.items :], False
     model = stages.part(bundle.network, end.name, None)
     return [({"macs": bundle.total - end.macs}, model.SerializeToString())], True
 
