@@ -68,7 +68,8 @@ fn an_invalid_configuration_exits_64_and_names_the_key() {
         ("ops: {listen: everywhere}", "`ops.listen`", "0.0.0.0:9464"),
         ("fetch: {roots: [relative]}", "`fetch.roots`", "absolute"),
         ("fetch: {timeout: soon}", "`fetch.timeout`", "soon"),
-        ("engine: {slots: 4}", "`engine.slots`", "group.size"),
+        ("engine: {slots: 4}", "`engine.slots`", "planning.largest"),
+        ("exits: {mode: fixed}", "`exits.sensitivities`", "at least one exit"),
         ("model: {provider: tpu}", "`model.provider`", "`cuda`"),
     ] {
         let (_dir, file) = config_file(yaml);
@@ -325,12 +326,16 @@ fn demo_streams_labelled_photos_and_repeats_them_if_needed() {
         (&274.into(), &14.into()),
         "the zip has only 240 negatives, so some are used twice"
     );
-    assert_eq!(report["grouped"]["plan"], "4 > 2 > 1");
-    for run in ["grouped", "individual"] {
-        assert!(report[run]["recall"].as_f64().unwrap() > 0.7, "{run}: {report}");
-        assert!(report[run]["fpr"].as_f64().unwrap() < 0.05, "{run}: {report}");
+    let runs = report["runs"].as_array().unwrap();
+    let names: Vec<&Value> = runs.iter().map(|run| &run["name"]).collect();
+    assert_eq!(names, ["individual", "pooled", "best"]);
+    assert_eq!(runs[1]["plan"], "4 > 2 > 1");
+    for run in runs {
+        assert!(run["recall"].as_f64().unwrap() > 0.7, "{run}");
+        assert!(run["fpr"].as_f64().unwrap() < 0.05, "{run}");
     }
-    assert!(report["relative_macs"].as_f64().unwrap() < 0.9, "{report}");
+    let macs = |run: usize| runs[run]["relative_macs"].as_f64().unwrap();
+    assert!(macs(1) < 0.9 && macs(2) < macs(1), "{report}");
     let sheet = image::open(dir.path().join("flagged.png")).unwrap();
     assert!(sheet.height() > 90, "the sheet has a row of photos");
 }

@@ -14,6 +14,8 @@ use common::{PATIENCE, config, confirmed_model, png_pair, stop, topics};
 use dorfman::config::group::GroupSize;
 use dorfman::message::ReferenceMessage;
 use dorfman::worker::{self, Model};
+use dorfman_core::engine::{Level, NetworkShape, ScriptedNetwork, single_label_shape};
+use dorfman_model::manifest::Stage;
 use dorfman_model::{Bundle, Profile};
 use serde_json::{Value, json};
 
@@ -84,7 +86,8 @@ fn scraped() -> String {
     config.audit.fraction = 1.0;
     config.validate().unwrap();
     let message = |i: usize| {
-        let level = if i.is_multiple_of(40) { 250 } else { 5 };
+        // A score of 0 is below every threshold, so an exit clears the image.
+        let level = if i.is_multiple_of(40) { 250 } else { 0 };
         let id = format!("image-{i}");
         (
             id.clone(),
@@ -95,7 +98,9 @@ fn scraped() -> String {
     messages.push(("broken".into(), b"{".to_vec()));
     produce(broker.bootstrap(), &config.source.topic, &messages);
     let bundle = Bundle::open(&path("models/fashion-bag")).unwrap();
-    let model = Model { calibrated: Some(bundle), profile: Some(profile()), ..confirmed_model() };
+    let network = Box::new(ScriptedNetwork::new(shape(&bundle)));
+    let model =
+        Model { calibrated: Some(bundle), profile: Some(profile()), network, ..confirmed_model() };
     let running = worker::start(&config, model).unwrap();
     let address = running.address().unwrap();
     // The lag is exported last, after librdkafka's first statistics.
@@ -117,6 +122,22 @@ fn scraped() -> String {
     text
 }
 
+/// The shape of a scripted network with the stages and exits of a bundle.
+fn shape(bundle: &Bundle) -> NetworkShape {
+    let items = &bundle.manifest.stages[..bundle.item_stages()];
+    let level = |stage: &Stage| Level {
+        fan_in: 1,
+        slots: 64,
+        macs: stage.macs,
+        exit: stage.exit.is_some(),
+    };
+    NetworkShape {
+        levels: items.iter().map(level).collect(),
+        confirm_macs: Some(1000),
+        ..single_label_shape(64, 10, 100)
+    }
+}
+
 fn get(url: &str) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { reqwest::get(url).await.unwrap().text().await.unwrap() })
@@ -133,7 +154,7 @@ fn profile() -> Profile {
     serde_json::from_value(json!({
         "format": 1, "bundle": { "name": "scripted", "version": "1", "stages": [] },
         "machine": machine, "date": "", "buckets": [], "preferred_batch": 8,
-        "stages": [part, part], "confirm": part,
+        "stages": [part, part, part, part, part], "confirm": part,
     }))
     .unwrap()
 }

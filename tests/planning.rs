@@ -69,6 +69,7 @@ fn no_fixed_plan_is_cheaper_by_more_than_one_per_cent() {
         let constraints = PlanConstraints {
             individual_sensitivity: 0.95,
             recall_loss: 0.005,
+            recall_price: 0.0,
             largest: 64,
             rounds: 5,
         };
@@ -101,6 +102,7 @@ fn images_are_tested_alone_where_pooling_does_not_pay() {
     let constraints = PlanConstraints {
         individual_sensitivity: 0.99,
         recall_loss: 0.005,
+        recall_price: 0.0,
         largest: 64,
         rounds: 5,
     };

@@ -101,7 +101,7 @@ fn the_table_has_rows_for_a_confirm_network() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let table = text(&output.stdout);
     for word in [
-        "fashion-bag 2.1.0 on",
+        "fashion-bag 2.2.0 on",
         "MACs per row",
         "| 1       |    32 |    4 |",
         "| confirm |     1 |    4 |",

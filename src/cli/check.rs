@@ -1,10 +1,12 @@
 //! `dorfman check`: validates a configuration.
 
 use clap::Args;
-use dorfman_model::Bundle;
+use dorfman_model::{Bundle, Profile};
 
 use super::{CliError, ConfigArgs};
+use crate::config::Config;
 use crate::fetch::Fetcher;
+use crate::stages::plans::{self, ExpectedPlan};
 use crate::worker::Model;
 
 /// Arguments of `check`.
@@ -23,16 +25,42 @@ pub(super) struct CheckArgs {
 
 pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
     let config = args.config.load()?;
+    let mut profile = None;
     if args.model {
         let bundle =
             Bundle::open(&config.model.bundle).map_err(|e| CliError::Usage(e.to_string()))?;
-        Model::open(&config)?;
+        profile = Model::open(&config)?.profile;
         Fetcher::new(&config.fetch).map_err(|e| CliError::Usage(e.to_string()))?;
         eprintln!("bundle {} {}: ok", bundle.manifest.name, bundle.manifest.version);
     }
     if !args.quiet {
         print!("{}", config.redacted());
     }
-    eprintln!("{}: ok (plan: {})", args.config.config.display(), config.describe_plan()?);
+    eprintln!("{}: ok", args.config.config.display());
+    eprintln!("plan: {}", plan(&config, profile.as_ref())?);
     Ok(())
+}
+
+/// The plan that a worker with this configuration starts with, and what it should cost. Without the
+/// bundle only the configured plan is known.
+fn plan(config: &Config, profile: Option<&Profile>) -> Result<String, CliError> {
+    let bundle = match Bundle::open(&config.model.bundle) {
+        Ok(bundle) => bundle,
+        Err(error) => {
+            return Ok(format!("{} (its cost is unknown: {error})", config.describe_plan()?));
+        }
+    };
+    let ExpectedPlan { plan, expected, unit } =
+        plans::expected(config, &bundle, profile).map_err(|e| CliError::Usage(e.to_string()))?;
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let Some((cost, recall)) = expected else {
+        return Ok(format!("{plan} (the calibration of the bundle does not give its cost)"));
+    };
+    Ok(format!(
+        "{plan}; it should take {} of the {unit} of individual testing and find {} of the \
+         positives, if {} of the images are positive",
+        percent(cost),
+        percent(recall),
+        percent(config.planning.prevalence)
+    ))
 }

@@ -125,10 +125,12 @@ impl PlanArgs {
                 .individual_sensitivity
                 .unwrap_or(default.individual_sensitivity),
             recall_loss: self.recall_loss.unwrap_or(default.recall_loss),
+            recall_price: default.recall_price,
             largest: self.largest.unwrap_or(default.largest),
             rounds: self.rounds.unwrap_or(default.rounds),
         };
-        let PlanConstraints { individual_sensitivity, recall_loss, largest, rounds } = constraints;
+        let PlanConstraints { individual_sensitivity, recall_loss, largest, rounds, .. } =
+            constraints;
         if !(0.0..1.0).contains(&recall_loss) {
             return usage(format!(
                 "--recall-loss is {recall_loss}, must be 0 or more and below 1, such as 0.005"
@@ -157,6 +159,7 @@ mod tests {
     #[test]
     fn with_an_automatic_group_size_no_plan_is_configured() {
         let mut config = Config::default();
+        config.group.size = GroupSize::Fixed(16);
         let plan = configured(&config).unwrap();
         assert_eq!(plan.spec.describe().unwrap(), "16 > 4 > 1");
         config.group.size = GroupSize::Auto;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::Args;
 use crossbeam_channel::Receiver;
-use dorfman_core::engine::{ItemVerdict, Stats, Verdict};
+use dorfman_core::engine::{ItemVerdict, Verdict};
 use dorfman_model::image_files;
 use serde::Serialize;
 
@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::item::{FinishedItem, Item};
 use crate::ops::logging;
 use crate::sink::message::{LabelScore, verdict_name};
-use crate::worker::Model;
+use crate::worker::{Model, Report};
 use dorfman_lab::table::table;
 
 /// Arguments of `scan`.
@@ -120,7 +120,7 @@ pub(super) fn run(args: &ScanArgs) -> Result<(), CliError> {
     let tally = collect(&local.finished, &labels, total, args.json)?;
     let report = local.finish()?;
     if !args.json {
-        print(&tally, &report.stats, total, start.elapsed().as_secs_f64());
+        print(&tally, &report, total, start.elapsed().as_secs_f64());
     }
     Ok(())
 }
@@ -216,7 +216,8 @@ fn describe_verdict<'a>(verdict: &'a ItemVerdict<Item>, labels: &[String]) -> Li
     line
 }
 
-fn print(tally: &Tally, stats: &Stats, total: usize, seconds: f64) {
+fn print(tally: &Tally, report: &Report, total: usize, seconds: f64) {
+    let Report { plan, stats, screen } = report;
     let mut table = table(&["flagged image", "label and score"]);
     for (id, labels) in &tally.flagged {
         table.add_row([id, labels]);
@@ -227,18 +228,24 @@ fn print(tally: &Tally, stats: &Stats, total: usize, seconds: f64) {
     for (id, failure) in &tally.failures {
         println!("failed: {id}: {failure}");
     }
-    let by_round: Vec<String> = stats.tests_by_round.iter().map(u64::to_string).collect();
+    let by_round =
+        if stats.tests_by_round.is_empty() { vec![0] } else { stats.tests_by_round.clone() };
+    let by_round: Vec<String> = by_round.iter().map(u64::to_string).collect();
     let count = |verdict| tally.verdicts.get(verdict).copied().unwrap_or(0);
     println!(
-        "{total} images in {seconds:.1} s ({:.0}/s): {} flagged, {} cleared, {} failed; {} tests \
-         ({} by round, {} by the confirm network), {:.2} s in the network",
+        "plan: {plan}\n\
+         {total} images in {seconds:.1} s ({:.0}/s): {} flagged, {} cleared ({} by the screen, {} by \
+         early exits), {} failed; {} tests ({} by round, {} by the confirm network), {:.2} s in the \
+         network",
         total as f64 / seconds,
         count("flagged"),
         count("cleared"),
+        screen.exit.cleared,
+        stats.exit_cleared(),
         count("failed"),
         stats.tests(),
         by_round.join(" + "),
         stats.confirm_tests,
-        stats.network_seconds(),
+        stats.network_seconds() + screen.stage.seconds,
     );
 }

@@ -219,6 +219,7 @@ impl Config {
         PlanConstraints {
             individual_sensitivity: self.retest.individual_sensitivity,
             recall_loss: self.planning.recall_loss,
+            recall_price: self.planning.recall_price,
             largest: self.planning.largest,
             rounds: self.planning.rounds,
         }

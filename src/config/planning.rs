@@ -14,9 +14,14 @@ pub struct PlanningConfig {
     /// The first estimate of the share of positive images, used until there are enough verdicts. It
     /// is also the risk of an image whose message has no risk.
     pub prevalence: f64,
-    /// Share of all positive images that pooling may miss in addition to individual testing, by the
-    /// calibration of the bundle.
+    /// Share of all positive images that exits and pooling together may miss in addition to
+    /// individual testing, by the calibration of the bundle.
     pub recall_loss: f64,
+    /// What losing positive images costs: a plan that misses a share x more of all positive images
+    /// must save at least `recall_price` times x of the cost of individual testing. With 1, missing
+    /// another 0.5 % must save at least 0.5 % of that cost. 0: the cheapest plan within
+    /// `recall_loss`.
+    pub recall_price: f64,
     /// Images per group, at most; 1 to 64. `engine.slots` must not be smaller.
     pub largest: usize,
     /// Rounds, at most. A round is one test and the retests that follow from it; an image waits for
@@ -34,7 +39,8 @@ impl Default for PlanningConfig {
     fn default() -> Self {
         Self {
             prevalence: 0.001,
-            recall_loss: 0.005,
+            recall_loss: 0.01,
+            recall_price: 1.0,
             largest: 32,
             rounds: 4,
             memory: 100_000,
@@ -53,6 +59,9 @@ impl PlanningConfig {
         share("planning.prevalence", prevalence, "above 0", prevalence > 0.0)?;
         share("planning.recall_loss", recall_loss, "at least 0", recall_loss >= 0.0)?;
         share("planning.gain", gain, "at least 0", gain >= 0.0)?;
+        let price = self.recall_price;
+        let what = format!("is {price}, must be a finite number of at least 0, such as 1");
+        require(price >= 0.0 && price.is_finite(), "planning.recall_price", what)?;
         let most = format!("is {}, must be 1 to {MAX_GROUP}", self.largest);
         require((1..=MAX_GROUP).contains(&self.largest), "planning.largest", most)?;
         require(
@@ -79,6 +88,7 @@ mod tests {
         assert!(good().validate().is_ok());
         assert_eq!(wrong(PlanningConfig { prevalence: 0.0, ..good() }), "planning.prevalence");
         assert_eq!(wrong(PlanningConfig { recall_loss: -0.1, ..good() }), "planning.recall_loss");
+        assert_eq!(wrong(PlanningConfig { recall_price: -1.0, ..good() }), "planning.recall_price");
         assert_eq!(wrong(PlanningConfig { largest: 65, ..good() }), "planning.largest");
         assert_eq!(wrong(PlanningConfig { rounds: 0, ..good() }), "planning.rounds");
         assert_eq!(wrong(PlanningConfig { memory: 10, ..good() }), "planning.memory");

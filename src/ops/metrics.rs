@@ -349,12 +349,9 @@ impl Metrics {
     }
 
     fn exit(&self, name: &str, was: &ExitStats, now: &ExitStats) {
-        let added = [
-            (&self.exit_scored, now.scored - was.scored),
-            (&self.exit_cleared, now.cleared - was.cleared),
-        ];
-        for (counters, added) in added.iter().filter(|(_, added)| *added > 0) {
-            counters.with_label_values(&[name]).inc_by(*added);
+        if now.scored > was.scored {
+            self.exit_scored.with_label_values(&[name]).inc_by(now.scored - was.scored);
+            self.exit_cleared.with_label_values(&[name]).inc_by(now.cleared - was.cleared);
         }
     }
 
@@ -372,8 +369,21 @@ impl Metrics {
         }
     }
 
+    /// Counts the multiply-adds saved by an engine and the screen before it.
+    ///
+    /// Items are counted before their tests run. The saving is therefore computed from the totals,
+    /// and the counter never falls.
+    pub fn saved(&self, stats: &Stats, screen: ScreenStats, shape: &NetworkShape) {
+        // Items that the screen cleared, except audited ones, never reach the engine.
+        let screened = screen.exit.scored.saturating_sub(stats.items);
+        let individual = (stats.items + screened) * shape.individual_macs();
+        let spent = stats.macs() - stats.confirm.macs + screen.stage.macs;
+        let saved = individual.saturating_sub(spent);
+        self.macs_saved.inc_by(saved.saturating_sub(self.macs_saved.get()));
+    }
+
     /// Adds the difference of two sums of an engine. The confirm network is the stage `confirm`.
-    pub fn engine(&self, before: &Stats, now: &Stats, shape: &NetworkShape, max_batch: usize) {
+    pub fn engine(&self, before: &Stats, now: &Stats, max_batch: usize) {
         self.groups.inc_by(now.groups - before.groups);
         for (sums, was, counters) in [
             (&now.tests_by_round, &before.tests_by_round, &self.tests),
@@ -392,12 +402,6 @@ impl Metrics {
         self.confirm_tests.inc_by(now.confirm_tests - before.confirm_tests);
         self.confirmed.inc_by(now.confirmed - before.confirmed);
         self.macs.inc_by(now.macs() - before.macs());
-        // Items are counted before their tests run. The saving is therefore computed from the
-        // totals, and the counter never falls.
-        let individual = now.items * shape.individual_macs();
-        let spent = now.macs() - now.confirm.macs;
-        let saved = individual.saturating_sub(spent);
-        self.macs_saved.inc_by(saved.saturating_sub(self.macs_saved.get()));
         for (i, (stage, was)) in now.stages.iter().zip(&before.stages).enumerate() {
             self.stage(&i.to_string(), was, stage, max_batch);
         }
@@ -469,8 +473,9 @@ mod tests {
         let confirm = StageStats { runs: 1, rows: 2, macs: 2000, ..StageStats::default() };
         let now = Stats { confirm, confirm_tests: 2, confirmed: 1, ..now };
         let shape = single_label_shape(64, 10, 100);
-        m.engine(&zero, &now, &shape, 64);
-        m.engine(&now, &now, &shape, 64);
+        m.engine(&zero, &now, 64);
+        m.engine(&now, &now, 64);
+        (0..2).for_each(|_| m.saved(&now, ScreenStats::default(), &shape));
         assert_eq!(m.macs.get(), 2260);
         assert_eq!(m.macs_saved.get(), 16 * 110 - 260);
         let text = m.text();

@@ -50,7 +50,8 @@ impl EngineStage {
         screen: Option<Arc<ScreenControl>>,
         services: Services,
     ) -> Result<Self, WorkerError> {
-        let Plans { bands, exits, planners, described } = plans;
+        let Plans { bands, exits, planners, described, expected_exits } = plans;
+        services.metrics.expected_exits(&expected_exits);
         let risks = config.group.pooled_bands().into_iter().chain(config.group.individual_from);
         for (risk, band) in risks.zip(&bands) {
             let gauge = services.metrics.group_size.with_label_values(&[&risk.to_string()]);
@@ -180,9 +181,10 @@ impl EngineStage {
         let metrics = &self.services.metrics;
         metrics.in_flight.set(engine.in_flight() as i64);
         let shape = engine.network().shape();
-        let screened = self.screen.as_ref().map_or(0, |screen| screen.cleared());
-        metrics.audits(engine.stats(), screened);
-        metrics.engine(&self.exported, engine.stats(), shape, self.max_batch);
+        let screen = self.screen.as_ref().map(|screen| screen.stats()).unwrap_or_default();
+        metrics.audits(engine.stats(), screen.exit.cleared);
+        metrics.engine(&self.exported, engine.stats(), self.max_batch);
+        metrics.saved(engine.stats(), screen, shape);
         self.exported.clone_from(engine.stats());
     }
 }

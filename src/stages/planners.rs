@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use dorfman_core::engine::{BandPlan, BandStats, Stats};
 use dorfman_core::planner::{
-    AdaptivePlanner, ChainPlan, ExitLink, ReplanRule, VERDICTS_PER_UPDATE, describe_exits,
+    AdaptivePlanner, ChainPlan, ExitLink, ExitShare, ReplanRule, VERDICTS_PER_UPDATE,
+    describe_exits,
 };
 use dorfman_core::policy::MultiRound;
 use dorfman_model::{Bundle, ExitRules};
@@ -103,6 +104,11 @@ impl Planners {
     /// The present exits.
     pub(crate) fn exits(&self) -> &[ExitLink] {
         &self.whole.plan().exits
+    }
+
+    /// What the present exits are expected to do.
+    pub(crate) fn expected_exits(&self) -> Vec<ExitShare> {
+        self.whole.expected().exits
     }
 
     /// The rules of the present exits.
@@ -219,7 +225,7 @@ impl Planners {
     /// Sets the metrics of the plans.
     pub(crate) fn export(&self, metrics: &Metrics) {
         let whole = &self.whole;
-        metrics.expected_exits(&whole.expected().exits);
+        metrics.expected_exits(&self.expected_exits());
         if self.bands.is_empty() {
             let size = whole.plan().sizes()[0];
             metrics.plan(&self.first_band, whole.prevalence(), whole.relative_cost(), size);

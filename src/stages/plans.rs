@@ -1,7 +1,7 @@
 //! The plans and exits with which a worker starts.
 
 use dorfman_core::engine::BandPlan;
-use dorfman_core::planner::{ExitLink, PlanKind, Planner, describe_exits};
+use dorfman_core::planner::{ChainPlan, ExitLink, ExitShare, PlanKind, Planner, describe_exits};
 use dorfman_core::policy::{Individual, PolicyInputs};
 use dorfman_model::{Bundle, BundleError, ExitRules, Profile};
 use tracing::info;
@@ -22,6 +22,56 @@ pub(crate) struct Plans {
     pub planners: Option<Planners>,
     /// All plans in words.
     pub described: String,
+    /// What the exits in use are expected to do, by the calibration.
+    pub expected_exits: Vec<ExitShare>,
+}
+
+/// A plan in words, with its expectation if the bundle is calibrated for it.
+pub(crate) struct ExpectedPlan {
+    /// In words.
+    pub plan: String,
+    /// The expected cost relative to individual testing, and the expected recall, at
+    /// `planning.prevalence`.
+    pub expected: Option<(f64, f64)>,
+    /// The unit of the cost: seconds or multiply-adds.
+    pub unit: &'static str,
+}
+
+/// The plan that a worker with this configuration starts with.
+///
+/// # Errors
+/// [`WorkerError::Setup`] if the plan does not fit the bundle.
+pub(crate) fn expected(
+    config: &Config,
+    bundle: &Bundle,
+    profile: Option<&Profile>,
+) -> Result<ExpectedPlan, WorkerError> {
+    let prevalence = config.planning.prevalence;
+    let planner = planner(config, bundle, profile).map_err(setup)?;
+    let seconds = profile.and_then(|profile| bundle.second_costs(profile)).is_some();
+    let unit = if seconds { "seconds" } else { "multiply-adds" };
+    let plan = match config.plan_spec() {
+        None => Some(planner.best(prevalence)),
+        Some(spec) => {
+            let links = exits(config, bundle, profile)?;
+            let pooled = config.retest.pooled_sensitivity;
+            let sizes = spec.build(None).map(|plan| plan.arities()).unwrap_or_default();
+            planner.plan_of(&links, &sizes, pooled, prevalence)
+        }
+    };
+    let individual = planner.costs().individual();
+    let expected = |plan: ChainPlan| ExpectedPlan {
+        plan: plan.describe(),
+        expected: Some((plan.expected.cost / individual, plan.expected.recall)),
+        unit,
+    };
+    match plan {
+        Some(plan) => Ok(expected(plan)),
+        None => {
+            let plan = config.describe_plan().map_err(setup)?;
+            Ok(ExpectedPlan { plan, expected: None, unit })
+        }
+    }
 }
 
 /// The configured plans, or those that the planner chooses.
@@ -37,6 +87,7 @@ pub(crate) fn plans(config: &Config, model: &Model) -> Result<Plans, WorkerError
                 bands: planners.band_plans()?,
                 exits: planners.exit_rules()?,
                 described: planners.describe(),
+                expected_exits: planners.expected_exits(),
                 planners: Some(planners),
             }
         }
@@ -73,17 +124,22 @@ fn configured(config: &Config, model: &Model) -> Result<Plans, WorkerError> {
     let bands: Result<Vec<Option<BandPlan>>, WorkerError> =
         config.group.pooled_bands().into_iter().map(band).collect();
     let bands: Vec<BandPlan> = bands?.into_iter().flatten().collect();
-    let (exits, described) = match &model.calibrated {
-        Some(bundle) => {
-            let links = exits(config, bundle, model.profile.as_ref())?;
-            let rules = bundle.exit_rules(&links).map_err(setup)?;
-            (rules, describe_exits(&links))
+    let mut described = Vec::new();
+    let (mut exits, mut expected_exits) = (ExitRules::default(), Vec::new());
+    if let Some(bundle) = &model.calibrated {
+        let profile = model.profile.as_ref();
+        let links = self::exits(config, bundle, profile)?;
+        exits = bundle.exit_rules(&links).map_err(setup)?;
+        described = describe_exits(&links);
+        if !links.is_empty() {
+            let planner = planner(config, bundle, profile).map_err(setup)?;
+            let plan = planner.plan_of(&links, &[1], 1.0, config.planning.prevalence);
+            expected_exits = plan.map(|plan| plan.expected.exits).unwrap_or_default();
         }
-        None => (ExitRules::default(), Vec::new()),
-    };
+    }
     let names = bands.iter().map(|band| band.plan.describe());
     let described = described.into_iter().chain(names).collect::<Vec<_>>().join(", ");
-    Ok(Plans { bands, exits, planners: None, described })
+    Ok(Plans { bands, exits, planners: None, described, expected_exits })
 }
 
 /// The exits of a configured plan: those of `exits.mode: fixed`, or those with which individual

@@ -1,14 +1,20 @@
 //! Offers items to an engine in whole groups.
 
 use std::iter::Peekable;
+use std::time::Duration;
 
 use dorfman_core::engine::{Driver, Network};
 
+/// A time for which no group waits in an experiment. Groups are full, and the last ones are closed
+/// when the driver is.
+pub(crate) const NEVER: Duration = Duration::from_secs(24 * 3600);
+
 /// Items that are offered to a driver in order, in whole groups.
 ///
-/// The engine then forms exactly the groups in which the items stand. A group never stays open over
-/// a run of the network, so `max_wait` never closes a group early, however slow the network is. If a
-/// group is larger than the engine's slots, its size is cut to the slots, as the engine does.
+/// The engine then forms exactly the groups in which the items stand, if every item passes its exits
+/// and `max_wait` is too long to close a group early ([`NEVER`]): a group is open while stage 0 runs
+/// on its members. If a group is larger than the engine's slots, its size is cut to the slots, as the
+/// engine does.
 pub(crate) struct GroupFeed<'a> {
     items: Peekable<Box<dyn Iterator<Item = usize> + 'a>>,
     group_size: usize,
@@ -44,34 +50,19 @@ impl<'a> GroupFeed<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use dorfman_core::calibration::Thresholds;
     use dorfman_core::engine::{
-        BandPlan, BatchSettings, Clock, Driver, Engine, ScriptedNetwork, single_label_shape,
+        BandPlan, BatchSettings, Driver, Engine, ManualClock, ScriptedNetwork, single_label_shape,
     };
     use dorfman_core::policy::MultiRound;
     use proptest::prelude::*;
 
     use super::*;
 
-    /// A clock that advances by an hour whenever it is read.
-    struct Racing(Instant, std::sync::atomic::AtomicU32);
-
-    impl Clock for Racing {
-        fn now(&self) -> Instant {
-            let hours = self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            self.0 + Duration::from_secs(3600) * hours
-        }
-
-        fn thread_time(&self) -> Duration {
-            Duration::ZERO
-        }
-    }
-
     proptest! {
-        /// However slow the network is, the first round has one test per group in which the items
-        /// stand.
+        /// The first round has one test per group in which the items stand.
         #[test]
         fn groups_are_those_in_which_the_items_stand(
             size in 1usize..16,
@@ -88,8 +79,9 @@ mod tests {
                 max_wait: Duration::from_millis(1),
             };
             let network = ScriptedNetwork::new(single_label_shape(slots, 1, 1));
-            let clock = Racing(Instant::now(), 0.into());
-            let mut driver = Driver::new(Engine::new(network, clock, band, settings));
+            let clock = ManualClock::new(Instant::now());
+            let engine = Engine::new(network, clock, band, settings).with_group_wait(NEVER);
+            let mut driver = Driver::new(engine);
             // The first item of every second group is positive.
             let image = |item: usize| vec![if item.is_multiple_of(2 * size) { 0.9 } else { 0.1 }];
             let mut feed = GroupFeed::new(0..items, size, &image);

@@ -1,7 +1,7 @@
 //! The engine: its parts, how it is set up, how items enter it and form groups, and one step.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 
@@ -153,6 +153,17 @@ impl<N: Network, T> Engine<N, T> {
         self.pools = Pools::new(sizes, self.scheduler.settings().max_wait);
         self.stats = Stats::new(self.exits.len(), self.bands.len());
         self.pool_rule = rule;
+        self
+    }
+
+    /// Sets how long a group waits for members, in place of [`BatchSettings::max_wait`], which then
+    /// only limits how long jobs are passed over. Call it after [`Engine::with_pools`] and before
+    /// any item is offered: it makes new pools.
+    pub fn with_group_wait(mut self, max_wait: Duration) -> Self {
+        let slots = self.slots();
+        let sizes = self.bands.iter().map(|band| band.plan.group_size().min(slots));
+        let sizes = sizes.flat_map(|size| std::iter::repeat_n(size, self.pool_rule.key_pools()));
+        self.pools = Pools::new(sizes, max_wait);
         self
     }
 

@@ -43,7 +43,7 @@ const REPLAN_FACTOR: f64 = 1.2;
 /// let points = OperatingPoints::new([1, 4, 16].map(entry).into())?;
 /// let costs = StageCosts { items: vec![0.1], last: vec![(1, 0.9)], ..StageCosts::default() };
 /// let constraints =
-///     PlanConstraints { individual_sensitivity: 0.99, recall_loss: 0.02, largest: 16, rounds: 3 };
+///     PlanConstraints { recall_loss: 0.02, largest: 16, ..PlanConstraints::default() };
 /// let planner = Planner::new(points, costs, constraints)?;
 /// let rule = ReplanRule { prevalence: 0.001, memory: 10_000.0, gain: 0.03 };
 /// let mut adaptive = AdaptivePlanner::new(planner, rule);
@@ -116,7 +116,8 @@ impl AdaptivePlanner {
         self.planned_for = estimate;
         let (best, present) = (self.planner.best(estimate), self.expected());
         let recall_holds = present.recall >= self.planner.least_recall();
-        let little_gain = best.expected.cost > present.cost * (1.0 - self.rule.gain);
+        let (cheapest, cost) = (self.planner.priced(&best.expected), self.planner.priced(&present));
+        let little_gain = cheapest > cost * (1.0 - self.rule.gain);
         if recall_holds && little_gain {
             return false;
         }
@@ -147,6 +148,7 @@ mod tests {
         let constraints = PlanConstraints {
             individual_sensitivity: 0.99,
             recall_loss: 0.01,
+            recall_price: 0.0,
             largest: 32,
             rounds: 4,
         };

@@ -26,6 +26,8 @@ pub(super) struct ExitSearch<'a> {
     individual: usize,
     /// The share of all positives that a plan may lose.
     loss: f64,
+    /// The cost of losing all positives.
+    price: f64,
     known: RefCell<HashMap<Used, Priced>>,
 }
 
@@ -51,7 +53,13 @@ impl<'a> ExitSearch<'a> {
         individual: usize,
         loss: f64,
     ) -> Self {
-        Self { basis, costs, all, alone, individual, loss, known: RefCell::default() }
+        let (price, known) = (0.0, RefCell::default());
+        Self { basis, costs, all, alone, individual, loss, price, known }
+    }
+
+    /// Adds the cost of losing all positives, in the unit of the costs.
+    pub fn with_price(self, price: f64) -> Self {
+        Self { price, ..self }
     }
 
     /// The settings among which the plan of every prevalence is chosen.
@@ -147,7 +155,8 @@ impl<'a> ExitSearch<'a> {
     fn cost(&self, used: &Used, loss: f64, rest: f64) -> Option<f64> {
         let price = self.price(used);
         let individual = self.costs.after_items().individual();
-        (price.lost <= loss + 1e-9).then(|| price.parts + price.passed * rest * individual)
+        let lost = self.price * price.lost;
+        (price.lost <= loss + 1e-9).then(|| price.parts + price.passed * rest * individual + lost)
     }
 
     fn price(&self, used: &Used) -> Priced {

@@ -17,11 +17,29 @@ pub struct PlanConstraints {
     /// The share of all positives that grouped testing may miss in addition to individual testing,
     /// 0 to 1, such as 0.005.
     pub recall_loss: f64,
+    /// What losing recall costs, at least 0: a plan that loses a share x more of all positives must
+    /// save at least `recall_price` times x of the cost of individual testing. 0: the cheapest plan
+    /// within `recall_loss`.
+    pub recall_price: f64,
     /// The largest group size, in items. Individual testing is always allowed.
     pub largest: usize,
     /// The largest number of rounds, which is the number of sizes of a chain. 0 counts as 1, which
     /// allows only individual testing.
     pub rounds: usize,
+}
+
+impl Default for PlanConstraints {
+    /// Individual tests that find 99 %, a loss of at most 1 % at a price of 1, groups of up to 32
+    /// items, and four rounds.
+    fn default() -> Self {
+        Self {
+            individual_sensitivity: 0.99,
+            recall_loss: 0.01,
+            recall_price: 1.0,
+            largest: 32,
+            rounds: 4,
+        }
+    }
 }
 
 /// A plan with its expectation: the exits in use, and the chain of tests of the items that pass.
@@ -149,7 +167,7 @@ pub fn describe_exits(exits: &[ExitLink]) -> Vec<String> {
 /// let costs =
 ///     StageCosts { items: vec![0.1], last: vec![(1, 0.9)], ..StageCosts::default() };
 /// let constraints =
-///     PlanConstraints { individual_sensitivity: 0.99, recall_loss: 0.02, largest: 16, rounds: 3 };
+///     PlanConstraints { recall_loss: 0.02, largest: 16, ..PlanConstraints::default() };
 /// let planner = Planner::new(points, costs, constraints)?;
 /// assert_eq!(planner.best(0.001).sizes()[0], 16);
 /// assert!(planner.best(0.5).is_individual());
@@ -206,7 +224,8 @@ impl Planner {
         let basis = ExitBasis { joint, passed };
         self.settings.truncate(1);
         let (all, loss) = (&self.settings[0].points, self.constraints.recall_loss);
-        let search = ExitSearch::new(&basis, &self.costs, all, self.alone, individual, loss);
+        let search = ExitSearch::new(&basis, &self.costs, all, self.alone, individual, loss)
+            .with_price(self.recall_price());
         let found = search.settings();
         self.settings.extend(found);
         self.exits = Some((basis, individual));
@@ -277,6 +296,34 @@ impl Planner {
         self.setting(exits).prevalence_behind(prevalence)
     }
 
+    /// The plan of some exits and of tests of `sizes`, which fall to 1 and divide each other.
+    /// Pooled tests have a sensitivity of at least `pooled` (0 to 1). `None` if the bundle is not
+    /// calibrated for it. A sensitivity that tests of what passes do not reach is lowered to the
+    /// highest calibrated one.
+    pub fn plan_of(
+        &self,
+        exits: &[ExitLink],
+        sizes: &[usize],
+        pooled: f64,
+        prevalence: f64,
+    ) -> Option<ChainPlan> {
+        let divides = |pair: &[usize]| pair[0] > pair[1] && pair[0].is_multiple_of(pair[1]);
+        if sizes.last() != Some(&1) || !sizes.windows(2).all(divides) {
+            return None;
+        }
+        let setting = self.setting(exits);
+        let link = |&size: &usize| {
+            if size == 1 {
+                return Some(setting.alone);
+            }
+            let points = &setting.points;
+            let point = points.at(size, pooled).or_else(|| points.of(size)?.points.last().copied());
+            Some(ChainLink { size, point: point? })
+        };
+        let chain: Option<Vec<ChainLink>> = sizes.iter().map(link).collect();
+        Some(self.plan(&setting, chain?, prevalence))
+    }
+
     /// The setting of some exits.
     fn setting(&self, exits: &[ExitLink]) -> Setting {
         if let Some(known) = self.settings.iter().find(|setting| setting.exits == exits) {
@@ -292,6 +339,18 @@ impl Planner {
         Setting::with_exits(basis, &used, &self.costs, all, self.alone, *individual)
     }
 
+    /// The cost of losing all positives, in the unit of the costs.
+    fn recall_price(&self) -> f64 {
+        self.constraints.recall_price * self.costs.individual()
+    }
+
+    /// The cost of a plan per item with the price of the recall that it loses in comparison with
+    /// individual testing. The best plan has the least.
+    pub fn priced(&self, expected: &Expectation) -> f64 {
+        let lost = (self.alone.point.sensitivity - expected.recall).max(0.0);
+        expected.cost + self.recall_price() * lost
+    }
+
     /// The least recall of a plan: the recall of individual testing minus
     /// [`PlanConstraints::recall_loss`] and a tolerance of 1e-9.
     pub fn least_recall(&self) -> f64 {
@@ -299,8 +358,9 @@ impl Planner {
         self.alone.point.sensitivity - self.constraints.recall_loss - 1e-9
     }
 
-    /// The cheapest plan at `prevalence` (0 to 1) over all exits and all chains of calibrated sizes
-    /// within the constraints, including individual testing. For each chain, the sensitivities are
+    /// The plan with the least priced cost ([`Planner::priced`]) at `prevalence` (0 to 1) over all
+    /// exits and all chains of calibrated sizes within the constraints, including individual
+    /// testing. For each chain, the sensitivities are
     /// chosen as in [`Planner::best_of_size`].
     ///
     /// # Panics
@@ -342,7 +402,7 @@ impl Planner {
         let mut best = alone(&settings[0]);
         for setting in &settings[1..] {
             let plan = alone(setting);
-            if plan.expected.cost < best.expected.cost {
+            if self.priced(&plan.expected) < self.priced(&best.expected) {
                 best = plan;
             }
         }
@@ -350,12 +410,13 @@ impl Planner {
             let sizes = setting.points.arities().iter().map(|entry| entry.arity);
             for size in sizes.filter(|&size| size > 1 && size <= self.constraints.largest) {
                 // The cost of the first round is a lower bound that avoids most of the search.
-                if setting.least_cost(size, prevalence) >= best.expected.cost {
+                if setting.least_cost(size, prevalence) >= self.priced(&best.expected) {
                     continue;
                 }
                 let cheapest = self.best_of_size_in(setting, size, prevalence);
-                if let Some(plan) = cheapest.filter(|plan| plan.expected.cost < best.expected.cost)
-                {
+                let cheaper =
+                    |plan: &ChainPlan| self.priced(&plan.expected) < self.priced(&best.expected);
+                if let Some(plan) = cheapest.filter(cheaper) {
                     best = plan;
                 }
             }
@@ -389,7 +450,7 @@ impl Planner {
         let plans = chains
             .iter()
             .filter_map(|chain| self.cheapest_sensitivities(setting, chain, prevalence));
-        plans.min_by(|a, b| a.expected.cost.total_cmp(&b.expected.cost))
+        plans.min_by(|a, b| self.priced(&a.expected).total_cmp(&self.priced(&b.expected)))
     }
 
     /// For one chain, the cheapest sensitivities that keep the required recall. All sizes start at
@@ -425,7 +486,7 @@ impl Planner {
                 let mut tried = picked.clone();
                 tried[level] -= 1;
                 let plan = build(&tried);
-                let saved = best.expected.cost - plan.expected.cost;
+                let saved = self.priced(&best.expected) - self.priced(&plan.expected);
                 let lost = (best.expected.recall - plan.expected.recall).max(1e-12);
                 let allowed = plan.expected.recall >= least && saved > 0.0;
                 allowed.then_some((saved / lost, tried, plan))
@@ -472,6 +533,7 @@ mod tests {
     const CONSTRAINTS: PlanConstraints = PlanConstraints {
         individual_sensitivity: 0.99,
         recall_loss: 0.005,
+        recall_price: 0.0,
         largest: 64,
         rounds: 6,
     };
@@ -557,6 +619,18 @@ mod tests {
         let (easy, hard) = (best(1.0), best(200.0));
         assert_eq!((easy.kind(), hard.kind()), (PlanKind::Both, PlanKind::Exits));
         assert_eq!(easy.measured_at, Some(0.6));
+    }
+
+    #[test]
+    fn recall_is_not_given_up_for_a_small_saving() {
+        let plan = |recall_price| {
+            let constraints = PlanConstraints { recall_loss: 0.05, recall_price, ..CONSTRAINTS };
+            planner(1.0, constraints).best(0.001).expected
+        };
+        let (cheapest, priced) = (plan(0.0), plan(5.0));
+        assert!(priced.recall > cheapest.recall && priced.cost > cheapest.cost);
+        let lost = priced.recall - cheapest.recall;
+        assert!(priced.cost - cheapest.cost <= 5.0 * lost + 1e-12, "{priced:?} {cheapest:?}");
     }
 
     fn costs(share: f64) -> StageCosts {

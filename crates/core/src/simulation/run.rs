@@ -325,6 +325,7 @@ mod tests {
     const CONSTRAINTS: PlanConstraints = PlanConstraints {
         individual_sensitivity: 0.99,
         recall_loss: 0.005,
+        recall_price: 0.0,
         largest: 32,
         rounds: 4,
     };

@@ -12,7 +12,7 @@ use dorfman_model::cpu::SystemClock;
 use dorfman_model::profile::Spread;
 
 use crate::LabError;
-use crate::feed::GroupFeed;
+use crate::feed::{GroupFeed, NEVER};
 
 /// Images per turn of grouped testing, in batches of the preferred size.
 const TURN_BATCHES: usize = 16;
@@ -244,7 +244,8 @@ fn engine<'a, N: Network>(
     settings: &BatchSettings,
 ) -> Engine<&'a mut N, usize> {
     let band = BandPlan::new(plan, rules.thresholds.clone());
-    let mut engine = Engine::new(network, SystemClock, band, settings.clone());
+    let engine = Engine::new(network, SystemClock, band, settings.clone());
+    let mut engine = engine.with_group_wait(NEVER);
     engine.set_exits(rules.exits.clone());
     match &rules.confirm {
         Some(confirm) => engine.with_confirm(confirm.clone()),

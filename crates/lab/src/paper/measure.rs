@@ -12,7 +12,7 @@ use super::plan::PaperPlan;
 use super::recorded::{RecordedNetwork, mark};
 use super::sample::{GroupSample, choose};
 use super::timed::{TimedDriver, TimedRun, run_in_turns};
-use crate::feed::GroupFeed;
+use crate::feed::{GroupFeed, NEVER};
 use crate::replay::{INDIVIDUAL, RecordedPlan, Recording, ReplayError, Summary, summarise};
 use crate::{LabError, Progress};
 
@@ -174,7 +174,7 @@ fn engine<N: Network>(
     let max_wait = Duration::from_millis(200);
     let settings =
         BatchSettings { max_batch: batch, preferred_batch: batch, buckets: Vec::new(), max_wait };
-    Engine::new(network, SystemClock, band, settings)
+    Engine::new(network, SystemClock, band, settings).with_group_wait(NEVER)
 }
 
 /// Runs each stage once, at the arity of a first test of `size` images, so that first runs are not

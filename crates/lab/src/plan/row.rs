@@ -186,6 +186,7 @@ mod tests {
         let constraints = PlanConstraints {
             individual_sensitivity: 0.99,
             recall_loss: 0.05,
+            recall_price: 0.0,
             largest: 64,
             rounds: 5,
         };
