@@ -158,10 +158,10 @@ class Search:
             self.walk(number + 1, hot, cold, cost, at, picked)
 
     def result(self) -> Plan:
-        cost, picked = self.best[0]
+        used, (cost, picked) = 0, self.best[0]
         for number in range(1, self.most + 1):
-            if number in self.best and self.best[number][0] < WORTH * cost:
-                cost, picked = self.best[number]
+            if number in self.best and self.best[number][0] < WORTH ** (number - used) * cost:
+                used, (cost, picked) = number, self.best[number]
         measured = measure(picked, self.rows, self.total)
         return Plan(picked, measured.cost, measured.loss)
 
