@@ -19,7 +19,7 @@ use crate::config::group::GroupSize;
 use crate::failure::Failure;
 use crate::item::{FinishedItem, Item};
 use crate::ops::logging;
-use crate::sink::message::{LabelScore, verdict_name};
+use crate::sink::message::{LabelScore, exit_name, verdict_name};
 use crate::worker::{Model, Report};
 use dorfman_lab::table::table;
 
@@ -56,6 +56,9 @@ struct Line<'a> {
     confirm_score: Option<f32>,
     arity: u8,
     tests: u16,
+    /// The exit that cleared the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,6 +76,7 @@ impl<'a> Line<'a> {
             confirm_score: None,
             arity: 0,
             tests: 0,
+            exit: None,
             reason: None,
             detail: None,
         }
@@ -199,6 +203,7 @@ fn describe_verdict<'a>(verdict: &'a ItemVerdict<Item>, labels: &[String]) -> Li
         confirm_score: verdict.confirm_score,
         arity: verdict.arity,
         tests: verdict.tests,
+        exit: verdict.exit.map(exit_name),
         ..Line::failed(&verdict.payload.reference.id)
     };
     match &verdict.verdict {

@@ -148,7 +148,7 @@ pub struct DeadLetterRecord {
 }
 
 /// The name of an exit in records.
-fn exit_name(part: NetworkPart) -> String {
+pub fn exit_name(part: NetworkPart) -> String {
     match part {
         NetworkPart::Stage(stage) => format!("stage{stage}"),
         part => part.to_string(),

@@ -11,7 +11,7 @@ use dorfman_core::policy::MultiRound;
 use dorfman_model::{Bundle, ExitRules};
 use tracing::info;
 
-use super::plans::planner;
+use super::plans::{check_fixed, planner};
 use crate::config::Config;
 use crate::error::{WorkerError, setup};
 use crate::model::Model;
@@ -67,6 +67,7 @@ impl Planners {
     pub(crate) fn new(config: &Config, model: &Model) -> Result<Self, WorkerError> {
         let missing = "`group.size` is auto, but the network has no calibration to plan with";
         let bundle = model.calibrated.clone().ok_or(WorkerError::Setup(missing.into()))?;
+        check_fixed(config, &bundle)?;
         let rule = config.replan_rule();
         let wrong = |error| WorkerError::Setup(format!("`group.size` is auto: {error}"));
         let planner = planner(config, &bundle, model.profile.as_ref()).map_err(wrong)?;

@@ -112,7 +112,28 @@ pub(crate) fn planner(
     let unit = if seconds.is_some() { "seconds" } else { "multiply-adds" };
     info!(costs = unit, "planning");
     let costs = seconds.unwrap_or_else(|| bundle.mac_costs());
-    bundle.planner(costs, config.constraints(), config.exits.mode != ExitMode::None)
+    let planner =
+        bundle.planner(costs, config.constraints(), config.exits.mode != ExitMode::None)?;
+    Ok(match config.exits.mode {
+        ExitMode::Fixed => planner.with_fixed_exits(&config.exits.fixed()),
+        ExitMode::Auto | ExitMode::None => planner,
+    })
+}
+
+/// Checks that the bundle has the exits of `exits.mode: fixed`.
+///
+/// # Errors
+/// [`WorkerError::Setup`], which names the exit.
+pub(super) fn check_fixed(config: &Config, bundle: &Bundle) -> Result<(), WorkerError> {
+    let known = bundle.exits();
+    let fixed = config.exits.fixed();
+    let unknown = fixed.iter().find(|link| !known.iter().any(|(part, _)| *part == link.part));
+    let Some(link) = unknown else { return Ok(()) };
+    let names: Vec<String> = known.iter().map(|(part, _)| part.to_string()).collect();
+    let has = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let what =
+        format!("`exits.sensitivities`: the bundle has no exit `{}`; it has {has}", link.part);
+    Err(WorkerError::Setup(what))
 }
 
 fn configured(config: &Config, model: &Model) -> Result<Plans, WorkerError> {
@@ -152,22 +173,9 @@ pub(crate) fn exits(
     bundle: &Bundle,
     profile: Option<&Profile>,
 ) -> Result<Vec<ExitLink>, WorkerError> {
-    let known = bundle.exits();
+    check_fixed(config, bundle)?;
     let fixed = config.exits.fixed();
-    if let Some(link) = fixed.iter().find(|link| !known.iter().any(|(part, _)| *part == link.part))
-    {
-        let what = format!(
-            "`exits.sensitivities`: the bundle has no exit `{}`; it has {}",
-            link.part,
-            if known.is_empty() {
-                "none".to_owned()
-            } else {
-                known.iter().map(|(part, _)| part.to_string()).collect::<Vec<_>>().join(", ")
-            }
-        );
-        return Err(WorkerError::Setup(what));
-    }
-    if config.exits.mode != ExitMode::Auto || known.is_empty() {
+    if config.exits.mode != ExitMode::Auto || bundle.exits().is_empty() {
         return Ok(fixed);
     }
     let planner = planner(config, bundle, profile).map_err(setup)?;

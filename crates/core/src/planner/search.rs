@@ -183,6 +183,8 @@ pub struct Planner {
     exits: Option<(ExitBasis, usize)>,
     /// The first one has no exit in use.
     settings: Vec<Setting>,
+    /// Whether plans must use the exits of the second setting.
+    fixed: bool,
 }
 
 impl Planner {
@@ -202,7 +204,8 @@ impl Planner {
         let alone = ChainLink { size: 1, point: points.at(1, sensitivity).ok_or(missing)? };
         let settings = vec![Setting::without_exits(points, &costs, alone)];
         let coherence = Coherence::default();
-        Ok(Self { costs, coherence, constraints, alone, exits: None, settings })
+        let (exits, fixed) = (None, false);
+        Ok(Self { costs, coherence, constraints, alone, exits, settings, fixed })
     }
 
     /// Adds the exits of the network: their `joint` scores, and operating points of tests of images
@@ -230,6 +233,16 @@ impl Planner {
         self.settings.extend(found);
         self.exits = Some((basis, individual));
         Ok(self)
+    }
+
+    /// Plans with exactly these exits, whatever they cost and lose. Exits that the network does not
+    /// have are left out.
+    pub fn with_fixed_exits(mut self, exits: &[ExitLink]) -> Self {
+        let setting = self.setting(exits);
+        self.settings.truncate(1);
+        self.settings.push(setting);
+        self.fixed = true;
+        self
     }
 
     /// The operating points of tests of all images, for all calibrated arities.
@@ -285,6 +298,7 @@ impl Planner {
             coherence: self.coherence,
             alone: setting.alone,
             exits: None,
+            fixed: false,
             settings: vec![Setting::without_exits(setting.points, &costs, setting.alone)],
             costs,
         }
@@ -366,7 +380,7 @@ impl Planner {
     /// # Panics
     /// If the span of a tier of the costs is 0.
     pub fn best(&self, prevalence: f64) -> ChainPlan {
-        self.best_of(&self.settings, prevalence, true)
+        self.best_of(&self.settings[usize::from(self.fixed)..], prevalence, true)
     }
 
     /// The cheapest plan of `kind` at `prevalence` (0 to 1). `None` if there is none that keeps the
@@ -602,6 +616,15 @@ mod tests {
         assert!((plan.expected.recall - 0.99 * 1000.0 / 1001.0).abs() < 1e-12);
         assert_eq!(planner.cascade(0.0).unwrap().exits, plan.exits);
         assert_eq!(planner.expected(&plan, 0.0), plan.expected);
+    }
+
+    #[test]
+    fn fixed_exits_are_used_whatever_they_cost() {
+        let planner = planner(1.0, CONSTRAINTS).with_exits(joint(0), vec![]).unwrap();
+        assert_eq!(planner.best(0.001).kind(), PlanKind::Pooled);
+        let exit = ExitLink { part: NetworkPart::Stage(0), sensitivity: 0.995 };
+        let plan = planner.with_fixed_exits(&[exit]).best(0.001);
+        assert_eq!((plan.kind(), plan.exits), (PlanKind::Both, vec![exit]));
     }
 
     #[test]
