@@ -7,8 +7,7 @@
 //!    reference, or the reason why the record is not a reference.
 //! 2. The ingest stage fetches the bytes and decodes them. The item is a [`DecodedItem`]: the
 //!    tensor and the [`Item`] itself, a reference with its origin.
-//!    If the screen is in use, the image is first decoded for the screen, and the item is a
-//!    [`crate::stages::screen::ScreenItem`]. The screen clears the item
+//!    If the screen is in use, the image is first decoded for the screen. The screen clears the item
 //!    ([`FinishedItem::Verdict`]), or returns it to be decoded in full.
 //! 3. The engine stage tests it. The item is a [`FinishedItem::Verdict`].
 //! 4. An item that has no reference, no bytes or no pixels skips the engine: it is a

@@ -41,10 +41,14 @@ fn setup() -> Setup {
 }
 
 impl Setup {
-    /// Computes the features of all images, those of image `i` in slot `i`.
+    /// Computes the features of all images through all item levels, those of image `i` in slot `i`.
     fn embed(&mut self) {
         let images: Vec<&[f32]> = self.images.iter().map(Vec::as_slice).collect();
         self.network.embed(&images, 0, &mut Vec::new()).unwrap();
+        let slots: Vec<i64> = (0..images.len() as i64).collect();
+        for level in 1..=self.network.shape().item_top() {
+            self.network.merge(level, &slots, 1, 0, &mut Vec::new()).unwrap();
+        }
     }
 
     fn score(&mut self, members: &[i64]) -> f32 {

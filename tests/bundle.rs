@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use dorfman_core::calibration::JointExit;
 use dorfman_core::engine::Network;
 use dorfman_model::{Bundle, BundleError, OnnxNetwork, Provider, Runtime, RuntimeError};
 use serde_json::{Value, json};
@@ -239,21 +240,58 @@ fn stages_that_contradict_the_manifest_are_refused() {
         "{error}"
     );
 
-    let dir = changed(|m| m["stages"].as_array_mut().unwrap().swap(0, 1));
-    let dir = {
-        // The first stage must declare its features.
-        let file = dir.path().join("bundle.json");
-        let mut m: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-        m["stages"][0]["features"] = m["stages"][1]["features"].take();
-        m["stages"][1].as_object_mut().unwrap().remove("features");
-        std::fs::write(&file, serde_json::to_vec(&m).unwrap()).unwrap();
-        dir
-    };
+    let dir = changed(|m| {
+        // The files of the first two stages are exchanged.
+        let stages = m["stages"].as_array_mut().unwrap();
+        for field in ["file", "sha256"] {
+            let first = stages[0][field].take();
+            stages[0][field] = stages[1][field].take();
+            stages[1][field] = first;
+        }
+    });
     let error = open(&dir).unwrap_err().to_string();
     assert!(error.contains("no input `images`"), "{error}");
-    assert!(
-        matches!(open(&changed(|_| {})), Ok(shape) if shape.levels.len() == 1 && shape.repeats)
-    );
+    assert!(matches!(open(&changed(|_| {})), Ok(shape) if shape.item_top() == 3 && shape.repeats));
+}
+
+#[test]
+fn exits_that_contradict_the_manifest_are_refused() {
+    let message =
+        |change: &dyn Fn(&mut Value)| Bundle::open(changed(change).path()).unwrap_err().to_string();
+    let without_joint = message(&|m| drop(m.as_object_mut().unwrap().remove("joint")));
+    assert!(without_joint.contains("`joint`: is missing"), "{without_joint}");
+    let in_last = message(&|m| m["stages"][4]["exit"] = m["stages"][0]["exit"].clone());
+    assert!(in_last.contains("`stages[4].exit`"), "{in_last}");
+    let arity = message(&|m| m["stages"][1]["exit"]["calibration"][0]["arity"] = json!(2));
+    assert!(arity.contains("`stages[1].exit.calibration[0].arity`: is 2; it must be 1"), "{arity}");
+    let label = message(&|m| m["stages"][0]["exit"]["calibration"] = json!([]));
+    assert!(label.contains("0 entries for label"), "{label}");
+
+    // The model of the last stage has no output `exit`.
+    let runtime = Runtime::load(None, 2).unwrap();
+    let dir = changed(|m| {
+        for field in ["file", "sha256"] {
+            m["stages"][0][field] = m["stages"][4][field].clone();
+        }
+    });
+    let bundle = Bundle::open(dir.path()).unwrap();
+    assert!(OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 64).is_err());
+}
+
+#[test]
+fn exits_of_the_shipped_bundles_have_joint_scores() {
+    for (name, exits) in [("fashion-bag", 4), ("shoes", 2)] {
+        let bundle = Bundle::open(&shipped().with_file_name(name)).unwrap();
+        let calibration = bundle.exit_calibration().unwrap().unwrap();
+        assert_eq!((bundle.exits().len(), calibration.joint.exits().len()), (exits, exits));
+        assert!(!calibration.passed.is_empty(), "{name}");
+        // At the highest sensitivity of every exit no positive is lost, and most negatives are.
+        let highest = |exit: &JointExit| Some(exit.sensitivities.len() - 1);
+        let used: Vec<_> = calibration.joint.exits().iter().map(highest).collect();
+        let passage = calibration.joint.passage(&used, 0);
+        assert_eq!(passage.positive.last(), Some(&1.0), "{name}");
+        assert!(*passage.negative.last().unwrap() < 0.2, "{name}: {passage:?}");
+    }
 }
 
 #[test]

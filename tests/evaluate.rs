@@ -91,7 +91,7 @@ fn evaluating_a_folder_writes_a_table_json_and_a_picture() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let table = text(&output.stdout);
     for word in [
-        "feature, 2 stages",
+        "feature, 5 stages",
         "| 8 > 2 > 1",
         "| 4 > 1",
         "| individual",

@@ -103,7 +103,7 @@ fn the_table_has_rows_for_a_confirm_network() {
     for word in [
         "fashion-bag 2.2.0 on",
         "MACs per row",
-        "| 1       |    32 |    4 |",
+        "| 4       |    32 |    4 |",
         "| confirm |     1 |    4 |",
         "54.4 M",
     ] {
@@ -113,7 +113,7 @@ fn the_table_has_rows_for_a_confirm_network() {
     let measured = Profile::read(&out).unwrap();
     assert_eq!(
         (measured.stages.len(), shapes(&measured, NetworkPart::Confirm)),
-        (2, vec![(1, 1), (1, 4)])
+        (5, vec![(1, 1), (1, 4)])
     );
 }
 

@@ -237,16 +237,17 @@ fn print(tally: &Tally, report: &Report, total: usize, seconds: f64) {
         if stats.tests_by_round.is_empty() { vec![0] } else { stats.tests_by_round.clone() };
     let by_round: Vec<String> = by_round.iter().map(u64::to_string).collect();
     let count = |verdict| tally.verdicts.get(verdict).copied().unwrap_or(0);
+    let by_exits = match screen.exit.cleared + stats.exit_cleared() {
+        0 => String::new(),
+        cleared => format!(" ({cleared} by exits)"),
+    };
     println!(
         "plan: {plan}\n\
-         {total} images in {seconds:.1} s ({:.0}/s): {} flagged, {} cleared ({} by the screen, {} by \
-         early exits), {} failed; {} tests ({} by round, {} by the confirm network), {:.2} s in the \
-         network",
+         {total} images in {seconds:.1} s ({:.0}/s): {} flagged, {} cleared{by_exits}, {} failed; \
+         {} tests ({} by round, {} by the confirm network), {:.2} s in the network",
         total as f64 / seconds,
         count("flagged"),
         count("cleared"),
-        screen.exit.cleared,
-        stats.exit_cleared(),
         count("failed"),
         stats.tests(),
         by_round.join(" + "),

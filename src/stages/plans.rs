@@ -159,7 +159,8 @@ fn configured(config: &Config, model: &Model) -> Result<Plans, WorkerError> {
         }
     }
     let names = bands.iter().map(|band| band.plan.describe());
-    let described = described.into_iter().chain(names).collect::<Vec<_>>().join(", ");
+    let separator = if bands.len() > 1 { ", " } else { " > " };
+    let described = described.into_iter().chain(names).collect::<Vec<_>>().join(separator);
     Ok(Plans { bands, exits, planners: None, described, expected_exits })
 }
 

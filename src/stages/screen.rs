@@ -115,7 +115,7 @@ pub(crate) struct Held {
 }
 
 /// Items that may wait for the screen, at most.
-const MOST_ITEMS: usize = 1024;
+pub(crate) const MOST_ITEMS: usize = 1024;
 
 impl Budget {
     /// A budget of `most` bytes.

@@ -8,7 +8,7 @@ mod threads;
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use dorfman_core::engine::Stats;
 use dorfman_model::cpu;
 use tokio::runtime::Runtime;
@@ -29,7 +29,9 @@ use crate::source::kafka::KafkaSource;
 use crate::stages::engine::EngineStage;
 use crate::stages::ingest::{Ingest, Outputs, ScreenInput};
 use crate::stages::plans::{self, Plans};
-use crate::stages::screen::{Budget, ScreenControl, ScreenOutputs, ScreenSettings, ScreenStage};
+use crate::stages::screen::{
+    Budget, MOST_ITEMS, ScreenControl, ScreenOutputs, ScreenSettings, ScreenStage,
+};
 
 /// Batches of finished items that may wait for the sink.
 const SINK_QUEUE: usize = 256;
@@ -115,8 +117,9 @@ fn start_stages(
     let mut screen = None;
     if let Some((network, input)) = model.screen.take() {
         let control = Arc::new(ScreenControl::new(plans.exits.screen.clone()));
-        // The budget of the encoded images bounds both queues.
-        let ((screening_out, screening), (passed_out, passed)) = (unbounded(), unbounded());
+        // Every item in these queues holds a part of the budget, so sending never waits.
+        let (screening_out, screening) = bounded(MOST_ITEMS);
+        let (passed_out, passed) = bounded(MOST_ITEMS);
         let budget = Budget::new(config.exits.screen_bytes);
         let shared = Arc::clone(&control);
         let way = ScreenInput::new(&input, config, shared, screening_out, passed, budget);

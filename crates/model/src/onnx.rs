@@ -507,6 +507,10 @@ mod tests {
             (0..8).map(|_| (0..len).map(|_| random.f32()).collect()).collect();
         let images: Vec<&[f32]> = images.iter().map(Vec::as_slice).collect();
         network.embed(&images, 3, &mut Vec::new()).unwrap();
+        let slots: Vec<i64> = (3..11).collect();
+        for level in 1..=network.shape().item_top() {
+            network.merge(level, &slots, 1, 3, &mut Vec::new()).unwrap();
+        }
         let members: Vec<i64> = (3..11).rev().collect();
         let mut score = |copied: bool, arity: usize| {
             network.compact = copied.then(Compact::default);

@@ -156,7 +156,7 @@ impl<'a> ExitSearch<'a> {
         let price = self.price(used);
         let individual = self.costs.after_items().individual();
         let lost = self.price * price.lost;
-        (price.lost <= loss + 1e-9).then(|| price.parts + price.passed * rest * individual + lost)
+        (price.lost <= loss + 1e-9).then_some(price.parts + price.passed * rest * individual + lost)
     }
 
     fn price(&self, used: &Used) -> Priced {

@@ -622,7 +622,7 @@ mod tests {
     fn fixed_exits_are_used_whatever_they_cost() {
         let planner = planner(1.0, CONSTRAINTS).with_exits(joint(0), vec![]).unwrap();
         assert_eq!(planner.best(0.001).kind(), PlanKind::Pooled);
-        let exit = ExitLink { part: NetworkPart::Stage(0), sensitivity: 0.995 };
+        let exit = ExitLink { part: NetworkPart::Stage(0), sensitivity: 1.0 };
         let plan = planner.with_fixed_exits(&[exit]).best(0.001);
         assert_eq!((plan.kind(), plan.exits), (PlanKind::Both, vec![exit]));
     }
