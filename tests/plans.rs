@@ -10,6 +10,7 @@ use std::path::Path;
 use common::broker::{Broker, Embedded, Real};
 use common::topic::{Read, produce, read};
 use common::{config, ids, model, references, scripted, stop, topics};
+use dorfman::config::exits::ExitMode;
 use dorfman::config::group::GroupSize;
 use dorfman::config::planning::PlanningConfig;
 use dorfman::sink::message::{FlagRecord, VerdictRecord};
@@ -23,6 +24,8 @@ fn the_plan_follows_the_stream<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 1));
     let mut config = config(broker.bootstrap(), name);
     config.group.size = GroupSize::Auto;
+    // The scripted network has no exits.
+    config.exits.mode = ExitMode::None;
     config.planning =
         PlanningConfig { prevalence: 0.0001, memory: 1000, ..PlanningConfig::default() };
     config.validate().unwrap();

@@ -28,7 +28,7 @@ pub(super) struct PlanArgs {
     )]
     prevalence: Vec<f64>,
     /// Share of all positives that pooling may miss in addition to individual testing [default:
-    /// planning.recall_loss, 0.005].
+    /// planning.recall_loss, 0.01].
     #[arg(long, value_name = "SHARE")]
     recall_loss: Option<f64>,
     /// Share of positives that individual tests must find, by the calibration [default:
@@ -133,7 +133,7 @@ impl PlanArgs {
             constraints;
         if !(0.0..1.0).contains(&recall_loss) {
             return usage(format!(
-                "--recall-loss is {recall_loss}, must be 0 or more and below 1, such as 0.005"
+                "--recall-loss is {recall_loss}, must be 0 or more and below 1, such as 0.01"
             ));
         }
         if !(individual_sensitivity > 0.0 && individual_sensitivity < 1.0) {

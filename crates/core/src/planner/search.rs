@@ -313,7 +313,8 @@ impl Planner {
     /// The plan of some exits and of tests of `sizes`, which fall to 1 and divide each other.
     /// Pooled tests have a sensitivity of at least `pooled` (0 to 1). `None` if the bundle is not
     /// calibrated for it. A sensitivity that tests of what passes do not reach is lowered to the
-    /// highest calibrated one.
+    /// highest calibrated one. A size that was not measured on what passes has the operating point
+    /// of all images.
     pub fn plan_of(
         &self,
         exits: &[ExitLink],
@@ -331,7 +332,9 @@ impl Planner {
                 return Some(setting.alone);
             }
             let points = &setting.points;
-            let point = points.at(size, pooled).or_else(|| points.of(size)?.points.last().copied());
+            let measured =
+                points.at(size, pooled).or_else(|| points.of(size)?.points.last().copied());
+            let point = measured.or_else(|| self.operating_points().at(size, pooled));
             Some(ChainLink { size, point: point? })
         };
         let chain: Option<Vec<ChainLink>> = sizes.iter().map(link).collect();
