@@ -11,6 +11,7 @@ use super::plan::configured;
 use super::progress::ProgressBars;
 use super::{CliError, configuration, writable};
 use crate::config::Config;
+use crate::config::exits::ExitMode;
 use crate::config::group::GroupSize;
 use crate::config::retest::PolicyKind;
 
@@ -80,8 +81,9 @@ const HELP: &str = "\
 Simulates a stream of images with a burst of positives, hour by hour. Three ways to plan are \
 compared: auto, which plans as the worker does with group.size: auto and observes only verdicts; \
 the configured plan; and the expected cost of the best plan for the true prevalence of each \
-hour. The results of tests are drawn at random from the bundle's calibration. No network runs. \
-Costs are multiply-adds.
+hour. The results of exits and tests are drawn at random from the bundle's calibration. No network \
+runs. Costs are multiply-adds. DORFMAN_EXITS__MODE=none leaves the exits out. The configured plan, \
+and the plans of risk bands, have no exits.
 
 Examples:
   dorfman simulate --bundle models/fashion-bag
@@ -103,6 +105,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
         stream,
         bands,
         constraints: config.constraints(),
+        exits: config.exits.mode != ExitMode::None,
         replan_rule: config.replan_rule(),
         configured: configured(&config),
         seed: args.seed,

@@ -18,5 +18,5 @@ pub use adaptive::{AdaptivePlanner, ReplanRule, VERDICTS_PER_UPDATE};
 pub use bounds::{Bounds, bounds};
 pub use expect::{ChainLink, Coherence, ExitShare, Expectation, expected};
 pub use prevalence::PrevalenceEstimate;
-pub use search::{ChainPlan, PlanConstraints, PlanKind, Planner, describe_exits};
+pub use search::{ChainPlan, ItemFlow, PlanConstraints, PlanKind, Planner, describe_exits};
 pub use setting::{ExitLink, PassedPoints};

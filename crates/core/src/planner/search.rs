@@ -53,8 +53,24 @@ pub struct ChainPlan {
     /// The sizes of the tests, falling to 1, each with the operating point of its threshold. At
     /// least one.
     pub chain: Vec<ChainLink>,
+    /// What becomes of an item at the exits. `None` without exits: every item passes.
+    pub flow: Option<ItemFlow>,
     /// The expected cost and results at the prevalence for which the plan was made.
     pub expected: Expectation,
+}
+
+/// What becomes of an item at the exits of a plan, by its kind. Shares are 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ItemFlow {
+    /// The share of the positives that pass all exits.
+    pub positive: f64,
+    /// The share of the negatives that pass all exits.
+    pub negative: f64,
+    /// The mean cost of a positive up to and including its last exit, in the unit of the costs. An
+    /// item that passes has paid for all item stages.
+    pub positive_cost: f64,
+    /// The same cost of a negative.
+    pub negative_cost: f64,
 }
 
 /// What a plan does in order to save.
@@ -85,7 +101,7 @@ impl PlanKind {
 impl ChainPlan {
     /// A chain without exits, with its expectation.
     pub fn without_exits(chain: Vec<ChainLink>, expected: Expectation) -> Self {
-        Self { exits: Vec::new(), measured_at: None, chain, expected }
+        Self { exits: Vec::new(), measured_at: None, chain, flow: None, expected }
     }
 
     /// What the plan does in order to save.
@@ -520,6 +536,7 @@ impl Planner {
             expected: setting.expected(&chain, prevalence, self.coherence),
             exits: setting.exits.clone(),
             measured_at: setting.measured_at,
+            flow: (!setting.exits.is_empty()).then(|| setting.flow()),
             chain,
         }
     }

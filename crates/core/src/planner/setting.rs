@@ -1,6 +1,7 @@
 //! Exits in use, and the tests of the items that pass them (pure).
 
 use super::expect::{ChainLink, Coherence, ExitShare, Expectation, expected};
+use super::search::ItemFlow;
 use crate::calibration::{JointExit, JointScores, OperatingPoint, OperatingPoints, Passage};
 use crate::cost::StageCosts;
 use crate::engine::NetworkPart;
@@ -105,6 +106,17 @@ impl Setting {
             reached: reached.collect(),
             parts: item_parts(&basis.joint, used, &passage, costs),
             after: costs.after_items(),
+        }
+    }
+
+    /// What becomes of an item at the exits.
+    pub fn flow(&self) -> ItemFlow {
+        let (positive, negative) = self.reached[self.reached.len() - 1];
+        ItemFlow {
+            positive,
+            negative,
+            positive_cost: self.parts.iter().map(|part| part.cost * part.positive).sum(),
+            negative_cost: self.parts.iter().map(|part| part.cost * part.negative).sum(),
         }
     }
 

@@ -1,11 +1,15 @@
 //! Runs a simulated stream through a plan (pure).
 
+use std::collections::VecDeque;
+
 use fastrand::Rng;
 
 use super::member::{GroupModel, Levels};
 use super::stream::{PositivePositions, Stream};
 use crate::cost::StageCosts;
-use crate::planner::{AdaptivePlanner, ChainLink, ChainPlan, Coherence, VERDICTS_PER_UPDATE};
+use crate::planner::{
+    AdaptivePlanner, ChainLink, ChainPlan, Coherence, ItemFlow, VERDICTS_PER_UPDATE,
+};
 use crate::policy::{Decision, Individual, MultiRound, Outcome, Plan, Policy, Test};
 
 /// Where the plan of a simulated stream comes from.
@@ -86,7 +90,8 @@ pub struct Hour {
 /// [`Stream::rate`].
 ///
 /// All groups are full. An hour ends with the group that reaches [`Stream::rate`] items, so it may
-/// have up to one group more. Outcomes of tests follow the operating points of the plan under the
+/// have up to one group more. Where the plan uses exits, each item passes them with the probability
+/// of its kind ([`ItemFlow`]), and groups are formed from the items that pass. Outcomes of tests follow the operating points of the plan under the
 /// model of [`crate::planner::expected`], with this `coherence`. Each group is charged once for the
 /// stages before the last, and every test as [`StageCosts::retest`] of its link's size.
 ///
@@ -199,9 +204,16 @@ impl Hour {
     }
 }
 
+/// Items that are drawn at a time where exits clear most of them.
+const CHUNK: usize = 64;
+
 /// Resolves groups by one plan and its policy.
 struct Resolver {
     size: usize,
+    /// What becomes of an item at the exits, if the plan uses any.
+    flow: Option<ItemFlow>,
+    /// Items that have passed the exits and wait for a group: whether each is positive.
+    passed: VecDeque<bool>,
     sizes: Vec<usize>,
     members: GroupModel,
     policy: Box<dyn Policy>,
@@ -220,9 +232,17 @@ struct Resolver {
 impl Resolver {
     fn of_chain(plan: &ChainPlan, coherence: Coherence, costs: &StageCosts) -> Self {
         // A plan of the planner is always a valid chain; individual testing is the fallback.
-        match MultiRound::new(&plan.sizes()) {
+        let resolver = match MultiRound::new(&plan.sizes()) {
             Ok(policy) => Self::new(&policy, &plan.chain, coherence, costs),
             Err(_) => Self::new(&Individual, &plan.chain, coherence, costs),
+        };
+        match plan.flow {
+            Some(flow) => {
+                let behind = costs.after_items();
+                let group = behind.first(resolver.size) - behind.retest(resolver.size);
+                Self { flow: Some(flow), group, ..resolver }
+            }
+            None => resolver,
         }
     }
 
@@ -236,6 +256,8 @@ impl Resolver {
             && sizes[0] == size;
         Self {
             size,
+            flow: None,
+            passed: VecDeque::new(),
             members: GroupModel::new(links, coherence),
             policy: plan.policy(),
             group: costs.first(size) - costs.retest(size),
@@ -258,20 +280,59 @@ impl Resolver {
         sums: &mut Hour,
     ) -> (u64, u64) {
         let size = self.size;
-        positives.next(size, chance, &mut self.places);
-        sums.items += size as u64;
-        sums.positives += self.places.len() as u64;
+        let items = match self.flow {
+            Some(flow) => self.pass(flow, positives, chance, rng, sums),
+            None => {
+                positives.next(size, chance, &mut self.places);
+                sums.positives += self.places.len() as u64;
+                size as u64
+            }
+        };
+        sums.items += items;
         sums.cost += self.group;
         if !self.whole {
             self.members.draw_all(size, &self.places, rng, &mut self.levels);
-            return (size as u64, self.resolve(size, sums));
+            return (items, self.resolve(size, sums));
         }
         if !self.members.draw(size, &self.places, rng, &mut self.levels) {
             sums.tests += 1;
             sums.cost += self.test[0];
-            return (size as u64, 0);
+            return (items, 0);
         }
-        (size as u64, self.resolve(size, sums))
+        (items, self.resolve(size, sums))
+    }
+
+    /// Draws items until a group of them has passed the exits, and sets its positives. Returns the
+    /// number of items drawn.
+    fn pass(
+        &mut self,
+        flow: ItemFlow,
+        positives: &mut PositivePositions,
+        chance: &mut Rng,
+        rng: &mut Rng,
+        sums: &mut Hour,
+    ) -> u64 {
+        let mut items = 0;
+        while self.passed.len() < self.size {
+            positives.next(CHUNK, chance, &mut self.places);
+            items += CHUNK as u64;
+            sums.positives += self.places.len() as u64;
+            let found = self.places.len() as f64;
+            sums.cost += found * flow.positive_cost;
+            sums.cost += (CHUNK as f64 - found) * flow.negative_cost;
+            let mut next = self.places.iter().copied().peekable();
+            for place in 0..CHUNK {
+                let positive = next.next_if_eq(&place).is_some();
+                let share = if positive { flow.positive } else { flow.negative };
+                if rng.f64() < share {
+                    self.passed.push_back(positive);
+                }
+            }
+        }
+        let group = self.passed.drain(..self.size).enumerate();
+        self.places.clear();
+        self.places.extend(group.filter(|(_, positive)| *positive).map(|(place, _)| place));
+        items
     }
 
     /// Runs the tests of a group whose members are drawn. Returns the number of flagged items.
@@ -302,8 +363,11 @@ impl Resolver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibration::{ArityPoints, OperatingPoint, OperatingPoints};
-    use crate::planner::{PlanConstraints, Planner, ReplanRule, expected};
+    use crate::calibration::{
+        ArityPoints, JointExit, JointRow, JointScores, OperatingPoint, OperatingPoints,
+    };
+    use crate::engine::NetworkPart;
+    use crate::planner::{ExitLink, PlanConstraints, Planner, ReplanRule, expected};
     use crate::policy::{Halving, OneRound};
     use crate::simulation::{Burst, Risk};
 
@@ -421,6 +485,39 @@ mod tests {
         assert!((apart.positives as f64 / together.positives as f64 - 1.0).abs() < 0.03);
         assert!(apart.cost_per_item() < 0.9 * together.cost_per_item(), "{apart:?} {together:?}");
         assert!(apart.recall().unwrap() > 0.985 - 0.005, "{apart:?}");
+    }
+
+    /// Exits that pass 5 % of the negatives and 99 % of the positives, and pairs behind them.
+    #[test]
+    fn simulated_and_expected_costs_agree_behind_exits() {
+        let exit = JointExit { part: NetworkPart::Stage(0), sensitivities: vec![0.99] };
+        let row = |positive, passes: bool| JointRow {
+            positive,
+            exits: vec![u8::from(!passes)],
+            individual: Some(if positive { 0 } else { 9 }),
+        };
+        let positives = (0..1000).map(|i| row(true, i >= 10));
+        let negatives = (0..1000).map(|i| row(false, i < 50));
+        let individual = vec![0.98, 0.99, 0.995, 0.998];
+        let joint = JointScores::new(vec![exit], individual, positives.chain(negatives)).unwrap();
+        let constraints = PlanConstraints { recall_loss: 0.05, ..CONSTRAINTS };
+        let planner = Planner::new(points(), costs(), constraints).unwrap();
+        let planner = planner.with_exits(joint, vec![]).unwrap();
+        let link = ExitLink { part: NetworkPart::Stage(0), sensitivity: 0.99 };
+        for p in [0.001, 0.02] {
+            let plan = planner.plan_of(&[link], &[2, 1], 0.99, p).unwrap();
+            let e = plan.expected.clone();
+            let fixed = PlanSource::Fixed(plan);
+            let coherence = Coherence::default();
+            let hours = simulate(&steady(p, 4_000_000), fixed, coherence, &costs(), 1, |_| {});
+            let h = &hours[0];
+            let cost = h.cost_per_item();
+            assert!((cost / e.cost - 1.0).abs() < 0.01, "{p}: {cost} {}", e.cost);
+            let tests: f64 = e.tests.iter().sum();
+            assert!((h.tests as f64 / h.items as f64 / tests - 1.0).abs() < 0.02);
+            let error = 4.0 * (0.05 / h.positives as f64).sqrt();
+            assert!((h.recall().unwrap() - e.recall).abs() < error, "{p}: {h:?} {e:?}");
+        }
     }
 
     #[test]

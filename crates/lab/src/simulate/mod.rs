@@ -9,7 +9,7 @@ mod table;
 
 use std::time::Instant;
 
-use dorfman_core::calibration::{CalibrationError, OperatingPoints};
+use dorfman_core::calibration::OperatingPoints;
 use dorfman_core::cost::StageCosts;
 use dorfman_core::planner::{
     AdaptivePlanner, ChainLink, ChainPlan, Coherence, PlanConstraints, Planner, ReplanRule,
@@ -33,6 +33,8 @@ pub struct SimulateRequest {
     pub bands: Vec<Band>,
     /// Constraints on the plans of the adaptive planner.
     pub constraints: PlanConstraints,
+    /// Whether the adaptive planner may use the screen and the early exits.
+    pub exits: bool,
     /// When the adaptive planner changes its plan.
     pub replan_rule: ReplanRule,
     /// The plan beside the adaptive planner, if there is one.
@@ -130,17 +132,16 @@ pub fn simulate(
     progress: &dyn Progress,
 ) -> Result<SimulateReport, LabError> {
     let bundle = &request.bundle;
-    let wrong =
-        |source: CalibrationError| LabError::Calibration { bundle: bundle.dir.clone(), source };
     let costs = bundle.mac_costs();
-    let points = bundle.operating_points().map_err(wrong)?;
-    let planner = Planner::new(points, costs.clone(), request.constraints).map_err(wrong)?;
+    let planner = bundle.planner(costs.clone(), request.constraints, request.exits)?;
     let configured = match &request.configured {
         Some(configured) => source(configured, &planner, request.stream.prevalence, progress)?,
         None => None,
     };
     let start = Instant::now();
-    let runs = Runs::new(request, &planner, configured, &costs, progress);
+    // The worker chooses exits for the whole stream, not by band.
+    let of_bands = bundle.planner(costs.clone(), request.constraints, false)?;
+    let runs = Runs::new(request, [&planner, &of_bands], configured, &costs, progress);
     let seconds = start.elapsed().as_secs_f64();
     let individual = costs.individual();
     Ok(SimulateReport {
@@ -171,7 +172,7 @@ impl SimulateReport {
 impl Runs {
     fn new(
         request: &SimulateRequest,
-        planner: &Planner,
+        [whole, of_bands]: [&Planner; 2],
         configured: Option<(String, PlanSource)>,
         costs: &StageCosts,
         progress: &dyn Progress,
@@ -182,13 +183,19 @@ impl Runs {
             let coherence = Coherence::default();
             run(stream, source, coherence, costs, request.seed, |_| progress.advance(1))
         };
-        let adaptive = AdaptivePlanner::new(planner.clone(), request.replan_rule);
-        let adaptive = || PlanSource::Adaptive(Box::new(adaptive.clone()));
+        let adaptive = |planner: &Planner| {
+            let adaptive = AdaptivePlanner::new(planner.clone(), request.replan_rule);
+            PlanSource::Adaptive(Box::new(adaptive))
+        };
         let stream = &request.stream;
         let runs = Self {
-            auto: each(stream, adaptive()),
+            auto: each(stream, adaptive(whole)),
             configured: configured.map(|(plan, source)| (plan, each(stream, source))),
-            by_risk: request.bands.iter().map(|b| each(&stream.band(b), adaptive())).collect(),
+            by_risk: request
+                .bands
+                .iter()
+                .map(|b| each(&stream.band(b), adaptive(of_bands)))
+                .collect(),
         };
         progress.end();
         runs
