@@ -1,8 +1,9 @@
 //! Adapts the plan to the present prevalence of a stream (pure).
 
 use super::expect::Expectation;
+use super::plan::ChainPlan;
 use super::prevalence::PrevalenceEstimate;
-use super::search::{ChainPlan, Planner};
+use super::search::Planner;
 
 /// How an adaptive planner estimates the prevalence (the share of positives among the items), and
 /// when it changes its plan.

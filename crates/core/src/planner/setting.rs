@@ -1,19 +1,10 @@
 //! Exits in use, and the tests of the items that pass them (pure).
 
 use super::expect::{ChainLink, Coherence, ExitShare, Expectation, expected};
-use super::search::ItemFlow;
+use super::plan::{ExitLink, ItemFlow};
 use crate::calibration::{JointExit, JointScores, OperatingPoint, OperatingPoints, Passage};
 use crate::cost::StageCosts;
 use crate::engine::NetworkPart;
-
-/// An exit in use, at the operating point of one sensitivity.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ExitLink {
-    /// The screen, or the stage whose exit it is.
-    pub part: NetworkPart,
-    /// The calibrated sensitivity of the exit alone, 0 to 1.
-    pub sensitivity: f64,
-}
 
 /// Operating points of tests that were measured on images that pass the last exit.
 #[derive(Debug, Clone, PartialEq)]
