@@ -147,13 +147,10 @@ impl<N: Network, T> Engine<N, T> {
     /// Later, when an item is pooled, if `rule` has more bands than there are plans.
     pub fn with_pools(mut self, others: Vec<BandPlan>, rule: PoolRule) -> Self {
         self.bands.extend(others.into_iter().map(Band::from));
-        let slots = self.slots();
-        let sizes = self.bands.iter().map(|band| band.plan.group_size().min(slots));
-        let sizes = sizes.flat_map(|size| std::iter::repeat_n(size, rule.key_pools()));
-        self.pools = Pools::new(sizes, self.scheduler.settings().max_wait);
-        self.stats = Stats::new(self.exits.len(), self.bands.len());
         self.pool_rule = rule;
-        self
+        self.stats = Stats::new(self.exits.len(), self.bands.len());
+        let max_wait = self.scheduler.settings().max_wait;
+        self.with_group_wait(max_wait)
     }
 
     /// Sets how long a group waits for members, in place of [`BatchSettings::max_wait`], which then

@@ -5,11 +5,14 @@
 //! simulated and expected costs agree except for chance. [`simulate`] returns, hour by hour, what a
 //! plan costs and finds.
 
+mod hour;
 mod member;
+mod resolver;
 mod risk;
 mod run;
 mod stream;
 
+pub use hour::Hour;
 pub use risk::{Band, Risk};
-pub use run::{Hour, PlanSource, SimulatedPlan, simulate};
+pub use run::{PlanSource, SimulatedPlan, simulate};
 pub use stream::{Burst, Stream};

@@ -1,16 +1,13 @@
 //! Runs a simulated stream through a plan (pure).
 
-use std::collections::VecDeque;
-
 use fastrand::Rng;
 
-use super::member::{GroupModel, Levels};
+use super::hour::Hour;
+use super::resolver::Resolver;
 use super::stream::{PositivePositions, Stream};
 use crate::cost::StageCosts;
-use crate::planner::{
-    AdaptivePlanner, ChainLink, ChainPlan, Coherence, ItemFlow, VERDICTS_PER_UPDATE,
-};
-use crate::policy::{Decision, Individual, MultiRound, Outcome, Plan, Policy, Test};
+use crate::planner::{AdaptivePlanner, ChainLink, ChainPlan, Coherence, VERDICTS_PER_UPDATE};
+use crate::policy::Plan;
 
 /// Where the plan of a simulated stream comes from.
 pub enum PlanSource {
@@ -60,40 +57,17 @@ impl PlanSource {
     }
 }
 
-/// The sums of one simulated hour.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Hour {
-    /// The share of positives in the stream's configuration, 0 to 1.
-    pub prevalence: f64,
-    /// The estimated prevalence at the end of the hour, 0 to 1. `None` without an adaptive planner.
-    pub estimate: Option<f64>,
-    /// The plan at the end of the hour, in words.
-    pub plan: String,
-    /// Number of plan changes.
-    pub changes: u64,
-    /// Number of items.
-    pub items: u64,
-    /// Number of positives among the items.
-    pub positives: u64,
-    /// Number of positives that were flagged.
-    pub found: u64,
-    /// Number of negatives that were flagged.
-    pub false_positives: u64,
-    /// Number of tests.
-    pub tests: u64,
-    /// Cost of all items, in the unit of the costs: the stages before the last, and the tests.
-    pub cost: f64,
-}
-
 /// Runs a stream hour by hour, calls `each` with every finished hour, and returns all hours:
-/// `[hours]`. The same `seed` gives the same positives for all plans whose group sizes divide
-/// [`Stream::rate`].
+/// `[hours]`. The same `seed` gives the same positives for all plans without exits whose group
+/// sizes divide [`Stream::rate`].
 ///
-/// All groups are full. An hour ends with the group that reaches [`Stream::rate`] items, so it may
-/// have up to one group more. Where the plan uses exits, each item passes them with the probability
-/// of its kind ([`ItemFlow`]), and groups are formed from the items that pass. Outcomes of tests follow the operating points of the plan under the
-/// model of [`crate::planner::expected`], with this `coherence`. Each group is charged once for the
-/// stages before the last, and every test as [`StageCosts::retest`] of its link's size.
+/// All groups are full. An hour ends with the group that reaches [`Stream::rate`] items. The hour
+/// may therefore have more items: up to one group, or with exits the items of which one group
+/// passes. Where the plan uses exits, each item passes them with the probability of its kind
+/// ([`crate::planner::ItemFlow`]), and groups are formed from the items that pass. Outcomes of
+/// tests follow the operating points of the plan under the model of [`crate::planner::expected`],
+/// with this `coherence`. Each group is charged once for the stages before the last that its items
+/// have not run before, and every test as [`StageCosts::retest`] of its link's size.
 ///
 /// ```
 /// use dorfman_core::calibration::OperatingPoint;
@@ -159,207 +133,6 @@ pub fn simulate(
     hours
 }
 
-impl Hour {
-    fn new(prevalence: f64) -> Self {
-        let (plan, estimate, cost) = (String::new(), None, 0.0);
-        let (changes, items, positives, found, false_positives, tests) = (0, 0, 0, 0, 0, 0);
-        Self {
-            prevalence,
-            estimate,
-            plan,
-            changes,
-            items,
-            positives,
-            found,
-            false_positives,
-            tests,
-            cost,
-        }
-    }
-
-    /// The sums of this hour and the same hour of another stream. The prevalence is the mean
-    /// weighted by items. Plan and estimate are left out.
-    pub fn with(&self, other: &Self) -> Self {
-        let share = self.items as f64 / (self.items + other.items).max(1) as f64;
-        Self {
-            changes: self.changes + other.changes,
-            items: self.items + other.items,
-            positives: self.positives + other.positives,
-            found: self.found + other.found,
-            false_positives: self.false_positives + other.false_positives,
-            tests: self.tests + other.tests,
-            cost: self.cost + other.cost,
-            ..Self::new(share * self.prevalence + (1.0 - share) * other.prevalence)
-        }
-    }
-
-    /// The share of positives that were flagged, 0 to 1. `None` without positives.
-    pub fn recall(&self) -> Option<f64> {
-        (self.positives > 0).then(|| self.found as f64 / self.positives as f64)
-    }
-
-    /// The cost per item, in the unit of the costs. 0 without items.
-    pub fn cost_per_item(&self) -> f64 {
-        self.cost / self.items.max(1) as f64
-    }
-}
-
-/// Items that are drawn at a time where exits clear most of them.
-const CHUNK: usize = 64;
-
-/// Resolves groups by one plan and its policy.
-struct Resolver {
-    size: usize,
-    /// What becomes of an item at the exits, if the plan uses any.
-    flow: Option<ItemFlow>,
-    /// Items that have passed the exits and wait for a group: whether each is positive.
-    passed: VecDeque<bool>,
-    sizes: Vec<usize>,
-    members: GroupModel,
-    policy: Box<dyn Policy>,
-    /// The cost of the stages before the last one, for a whole group.
-    group: f64,
-    /// By level: the cost of a retest.
-    test: Vec<f64>,
-    /// Whether the first test contains the whole group, so that a negative outcome ends it.
-    whole: bool,
-    places: Vec<usize>,
-    levels: Vec<Levels>,
-    decision: Decision,
-    open: Vec<Test>,
-}
-
-impl Resolver {
-    fn of_chain(plan: &ChainPlan, coherence: Coherence, costs: &StageCosts) -> Self {
-        // A plan of the planner is always a valid chain; individual testing is the fallback.
-        let resolver = match MultiRound::new(&plan.sizes()) {
-            Ok(policy) => Self::new(&policy, &plan.chain, coherence, costs),
-            Err(_) => Self::new(&Individual, &plan.chain, coherence, costs),
-        };
-        match plan.flow {
-            Some(flow) => {
-                let behind = costs.after_items();
-                let group = behind.first(resolver.size) - behind.retest(resolver.size);
-                Self { flow: Some(flow), group, ..resolver }
-            }
-            None => resolver,
-        }
-    }
-
-    fn new(plan: &dyn Plan, links: &[ChainLink], coherence: Coherence, costs: &StageCosts) -> Self {
-        let (size, sizes): (usize, Vec<usize>) =
-            (plan.group_size(), links.iter().map(|link| link.size).collect());
-        let mut decision = Decision::default();
-        plan.policy().start(size, &mut decision);
-        let whole = decision.tests.len() == 1
-            && decision.tests[0].members.len() == size
-            && sizes[0] == size;
-        Self {
-            size,
-            flow: None,
-            passed: VecDeque::new(),
-            members: GroupModel::new(links, coherence),
-            policy: plan.policy(),
-            group: costs.first(size) - costs.retest(size),
-            test: sizes.iter().map(|&size| costs.retest(size)).collect(),
-            whole,
-            sizes,
-            places: Vec::new(),
-            levels: Vec::new(),
-            decision: Decision::default(),
-            open: Vec::new(),
-        }
-    }
-
-    /// Draws a group and resolves it. Returns the numbers of items and of flagged items.
-    fn group(
-        &mut self,
-        positives: &mut PositivePositions,
-        chance: &mut Rng,
-        rng: &mut Rng,
-        sums: &mut Hour,
-    ) -> (u64, u64) {
-        let size = self.size;
-        let items = match self.flow {
-            Some(flow) => self.pass(flow, positives, chance, rng, sums),
-            None => {
-                positives.next(size, chance, &mut self.places);
-                sums.positives += self.places.len() as u64;
-                size as u64
-            }
-        };
-        sums.items += items;
-        sums.cost += self.group;
-        if !self.whole {
-            self.members.draw_all(size, &self.places, rng, &mut self.levels);
-            return (items, self.resolve(size, sums));
-        }
-        if !self.members.draw(size, &self.places, rng, &mut self.levels) {
-            sums.tests += 1;
-            sums.cost += self.test[0];
-            return (items, 0);
-        }
-        (items, self.resolve(size, sums))
-    }
-
-    /// Draws items until a group of them has passed the exits, and sets its positives. Returns the
-    /// number of items drawn.
-    fn pass(
-        &mut self,
-        flow: ItemFlow,
-        positives: &mut PositivePositions,
-        chance: &mut Rng,
-        rng: &mut Rng,
-        sums: &mut Hour,
-    ) -> u64 {
-        let mut items = 0;
-        while self.passed.len() < self.size {
-            positives.next(CHUNK, chance, &mut self.places);
-            items += CHUNK as u64;
-            sums.positives += self.places.len() as u64;
-            let found = self.places.len() as f64;
-            sums.cost += found * flow.positive_cost;
-            sums.cost += (CHUNK as f64 - found) * flow.negative_cost;
-            let mut next = self.places.iter().copied().peekable();
-            for place in 0..CHUNK {
-                let positive = next.next_if_eq(&place).is_some();
-                let share = if positive { flow.positive } else { flow.negative };
-                if rng.f64() < share {
-                    self.passed.push_back(positive);
-                }
-            }
-        }
-        let group = self.passed.drain(..self.size).enumerate();
-        self.places.clear();
-        self.places.extend(group.filter(|(_, positive)| *positive).map(|(place, _)| place));
-        items
-    }
-
-    /// Runs the tests of a group whose members are drawn. Returns the number of flagged items.
-    fn resolve(&mut self, size: usize, sums: &mut Hour) -> u64 {
-        let mut flagged = 0;
-        self.decision.reset();
-        self.policy.start(size, &mut self.decision);
-        loop {
-            for place in self.decision.flagged.iter() {
-                flagged += 1;
-                let positive = self.places.contains(&place);
-                sums.found += u64::from(positive);
-                sums.false_positives += u64::from(!positive);
-            }
-            self.open.append(&mut self.decision.tests);
-            let Some(test) = self.open.pop() else { return flagged };
-            let level = self.sizes.iter().rposition(|&s| s >= test.members.len()).unwrap_or(0);
-            sums.tests += 1;
-            sums.cost += self.test[level];
-            let positive = test.members.iter().any(|place| self.levels[place] >> level & 1 == 1);
-            self.decision.reset();
-            let score = if positive { 1.0 } else { 0.0 };
-            self.policy.observe(test, Outcome { positive, score }, &mut self.decision);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -368,7 +141,7 @@ mod tests {
     };
     use crate::engine::NetworkPart;
     use crate::planner::{ExitLink, PlanConstraints, Planner, ReplanRule, expected};
-    use crate::policy::{Halving, OneRound};
+    use crate::policy::{Halving, MultiRound, OneRound};
     use crate::simulation::{Burst, Risk};
 
     fn points() -> OperatingPoints {
