@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use common::broker::{Broker, Embedded, Real};
 use common::topic::{Read, committed, count, produce, read, read_until};
 use common::{
-    Gated, PATIENCE, config, confirmed_model, ids, model, png, png_pair, reference, references,
+    PATIENCE, config, confirmed_model, gated, ids, model, png, png_pair, reference, references,
     start, stop, topics,
 };
 use dorfman::message::ReferenceMessage;
@@ -216,7 +216,7 @@ fn a_stop_finishes_taken_items_and_a_restart_resumes_after_them<B: Broker>(name:
     let verdicts_topic = config.sink.verdicts_topic.clone().unwrap();
     let (messages, positives) = references(0..3000, 100);
     produce(broker.bootstrap(), &config.source.topic, &messages);
-    let (network, permits) = Gated::new();
+    let (network, permits) = gated();
     let running = worker::start(&config, model(network)).unwrap();
     for _ in 0..20 {
         permits.send(Ok(())).unwrap();
@@ -249,7 +249,7 @@ fn a_full_queue_pauses_the_partitions_and_loses_no_item<B: Broker>(name: &str) {
     config.source.queue = 32;
     let (messages, _) = references(0..2000, 10_000);
     produce(broker.bootstrap(), &config.source.topic, &messages);
-    let (network, permits) = Gated::new();
+    let (network, permits) = gated();
     let running = worker::start(&config, model(network)).unwrap();
     eventually("the partitions are paused", || running.metrics().paused.get() == 1);
     assert!(running.metrics().received.get() < 2000, "the queues are bounded");
@@ -279,7 +279,7 @@ fn no_partition_stays_paused_after_a_rebalance<B: Broker>(name: &str) {
         });
     };
     send(0..2000);
-    let (network, permits) = Gated::new();
+    let (network, permits) = gated();
     let first = worker::start(&config, model(network)).unwrap();
     eventually("the first worker pauses its partitions", || first.metrics().paused.get() == 1);
     let second = start(&config);
@@ -303,7 +303,7 @@ fn a_failing_network_acknowledges_no_item_without_a_verdict<B: Broker>(name: &st
     let config = config(broker.bootstrap(), name);
     let verdicts_topic = config.sink.verdicts_topic.clone().unwrap();
     produce(broker.bootstrap(), &config.source.topic, &references(0..200, 10_000).0);
-    let (network, permits) = Gated::new();
+    let (network, permits) = gated();
     let running = worker::start(&config, model(network)).unwrap();
     permits.send(Ok(())).unwrap();
     permits.send(Err("out of memory".into())).unwrap();

@@ -15,7 +15,7 @@ use dorfman::config::group::GroupSize;
 use dorfman::config::planning::PlanningConfig;
 use dorfman::sink::message::{FlagRecord, VerdictRecord};
 use dorfman::worker::{self, Model};
-use dorfman_core::engine::{Network, NetworkShape, RunError, ScriptedNetwork};
+use dorfman_core::engine::ScriptedNetwork;
 use dorfman_model::Bundle;
 
 on_both_brokers![the_plan_follows_the_stream, an_audit_finds_positives_that_pooling_misses];
@@ -53,45 +53,13 @@ fn the_plan_follows_the_stream<B: Broker>(name: &str) {
 }
 
 /// A network whose pooled tests are never positive.
-struct MissesInPools(ScriptedNetwork);
-
-impl Network for MissesInPools {
-    fn shape(&self) -> &NetworkShape {
-        self.0.shape()
-    }
-
-    fn embed(
-        &mut self,
-        images: &[&[f32]],
-        first: usize,
-        exits: &mut Vec<f32>,
-    ) -> Result<(), RunError> {
-        self.0.embed(images, first, exits)
-    }
-
-    fn merge(
-        &mut self,
-        level: usize,
-        members: &[i64],
-        arity: usize,
-        first: usize,
-        exits: &mut Vec<f32>,
-    ) -> Result<(), RunError> {
-        self.0.merge(level, members, arity, first, exits)
-    }
-
-    fn score(
-        &mut self,
-        members: &[i64],
-        arity: usize,
-        scores: &mut Vec<f32>,
-    ) -> Result<(), RunError> {
-        self.0.score(members, arity, scores)?;
+fn misses_in_pools() -> ScriptedNetwork {
+    scripted().with_test_hook(|_, arity, scores| {
         if arity > 1 {
             scores.fill(0.0);
         }
         Ok(())
-    }
+    })
 }
 
 fn an_audit_finds_positives_that_pooling_misses<B: Broker>(name: &str) {
@@ -100,7 +68,7 @@ fn an_audit_finds_positives_that_pooling_misses<B: Broker>(name: &str) {
     config.audit.fraction = 1.0;
     let (messages, positives) = references(0..320, 20);
     produce(broker.bootstrap(), &config.source.topic, &messages);
-    let running = worker::start(&config, model(MissesInPools(scripted()))).unwrap();
+    let running = worker::start(&config, model(misses_in_pools())).unwrap();
     let flags: Vec<Read<FlagRecord>> =
         read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
     let verdicts_topic = config.sink.verdicts_topic.as_ref().unwrap();

@@ -161,60 +161,20 @@ pub fn start(config: &Config) -> Running {
     worker::start(config, model(scripted())).unwrap()
 }
 
-/// A network that runs a test only after a permit, or fails.
-pub struct Gated {
-    network: ScriptedNetwork,
-    permits: crossbeam_channel::Receiver<Result<(), String>>,
-}
-
-impl Gated {
-    /// Returns a network and the sender of its permits. `Ok` permits one test, and `Err` fails one
-    /// test. After the sender is dropped, every test is permitted.
-    pub fn new() -> (Self, crossbeam_channel::Sender<Result<(), String>>) {
-        let (sender, permits) = crossbeam_channel::bounded(1000);
-        (Self { network: scripted(), permits }, sender)
-    }
-}
-
-impl Network for Gated {
-    fn shape(&self) -> &NetworkShape {
-        self.network.shape()
-    }
-
-    fn embed(
-        &mut self,
-        images: &[&[f32]],
-        first: usize,
-        exits: &mut Vec<f32>,
-    ) -> Result<(), RunError> {
-        self.network.embed(images, first, exits)
-    }
-
-    fn merge(
-        &mut self,
-        level: usize,
-        members: &[i64],
-        arity: usize,
-        first: usize,
-        exits: &mut Vec<f32>,
-    ) -> Result<(), RunError> {
-        self.network.merge(level, members, arity, first, exits)
-    }
-
-    fn score(
-        &mut self,
-        members: &[i64],
-        arity: usize,
-        scores: &mut Vec<f32>,
-    ) -> Result<(), RunError> {
+/// A network that runs a test only after a permit, or fails; and the sender of its permits. `Ok`
+/// permits one run of tests, and `Err` fails one. After the sender is dropped, all are permitted.
+pub fn gated() -> (ScriptedNetwork, crossbeam_channel::Sender<Result<(), String>>) {
+    let (sender, permits) = crossbeam_channel::bounded::<Result<(), String>>(1000);
+    let network = scripted().with_test_hook(move |members, _, _| {
         // The warm-up uses only slot 0 and needs no permit.
         if members.iter().any(|&m| m != 0)
-            && let Ok(Err(message)) = self.permits.recv()
+            && let Ok(Err(message)) = permits.recv()
         {
             return Err(RunError { part: NetworkPart::Stage(1), message });
         }
-        self.network.score(members, arity, scores)
-    }
+        Ok(())
+    });
+    (network, sender)
 }
 
 /// The ids of the records, sorted.

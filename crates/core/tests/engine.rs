@@ -378,39 +378,12 @@ fn individual_testing_gives_verdicts_without_groups() {
     assert_eq!(driver.engine().stats().tests_by_round, [4]);
 }
 
-/// A network whose last stage fails.
-struct Failing(ScriptedNetwork);
-
-impl Network for Failing {
-    fn shape(&self) -> &NetworkShape {
-        self.0.shape()
-    }
-    fn embed(
-        &mut self,
-        images: &[&[f32]],
-        first: usize,
-        exits: &mut Vec<f32>,
-    ) -> Result<(), RunError> {
-        self.0.embed(images, first, exits)
-    }
-    fn merge(
-        &mut self,
-        _: usize,
-        _: &[i64],
-        _: usize,
-        _: usize,
-        _: &mut Vec<f32>,
-    ) -> Result<(), RunError> {
-        Ok(())
-    }
-    fn score(&mut self, _: &[i64], _: usize, _: &mut Vec<f32>) -> Result<(), RunError> {
-        Err(RunError { part: NetworkPart::Stage(1), message: "out of memory".into() })
-    }
-}
-
 #[test]
 fn a_failing_network_gives_no_verdict() {
-    let network = Failing(ScriptedNetwork::new(single_label_shape(8, 1, 1)));
+    let out_of_memory =
+        || RunError { part: NetworkPart::Stage(1), message: "out of memory".into() };
+    let network = ScriptedNetwork::new(single_label_shape(8, 1, 1))
+        .with_test_hook(move |_, _, _| Err(out_of_memory()));
     let mut driver = Driver::new(Engine::new(network, clock(), band(Individual), settings()));
     driver.offer(vec![0.0], 0);
     assert_eq!(driver.turn().unwrap(), Turn::Ran);

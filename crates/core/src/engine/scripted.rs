@@ -18,13 +18,16 @@ pub fn single_label_shape(slots: usize, embed_macs: u64, score_macs: u64) -> Net
 /// images, or the first value of an image without this value. The value of an empty image is 0. A
 /// test with a NaN value has a NaN score.
 ///
-/// Its methods return no error. They panic if a slot or level is out of range, or an arity is 0.
-#[derive(Debug)]
+/// Its methods return no error, except that of a hook. They panic if a slot or level is out of
+/// range, or an arity is 0.
 pub struct ScriptedNetwork {
     shape: NetworkShape,
     /// By level and slot: the score, and the scores of the exits of all levels.
     levels: Vec<Vec<Vec<f32>>>,
+    hook: Box<TestHook>,
 }
+
+type TestHook = dyn FnMut(&[i64], usize, &mut [f32]) -> Result<(), RunError> + Send;
 
 impl ScriptedNetwork {
     /// A network with any number of levels. Its [`NetworkShape::labels`] must be 1. The confirm
@@ -32,7 +35,18 @@ impl ScriptedNetwork {
     pub fn new(shape: NetworkShape) -> Self {
         let unset = vec![f32::NAN; shape.levels.len() + 1];
         let levels = shape.levels.iter().map(|level| vec![unset.clone(); level.slots]).collect();
-        Self { shape, levels }
+        Self { shape, levels, hook: Box::new(|_, _, _| Ok(())) }
+    }
+
+    /// Calls `hook(members, arity, scores)` in every run of the last stage, such as to wait, to
+    /// change the scores, or to fail the run. `members` is as in [`Network::score`], and `scores`
+    /// are those of the run: `[members / arity]`.
+    pub fn with_test_hook(
+        mut self,
+        hook: impl FnMut(&[i64], usize, &mut [f32]) -> Result<(), RunError> + Send + 'static,
+    ) -> Self {
+        self.hook = Box::new(hook);
+        self
     }
 
     /// The greatest values of the members' slots, each NaN if a member's is.
@@ -96,9 +110,9 @@ impl Network for ScriptedNetwork {
         arity: usize,
         scores: &mut Vec<f32>,
     ) -> Result<(), RunError> {
-        let top = self.shape.top();
+        let (top, before) = (self.shape.top(), scores.len());
         scores.extend(members.chunks(arity).map(|test| self.greatest(top, test)[0]));
-        Ok(())
+        (self.hook)(members, arity, &mut scores[before..])
     }
 
     fn confirm(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
