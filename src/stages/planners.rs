@@ -1,7 +1,5 @@
 //! `group.size: auto`: adapts the exits and the plans of the risk bands to the stream.
 
-use std::sync::Arc;
-
 use dorfman_core::engine::{BandPlan, BandStats, Stats};
 use dorfman_core::planner::{
     AdaptivePlanner, ChainPlan, ExitLink, ExitShare, ReplanRule, VERDICTS_PER_UPDATE,
@@ -29,7 +27,8 @@ pub(crate) struct Planners {
     /// Empty with one band.
     bands: Vec<BandPlanner>,
     rule: ReplanRule,
-    thresholds: Arc<PlanThresholds>,
+    bundle: Bundle,
+    individual_sensitivity: f64,
     /// The least risk of the first band, as metrics name it.
     first_band: String,
 }
@@ -51,13 +50,6 @@ struct BandPlanner {
     seen: BandStats,
 }
 
-/// Makes engines' plans from the planner's.
-struct PlanThresholds {
-    bundle: Bundle,
-    individual_sensitivity: f64,
-    measured_at: Option<f64>,
-}
-
 impl Planners {
     /// The planners of the configured risk bands. Costs are seconds if there is a profile, or else
     /// multiply-adds.
@@ -72,18 +64,13 @@ impl Planners {
         let wrong = |error| WorkerError::Setup(format!("`group.size` is auto: {error}"));
         let planner = planner(config, &bundle, model.profile.as_ref()).map_err(wrong)?;
         let bands = config.group.pooled_bands();
-        let whole = AdaptivePlanner::new(planner, rule);
-        let thresholds = PlanThresholds {
-            bundle,
-            individual_sensitivity: config.retest.individual_sensitivity,
-            measured_at: whole.plan().measured_at,
-        };
         let mut planners = Self {
-            whole,
+            whole: AdaptivePlanner::new(planner, rule),
             seen: BandStats::default(),
             bands: Vec::new(),
             rule,
-            thresholds: Arc::new(thresholds),
+            bundle,
+            individual_sensitivity: config.retest.individual_sensitivity,
             first_band: bands[0].to_string(),
         };
         if bands.len() > 1 {
@@ -117,7 +104,7 @@ impl Planners {
     /// # Errors
     /// [`WorkerError::Setup`], which is a bug: plans use calibrated sensitivities only.
     pub(crate) fn exit_rules(&self) -> Result<ExitRules, WorkerError> {
-        self.thresholds.bundle.exit_rules(self.exits()).map_err(setup)
+        self.bundle.exit_rules(self.exits()).map_err(setup)
     }
 
     /// The present plan of every band.
@@ -126,9 +113,9 @@ impl Planners {
     /// [`WorkerError::Setup`], which is a bug: plans use calibrated sizes only.
     pub(crate) fn band_plans(&self) -> Result<Vec<BandPlan>, WorkerError> {
         if self.bands.is_empty() {
-            return Ok(vec![self.thresholds.band_plan(self.whole.plan())?]);
+            return Ok(vec![self.band_plan(self.whole.plan())?]);
         }
-        self.bands.iter().map(|band| self.thresholds.band_plan(band.planner.plan())).collect()
+        self.bands.iter().map(|band| self.band_plan(band.planner.plan())).collect()
     }
 
     /// The plans of all bands in words, separated by commas. With several bands, the exits come
@@ -144,7 +131,7 @@ impl Planners {
 
     /// Every arity of a test that any plan of at most `largest` items can contain.
     pub(crate) fn arities(&self, largest: usize) -> Vec<usize> {
-        let calibration = &self.thresholds.bundle.manifest.calibration;
+        let calibration = &self.bundle.manifest.calibration;
         calibration.iter().map(|entry| entry.arity).filter(|&arity| arity <= largest).collect()
     }
 
@@ -172,7 +159,7 @@ impl Planners {
         }
         if self.bands.is_empty() {
             if changed {
-                changes.bands.push((0, self.thresholds.band_plan(self.whole.plan())?));
+                changes.bands.push((0, self.band_plan(self.whole.plan())?));
             }
         } else {
             self.update_bands(stats, changes.exits.is_some(), &mut changes)?;
@@ -199,11 +186,6 @@ impl Planners {
             ..self.band(name, prevalence)
         };
         self.bands = names.into_iter().zip(stats).map(band).collect();
-        self.thresholds = Arc::new(PlanThresholds {
-            bundle: self.thresholds.bundle.clone(),
-            individual_sensitivity: self.thresholds.individual_sensitivity,
-            measured_at: self.whole.plan().measured_at,
-        });
     }
 
     fn update_bands(
@@ -212,15 +194,24 @@ impl Planners {
         all: bool,
         changes: &mut Changes,
     ) -> Result<(), WorkerError> {
-        for (i, band) in self.bands.iter_mut().enumerate() {
-            let Some(&now) = stats.bands.get(i) else { continue };
+        for (i, &now) in stats.bands.iter().enumerate().take(self.bands.len()) {
+            let band = &mut self.bands[i];
             let added = added(&mut band.seen, now);
             let changed = added.is_some_and(|(n, flagged)| band.planner.observe(n, flagged));
             if changed || all {
-                changes.bands.push((i, self.thresholds.band_plan(band.planner.plan())?));
+                changes.bands.push((i, self.band_plan(self.bands[i].planner.plan())?));
             }
         }
         Ok(())
+    }
+
+    /// A plan with its thresholds. The thresholds of pooled tests are those behind the present
+    /// exits.
+    fn band_plan(&self, plan: &ChainPlan) -> Result<BandPlan, WorkerError> {
+        let policy = MultiRound::new(&plan.sizes()).map_err(setup)?;
+        let plan = ChainPlan { measured_at: self.whole.plan().measured_at, ..plan.clone() };
+        let thresholds = self.bundle.plan_thresholds(&plan, self.individual_sensitivity);
+        Ok(BandPlan::new(Box::new(policy), thresholds.map_err(setup)?))
     }
 
     /// Sets the metrics of the plans.
@@ -250,13 +241,48 @@ fn added(seen: &mut BandStats, now: BandStats) -> Option<(u64, u64)> {
     Some((decided, flagged))
 }
 
-impl PlanThresholds {
-    /// A plan with its thresholds. A plan of a band has the operating points of the present exits.
-    fn band_plan(&self, plan: &ChainPlan) -> Result<BandPlan, WorkerError> {
-        let policy = MultiRound::new(&plan.sizes()).map_err(setup)?;
-        let measured_at = plan.measured_at.or(self.measured_at);
-        let plan = ChainPlan { measured_at, ..plan.clone() };
-        let thresholds = self.bundle.plan_thresholds(&plan, self.individual_sensitivity);
-        Ok(BandPlan::new(Box::new(policy), thresholds.map_err(setup)?))
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use dorfman_core::engine::{NullNetwork, single_label_shape};
+    use dorfman_model::Provider;
+
+    use super::*;
+    use crate::sink::message::BundleName;
+
+    fn planners() -> Planners {
+        let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/fashion-bag");
+        let bundle = Bundle::open(&bundle).unwrap();
+        let model = Model {
+            network: Box::new(NullNetwork::new(single_label_shape(64, 1, 1))),
+            thresholds: bundle.thresholds(0.99, 0.99).unwrap(),
+            confirm: None,
+            input: bundle.manifest.input.clone(),
+            screen: None,
+            labels: bundle.labels(),
+            bundle: BundleName { name: "b".into(), version: "1".into() },
+            provider: Provider::Cpu,
+            fell_back: false,
+            profile: None,
+            calibrated: Some(bundle),
+        };
+        let mut config = Config::default();
+        config.planning.recall_price = 50.0;
+        Planners::new(&config, &model).unwrap()
+    }
+
+    /// The operating points of pooled tests follow the exits in both directions.
+    #[test]
+    fn a_plan_without_exits_has_the_thresholds_of_all_images() {
+        let mut planners = planners();
+        assert!(planners.whole.plan().measured_at.is_some(), "{}", planners.describe());
+        let metrics = Metrics::new("b", "1", "").unwrap();
+        let stats = Stats { decided: 100_000, policy_flagged: 99_000, ..Stats::default() };
+        let changes = planners.update(&stats, 0, &metrics).unwrap();
+        assert!(planners.exits().is_empty(), "{}", planners.describe());
+        let plan = planners.whole.plan();
+        let thresholds = planners.bundle.plan_thresholds(plan, 0.99).unwrap();
+        assert_eq!(changes.bands[0].1.thresholds, thresholds);
     }
 }
