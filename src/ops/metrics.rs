@@ -369,13 +369,13 @@ impl Metrics {
         }
     }
 
-    /// Counts the multiply-adds saved by an engine and the screen before it.
+    /// Counts the multiply-adds saved by an engine and the screen before it. `screened` is the
+    /// number of items that the screen has cleared without an audit: they never reach the engine.
+    /// `screen` has the sums of the screen.
     ///
     /// Items are counted before their tests run. The saving is therefore computed from the totals,
     /// and the counter never falls.
-    pub fn saved(&self, stats: &Stats, screen: ScreenStats, shape: &NetworkShape) {
-        // Items that the screen cleared, except audited ones, never reach the engine.
-        let screened = screen.exit.scored.saturating_sub(stats.items);
+    pub fn saved(&self, stats: &Stats, screened: u64, screen: &ScreenStats, shape: &NetworkShape) {
         let individual = (stats.items + screened) * shape.individual_macs();
         let spent = stats.macs() - stats.confirm.macs + screen.stage.macs;
         let saved = individual.saturating_sub(spent);
@@ -475,9 +475,14 @@ mod tests {
         let shape = single_label_shape(64, 10, 100);
         m.engine(&zero, &now, 64);
         m.engine(&now, &now, 64);
-        (0..2).for_each(|_| m.saved(&now, ScreenStats::default(), &shape));
+        (0..2).for_each(|_| m.saved(&now, 0, &ScreenStats::default(), &shape));
         assert_eq!(m.macs.get(), 2260);
         assert_eq!(m.macs_saved.get(), 16 * 110 - 260);
+        // The screen was switched on after these 16 items, and cleared 3 of 4.
+        let exit = ExitStats { scored: 4, cleared: 3, ..ExitStats::default() };
+        let screen = ScreenStats { exit, stage: StageStats { macs: 40, ..StageStats::default() } };
+        m.saved(&now, 3, &screen, &shape);
+        assert_eq!(m.macs_saved.get(), (16 + 3) * 110 - 260 - 40);
         let text = m.text();
         assert!(text.contains("dorfman_tests_total{round=\"1\"} 1"), "{text}");
         assert!(text.contains("dorfman_network_padding_rows_total{stage=\"1\"} 3"));

@@ -8,6 +8,7 @@ use dorfman_core::engine::{
     AuditSampler, BandPlan, Driver, Engine, ExitRule, ItemPrior, Network, NetworkPart, Stats, Turn,
 };
 use dorfman_core::policy::Audited;
+use dorfman_core::screen::ScreenStats;
 use dorfman_model::cpu::SystemClock;
 
 use super::planners::Planners;
@@ -181,10 +182,13 @@ impl EngineStage {
         let metrics = &self.services.metrics;
         metrics.in_flight.set(engine.in_flight() as i64);
         let shape = engine.network().shape();
-        let screen = self.screen.as_ref().map(|screen| screen.stats()).unwrap_or_default();
+        let (screened, screen) = match &self.screen {
+            Some(screen) => (screen.cleared(), screen.stats()),
+            None => (0, ScreenStats::default()),
+        };
         metrics.audits(engine.stats(), screen.exit.cleared);
         metrics.engine(&self.exported, engine.stats(), self.max_batch);
-        metrics.saved(engine.stats(), screen, shape);
+        metrics.saved(engine.stats(), screened, &screen, shape);
         self.exported.clone_from(engine.stats());
     }
 }
