@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::Args;
 use crossbeam_channel::Receiver;
-use dorfman_core::engine::{ItemVerdict, Verdict};
+use dorfman_core::engine::{ItemVerdict, NetworkPart, Verdict};
 use dorfman_model::image_files;
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ use crate::config::group::GroupSize;
 use crate::failure::Failure;
 use crate::item::{FinishedItem, Item};
 use crate::ops::logging;
-use crate::sink::message::{LabelScore, exit_name, verdict_name};
+use crate::sink::message::{LabelScore, verdict_name};
 use crate::worker::{Model, Report};
 use dorfman_lab::table::table;
 
@@ -203,7 +203,7 @@ fn describe_verdict<'a>(verdict: &'a ItemVerdict<Item>, labels: &[String]) -> Li
         confirm_score: verdict.confirm_score,
         arity: verdict.arity,
         tests: verdict.tests,
-        exit: verdict.exit.map(exit_name),
+        exit: verdict.exit.map(NetworkPart::name),
         ..Line::failed(&verdict.payload.reference.id)
     };
     match &verdict.verdict {

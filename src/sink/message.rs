@@ -147,14 +147,6 @@ pub struct DeadLetterRecord {
     pub time: String,
 }
 
-/// The name of an exit in records.
-pub fn exit_name(part: NetworkPart) -> String {
-    match part {
-        NetworkPart::Stage(stage) => format!("stage{stage}"),
-        part => part.to_string(),
-    }
-}
-
 /// Creates records.
 #[derive(Debug, Clone)]
 pub struct Records {
@@ -210,7 +202,7 @@ impl Records {
             tests: verdict.tests,
             rounds: verdict.rounds,
             audit: verdict.audited,
-            exit: verdict.exit.map(exit_name),
+            exit: verdict.exit.map(NetworkPart::name),
             bundle: self.bundle.clone(),
             source: position(&verdict.payload.origin.ticket),
             time: time.to_owned(),

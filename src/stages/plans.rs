@@ -46,6 +46,7 @@ pub(crate) fn expected(
     bundle: &Bundle,
     profile: Option<&Profile>,
 ) -> Result<ExpectedPlan, WorkerError> {
+    check_fixed(config, bundle)?;
     let prevalence = config.planning.prevalence;
     let planner = planner(config, bundle, profile).map_err(setup)?;
     let seconds = profile.and_then(|profile| bundle.second_costs(profile)).is_some();
@@ -53,7 +54,7 @@ pub(crate) fn expected(
     let plan = match config.plan_spec() {
         None => Some(planner.best(prevalence)),
         Some(spec) => {
-            let links = exits(config, bundle, profile)?;
+            let links = exits(config, &planner);
             let pooled = config.retest.pooled_sensitivity;
             let sizes = spec.build(None).map(|plan| plan.arities()).unwrap_or_default();
             planner.plan_of(&links, &sizes, pooled, prevalence)
@@ -148,15 +149,16 @@ fn configured(config: &Config, model: &Model) -> Result<Plans, WorkerError> {
     let mut described = Vec::new();
     let (mut exits, mut expected_exits) = (ExitRules::default(), Vec::new());
     if let Some(bundle) = &model.calibrated {
-        let profile = model.profile.as_ref();
-        let links = self::exits(config, bundle, profile)?;
-        exits = bundle.exit_rules(&links).map_err(setup)?;
-        described = describe_exits(&links);
-        if !links.is_empty() {
-            let planner = planner(config, bundle, profile).map_err(setup)?;
+        check_fixed(config, bundle)?;
+        let mut links = Vec::new();
+        if config.exits.mode != ExitMode::None && !bundle.exits().is_empty() {
+            let planner = planner(config, bundle, model.profile.as_ref()).map_err(setup)?;
+            links = self::exits(config, &planner);
             let plan = planner.plan_of(&links, &[1], 1.0, config.planning.prevalence);
             expected_exits = plan.map(|plan| plan.expected.exits).unwrap_or_default();
         }
+        exits = bundle.exit_rules(&links).map_err(setup)?;
+        described = describe_exits(&links);
     }
     let names = bands.iter().map(|band| band.plan.describe());
     let separator = if bands.len() > 1 { ", " } else { " > " };
@@ -165,25 +167,14 @@ fn configured(config: &Config, model: &Model) -> Result<Plans, WorkerError> {
 }
 
 /// The exits of a configured plan: those of `exits.mode: fixed`, or those with which individual
-/// testing of the images that pass is cheapest.
-///
-/// # Errors
-/// [`WorkerError::Setup`] if the bundle has no such exit, or its calibration does not suffice.
-pub(crate) fn exits(
-    config: &Config,
-    bundle: &Bundle,
-    profile: Option<&Profile>,
-) -> Result<Vec<ExitLink>, WorkerError> {
-    check_fixed(config, bundle)?;
-    let fixed = config.exits.fixed();
-    if config.exits.mode != ExitMode::Auto || bundle.exits().is_empty() {
-        return Ok(fixed);
+/// testing of the images that pass is cheapest. `planner` is that of the bundle.
+fn exits(config: &Config, planner: &Planner) -> Vec<ExitLink> {
+    if config.exits.mode != ExitMode::Auto {
+        return config.exits.fixed();
     }
-    let planner = planner(config, bundle, profile).map_err(setup)?;
-    let prevalence = config.planning.prevalence;
-    let with = planner.best_of_kind(PlanKind::Exits, prevalence);
+    let with = planner.best_of_kind(PlanKind::Exits, config.planning.prevalence);
     let cheaper = with.filter(|plan| plan.expected.cost < planner.costs().individual());
-    Ok(cheaper.map(|plan| plan.exits).unwrap_or_default())
+    cheaper.map(|plan| plan.exits).unwrap_or_default()
 }
 
 /// The inputs of the configured policy, if it needs any.

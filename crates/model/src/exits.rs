@@ -35,6 +35,9 @@ pub struct ExitRules {
 /// Scores that were written with six digits may be this share below an exact threshold.
 const ROUNDING: f64 = 1e-5;
 
+/// The most operating points of one part: [`JointRow`] counts them in one byte.
+const MAX_POINTS: usize = u8::MAX as usize;
+
 impl Bundle {
     /// The screen and the early exits on single images, in the order in which an item meets them,
     /// each with its calibration.
@@ -64,7 +67,10 @@ impl Bundle {
         let wrong = |source| BundleError::Calibration { dir: self.dir.clone(), source };
         let points = self.operating_points().map_err(wrong)?;
         let planner = Planner::new(points, costs, constraints).map_err(wrong)?;
-        match self.exit_calibration()?.filter(|_| exits) {
+        if !exits {
+            return Ok(planner);
+        }
+        match self.exit_calibration()? {
             Some(ExitCalibration { joint, passed }) => {
                 planner.with_exits(joint, passed).map_err(wrong)
             }
@@ -216,7 +222,7 @@ impl Bundle {
             self.positive_labels().map(|label| format!("{of}.{}", label.name)).collect()
         };
         let part = |&(part, calibration): &(NetworkPart, &[Calibration])| Part {
-            columns: columns(&column_of(part)),
+            columns: columns(&part.name()),
             points: self.combined(calibration),
         };
         let parts: Vec<Part> = exits.iter().map(part).collect();
@@ -225,6 +231,9 @@ impl Bundle {
             points: self.combined(&self.manifest.calibration),
         };
         let wrong = |what: String| self.wrong_joint(what);
+        if parts.iter().chain([&individual]).any(|part| part.points.len() > MAX_POINTS) {
+            return Err(wrong(format!("a part has more than {MAX_POINTS} operating points")));
+        }
         let rows = rows(&bytes, &parts, &individual).map_err(wrong)?;
         let exits = exits.iter().zip(&parts);
         let exits =
@@ -235,14 +244,6 @@ impl Bundle {
 
     fn wrong_joint(&self, what: String) -> BundleError {
         BundleError::Joint { dir: self.dir.clone(), what }
-    }
-}
-
-/// The name of a part in the columns of the file of joint scores.
-fn column_of(part: NetworkPart) -> String {
-    match part {
-        NetworkPart::Stage(stage) => format!("stage{stage}"),
-        part => part.to_string(),
     }
 }
 
@@ -278,8 +279,9 @@ fn rows(bytes: &[u8], parts: &[Part], individual: &Part) -> Result<Vec<JointRow>
     let header = reader.headers().map_err(|e| e.to_string())?.clone();
     let names: HashMap<&str, usize> =
         header.iter().enumerate().map(|(column, name)| (name, column)).collect();
-    let column =
-        |name: &str| names.get(name).copied().ok_or_else(|| format!("there is no column `{name}`"));
+    let column = |name: &str| {
+        names.get(name).copied().ok_or_else(|| format!("the column `{name}` is missing"))
+    };
     let columns = |part: &Part| -> Result<Vec<usize>, String> {
         part.columns.iter().map(|name| column(name)).collect()
     };

@@ -75,7 +75,10 @@ pub trait Network: Send {
     /// [`RunError`]; `scores` is then undefined. The default implementation, for networks whose
     /// [`NetworkShape::confirm_macs`] is `None`, always returns this error.
     fn confirm(&mut self, _images: &[&[f32]], _scores: &mut Vec<f32>) -> Result<(), RunError> {
-        Err(RunError { part: NetworkPart::Confirm, message: "there is no confirm network".into() })
+        Err(RunError {
+            part: NetworkPart::Confirm,
+            message: "the network has no confirm network".into(),
+        })
     }
 }
 
@@ -172,6 +175,16 @@ pub enum NetworkPart {
     Confirm,
     /// The screen network ([`crate::screen`]). Displayed as `screen`.
     Screen,
+}
+
+impl NetworkPart {
+    /// The name in records and files: `stage0`, `confirm` or `screen`.
+    pub fn name(self) -> String {
+        match self {
+            NetworkPart::Stage(stage) => format!("stage{stage}"),
+            part => part.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for NetworkPart {

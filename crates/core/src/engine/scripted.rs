@@ -117,7 +117,7 @@ impl Network for ScriptedNetwork {
 
     fn confirm(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
         if self.shape.confirm_macs.is_none() {
-            let message = "there is no confirm network".into();
+            let message = "the network has no confirm network".into();
             return Err(RunError { part: NetworkPart::Confirm, message });
         }
         scores.extend(images.iter().map(|image| image.last().copied().unwrap_or(0.0)));
