@@ -13,7 +13,7 @@ from pathlib import Path
 
 OUT = Path(__file__).parent.parent / "charts/dorfman/files/dashboard.json"
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
-# The choice of workers above the panels. Without Kubernetes there is no namespace; `.*` matches
+# The choice of workers above the panels. A worker outside Kubernetes has no namespace; `.*` matches
 # that too.
 WHICH = 'namespace=~"$namespace", job=~"$job"'
 WIDTH, HEIGHT = 8, 7

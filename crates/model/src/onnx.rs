@@ -218,7 +218,7 @@ fn tensor(shape: Vec<usize>, values: &[f32]) -> Result<TensorRef<'_, f32>, Strin
 
 /// The values of an output, which must have `wanted` values.
 fn output<'o>(outputs: &'o SessionOutputs, name: &str, wanted: usize) -> Result<&'o [f32], String> {
-    let value = outputs.get(name).ok_or_else(|| format!("there is no output `{name}`"))?;
+    let value = outputs.get(name).ok_or_else(|| format!("the output `{name}` is missing"))?;
     let (_, values) = value.try_extract_tensor::<f32>().map_err(|e| e.to_string())?;
     if values.len() != wanted {
         let found = values.len();

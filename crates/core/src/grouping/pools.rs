@@ -37,7 +37,7 @@ impl<I> Pools<I> {
     /// group if it is full by the new size; the group may then have more than `size` items.
     ///
     /// # Panics
-    /// If there is no such pool.
+    /// If the number of pools is `pool` or less.
     pub fn resize(&mut self, pool: usize, size: usize) -> Option<Vec<I>> {
         self.groupers[pool].resize(size)
     }
@@ -46,7 +46,7 @@ impl<I> Pools<I> {
     /// full.
     ///
     /// # Panics
-    /// If there is no such pool.
+    /// If the number of pools is `pool` or less.
     pub fn push(&mut self, pool: usize, item: I, now: Instant) -> Option<Vec<I>> {
         self.groupers[pool].push(item, now)
     }

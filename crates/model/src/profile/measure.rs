@@ -99,9 +99,10 @@ impl Cells {
         self.cells.len() * (1 + ROUNDS as usize)
     }
 
-    /// Times all kinds of runs on `networks`. `budget` is the total time, divided evenly among the kinds of runs. Each kind is timed at least five times, even if that
-    /// takes longer. The time to warm up is not part of the budget. `tick` is called
-    /// [`Cells::ticks`] times in all, to report progress.
+    /// Times all kinds of runs on `networks`. `budget` is the total time, divided evenly among the
+    /// kinds of runs. Each kind is timed at least five times, even if that takes longer. The time
+    /// to warm up is not part of the budget. `tick` is called [`Cells::ticks`] times in all, to
+    /// report progress.
     ///
     /// # Errors
     /// [`RunError`] if a run of the network fails.
@@ -212,7 +213,7 @@ impl Cell {
             NetworkPart::Screen => {
                 let missing = || RunError {
                     part: NetworkPart::Screen,
-                    message: "there is no screen to measure".into(),
+                    message: "the screen to be measured is missing".into(),
                 };
                 let (screen, len) = screen.as_mut().ok_or_else(missing)?;
                 let images = vec![&whole[..*len]; self.rows];
