@@ -306,7 +306,9 @@ impl<N: Network> BundleEvaluation<'_, N> {
         ));
         self.runner.warm_up(self.plan(design)?)?;
         let strata = self.images(design.group_size);
-        let strata = strata.iter().map(|images| self.run(design, &rules, images));
+        let inputs = self.inputs.clone();
+        let make = || self::plan(request, inputs.as_ref(), design);
+        let strata = strata.iter().map(|images| self.run(&make, &rules, images));
         let strata = strata.collect::<Result<Vec<Stratum>, _>>()?;
         let macs = self.runner.network.shape().individual_macs();
         let row = |prevalence: f64, shares: &[StratumShare<'_>]| {
@@ -345,19 +347,21 @@ impl<N: Network> BundleEvaluation<'_, N> {
         Ok(TestRules { thresholds, confirm, exits: Vec::new() })
     }
 
-    /// Runs a stratum.
-    fn run(
+    /// Runs a stratum. `plan` makes the plan anew for each run.
+    ///
+    /// # Errors
+    /// [`LabError`] if the plan cannot be made or a network fails.
+    pub(super) fn run(
         &mut self,
-        design: Design,
+        plan: &dyn Fn() -> Result<Box<dyn Plan>, LabError>,
         rules: &TestRules,
         images: &[usize],
     ) -> Result<Stratum, LabError> {
-        let (request, progress, inputs) = (self.request, self.progress, self.inputs.as_ref());
-        let mut stratum = Stratum { tally: Tally::new(self.images), ..Stratum::default() };
+        let progress = self.progress;
+        let mut stratum = self.stratum();
         let Stratum { tally, failed, .. } = &mut stratum;
-        let plan = || plan(request, inputs, design);
         progress.begin("groups", images.len() as u64);
-        let run = self.runner.stratum(&plan, rules, images, &mut |image, verdict| {
+        let run = self.runner.stratum(plan, rules, images, &mut |image, verdict| {
             progress.advance(1);
             tally.add(image, matches!(verdict, Verdict::Flagged(_)));
             *failed += u64::from(matches!(verdict, Verdict::Failed(_)));
@@ -421,7 +425,11 @@ fn plan(
     spec.build(inputs).map_err(|source| LabError::plan(&spec, source))
 }
 
-fn confirm_thresholds(
+/// The thresholds of the confirm network, if a row uses it.
+///
+/// # Errors
+/// [`LabError::Bundle`] if the bundle is not calibrated for the sensitivity.
+pub(super) fn confirm_thresholds(
     bundle: &Bundle,
     sensitivity: Option<f64>,
 ) -> Result<Option<Thresholds>, LabError> {

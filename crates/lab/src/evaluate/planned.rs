@@ -6,14 +6,13 @@
 //! positives and of the negatives that pass. The cost of an image that an exit clears is measured
 //! on the negatives that are cleared. The screen, if the plan uses it, runs on every image.
 
-use dorfman_core::calibration::Thresholds;
-use dorfman_core::engine::{ExitRule, Network, Verdict};
+use dorfman_core::engine::{ExitRule, Network, NetworkPart};
 use dorfman_core::planner::{ChainPlan, ExitLink, PlanKind, Planner};
 use dorfman_core::policy::{Individual, MultiRound, Plan};
 
-use super::bundle_run::BundleEvaluation;
+use super::bundle_run::{BundleEvaluation, confirm_thresholds};
 use super::estimate::{Tally, Weights};
-use super::row::{Case, ReportRow, Screening, Sensitivities, Stratum, StratumShare};
+use super::row::{Case, ReportRow, Sensitivities, Stratum, StratumShare};
 use super::sampling::GroupSampler;
 use super::timing::TestRules;
 use crate::LabError;
@@ -117,7 +116,7 @@ impl<N: Network> BundleEvaluation<'_, N> {
         let thresholds = self.bundle.plan_thresholds(plan, sensitivities.individual)?;
         let rules = TestRules {
             thresholds,
-            confirm: self.confirm(sensitivities.confirm)?,
+            confirm: confirm_thresholds(self.bundle, sensitivities.confirm)?,
             exits: exits.levels.clone(),
         };
         let passing = self.passing(&plan.exits, exits.screen.as_ref(), &exits.levels, cache)?;
@@ -129,7 +128,10 @@ impl<N: Network> BundleEvaluation<'_, N> {
         };
         self.runner.warm_up(policy()?)?;
         let strata = self.planned_strata(&policy, &rules, &passing, prevalence, sizes[0])?;
-        let screen = exits.screen.is_some().then(|| self.screening()).transpose()?;
+        let screen = match exits.screen {
+            Some(_) => Some(self.screen_scores()?.screening.clone()),
+            None => None,
+        };
         let shares: Vec<StratumShare<'_>> = strata.iter().map(Weighted::share).collect();
         let macs = self.runner.network.shape().individual_macs();
         let case = Case {
@@ -180,7 +182,7 @@ impl<N: Network> BundleEvaluation<'_, N> {
             let hot_cleared = of(&split.positives, &cleared);
             let groups = prevalence * share(&hot_cleared, &split.positives)
                 + (1.0 - prevalence) * share(&cold_cleared, &split.negatives);
-            let stratum = self.run_plan(policy, rules, &cold_cleared)?;
+            let stratum = self.run(policy, rules, &cold_cleared)?;
             strata.push(Weighted { name: "cleared", groups, weights: (0.0, 0.0), stratum });
         }
         if positives.is_empty() || passed <= 0.0 {
@@ -191,12 +193,12 @@ impl<N: Network> BundleEvaluation<'_, N> {
         let sampler = || GroupSampler::new(size, &positives, &negatives, request.seed);
         // With few negatives that pass, groups without a positive may not exist at all.
         if negatives.len() >= size {
-            let cold = self.run_plan(policy, rules, &sampler().cold(request.cap))?;
+            let cold = self.run(policy, rules, &sampler().cold(request.cap))?;
             let weight = (0.0, weights.cold_negatives);
             let groups = passed * weights.cold_groups;
             strata.push(Weighted { name: "cold", groups, weights: weight, stratum: cold });
         }
-        let hot = self.run_plan(policy, rules, &sampler().hot(among, request.cap))?;
+        let hot = self.run(policy, rules, &sampler().hot(among, request.cap))?;
         let weight = (1.0, weights.hot_negatives);
         let groups = passed * weights.hot_groups;
         strata.push(Weighted { name: "hot", groups, weights: weight, stratum: hot });
@@ -222,7 +224,7 @@ impl<N: Network> BundleEvaluation<'_, N> {
             }
         }
         passing.all.clone_from(&passing.screen);
-        if links.iter().any(|link| Some(link.part) != screen_part(screen)) {
+        if links.iter().any(|link| link.part != NetworkPart::Screen) {
             let rules = TestRules {
                 thresholds: self.runner.pass_all.clone(),
                 confirm: None,
@@ -238,41 +240,6 @@ impl<N: Network> BundleEvaluation<'_, N> {
         cache.0.push((links.to_vec(), passing.clone()));
         Ok(passing)
     }
-
-    fn confirm(&self, sensitivity: Option<f64>) -> Result<Option<Thresholds>, LabError> {
-        let Some(sensitivity) = sensitivity else { return Ok(None) };
-        Ok(self.bundle.confirm_thresholds(sensitivity)?)
-    }
-
-    /// Runs a stratum by a plan.
-    fn run_plan(
-        &mut self,
-        plan: &dyn Fn() -> Result<Box<dyn Plan>, LabError>,
-        rules: &TestRules,
-        images: &[usize],
-    ) -> Result<Stratum, LabError> {
-        let progress = self.progress;
-        let mut stratum = Stratum { tally: Tally::new(self.images), ..Stratum::default() };
-        let Stratum { tally, failed, .. } = &mut stratum;
-        progress.begin("groups", images.len() as u64);
-        let run = self.runner.stratum(plan, rules, images, &mut |image, verdict| {
-            progress.advance(1);
-            tally.add(image, matches!(verdict, Verdict::Flagged(_)));
-            *failed += u64::from(matches!(verdict, Verdict::Failed(_)));
-        });
-        progress.end();
-        stratum.run = run?;
-        Ok(stratum)
-    }
-
-    /// What the screen costs per image.
-    fn screening(&mut self) -> Result<Screening, LabError> {
-        Ok(self.screen_scores()?.screening.clone())
-    }
-}
-
-fn screen_part(screen: Option<&ExitRule>) -> Option<dorfman_core::engine::NetworkPart> {
-    screen.map(|_| dorfman_core::engine::NetworkPart::Screen)
 }
 
 /// A stratum with its weights.

@@ -3,6 +3,7 @@
 use dorfman_core::engine::EngineError;
 use dorfman_core::screen::ScreenNetwork;
 use dorfman_model::OnnxScreen;
+use dorfman_model::profile::Spread;
 
 use super::row::Screening;
 use super::tensors::Tensors;
@@ -62,14 +63,9 @@ impl ScreenRun<'_> {
         }
         let screening = Screening {
             macs: self.network.macs(),
-            relative_seconds: median(&mut relative),
+            relative_seconds: Spread::of(relative).median,
             seconds_per_image: seconds / images.len().max(1) as f64,
         };
         Ok(ScreenScores { scores, screening })
     }
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }
