@@ -1,15 +1,18 @@
 //! A bundle's stages as ONNX Runtime sessions, and the slots between them.
 
+mod screen;
+mod signature;
+mod tensors;
+
 use dorfman_core::engine::{Level, Network, NetworkPart, NetworkShape, RunError};
-use dorfman_core::screen::ScreenNetwork;
 use ort::session::{Session, SessionOutputs};
-use ort::value::{TensorElementType, TensorRef, ValueType};
+use ort::value::TensorRef;
 
-use super::manifest::{InputSpec, Layout, Manifest, Merge};
+pub use self::screen::OnnxScreen;
+use self::signature::{EXIT, check_exit, check_single, check_stage};
+use self::tensors::{Shape, output, run_images, tensor};
+use super::manifest::{Manifest, Merge};
 use super::{Bundle, Provider, Runtime, RuntimeError};
-
-/// The output of a stage with the scores of its early exit.
-const EXIT: &str = "exit";
 
 /// A network in ONNX Runtime. One thread owns it.
 ///
@@ -24,29 +27,6 @@ pub struct OnnxNetwork {
     levels: Vec<SlotStore>,
     batch: Vec<f32>,
     compact: Option<Compact>,
-}
-
-/// A tensor's shape without its first axis.
-#[derive(Debug, Clone, PartialEq)]
-struct Shape(Vec<usize>);
-
-impl Shape {
-    fn len(&self) -> usize {
-        self.0.iter().product()
-    }
-
-    fn with_rows(&self, rows: usize) -> Vec<usize> {
-        std::iter::once(rows).chain(self.0.iter().copied()).collect()
-    }
-
-    /// Checks that every image has as many values as this shape.
-    fn check(&self, images: &[&[f32]]) -> Result<(), String> {
-        let wanted = self.len();
-        let other = images.iter().find(|i| i.len() != wanted);
-        other.map_or(Ok(()), |i| {
-            Err(format!("an image has {} values; the input has {wanted}", i.len()))
-        })
-    }
 }
 
 /// The slots of one level.
@@ -82,7 +62,7 @@ impl OnnxNetwork {
         slots: usize,
     ) -> Result<Self, RuntimeError> {
         let manifest = &bundle.manifest;
-        let image = input_shape(&manifest.input);
+        let image = Shape::of_input(&manifest.input);
         let last = manifest.stages.len() - 1;
         let mut sessions = Vec::new();
         for (i, stage) in manifest.stages.iter().enumerate() {
@@ -95,7 +75,7 @@ impl OnnxNetwork {
             };
             let after = stage.features.clone().unwrap_or_else(|| vec![manifest.labels.len()]);
             let exit = stage.exit.as_ref().map(|_| manifest.labels.len());
-            check(&session, i, last, before, &after)
+            check_stage(&session, i, last, before, &after)
                 .and_then(|()| check_exit(&session, exit))
                 .map_err(|message| RuntimeError::Model { path, message })?;
             sessions.push(session);
@@ -154,77 +134,6 @@ impl OnnxNetwork {
             .map_err(|e| failed(e.to_string()))?;
         keep(&outputs, written).map_err(failed)
     }
-}
-
-/// A bundle's screen in ONNX Runtime. One thread owns it.
-#[derive(Debug)]
-pub struct OnnxScreen {
-    session: Session,
-    image: Shape,
-    labels: usize,
-    macs: u64,
-    batch: Vec<f32>,
-}
-
-impl OnnxScreen {
-    /// Creates the session of the bundle's screen. `None` if the bundle has none. `device` is the
-    /// number of the GPU, from 0.
-    ///
-    /// # Errors
-    /// [`RuntimeError`] if the provider is not available, if the file cannot be loaded, or if its
-    /// inputs and outputs differ from those in `docs/bundle.md`.
-    pub fn new(
-        bundle: &Bundle,
-        runtime: &Runtime,
-        provider: Provider,
-        device: i32,
-    ) -> Result<Option<Self>, RuntimeError> {
-        let Some(screen) = &bundle.manifest.screen else { return Ok(None) };
-        let path = bundle.dir.join(&screen.file);
-        let session = runtime.session(&path, provider, device)?;
-        let image = input_shape(&screen.input);
-        let labels = bundle.manifest.labels.len();
-        check_single(&session, "screen", &image.0, labels)
-            .map_err(|message| RuntimeError::Model { path, message })?;
-        Ok(Some(Self { session, image, labels, macs: screen.macs, batch: Vec::new() }))
-    }
-}
-
-impl ScreenNetwork for OnnxScreen {
-    fn labels(&self) -> usize {
-        self.labels
-    }
-
-    fn macs(&self) -> u64 {
-        self.macs
-    }
-
-    fn score(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
-        let failed = |message: String| RunError { part: NetworkPart::Screen, message };
-        self.image.check(images).map_err(failed)?;
-        let wanted = images.len() * self.labels;
-        let keep = |outputs: &SessionOutputs| {
-            scores.extend_from_slice(output(outputs, "scores", wanted)?);
-            Ok(())
-        };
-        run_images(&mut self.session, &self.image, &mut self.batch, images, keep).map_err(failed)
-    }
-}
-
-/// A tensor of f32 values.
-fn tensor(shape: Vec<usize>, values: &[f32]) -> Result<TensorRef<'_, f32>, String> {
-    TensorRef::from_array_view((shape, values)).map_err(|e| e.to_string())
-}
-
-/// The values of an output, which must have `wanted` values.
-fn output<'o>(outputs: &'o SessionOutputs, name: &str, wanted: usize) -> Result<&'o [f32], String> {
-    let value = outputs.get(name).ok_or_else(|| format!("the output `{name}` is missing"))?;
-    let (_, values) = value.try_extract_tensor::<f32>().map_err(|e| e.to_string())?;
-    if values.len() != wanted {
-        let found = values.len();
-        return Err(format!("output `{name}` has {found} values; {wanted} were expected"));
-    }
-    Ok(values)
 }
 
 impl Network for OnnxNetwork {
@@ -311,22 +220,6 @@ impl Network for OnnxNetwork {
     }
 }
 
-/// Runs a session whose only input is `images`. `keep` receives the outputs. `batch` is scratch
-/// memory.
-fn run_images(
-    session: &mut Session,
-    image: &Shape,
-    batch: &mut Vec<f32>,
-    images: &[&[f32]],
-    keep: impl FnOnce(&SessionOutputs) -> Result<(), String>,
-) -> Result<(), String> {
-    batch.clear();
-    images.iter().for_each(|image| batch.extend_from_slice(image));
-    let batch = tensor(image.with_rows(images.len()), batch)?;
-    let outputs = session.run(ort::inputs!["images" => batch]).map_err(|e| e.to_string())?;
-    keep(&outputs)
-}
-
 impl Compact {
     /// Copies each slot in `members` once, and renumbers `members` accordingly. Returns the copied
     /// slots, the new numbers, and how many slots were copied.
@@ -347,14 +240,6 @@ impl Compact {
             self.members.push(index as i64);
         }
         (&self.values, &self.members, count)
-    }
-}
-
-fn input_shape(input: &InputSpec) -> Shape {
-    let (h, w, c) = (input.height as usize, input.width as usize, input.channels.count());
-    match input.layout {
-        Layout::Nchw => Shape(vec![c, h, w]),
-        Layout::Nhwc => Shape(vec![h, w, c]),
     }
 }
 
@@ -386,104 +271,6 @@ fn shape(manifest: &Manifest, slots: usize) -> NetworkShape {
         repeats,
         confirm_macs,
     }
-}
-
-/// Checks that the inputs and outputs of stage `i` are those in `docs/bundle.md`. `last` is the
-/// index of the last stage. `before` and `after` are the shapes of a row that the stage reads and
-/// writes. The error is a message for users.
-fn check(
-    session: &Session,
-    i: usize,
-    last: usize,
-    before: &[usize],
-    after: &[usize],
-) -> Result<(), String> {
-    let float = TensorElementType::Float32;
-    let rows = if i == 0 { "images" } else { "features" };
-    has(session.inputs(), "input", rows, float, before)?;
-    if i > 0 || last == 0 {
-        has(session.inputs(), "input", "members", TensorElementType::Int64, &[])?;
-    }
-    let result = match i {
-        _ if i == last => "scores",
-        0 => "features",
-        // The input and the output of a graph cannot have the same name.
-        _ => "features_out",
-    };
-    has(session.outputs(), "output", result, float, after)
-}
-
-/// Checks that a stage has the output of an early exit with `labels` columns. `None`: the manifest
-/// has no exit for the stage.
-fn check_exit(session: &Session, labels: Option<usize>) -> Result<(), String> {
-    let Some(labels) = labels else { return Ok(()) };
-    has(session.outputs(), "output", EXIT, TensorElementType::Float32, &[labels])
-}
-
-/// Checks that the inputs and outputs of a session are those of a network that scores single
-/// images. `what` is the kind of network, for messages.
-fn check_single(
-    session: &Session,
-    what: &str,
-    image: &[usize],
-    labels: usize,
-) -> Result<(), String> {
-    let float = TensorElementType::Float32;
-    if session.inputs().len() != 1 {
-        return Err(format!(
-            "has {} inputs; a {what} must have only the input `images`",
-            session.inputs().len()
-        ));
-    }
-    has(session.inputs(), "input", "images", float, image)?;
-    has(session.outputs(), "output", "scores", float, &[labels])
-}
-
-/// Checks that the input or output `name` has the type `ty` and, after the first axis, the shape
-/// `shape`. `members` has one more axis of any length instead.
-fn has(
-    outlets: &[ort::value::Outlet],
-    kind: &str,
-    name: &str,
-    ty: TensorElementType,
-    shape: &[usize],
-) -> Result<(), String> {
-    let Some(outlet) = outlets.iter().find(|o| o.name() == name) else {
-        let names: Vec<&str> = outlets.iter().map(|o| o.name()).collect();
-        return Err(format!(
-            "there is no {kind} `{name}`, only {}; export the model with the names in \
-             docs/bundle.md",
-            names.join(", ")
-        ));
-    };
-    let ValueType::Tensor { ty: found, shape: dims, .. } = outlet.dtype() else {
-        return Err(format!("{kind} `{name}` is not a tensor; export it as a tensor of type {ty}"));
-    };
-    if *found != ty {
-        return Err(format!("{kind} `{name}` has type {found}; it must have type {ty}"));
-    }
-    let wanted: Vec<i64> =
-        if name == "members" { vec![-1] } else { shape.iter().map(|&d| d as i64).collect() };
-    let fits = dims.len() == wanted.len() + 1
-        && dims
-            .iter()
-            .skip(1)
-            .zip(&wanted)
-            .all(|(&found, &wanted)| found < 0 || wanted < 0 || found == wanted);
-    if !fits {
-        return Err(format!(
-            "{kind} `{name}` has shape {dims:?}; bundle.json requires [N, {}]",
-            dims_text(&wanted)
-        ));
-    }
-    Ok(())
-}
-
-fn dims_text(dims: &[i64]) -> String {
-    dims.iter()
-        .map(|d| if *d < 0 { "m".into() } else { d.to_string() })
-        .collect::<Vec<_>>()
-        .join(", ")
 }
 
 #[cfg(test)]

@@ -1,0 +1,105 @@
+//! Checks that a model has the inputs and outputs that `docs/bundle.md` describes.
+
+use ort::session::Session;
+use ort::value::{TensorElementType, ValueType};
+
+/// The output of a stage with the scores of its early exit.
+pub const EXIT: &str = "exit";
+
+/// Checks that the inputs and outputs of stage `i` are those in `docs/bundle.md`. `last` is the
+/// index of the last stage. `before` and `after` are the shapes of a row that the stage reads and
+/// writes. The error is a message for users.
+pub fn check_stage(
+    session: &Session,
+    i: usize,
+    last: usize,
+    before: &[usize],
+    after: &[usize],
+) -> Result<(), String> {
+    let float = TensorElementType::Float32;
+    let rows = if i == 0 { "images" } else { "features" };
+    has(session.inputs(), "input", rows, float, before)?;
+    if i > 0 || last == 0 {
+        has(session.inputs(), "input", "members", TensorElementType::Int64, &[])?;
+    }
+    let result = match i {
+        _ if i == last => "scores",
+        0 => "features",
+        // The input and the output of a graph cannot have the same name.
+        _ => "features_out",
+    };
+    has(session.outputs(), "output", result, float, after)
+}
+
+/// Checks that a stage has the output of an early exit with `labels` columns. `None`: the manifest
+/// has no exit for the stage.
+pub fn check_exit(session: &Session, labels: Option<usize>) -> Result<(), String> {
+    let Some(labels) = labels else { return Ok(()) };
+    has(session.outputs(), "output", EXIT, TensorElementType::Float32, &[labels])
+}
+
+/// Checks that the inputs and outputs of a session are those of a network that scores single
+/// images. `what` is the kind of network, for messages.
+pub fn check_single(
+    session: &Session,
+    what: &str,
+    image: &[usize],
+    labels: usize,
+) -> Result<(), String> {
+    let float = TensorElementType::Float32;
+    if session.inputs().len() != 1 {
+        return Err(format!(
+            "has {} inputs; a {what} must have only the input `images`",
+            session.inputs().len()
+        ));
+    }
+    has(session.inputs(), "input", "images", float, image)?;
+    has(session.outputs(), "output", "scores", float, &[labels])
+}
+
+/// Checks that the input or output `name` has the type `ty` and, after the first axis, the shape
+/// `shape`. `members` has one more axis of any length instead.
+fn has(
+    outlets: &[ort::value::Outlet],
+    kind: &str,
+    name: &str,
+    ty: TensorElementType,
+    shape: &[usize],
+) -> Result<(), String> {
+    let Some(outlet) = outlets.iter().find(|o| o.name() == name) else {
+        let names: Vec<&str> = outlets.iter().map(|o| o.name()).collect();
+        return Err(format!(
+            "there is no {kind} `{name}`, only {}; export the model with the names in \
+             docs/bundle.md",
+            names.join(", ")
+        ));
+    };
+    let ValueType::Tensor { ty: found, shape: dims, .. } = outlet.dtype() else {
+        return Err(format!("{kind} `{name}` is not a tensor; export it as a tensor of type {ty}"));
+    };
+    if *found != ty {
+        return Err(format!("{kind} `{name}` has type {found}; it must have type {ty}"));
+    }
+    let wanted: Vec<i64> =
+        if name == "members" { vec![-1] } else { shape.iter().map(|&d| d as i64).collect() };
+    let fits = dims.len() == wanted.len() + 1
+        && dims
+            .iter()
+            .skip(1)
+            .zip(&wanted)
+            .all(|(&found, &wanted)| found < 0 || wanted < 0 || found == wanted);
+    if !fits {
+        return Err(format!(
+            "{kind} `{name}` has shape {dims:?}; bundle.json requires [N, {}]",
+            dims_text(&wanted)
+        ));
+    }
+    Ok(())
+}
+
+fn dims_text(dims: &[i64]) -> String {
+    dims.iter()
+        .map(|d| if *d < 0 { "m".into() } else { d.to_string() })
+        .collect::<Vec<_>>()
+        .join(", ")
+}
