@@ -7,7 +7,7 @@ import hashlib
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 import pytest
@@ -75,19 +75,23 @@ def run(folder: Path, *words: str) -> None:
     cut.run(parser.parse_args([str(folder / "model.onnx"), *words]))
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A zip with 12 bright and 40 dark noisy images of several sizes, and a file that is not an image."""
-    path = tmp_path_factory.mktemp("photos") / "photos.zip"
+def noisy_photos(path: Path, bright: int, dark: int, light: Callable[[str, np.random.Generator], int]) -> Path:
+    """Writes a zip with noisy images whose values lie in the 90 from `light` on, and a file that is not an image."""
     random = np.random.default_rng(2)
     with zipfile.ZipFile(path, "w") as archive:
-        for number in range(52):
-            kind, light = ("bright", 160) if number < 12 else ("dark", 0)
-            values = random.integers(light, light + 90, (20 + number % 5, 30, 3), dtype=np.uint8)
+        for number, kind in enumerate(["bright"] * bright + ["dark"] * dark):
+            least = light(kind, random)
+            values = random.integers(least, least + 90, (20 + number % 5, 30, 3), dtype=np.uint8)
             with archive.open(f"{kind}/{number}.png", "w") as file:
                 Image.fromarray(values).save(file, "PNG")
         archive.writestr("dark/broken.png", b"not an image")
     return path
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zip with 12 bright and 40 dark noisy images of several sizes, and a file that is not an image."""
+    return noisy_photos(tmp_path_factory.mktemp("photos") / "photos.zip", 12, 40, lambda kind, random: 160 if kind == "bright" else 0)
 
 
 def arguments(photos: Path, out: Path) -> list[str]:

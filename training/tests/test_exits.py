@@ -20,7 +20,7 @@ from PIL import Image
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper  # noqa: E402
-from test_cut import SIDE, classifier  # noqa: E402
+from test_cut import SIDE, classifier, noisy_photos  # noqa: E402
 
 from conftest import ROOT, settled  # noqa: E402
 from dorfman_training import config, cut, exits, export, manifest, train, unfold  # noqa: E402
@@ -48,17 +48,11 @@ def few_kinds() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A zip with 30 bright and 90 dark noisy images, and a file that is not an image. Some are hard to tell apart."""
-    path = tmp_path_factory.mktemp("photos") / "photos.zip"
-    random = np.random.default_rng(2)
-    with zipfile.ZipFile(path, "w") as archive:
-        for number in range(120):
-            kind, light = ("bright", 25) if number < 30 else ("dark", 0)
-            light += int(random.integers(0, 60))
-            content = io.BytesIO()
-            Image.fromarray(random.integers(light, light + 90, (20 + number % 5, 30, 3), dtype=np.uint8)).save(content, "PNG")
-            archive.writestr(f"{kind}/{number}.png", content.getvalue())
-        archive.writestr("dark/broken.png", b"not an image")
-    return path
+
+    def light(kind: str, random: np.random.Generator) -> int:
+        return (25 if kind == "bright" else 0) + int(random.integers(0, 60))
+
+    return noisy_photos(tmp_path_factory.mktemp("photos") / "photos.zip", 30, 90, light)
 
 
 @pytest.fixture(scope="module")
