@@ -44,7 +44,7 @@ pub struct ChainPlan {
     /// The exits in use, in the order in which an item meets them. Empty without exits.
     pub exits: Vec<ExitLink>,
     /// The exit sensitivity at which the operating points of `chain` were measured
-    /// ([`PassedPoints::exit_sensitivity`]). `None`: on all images.
+    /// ([`super::PassedPoints::exit_sensitivity`]). `None`: on all images.
     pub measured_at: Option<f64>,
     /// The sizes of the tests, falling to 1, each with the operating point of its threshold. At
     /// least one.
