@@ -262,6 +262,8 @@ fn exits_that_contradict_the_manifest_are_refused() {
     assert!(without_joint.contains("`joint`: is missing"), "{without_joint}");
     let in_last = message(&|m| m["stages"][4]["exit"] = m["stages"][0]["exit"].clone());
     assert!(in_last.contains("`stages[4].exit`"), "{in_last}");
+    let merging = message(&|m| m["stages"][1]["fan_in"] = json!(2));
+    assert!(merging.contains("`stages[1].exit`: must be in a stage before"), "{merging}");
     let arity = message(&|m| m["stages"][1]["exit"]["calibration"][0]["arity"] = json!(2));
     assert!(arity.contains("`stages[1].exit.calibration[0].arity`: is 2; it must be 1"), "{arity}");
     let label = message(&|m| m["stages"][0]["exit"]["calibration"] = json!([]));

@@ -114,7 +114,7 @@ fn limited(max_pixels: u64, resize: Resize) -> Preprocessor {
     Preprocessor::new(&input, max_pixels)
 }
 
-const STRETCH: Resize = Resize::Stretch { filter: Filter::Bilinear };
+const STRETCH: Resize = Resize::Stretch { filter: Filter::Bilinear, draft: false };
 
 /// The fault of bytes that cannot be decoded.
 fn fault(bytes: &[u8]) -> DecodeFault {
@@ -291,7 +291,9 @@ fn images_one_pixel_wide_or_high_are_decoded_in_little_memory() {
         png.into_inner()
     };
     for image in [black(1, 200_000), black(200_000, 1)] {
-        for resize in [STRETCH, Resize::ShortSide { short_side: 36, filter: Filter::Bicubic }] {
+        for resize in
+            [STRETCH, Resize::ShortSide { short_side: 36, filter: Filter::Bicubic, draft: false }]
+        {
             let mut tensor = Vec::new();
             let grown =
                 peak_growth(|| tensor = limited(50_000_000, resize).tensor(&image).unwrap());
@@ -373,8 +375,11 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
 fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
     let mut result = Ok(Vec::new());
     let grown = peak_growth(|| {
-        result = limited(100_000, Resize::ShortSide { short_side: 40, filter: Filter::Bicubic })
-            .tensor(bytes)
+        result = limited(
+            100_000,
+            Resize::ShortSide { short_side: 40, filter: Filter::Bicubic, draft: false },
+        )
+        .tensor(bytes)
     });
     prop_assert!(grown < 64 << 20, "{grown} bytes");
     match result {

@@ -41,6 +41,7 @@ class InputConfig:
     filter: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    draft: bool = False  # whether a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if its sides remain long enough
 
 
 @dataclass(frozen=True)

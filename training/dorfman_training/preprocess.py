@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from .config import InputConfig
+from .cut.images import draft
 
 FILTERS = {"nearest": 0, "lanczos3": 1, "bilinear": 2, "bicubic": 3}  # Pillow's constants, equal in all its releases
 
@@ -25,6 +26,8 @@ def tensor(path: Path, config: InputConfig) -> Tensor:
 
 def pixels(image: Image.Image, config: InputConfig) -> np.ndarray:
     """Returns the resized pixels, uint8 [H,W] or [3,H,W]."""
+    if config.draft:
+        draft(image, (config.width, config.height))
     flat = on_white(ImageOps.exif_transpose(image))
     flat = flat.convert("L") if config.channels == "grey" else flat.convert("RGB")
     size = (config.width, config.height)

@@ -271,6 +271,20 @@ def test_pixels_follow_the_bundle_format(tmp_path: Path) -> None:
     assert (images.pixels(path.read_bytes(), plain) == 255).all()
 
 
+def test_jpegs_are_drafted_as_in_the_worker() -> None:
+    folder = Path(__file__).resolve().parents[2] / "tests" / "data" / "decode"
+    document = json.loads((folder / "cases.json").read_text())
+    for case in document["cases"]:
+        for name in case["inputs"]:
+            if not name.startswith("draft-"):
+                continue
+            wanted = images.from_table(document["inputs"][name])
+            assert wanted.draft and wanted.table()["resize"] == document["inputs"][name]["resize"]
+            with Image.open(folder / "expected" / f"{case['file']}.{name}.pnm") as expected:
+                pixels = np.asarray(expected).reshape(wanted.height, wanted.width, -1)
+            assert (images.pixels((folder / case["file"]).read_bytes(), wanted) == pixels).all(), (case["file"], name)
+
+
 def test_the_estimated_cost_of_pooling_includes_retests_of_false_positives() -> None:
     assert worth.two_rounds([20, 80], [], 16, 1.0, 1.0) == pytest.approx(0.2 + 0.8 / 16 + 0.8 * (1 - 0.99**16))
     assert worth.two_rounds([20, 80], [], 16, 1.0, 0.0) == pytest.approx(1 + 0.8 / 16)

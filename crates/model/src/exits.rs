@@ -39,14 +39,12 @@ const ROUNDING: f64 = 1e-5;
 const MAX_POINTS: usize = u8::MAX as usize;
 
 impl Bundle {
-    /// The screen and the early exits on single images, in the order in which an item meets them,
+    /// The screen and the early exits, in the order in which an item meets them,
     /// each with its calibration.
     pub fn exits(&self) -> Vec<(NetworkPart, &[Calibration])> {
         let manifest = &self.manifest;
         let screen = manifest.screen.iter().map(|s| (NetworkPart::Screen, &s.calibration[..]));
-        let merges = |fan_in: Option<usize>| fan_in.is_some_and(|fan_in| fan_in > 1);
-        let items = manifest.stages.iter().enumerate().take_while(|(_, s)| !merges(s.fan_in));
-        let exits = items.filter_map(|(i, stage)| {
+        let exits = manifest.stages.iter().enumerate().filter_map(|(i, stage)| {
             Some((NetworkPart::Stage(i), &stage.exit.as_ref()?.calibration[..]))
         });
         screen.chain(exits).collect()

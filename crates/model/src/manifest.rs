@@ -101,6 +101,16 @@ impl InputSpec {
         self.width as usize * self.height as usize * self.channels.count()
     }
 
+    /// The least width and height, in pixels, to which a JPEG may be shrunk while it is decoded.
+    /// `None`: a JPEG is decoded in full.
+    pub fn draft_size(&self) -> Option<(u32, u32)> {
+        match self.resize {
+            Resize::Stretch { draft: true, .. } => Some((self.width, self.height)),
+            Resize::ShortSide { draft: true, short_side, .. } => Some((short_side, short_side)),
+            Resize::Stretch { .. } | Resize::ShortSide { .. } => None,
+        }
+    }
+
     /// Whether the image has no pixels. A bundle with such an input does not open.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -149,6 +159,10 @@ pub enum Resize {
         /// The resampling filter.
         #[serde(default)]
         filter: Filter,
+        /// Whether a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if neither side becomes shorter
+        /// than that of the input.
+        #[serde(default, skip_serializing_if = "is_false")]
+        draft: bool,
     },
     /// Resizes the short side to `short_side` and the long side in proportion, then takes a centre
     /// crop of width x height.
@@ -158,7 +172,16 @@ pub enum Resize {
         /// The resampling filter.
         #[serde(default)]
         filter: Filter,
+        /// Whether a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if neither side becomes shorter
+        /// than `short_side`.
+        #[serde(default, skip_serializing_if = "is_false")]
+        draft: bool,
     },
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A resampling filter. When an image is shrunk, the support of the filter is scaled as in Pillow.
@@ -204,8 +227,8 @@ pub struct Stage {
     /// first stage, which merges nothing, and for the last stage, which merges any number of rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fan_in: Option<usize>,
-    /// The early exit: a small head that scores each row of the stage, in the output `exit`. Not in
-    /// the last stage.
+    /// The early exit: a small head that scores each image, in the output `exit`. Only in stages
+    /// before the first merge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
 }
@@ -214,8 +237,8 @@ pub struct Stage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Exit {
-    /// Score distributions and thresholds of the exit: one entry per positive label. The arity is
-    /// the number of images that a full row of the stage covers: 1 before the first merge.
+    /// Score distributions and thresholds of the exit: one entry per positive label, at
+    /// arity 1.
     pub calibration: Vec<Calibration>,
 }
 

@@ -1,6 +1,6 @@
 //! Checks of a manifest beyond its JSON types (pure).
 
-use super::manifest::{Calibration, InputSpec, Manifest, Merge, Resize};
+use super::manifest::{Calibration, InputSpec, Manifest, Merge, Resize, Stage};
 use dorfman_core::policy::MAX_GROUP;
 
 /// Checks a manifest. The error is the path of the first wrong field, and a message that states
@@ -39,11 +39,11 @@ pub(super) fn check(m: &Manifest) -> Result<(), (String, String)> {
         check_calibration(m, &format!("calibration[{i}]"), c)?;
     }
     if let Some(confirm) = &m.confirm {
-        check_single(m, "confirm", &confirm.file, &confirm.calibration, 1)?;
+        check_single(m, "confirm", &confirm.file, &confirm.calibration)?;
     }
     if let Some(screen) = &m.screen {
         check_input("screen.input", &screen.input)?;
-        check_single(m, "screen", &screen.file, &screen.calibration, 1)?;
+        check_single(m, "screen", &screen.file, &screen.calibration)?;
     }
     check_exits(m)
 }
@@ -118,9 +118,17 @@ fn check_stages(m: &Manifest) -> Result<(), (String, String)> {
         if stage.fan_in.is_some_and(|f| !(1..=MAX_GROUP).contains(&f)) {
             return wrong(i, "fan_in", "must be 1 to 64");
         }
-        let merged = m.stages[..i].iter().any(|before| before.fan_in.is_some_and(|f| f > 1));
+        let merges = |stage: &Stage| stage.fan_in.is_some_and(|f| f > 1);
+        let merged = m.stages[..i].iter().any(merges);
         if merged && stage.fan_in == Some(1) {
             return wrong(i, "fan_in", "must be 2 to 64, because an earlier stage merges rows");
+        }
+        if merges(stage) && stage.exit.is_some() {
+            return wrong(
+                i,
+                "exit",
+                "must be in a stage before the first merge, because an exit clears single images",
+            );
         }
         if i == last && stage.exit.is_some() {
             return wrong(i, "exit", "must not be in the last stage, which has the scores");
@@ -142,11 +150,9 @@ fn is_file_name(file: &str) -> bool {
 
 /// Checks the exits, their calibration, and that there is a file of joint scores if there are any.
 fn check_exits(m: &Manifest) -> Result<(), (String, String)> {
-    let mut span = 1;
     for (i, stage) in m.stages.iter().enumerate() {
-        span *= stage.fan_in.unwrap_or(1);
         if let Some(exit) = &stage.exit {
-            check_entries(m, &format!("stages[{i}].exit"), &exit.calibration, span)?;
+            check_entries(m, &format!("stages[{i}].exit"), &exit.calibration)?;
         }
     }
     let exits = m.screen.is_some() || m.stages.iter().any(|stage| stage.exit.is_some());
@@ -173,29 +179,24 @@ fn check_single(
     at: &str,
     file: &str,
     calibration: &[Calibration],
-    arity: usize,
 ) -> Result<(), (String, String)> {
     if !is_file_name(file) {
         return Err((format!("{at}.file"), NOT_A_NAME.into()));
     }
-    check_entries(m, at, calibration, arity)
+    check_entries(m, at, calibration)
 }
 
-/// Checks a calibration with one entry per positive label, all at one arity.
+/// Checks the calibration of tests of one image, with one entry per positive label.
 fn check_entries(
     m: &Manifest,
     at: &str,
     calibration: &[Calibration],
-    arity: usize,
 ) -> Result<(), (String, String)> {
     let wrong = |field: &str, what: String| Err((format!("{at}.{field}"), what));
     for (i, c) in calibration.iter().enumerate() {
-        if c.arity != arity {
-            let images = if arity == 1 { "image is" } else { "row of this stage is" };
-            return wrong(
-                &format!("calibration[{i}].arity"),
-                format!("is {}; it must be {arity}, because each {images} scored alone", c.arity),
-            );
+        if c.arity != 1 {
+            let what = format!("is {}; it must be 1, because each image is scored alone", c.arity);
+            return wrong(&format!("calibration[{i}].arity"), what);
         }
         if c.exit_sensitivity.is_some() {
             let what = "must only be in entries of the bundle's `calibration`";

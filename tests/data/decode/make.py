@@ -46,6 +46,14 @@ INPUTS = (
         "tight": entry((30, 40), "rgb", {"rule": "short-side", "short_side": 40, "filter": "bicubic"}),
         "larger": entry((90, 100), "rgb", {"rule": "short-side", "short_side": 101, "filter": "bicubic"}),
     }
+    | {
+        # A JPEG of 99 x 75 pixels is decoded at 1/2, 1/4 and 1/8 for these inputs. A JPEG of 57 x 43
+        # pixels is decoded at 1/2 for `draft-tall` only if it is turned by 90 degrees.
+        "draft-half": entry((37, 31), "rgb", {"rule": "stretch", "filter": "bilinear", "draft": True}),
+        "draft-quarter": entry((15, 14), "rgb", {"rule": "short-side", "short_side": 16, "filter": "bilinear", "draft": True}),
+        "draft-eighth": entry((9, 9), "rgb", {"rule": "stretch", "filter": "bicubic", "draft": True}),
+        "draft-tall": entry((20, 28), "grey", {"rule": "stretch", "filter": "bilinear", "draft": True}),
+    }
     | {f"down-{name}": entry((31, 23), "rgb", {"rule": "stretch", "filter": name}) for name in FILTERS}
     | {f"up-{name}": entry((150, 101), "grey", {"rule": "stretch", "filter": name}) for name in FILTERS}
 )
@@ -65,6 +73,9 @@ def flat(image):
 
 def preprocess(image, wanted):
     """Does all preprocessing except the normalisation. The channel order is RGB."""
+    if wanted["resize"].get("draft"):
+        least = (wanted["resize"].get("short_side", wanted["width"]), wanted["resize"].get("short_side", wanted["height"]))
+        image.draft(None, least[::-1] if image.getexif().get(0x0112, 1) >= 5 else least)
     image = flat(image).convert("L" if wanted["channels"] == "grey" else "RGB")
     size, rule = (wanted["width"], wanted["height"]), wanted["resize"]
     if rule["rule"] == "stretch":
@@ -155,19 +166,20 @@ def relabelled(image):
 
 def jpegs(photos):
     first, second, third = photos
-    yield "photo-420.jpg", saved(first, "JPEG", quality=90, subsampling=2), ["bgr24", "native-photo"]
-    yield "photo-422.jpg", saved(second, "JPEG", quality=85, subsampling=1), ["bgr24"]
-    yield "photo-444.jpg", saved(third, "JPEG", quality=95, subsampling=0), ["bgr24", "down-lanczos3"]
-    yield "progressive.jpg", saved(second, "JPEG", quality=85, progressive=True), ["bgr24"]
-    yield "grey.jpg", saved(first.convert("L"), "JPEG", quality=90), ["bgr24"]
+    drafts = ["draft-half", "draft-quarter", "draft-eighth"]
+    yield "photo-420.jpg", saved(first, "JPEG", quality=90, subsampling=2), ["bgr24", "native-photo", *drafts]
+    yield "photo-422.jpg", saved(second, "JPEG", quality=85, subsampling=1), ["bgr24", *drafts]
+    yield "photo-444.jpg", saved(third, "JPEG", quality=95, subsampling=0), ["bgr24", "down-lanczos3", *drafts]
+    yield "progressive.jpg", saved(second, "JPEG", quality=85, progressive=True), ["bgr24", *drafts]
+    yield "grey.jpg", saved(first.convert("L"), "JPEG", quality=90), ["bgr24", *drafts]
     cmyk = saved(third.convert("CMYK"), "JPEG", quality=92)
-    yield "cmyk.jpg", cmyk, ["bgr24"]
+    yield "cmyk.jpg", cmyk, ["bgr24", *drafts]
     # The same bytes, read as YCCK. The colours are wrong, but equal for every decoder.
-    yield "ycck.jpg", adobe(cmyk, 2), ["bgr24"]
-    yield "rgb.jpg", adobe(saved(relabelled(first), "JPEG", quality=92, subsampling=0), 0), ["bgr24"]
+    yield "ycck.jpg", adobe(cmyk, 2), ["bgr24", *drafts]
+    yield "rgb.jpg", adobe(saved(relabelled(first), "JPEG", quality=92, subsampling=0), 0), ["bgr24", *drafts]
     for orientation in range(1, 9):
         image = drawing()
-        yield f"orientation-{orientation}.jpg", saved(image, "JPEG", quality=95, subsampling=0, exif=exif(orientation)), []
+        yield f"orientation-{orientation}.jpg", saved(image, "JPEG", quality=95, subsampling=0, exif=exif(orientation)), ["draft-tall"]
 
 
 def pngs():
@@ -177,7 +189,7 @@ def pngs():
     rgba = image.copy()
     rgba.putalpha(clear)
     palette = image.quantize(32)
-    yield "rgb.png", saved(image, "PNG"), ["native", "tight", "larger", "bgr24"]
+    yield "rgb.png", saved(image, "PNG"), ["native", "tight", "larger", "bgr24", "draft-half"]
     yield "grey.png", saved(image.convert("L"), "PNG"), ["native"]
     yield "grey-16.png", png(grey[:, :, None] * 256 + 255 - grey[:, :, None], 16, 0), ["native"]
     yield "rgb-16.png", png(wide, 16, 2), ["native"]

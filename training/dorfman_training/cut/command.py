@@ -109,6 +109,7 @@ def add_cutting(cutting: argparse._ArgumentGroup) -> None:
         help="resize the short side to N and crop the centre, or stretch to the size of the input",
     )
     add("--filter", choices=("bilinear", "bicubic", "lanczos3", "nearest"), default="bilinear", help="resize filter (default: %(default)s)")
+    add("--draft", action="store_true", help="decode a JPEG at 1/2, 1/4 or 1/8 of its size if its sides remain long enough")
     add("--arities", type=integers, default=(1, 2, 4, 8, 16), metavar="N,N", help="group sizes to calibrate (default: 1,2,4,8,16)")
     add(
         "--groups",
@@ -264,7 +265,7 @@ def input_of(arguments: argparse.Namespace, shape: Sequence[int], layout: str) -
     if CHANNELS[channels] != count:
         raise CutError(f"--channels {channels}: the model's images have {count} channels")
     side = None if arguments.short_side == "stretch" else arguments.short_side
-    return Input(width, height, channels, layout, side, arguments.filter, arguments.mean, arguments.std)
+    return Input(width, height, channels, layout, side, arguments.filter, arguments.mean, arguments.std, arguments.draft)
 
 
 def described(arguments: argparse.Namespace) -> About:

@@ -16,6 +16,7 @@ from .errors import CutError
 
 FILTERS = {"nearest": 0, "lanczos3": 1, "bilinear": 2, "bicubic": 3}  # Pillow's constants, equal in all its releases
 MOST_PIXELS = 1 << 25  # limit for an image that is resized before it is cropped
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values that swap width and height
 CHANNELS = {"grey": 1, "rgb": 3, "bgr": 3}
 
 
@@ -29,6 +30,7 @@ class Input:
     filter: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    draft: bool = False  # whether a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if its sides remain long enough
 
     def __post_init__(self) -> None:
         count = CHANNELS[self.channels]
@@ -52,7 +54,7 @@ class Input:
         rule: dict[str, Any] = {"rule": "stretch"} if self.short_side is None else {"rule": "short-side", "short_side": self.short_side}
         return {
             "width": self.width, "height": self.height, "channels": self.channels, "layout": self.layout,
-            "resize": {**rule, "filter": self.filter}, "mean": list(self.mean), "std": list(self.std),
+            "resize": {**rule, "filter": self.filter, **({"draft": True} if self.draft else {})}, "mean": list(self.mean), "std": list(self.std),
         }  # fmt: skip
 
 
@@ -62,7 +64,7 @@ def from_table(table: dict[str, Any]) -> Input:
     side = resize.get("short_side") if resize["rule"] == "short-side" else None
     return Input(
         table["width"], table["height"], table["channels"], table.get("layout", "nchw"), side,
-        resize.get("filter", "bilinear"), tuple(table["mean"]), tuple(table["std"]),
+        resize.get("filter", "bilinear"), tuple(table["mean"]), tuple(table["std"]), resize.get("draft", False),
     )  # fmt: skip
 
 
@@ -78,10 +80,18 @@ def pixels(content: bytes, wanted: Input) -> np.ndarray:
 
 
 def shrunk(image: Image.Image, wanted: Input) -> np.ndarray:
-    """As `pixels`, for an image that is open."""
+    """As `pixels`, for an image that is open and not loaded."""
+    if wanted.draft:
+        draft(image, (wanted.short_side or wanted.width, wanted.short_side or wanted.height))
     plain = fit(on_white(ImageOps.exif_transpose(image), "L" if wanted.channels == "grey" else "RGB"), wanted)
     values = np.asarray(plain).reshape(wanted.height, wanted.width, -1)
     return values[..., ::-1] if wanted.channels == "bgr" else values
+
+
+def draft(image: Image.Image, least: tuple[int, int]) -> None:
+    """Makes Pillow decode a JPEG at 1/2, 1/4 or 1/8 of its size if the upright sides remain at least `least`."""
+    turned = image.getexif().get(ORIENTATION, 1) in TURNED
+    image.draft(None, least[::-1] if turned else least)
 
 
 def on_white(image: Image.Image, mode: str) -> Image.Image:

@@ -85,6 +85,7 @@ def add_screen(group: argparse._ArgumentGroup) -> None:
     add("--screen-std", type=words.numbers, metavar="X[,X,X]", help="MODEL.onnx: divides each channel after the subtraction")
     add("--screen-short-side", type=words.short_side, default="stretch", metavar="N|stretch", help="MODEL.onnx: as --short-side of `cut`")
     add("--screen-filter", choices=("bilinear", "bicubic", "lanczos3", "nearest"), default="bilinear", help="MODEL.onnx: resize filter")
+    add("--screen-draft", action="store_true", help="MODEL.onnx: as --draft of `cut`; lite0 always does")
     add("--screen-layout", choices=("nchw", "nhwc"), help="MODEL.onnx: order of the input's axes (default: derived from its shape)")
 
 
@@ -219,7 +220,7 @@ def own_screen(arguments: argparse.Namespace) -> "Source":
     inner = argparse.Namespace(
         model=Path(arguments.screen), output=None, layout=arguments.screen_layout, size=arguments.screen_size, as_is=False,
         channels=arguments.screen_channels, mean=arguments.screen_mean, std=arguments.screen_std,
-        short_side=arguments.screen_short_side, filter=arguments.screen_filter,
+        short_side=arguments.screen_short_side, filter=arguments.screen_filter, draft=arguments.screen_draft,
     )  # fmt: skip
     _, net, layout = words.opened(inner)
     shape = words.input_of(inner, net.shapes[net.image], layout)

@@ -78,7 +78,7 @@ def lite0(until: str, side: int) -> Source:
         axes = {"images": {0: "N"}, "features": {0: "N"}}
         export.write(trunk, (torch.zeros(2, 3, side, side),), path, ["images"], ["features"], axes)
         original = network.read(path)
-    shape = Input(side, side, "rgb", "nchw", None, "bilinear", MEAN, STD)
+    shape = Input(side, side, "rgb", "nchw", None, "bilinear", MEAN, STD, draft=True)
     net = network.prepare(original, [3, side, side])
     return Source(net, "features", shape, f"EfficientNet-Lite0 up to {until} at {side} x {side} px")
 

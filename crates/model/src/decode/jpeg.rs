@@ -4,7 +4,10 @@
 //! torchvision use it. A decoder that rounds chroma differently is off by one level in some pixels,
 //! and changes the scores of colour photos by a hundredth.
 
-use libjpeg_turbo_rs::{DecodeLimits, DecodeWarning, Decoder, JpegError, PixelFormat};
+use image::metadata::Orientation;
+use libjpeg_turbo_rs::{
+    DecodeLimits, DecodeWarning, Decoder, JpegError, PixelFormat, ScalingFactor,
+};
 
 use super::header::{check_size, orientation};
 use super::pixels::{Decoded, Samples};
@@ -19,11 +22,17 @@ const EOI: [u8; 2] = [0xff, 0xd9];
 /// over the whole image, so thousands of scans would make decoding slow.
 const MAX_SCANS: usize = 500;
 
-/// Decodes a JPEG. Grey images stay grey; all others become RGB.
+/// Decodes a JPEG. Grey images stay grey; all others become RGB. The image is decoded at 1/2, 1/4 or
+/// 1/8 of its size, in the domain of the discrete cosine transform (DCT), if its sides remain at
+/// least `draft` (width and height, upright).
 ///
 /// An image whose data end early is refused. An image that lacks only its end marker is decoded.
 /// Data that are corrupt in the middle are decoded as browsers show them.
-pub(super) fn read(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
+pub(super) fn read(
+    bytes: &[u8],
+    max_pixels: u64,
+    draft: Option<(u32, u32)>,
+) -> Result<Decoded, DecodeError> {
     let limits = DecodeLimits { max_pixels, max_scans: MAX_SCANS, ..DecodeLimits::default() };
     let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(|e| failure(&e))?;
     let header = decoder.header();
@@ -36,12 +45,36 @@ pub(super) fn read(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError
     decoder.set_output_format(format);
     decoder.set_lenient(true);
     let orientation = orientation(decoder.exif_data());
+    let scale = draft.map_or(1, |least| divisor((width, height), upright(least, orientation)));
+    decoder.set_scale(ScalingFactor::try_new(1, scale).map_err(|e| failure(&e))?);
+    let (width, height) = (width.div_ceil(scale), height.div_ceil(scale));
     let mut data = samples.buffer(width, height);
     let decoded = decoder.decode_image_into(&mut data).map_err(|e| failure(&e))?;
     if breaks_off(&decoded.warnings) && !has_end(bytes) {
         return Err(DecodeError::new(DecodeFault::Undecodable, "JPEG: the image data end early"));
     }
     Ok(Decoded { width, height, samples, data, orientation })
+}
+
+/// The largest of 8, 4, 2 and 1 by which both sides can be divided, rounded down, and remain at least
+/// `least`. This is the rule of Pillow's `Image.draft`.
+fn divisor(size: (u32, u32), least: (u32, u32)) -> u32 {
+    let most = (size.0 / least.0.max(1)).min(size.1 / least.1.max(1));
+    [8, 4, 2].into_iter().find(|&scale| scale <= most).unwrap_or(1)
+}
+
+/// The sides that a stored image must have for `least` after the orientation is applied.
+fn upright(least: (u32, u32), orientation: Orientation) -> (u32, u32) {
+    match orientation {
+        Orientation::Rotate90
+        | Orientation::Rotate270
+        | Orientation::Rotate90FlipH
+        | Orientation::Rotate270FlipH => (least.1, least.0),
+        Orientation::NoTransforms
+        | Orientation::Rotate180
+        | Orientation::FlipHorizontal
+        | Orientation::FlipVertical => least,
+    }
 }
 
 /// Whether image rows are missing, at the end or in the middle.
@@ -96,6 +129,23 @@ mod tests {
     fn file(end: &[u8]) -> Vec<u8> {
         let head = [0xff, 0xd8, 0xff, 0xe1, 0, 6, 0xff, 0xd8, 0xff, 0xd9, 0xff, 0xff, SOS, 0, 3, 7];
         [&head[..], &[1, 2, 0xff, 0, 3], end].concat()
+    }
+
+    #[test]
+    fn no_side_becomes_shorter_than_the_input() {
+        for (size, least, expected) in [
+            ((1920, 1080), (64, 64), 8),
+            ((512, 512), (64, 64), 8),
+            ((512, 511), (64, 64), 4),
+            ((192, 300), (64, 64), 2),
+            ((127, 4000), (64, 64), 1),
+            ((63, 63), (64, 64), 1),
+            ((4000, 1000), (200, 500), 2),
+        ] {
+            assert_eq!(divisor(size, least), expected, "{size:?} {least:?}");
+        }
+        assert_eq!(upright((200, 500), Orientation::Rotate90), (500, 200));
+        assert_eq!(upright((200, 500), Orientation::Rotate180), (200, 500));
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl Preprocessor {
     }
 
     fn preprocess(&self, bytes: &[u8]) -> Result<Vec<f32>, DecodeError> {
-        let decoded = read::read(bytes, self.max_pixels)?;
+        let decoded = read::read(bytes, self.max_pixels, self.input.draft_size())?;
         let pixels =
             resize::fit(Pixels::new(decoded, self.input.channels == Channels::Grey), &self.input)?;
         Ok(self.normalise(&pixels))

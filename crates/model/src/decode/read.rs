@@ -14,11 +14,16 @@ use super::{DecodeError, DecodeFault, jpeg, png, webp};
 /// The bytes per pixel that a decoder may allocate besides the output.
 const OWN_COPIES: u64 = 12;
 
-/// Decodes the first frame of an image. The format is detected from the bytes.
-pub(super) fn read(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
+/// Decodes the first frame of an image. The format is detected from the bytes. A JPEG is decoded at a
+/// fraction of its size if the sides, turned upright, remain at least `draft` (width, height).
+pub(super) fn read(
+    bytes: &[u8],
+    max_pixels: u64,
+    draft: Option<(u32, u32)>,
+) -> Result<Decoded, DecodeError> {
     let unsupported = |what: String| Err(DecodeError::new(DecodeFault::UnsupportedFormat, what));
     match image::guess_format(bytes) {
-        Ok(ImageFormat::Jpeg) => jpeg::read(bytes, max_pixels),
+        Ok(ImageFormat::Jpeg) => jpeg::read(bytes, max_pixels, draft),
         Ok(ImageFormat::Png) => png::read(bytes, max_pixels),
         Ok(ImageFormat::WebP) => {
             if let Some((width, height)) = webp::largest_lossy(bytes) {

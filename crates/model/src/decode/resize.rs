@@ -38,8 +38,8 @@ struct CropBox {
 /// Resizes pixels to width x height of the input. Pixels that already have this size are unchanged.
 pub(super) fn fit(pixels: Pixels, input: &InputSpec) -> Result<Pixels, DecodeError> {
     let (part, filter) = match input.resize {
-        Resize::Stretch { filter } => (CropBox::whole(&pixels), filter),
-        Resize::ShortSide { short_side, filter } => {
+        Resize::Stretch { filter, .. } => (CropBox::whole(&pixels), filter),
+        Resize::ShortSide { short_side, filter, .. } => {
             (CropBox::middle(&pixels, short_side, input.width, input.height), filter)
         }
     };
@@ -192,16 +192,18 @@ mod tests {
     #[test]
     fn the_crop_is_centred() {
         let pixels = Pixels { width: 4, height: 3, data: (0..12).collect() };
-        let resize = Resize::ShortSide { short_side: 3, filter: Filter::Bilinear };
+        let resize = Resize::ShortSide { short_side: 3, filter: Filter::Bilinear, draft: false };
         assert_eq!(fit(pixels, &input(2, 1, resize)).unwrap().data, [5, 6]);
     }
 
     #[test]
     fn an_image_of_the_right_size_is_unchanged() {
         let pixels = Pixels { width: 4, height: 3, data: (0..12).collect() };
-        let stretched =
-            fit(pixels.clone(), &input(4, 3, Resize::Stretch { filter: Filter::Lanczos3 }))
-                .unwrap();
+        let stretched = fit(
+            pixels.clone(),
+            &input(4, 3, Resize::Stretch { filter: Filter::Lanczos3, draft: false }),
+        )
+        .unwrap();
         assert_eq!(stretched, pixels);
     }
 
@@ -227,9 +229,10 @@ mod tests {
     fn scratch_memory_stays_small_for_thin_images() {
         for filter in [Filter::Nearest, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos3] {
             for (width, height) in [(1, 3_000_000), (3_000_000, 1)] {
-                for resize in
-                    [Resize::Stretch { filter }, Resize::ShortSide { short_side: 256, filter }]
-                {
+                for resize in [
+                    Resize::Stretch { filter, draft: false },
+                    Resize::ShortSide { short_side: 256, filter, draft: false },
+                ] {
                     let pixels = Pixels { width, height, data: vec![77; 3_000_000] };
                     assert_eq!(
                         fit(pixels, &input(224, 224, resize)).unwrap().data,
