@@ -6,6 +6,7 @@
 //! positives and of the negatives that pass. The cost of an image that an exit clears is measured
 //! on the negatives that are cleared. The screen, if the plan uses it, runs on every image.
 
+use dorfman_core::cost::StageCosts;
 use dorfman_core::engine::{ExitRule, Network, NetworkPart};
 use dorfman_core::planner::{ChainPlan, ExitLink, PlanKind, Planner};
 use dorfman_core::policy::{Individual, MultiRound, Plan};
@@ -73,18 +74,23 @@ impl<N: Network> BundleEvaluation<'_, N> {
         let mut cache = PassingCache::default();
         for (sensitivity, stratum) in individual {
             let planner = self.planner(*sensitivity)?;
+            // The rows have the multiply-adds that are expected, even if the plans are those with
+            // the least seconds.
+            let macs = self.planner_with(self.bundle.mac_costs(), *sensitivity)?;
             for prevalence in self.request.prevalences.clone() {
                 for planned in plans(&planner, prevalence) {
                     for confirm in self.request.confirm(self.bundle) {
                         let sensitivities =
                             Sensitivities { pooled: None, individual: *sensitivity, confirm };
-                        rows.push(self.planned_row(
+                        let row = self.planned_row(
                             &planned,
                             prevalence,
                             sensitivities,
                             &stratum.tally,
                             &mut cache,
-                        )?);
+                        )?;
+                        let expected = macs.expected(&planned.plan, prevalence);
+                        rows.push(row.with_expected(&expected, macs.costs().individual()));
                     }
                 }
             }
@@ -95,7 +101,18 @@ impl<N: Network> BundleEvaluation<'_, N> {
     /// A planner at a sensitivity of the individual test.
     fn planner(&self, individual_sensitivity: f64) -> Result<Planner, LabError> {
         let seconds = self.profile.as_ref().and_then(|profile| self.bundle.second_costs(profile));
-        let costs = seconds.unwrap_or_else(|| self.bundle.mac_costs());
+        self.planner_with(
+            seconds.unwrap_or_else(|| self.bundle.mac_costs()),
+            individual_sensitivity,
+        )
+    }
+
+    /// A planner that counts `costs`.
+    fn planner_with(
+        &self,
+        costs: StageCosts,
+        individual_sensitivity: f64,
+    ) -> Result<Planner, LabError> {
         let mut constraints = self.request.constraints;
         constraints.individual_sensitivity = individual_sensitivity;
         Ok(self.bundle.planner(costs, constraints, self.request.exits)?)

@@ -1,5 +1,6 @@
 //! A row of the report: the estimate of one bundle and plan at a prevalence (pure).
 
+use dorfman_core::planner::Expectation;
 use serde::Serialize;
 
 use super::estimate::{Rate, Tally, Weights};
@@ -146,6 +147,11 @@ pub(super) struct ReportRow {
     pub confirm_tests_per_image: f64,
     /// Multiply-adds relative to individual testing.
     pub relative_macs: f64,
+    /// The multiply-adds, relative to individual testing, that the planner expects. `None` for
+    /// individual testing and for configured plans.
+    pub expected_relative_macs: Option<f64>,
+    /// The recall that the planner expects. `None` as above.
+    pub expected_recall: Option<f64>,
     /// Seconds in the network relative to individual testing.
     pub relative_network_seconds: f64,
     /// Seconds of the engine's thread, without decoding, relative to individual testing.
@@ -286,6 +292,8 @@ impl ReportRow {
             tests_by_round,
             confirm_tests_per_image: confirm_tests,
             relative_macs: mean(&|run| per_image(run.macs, run)) / macs as f64,
+            expected_relative_macs: None,
+            expected_recall: None,
             relative_network_seconds: mean(&StratumRun::relative_network),
             relative_wall_seconds: mean(&StratumRun::relative_wall),
             network_seconds_per_image: mean(&|run| run.grouped.network_per_image()),
@@ -322,6 +330,14 @@ impl ReportRow {
             row.recall = of(&source.positives, true);
             row.fpr = of(&source.negatives, false);
         }
+        self
+    }
+
+    /// Adds what the planner expects of the plan. `alone` is the cost of one image alone, in the unit
+    /// of `expected`.
+    pub fn with_expected(mut self, expected: &Expectation, alone: f64) -> Self {
+        self.expected_relative_macs = Some(expected.cost / alone);
+        self.expected_recall = Some(expected.recall);
         self
     }
 

@@ -20,7 +20,7 @@ pub(super) fn text(report: &EvaluateReport, by_class: bool) -> String {
         text,
         "\n{}\n\nSensitivity: of pooled tests, of individual tests, of the confirm network, by the \
          calibration.\nMACs, network and wall: per cent of individual testing with the same \
-         network, without decoding.",
+         network, without decoding. Expected: the MACs that the planner expects of its plans.",
         rows(report)
     );
     if !by_class {
@@ -70,6 +70,7 @@ fn rows(report: &EvaluateReport) -> Table {
         "individual FPR",
         "tests per image by round",
         "MACs",
+        "expected",
         "network",
         "wall",
     ];
@@ -86,6 +87,7 @@ fn rows(report: &EvaluateReport) -> Table {
             value(&row.individual_fpr),
             tests(row),
             percent(row.relative_macs, 1),
+            row.expected_relative_macs.map_or_else(String::new, |macs| percent(macs, 1)),
             percent(row.relative_network_seconds, 1),
             percent(row.relative_wall_seconds, 1),
         ]);
