@@ -6,7 +6,7 @@
     scripts/results.py --check                                           fail if a table differs from the measurements
 
 The measurements of a set are in docs/results/SET.json and its tables in docs/results/SET.md.
-docs/results.md has a summary table. The rest of that page is written by hand.
+docs/results.md has two summary tables. The rest of that page is written by hand.
 
 The images of some sets are not part of this repository. Such a set is measured only if the option
 with its folder is given. After an interruption, bundles that are already trained are not trained
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from results_sets import ARITIES, SETS, Run, Set
-from results_tables import GENERATED, findings, set_page, two_rounds
+from results_tables import GENERATED, findings, planned, set_page, two_rounds
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, MEASURED = ROOT / "docs" / "results.md", ROOT / "docs" / "results"
@@ -161,11 +161,14 @@ def evaluate(wanted: Set, run: Run, bundles: dict[str, str], data: str, repeat: 
     (ROOT / out).parent.mkdir(parents=True, exist_ok=True)
     confirm = ["--confirm", "yes", "--confirm-sensitivity", run.confirm] if run.confirm else ["--confirm", "no"]
     picture = ["--picture", str(MEASURED.relative_to(ROOT) / f"{wanted.name}.svg")] if number == 0 and wanted.picture else []
+    plans = ["--plan", "best"] if not run.sizes else [
+        "--policy", ",".join(run.policies), "--chain", run.chain, "--worth", run.worth, "--group-size", ",".join(map(str, run.sizes)),
+        "--pooled-sensitivity", run.pooled,
+    ]  # fmt: skip
     line = [
         "target/release/dorfman", "evaluate", *(word for name in run.bundles for word in ("--bundle", bundles[name])),
         "--data", data, "--positive", wanted.positive, "--prevalence", "0.001,0.01", "--by-class",
-        "--policy", ",".join(run.policies), "--chain", run.chain, "--worth", run.worth, "--group-size", ",".join(map(str, run.sizes)),
-        "--pooled-sensitivity", run.pooled, "--individual-sensitivity", run.individual, *confirm,
+        *plans, "--individual-sensitivity", run.individual, *confirm,
         "--cap", str(run.cap), "--repeat", repeat, "--json", str(out), *picture,
     ]  # fmt: skip
     MEASURED.mkdir(exist_ok=True)
@@ -228,13 +231,15 @@ KEPT = (
     "confirm_sensitivity", "recall", "fpr", "individual_recall", "individual_fpr", "tests_per_image", "relative_macs",
     "relative_network_seconds", "relative_wall_seconds",
 )  # fmt: skip
+PLANNED = ("plan_kind", "roles", "expected_relative_macs", "expected_recall")  # columns of the planner's plans
 DETAILS = ("by_class", "by_source")
 
 
 def slim(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The columns that the tables need. Rows with a table by class keep the classes and sources."""
     detailed = two_rounds(rows)
-    return [rounded({key: row[key] for key in (KEPT + DETAILS if row in detailed else KEPT)}) for row in rows]
+    kept = [KEPT + (DETAILS if row in detailed else ()) + (PLANNED if planned(row) else ()) for row in rows]
+    return [rounded({key: row[key] for key in keys}) for row, keys in zip(rows, kept)]
 
 
 def rounded(value: Any) -> Any:

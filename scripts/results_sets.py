@@ -12,7 +12,7 @@ class Run:
     """The options of one run of `dorfman evaluate`."""
 
     bundles: tuple[str, ...]  # configurations in training/configs
-    sizes: tuple[int, ...]
+    sizes: tuple[int, ...] = ()  # empty: the planner's plans, with their exits (`--plan best`)
     policies: tuple[str, ...] = ("two-round", "multi-round")
     chain: str = "4"
     pooled: str = "0.99"
@@ -37,6 +37,7 @@ class Set:
     picture: bool = False  # draw the first run as SVG
 
 
+SCENES = tuple(f"scene_{kind}" for kind in ("buildings", "forest", "glacier", "mountain", "sea", "street"))
 FIREARMS = "handgun,long_gun,firearm"
 FASHION = ("fashion-bag", "fashion-bag-early", "fashion-bag-tree", "fashion-bag-tree3", "fashion-bag-pixel")
 SETS = (
@@ -122,6 +123,24 @@ SETS = (
             Run(("firearms-lite0-wide",), (2, 3), ("two-round",), cap=8192),
             Run(("firearms-lite0-wide",), (4,), ("multi-round",), chain="2", cap=8192),
         ),
-        negatives=tuple(f"scene_{kind}" for kind in ("buildings", "forest", "glacier", "mountain", "sea", "street")),
+        negatives=SCENES,
+    ),
+    # The planner's plans: a screen, exits and pooling, beside a plain cascade and pooling alone.
+    Set("exits-bags", "Bags: exits and pooling", "bags", "bag", "fashion", (Run(("fashion-bag",)),)),
+    Set("exits-boots", "Ankle boots: exits and pooling", "boots", "ankle-boot", "fashion", (Run(("fashion-boot",)),)),
+    Set("exits-shoes", "Shoes: a screen, exits and pooling", "shoes", "shoes", "clothing", (Run(("shoes",), cap=2048),)),
+    Set("exits-hats", "Hats: a screen, exits and pooling", "hats", "hat", "clothing", (Run(("hats",), cap=2048),)),
+    Set("exits-firearms", "Firearms: a screen, exits and pooling", "firearms", FIREARMS, "firearms", (Run(("firearms-lite0-wide",), cap=8192),)),
+    Set(
+        "exits-firearms-scenes", "Firearms among scenes: a screen, exits and pooling", "firearms among scenes", FIREARMS, "firearms",
+        (Run(("firearms-lite0-wide",), cap=8192),),
+        negatives=SCENES,
+    ),
+    # tests/planning.rs compares the expected and the measured figures of these sets.
+    Set("planning-bags", "Bags: the planner's plans on calibration images", "bags", "bag", "fashion", (Run(("fashion-bag",)),), split="calibration"),
+    Set(
+        "planning-shoes", "Shoes: the planner's plans on calibration images", "shoes", "shoes", "clothing",
+        (Run(("shoes",), cap=2048),),
+        split="calibration",
     ),
 )  # fmt: skip

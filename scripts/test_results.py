@@ -78,15 +78,53 @@ def test_a_row_compares_with_individual_testing() -> None:
     assert "-" in tables.measured_cells(row("4 > 1", 0.97, 0.2, individual_fpr={"value": 0.0}))
 
 
+def planned(roles: list[str], plan: str, macs: float, **other: Any) -> dict[str, Any]:
+    more = {"policy": "planner", "roles": roles, "plan_kind": "exits", "expected_relative_macs": macs / 2, "expected_recall": 0.97}
+    return row(plan, 0.975, macs, **{**more, **other})
+
+
+PLANNED = (
+    row("individual", 0.98, 1),
+    planned(["best", "exits"], "exit 0 > individual", 0.04, prevalence=0.01),
+    planned(["best", "exits"], "exits 0, 1 > individual", 0.02),
+    planned(["cascade"], "exit 1 > individual", 0.03),
+    planned(["pooled"], "4 > 1", 0.4),
+)
+
+
+def test_a_cascade_and_pooling_stand_beside_the_planned_plan() -> None:
+    shown = cells(list(tables.exits_table({STRICT: measured(*PLANNED)})))
+    assert shown == [
+        ["bags", "0.1%", "[exits 0, 1 > individual](results/b.md)", "2.0%", "2.0%", "-0.5", "3.0% / 3.0% / -0.5", "40.0% / 40.0% / -0.5"],
+        ["bags", "1.0%", "[exit 0 > individual](results/b.md)", "4.0%", "4.0%", "-0.5", "-", "-"],
+    ]
+    alone = measured(row("individual", 0.98, 1), planned(["pooled"], "4 > 1", 0.4))
+    assert cells(list(tables.exits_table({STRICT: alone})))[0][2:] == ["individual", "100.0%", "100.0%", "+0.0", "-", "40.0% / 40.0% / -0.5"]
+
+
+def test_the_planned_plans_have_a_table_with_their_roles_and_expected_costs() -> None:
+    head, *lines = tables.exit_plans([each for each in PLANNED if tables.planned(each)], {"here/it": "it"})
+    names = [cell.strip() for cell in head.splitlines()[0].split("|")[1:-1]]
+    first = dict(zip(names, cells([head, *lines])[0]))
+    assert (first["p"], first["role"], first["plan"]) == ("0.1%", "planned, exits alone", "exits 0, 1 > individual")
+    assert (first["expected MACs"], first["MACs"]) == ("1.0%", "2.0%")
+    assert len(first) == len(names)
+
+
+def test_the_planned_plans_are_not_in_the_summary_of_pooling() -> None:
+    assert len(list(tables.summary_table({STRICT: measured(*PLANNED)}))) == 1
+
+
 def test_only_the_text_between_the_markers_is_replaced() -> None:
-    start, end = tables.SUMMARY
-    shown = tables.findings(f"before\n{start}old\n{end}after\n", {STRICT: measured(row("individual", 0.98, 1))})
-    assert shown.startswith(f"before\n{start}\n| images |") and shown.endswith(f" |\n\n{end}after\n") and "old" not in shown
+    text = f"before\n{tables.EXITS}old\n{tables.END}between\n{tables.SUMMARY}old\n{tables.END}after\n"
+    shown = tables.findings(text, {STRICT: measured(row("individual", 0.98, 1))})
+    assert shown.startswith(f"before\n{tables.EXITS}\n| images |") and shown.endswith(f" |\n\n{tables.END}after\n") and "old" not in shown
+    assert f"\n\n{tables.END}between\n{tables.SUMMARY}\n| images |" in shown
     assert tables.findings(shown, {STRICT: measured(row("individual", 0.98, 1))}) == shown
 
 
 def test_findings_without_a_place_for_the_summary_are_an_error() -> None:
-    with pytest.raises(SystemExit, match="no place for the summary table"):
+    with pytest.raises(SystemExit, match="no place for a summary table"):
         tables.findings("before\nafter\n", {})
 
 
