@@ -21,9 +21,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use dorfman_core::engine::ItemVerdict;
+use dorfman_core::screen::Screened;
 
 use crate::failure::Failure;
-use crate::message::Reference;
+use crate::message::{Location, Reference};
 use crate::offsets::Ticket;
 
 /// Items per batch between source and decode, at most.
@@ -69,13 +70,22 @@ pub struct Header {
     pub value: Option<Vec<u8>>,
 }
 
-/// A reference with its origin. Inline bytes are dropped after decoding.
+/// A reference with its origin. Inline bytes are dropped when the image is decoded.
 #[derive(Debug)]
 pub struct Item {
     /// The reference.
     pub reference: Reference,
     /// Where it was read.
     pub origin: Origin,
+}
+
+impl Item {
+    /// Drops inline bytes. Whoever decodes the image has them.
+    pub fn drop_inline(&mut self) {
+        if let Location::Inline(bytes) = &mut self.reference.location {
+            *bytes = Bytes::new();
+        }
+    }
 }
 
 /// An item whose image is decoded and preprocessed.
@@ -85,10 +95,9 @@ pub struct DecodedItem {
     pub image: Vec<f32>,
     /// The item.
     pub item: Item,
-    /// The risk of the item by the screen's score, if a screen says something about it.
-    pub screened: Option<f32>,
-    /// Whether the screen would have cleared the item, and it is audited.
-    pub audit: bool,
+    /// What the screen says about the item. Without a screen in use, the item passes without a
+    /// risk.
+    pub screened: Screened,
 }
 
 /// An item whose processing has ended.

@@ -8,7 +8,7 @@ use dorfman_core::engine::{
     AuditSampler, BandPlan, Driver, Engine, ExitRule, ItemPrior, Network, NetworkPart, Stats, Turn,
 };
 use dorfman_core::policy::Audited;
-use dorfman_core::screen::ScreenStats;
+use dorfman_core::screen::{ScreenStats, Screened};
 use dorfman_model::cpu::SystemClock;
 
 use super::planners::Planners;
@@ -157,13 +157,13 @@ impl EngineStage {
     }
 
     fn offer(&mut self, batch: Vec<DecodedItem>) {
-        for DecodedItem { image, item, screened, audit } in batch {
-            let prior = ItemPrior {
-                risk: item.reference.risk,
-                screened,
-                key: item.origin.key,
-                audit: audit.then_some(NetworkPart::Screen),
+        for DecodedItem { image, item, screened } in batch {
+            let (screened, audit) = match screened {
+                Screened::Passed(risk) => (risk, None),
+                Screened::Cleared(_) | Screened::Audit => (None, Some(NetworkPart::Screen)),
             };
+            let (risk, key) = (item.reference.risk, item.origin.key);
+            let prior = ItemPrior { risk, screened, key, audit };
             self.driver.offer_with(prior, image, item);
         }
     }
@@ -204,7 +204,7 @@ fn engine(
     let mut bands = bands.into_iter().map(|band| audited(band, fraction));
     let no_band = || WorkerError::Setup("a bug: there is no risk band".into());
     let first = bands.next().ok_or_else(no_band)?;
-    let rule = config.group.pool_rule(config.planning.prevalence);
+    let rule = config.group.pool_rule(config.default_risk());
     let mut engine = Engine::new(model.network, SystemClock, first, settings)
         .with_pools(bands.collect(), rule)
         .with_exit_audits(AuditSampler::new(fraction, fastrand::u64(..)));

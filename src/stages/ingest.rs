@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use dorfman_core::screen::Screened;
 use dorfman_model::cpu::thread_time;
 use dorfman_model::decode::Preprocessor;
 use dorfman_model::manifest::InputSpec;
@@ -36,6 +37,7 @@ pub(crate) struct Ingest {
     fetched: Receiver<FetchedItem>,
     outputs: Outputs,
     screen: Option<ScreenInput>,
+    never_passed: Receiver<Vec<PassedItem>>,
     services: Services,
 }
 
@@ -104,6 +106,7 @@ impl Ingest {
             fetched,
             outputs,
             screen: None,
+            never_passed: crossbeam_channel::never(),
             services,
         })
     }
@@ -118,13 +121,11 @@ impl Ingest {
     pub(crate) fn run(&self, received: &Receiver<Vec<ReceivedItem>>) -> Result<(), WorkerError> {
         let mut open = true;
         let never = crossbeam_channel::never();
-        let no_screen = crossbeam_channel::never();
-        let passed = self.screen.as_ref().map_or(&no_screen, |screen| &screen.passed);
         while !self.services.signals.aborted() {
             let mut batch = DecodeBatch::new(self);
             let received = if open { received } else { &never };
             crossbeam_channel::select_biased! {
-                recv(passed) -> items => {
+                recv(self.passed()) -> items => {
                     items.into_iter().flatten().for_each(|item| batch.decode_passed(item));
                 }
                 recv(self.fetched) -> fetched => {
@@ -188,19 +189,33 @@ impl Ingest {
         });
     }
 
-    /// Waits for a permit, and decodes finished fetches meanwhile: their permits are needed. `None`
-    /// if the worker was aborted.
+    /// Waits for a permit. Decodes finished fetches meanwhile, because their permits are needed, and
+    /// items that have passed the screen, because they must not wait for a slow host. `None` if the
+    /// worker was aborted.
     fn permit(&self, batch: &mut DecodeBatch<'_>) -> Option<OwnedSemaphorePermit> {
         while !self.services.signals.aborted() {
             if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
                 return Some(permit);
             }
-            if let Ok(FetchedItem { item, bytes, _permit }) = self.fetched.recv_timeout(POLL) {
-                batch.take(item, bytes);
-                batch.send();
+            crossbeam_channel::select_biased! {
+                recv(self.passed()) -> items => {
+                    items.into_iter().flatten().for_each(|item| batch.decode_passed(item));
+                }
+                recv(self.fetched) -> fetched => {
+                    if let Ok(FetchedItem { item, bytes, _permit }) = fetched {
+                        batch.take(item, bytes);
+                    }
+                }
+                default(POLL) => {}
             }
+            batch.send();
         }
         None
+    }
+
+    /// The items that the screen did not clear. Without a screen, none ever arrives.
+    fn passed(&self) -> &Receiver<Vec<PassedItem>> {
+        self.screen.as_ref().map_or(&self.never_passed, |screen| &screen.passed)
     }
 
     /// Items on the way to the screen and back.
@@ -256,12 +271,13 @@ impl<'a> DecodeBatch<'a> {
     }
 
     /// Takes in an item with its bytes: for the screen if it is in use, else for the engine.
-    fn take(&mut self, item: Item, bytes: Result<Bytes, Failure>) {
+    fn take(&mut self, mut item: Item, bytes: Result<Bytes, Failure>) {
+        item.drop_inline();
         match (&self.ingest.screen, bytes) {
             (Some(screen), Ok(bytes)) if screen.control.in_use() => {
                 self.prepare(screen, item, bytes);
             }
-            (_, bytes) => self.decode(item, bytes, None, false),
+            (_, bytes) => self.decode(item, bytes, Screened::Passed(None)),
         }
     }
 
@@ -289,45 +305,45 @@ impl<'a> DecodeBatch<'a> {
     /// Waits until the budget has room for an encoded image, and decodes items that have passed the
     /// screen meanwhile: they hold the budget. `None` if the worker was aborted.
     fn hold(&mut self, screen: &ScreenInput, bytes: usize) -> Option<Held> {
+        if let Some(held) = screen.budget.take(bytes) {
+            return Some(held);
+        }
+        let place = screen.budget.queue();
         while !self.ingest.services.signals.aborted() {
-            if let Some(held) = screen.budget.take(bytes) {
+            self.send();
+            if let Some(held) = place.take(bytes) {
                 return Some(held);
             }
-            self.send();
-            let passed = screen.passed.recv_timeout(POLL);
-            passed.into_iter().flatten().for_each(|item| self.decode_passed(item));
+            crossbeam_channel::select! {
+                recv(screen.passed) -> items => {
+                    items.into_iter().flatten().for_each(|item| self.decode_passed(item));
+                }
+                recv(place.woken()) -> _ => {}
+                default(POLL) => {}
+            }
         }
         None
     }
 
     /// Decodes an image in full that the screen did not clear.
     fn decode_passed(&mut self, passed: PassedItem) {
-        let PassedItem { bytes, item, risk, audit, held } = passed;
-        self.decode(item, Ok(bytes), risk, audit);
+        let PassedItem { bytes, item, screened, held } = passed;
+        self.decode(item, Ok(bytes), screened);
         drop(held);
     }
 
-    /// Decodes an image for the engine. `screened` and `audit` are what the screen says about it.
-    fn decode(
-        &mut self,
-        mut item: Item,
-        bytes: Result<Bytes, Failure>,
-        screened: Option<f32>,
-        audit: bool,
-    ) {
+    /// Decodes an image for the engine.
+    fn decode(&mut self, item: Item, bytes: Result<Bytes, Failure>, screened: Screened) {
         self.cpu_since_last();
         let preprocessor = &self.ingest.preprocessor;
         let tensor = bytes.and_then(|bytes| preprocessor.tensor(&bytes).map_err(Failure::from));
         let spent = self.cpu_since_last();
         self.decode_cpu += spent;
-        if let Location::Inline(bytes) = &mut item.reference.location {
-            *bytes = Bytes::new();
-        }
         match tensor {
             Ok(image) => {
                 let age = item.origin.received.elapsed().as_secs_f64();
                 self.ingest.services.metrics.decoded_age.observe(age);
-                self.decoded.push(DecodedItem { image, item, screened, audit });
+                self.decoded.push(DecodedItem { image, item, screened });
             }
             Err(failure) => {
                 let Item { reference, origin } = item;
@@ -368,6 +384,8 @@ impl<'a> DecodeBatch<'a> {
     fn send(&mut self) {
         if let Some(screen) = self.ingest.screen.as_ref().filter(|_| !self.screening.is_empty()) {
             let _ = screen.screening.send(std::mem::take(&mut self.screening));
+            let waiting = screen.screening.len() as i64;
+            self.ingest.services.metrics.queue.with_label_values(&["screen"]).set(waiting);
         }
         if !self.decoded.is_empty() {
             let _ = self.ingest.outputs.decoded.send(std::mem::take(&mut self.decoded));

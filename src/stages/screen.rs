@@ -3,12 +3,14 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use dorfman_core::engine::{AuditSampler, ExitRule, ItemVerdict, NetworkPart, Verdict};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use dorfman_core::engine::{
+    AuditSampler, EngineError, ExitRule, ItemVerdict, NetworkPart, Verdict,
+};
 use dorfman_core::screen::{Screen, ScreenNetwork, ScreenStats, Screened};
 use dorfman_model::Profile;
 use dorfman_model::cpu::SystemClock;
@@ -38,10 +40,8 @@ pub(crate) struct PassedItem {
     pub bytes: Bytes,
     /// The item.
     pub item: Item,
-    /// The risk of the item by the screen's score, if the screen says something about it.
-    pub risk: Option<f32>,
-    /// Whether the screen would have cleared the item, and it is audited.
-    pub audit: bool,
+    /// What the screen says about the item.
+    pub screened: Screened,
     /// Freed when the image is decoded in full.
     pub held: Held,
 }
@@ -105,6 +105,8 @@ pub(crate) struct Budget {
 struct Used {
     items: usize,
     bytes: usize,
+    /// Those who wait, in order of arrival. A message wakes the one who waits.
+    waiting: VecDeque<Sender<()>>,
 }
 
 /// A part of a [`Budget`]. It is freed when it is dropped.
@@ -123,9 +125,29 @@ impl Budget {
         Arc::new(Self { most, used: Mutex::default() })
     }
 
-    /// Takes `bytes`, if they are free. An image that is larger than the budget is allowed alone.
+    /// Takes `bytes` if they are free and nobody waits. An image that is larger than the budget is
+    /// allowed alone.
     pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Option<Held> {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.used();
+        if !used.waiting.is_empty() {
+            return None;
+        }
+        self.take_from(&mut used, bytes)
+    }
+
+    /// A place at the end of the queue for the budget.
+    pub(crate) fn queue(self: &Arc<Self>) -> Place {
+        let (wake, woken) = bounded(1);
+        self.used().waiting.push_back(wake.clone());
+        Place { budget: Arc::clone(self), wake, woken }
+    }
+
+    /// The number of items that hold a part of the budget.
+    pub(crate) fn items(&self) -> usize {
+        self.used().items
+    }
+
+    fn take_from(self: &Arc<Self>, used: &mut Used, bytes: usize) -> Option<Held> {
         let fits = used.bytes + bytes <= self.most && used.items < MOST_ITEMS;
         if used.items > 0 && !fits {
             return None;
@@ -135,17 +157,58 @@ impl Budget {
         Some(Held { budget: Arc::clone(self), bytes })
     }
 
-    /// The number of items that hold a part of the budget.
-    pub(crate) fn items(&self) -> usize {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).items
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Used {
+    /// Wakes the first of those who wait.
+    fn wake_first(&self) {
+        if let Some(first) = self.waiting.front() {
+            // A message that is not read yet suffices.
+            let _ = first.try_send(());
+        }
+    }
+}
+
+/// A place in the queue for a [`Budget`]. Small images do not overtake large ones, which would
+/// otherwise wait without limit. The place is given up when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    budget: Arc<Budget>,
+    wake: Sender<()>,
+    woken: Receiver<()>,
+}
+
+impl Place {
+    /// Takes `bytes` if they are free and this place is the first.
+    pub(crate) fn take(&self, bytes: usize) -> Option<Held> {
+        let mut used = self.budget.used();
+        let first = used.waiting.front().is_some_and(|first| first.same_channel(&self.wake));
+        first.then(|| self.budget.take_from(&mut used, bytes))?
+    }
+
+    /// Receives a message when it is worth trying again.
+    pub(crate) fn woken(&self) -> &Receiver<()> {
+        &self.woken
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut used = self.budget.used();
+        used.waiting.retain(|waiting| !waiting.same_channel(&self.wake));
+        used.wake_first();
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut used = self.budget.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.budget.used();
         used.items -= 1;
         used.bytes -= self.bytes;
+        used.wake_first();
     }
 }
 
@@ -182,11 +245,14 @@ impl ScreenStage {
         services: Services,
     ) -> Result<Self, WorkerError> {
         let blank = vec![0.0; image_len];
-        for batch in [1, settings.max_batch] {
+        let ends = [1, settings.max_batch];
+        let buckets = &settings.buckets[..];
+        for &batch in if buckets.is_empty() { &ends[..] } else { buckets } {
             network.score(&vec![&blank[..]; batch], &mut Vec::new()).map_err(setup)?;
         }
         let audits = AuditSampler::new(settings.audit_fraction, fastrand::u64(..));
-        let mut screen = Screen::new(network, SystemClock, ExitRule::default(), audits);
+        let mut screen = Screen::new(network, SystemClock, ExitRule::default(), audits)
+            .with_buckets(settings.buckets.clone());
         if let Some(profile) = settings.profile.clone() {
             screen =
                 screen.with_expected(move |rows| profile.seconds(NetworkPart::Screen, 1, rows));
@@ -229,14 +295,10 @@ impl ScreenStage {
         };
         let (mut passed, mut cleared) = (Vec::new(), Vec::new());
         for (ScreenItem { bytes, item, held, .. }, screened) in items.into_iter().zip(screened) {
-            let audit = screened == Screened::Audit;
             match screened {
                 Screened::Cleared(score) => cleared.push(verdict(item, score)),
-                Screened::Audit => {
-                    passed.push(PassedItem { bytes, item, risk: None, audit, held });
-                }
-                Screened::Passed(risk) => {
-                    passed.push(PassedItem { bytes, item, risk, audit, held });
+                Screened::Audit | Screened::Passed(_) => {
+                    passed.push(PassedItem { bytes, item, screened, held });
                 }
             }
         }
@@ -261,7 +323,7 @@ impl ScreenStage {
         let before = *self.screen.stats();
         let images: Vec<&[f32]> = items.iter().map(|item| &item.image[..]).collect();
         let prior = |i: usize| items[i].item.reference.risk.unwrap_or(self.default_risk);
-        let screened = self.screen.run(&images, prior).map_err(setup)?;
+        let screened = self.screen.run(&images, prior).map_err(EngineError::from)?;
         let now = *self.screen.stats();
         self.services.metrics.screen(&before, &now, self.max_batch);
         *self.control.stats.lock().unwrap_or_else(PoisonError::into_inner) = now;
@@ -277,6 +339,8 @@ pub(crate) struct ScreenSettings {
     pub default_risk: f32,
     /// Images per run, at most.
     pub max_batch: usize,
+    /// Batch sizes to which runs are filled up. Empty: any size is run.
+    pub buckets: Vec<usize>,
     /// The measured seconds of the network on this machine.
     pub profile: Option<Profile>,
 }
@@ -319,6 +383,23 @@ mod tests {
         let large = budget.take(1000);
         assert!(large.is_some() && budget.take(1).is_none());
         drop(large);
+        assert!(budget.take(1).is_some());
+    }
+
+    #[test]
+    fn small_images_do_not_overtake_a_large_one() {
+        let budget = Budget::new(100);
+        let held = [budget.take(50), budget.take(40)];
+        let (large, small) = (budget.queue(), budget.queue());
+        assert!(budget.take(1).is_none(), "somebody waits");
+        assert!(small.take(1).is_none() && large.take(90).is_none());
+        drop(held);
+        assert!(large.woken().try_recv().is_ok() && small.woken().try_recv().is_err());
+        let first = large.take(90);
+        drop(large);
+        assert!(first.is_some() && small.woken().try_recv().is_ok());
+        assert!(small.take(1).is_some());
+        drop(small);
         assert!(budget.take(1).is_some());
     }
 

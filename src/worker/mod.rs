@@ -115,26 +115,12 @@ fn start_stages(
     let handle = runtime.handle().clone();
     let mut ingest = Ingest::new(config, &model.input, handle, outputs, services.clone())?;
     let mut screen = None;
-    if let Some((network, input)) = model.screen.take() {
+    if model.screen.is_some() {
         let control = Arc::new(ScreenControl::new(plans.exits.screen.clone()));
-        // Every item in these queues holds a part of the budget, so sending never waits.
-        let (screening_out, screening) = bounded(MOST_ITEMS);
-        let (passed_out, passed) = bounded(MOST_ITEMS);
-        let budget = Budget::new(config.exits.screen_bytes);
         let shared = Arc::clone(&control);
-        let way = ScreenInput::new(&input, config, shared, screening_out, passed, budget);
-        ingest = ingest.with_screen(way);
-        let settings = ScreenSettings {
-            audit_fraction: config.audit.fraction,
-            default_risk: config.planning.prevalence as f32,
-            max_batch: config.engine.max_batch,
-            profile: model.profile.clone(),
-        };
-        let outputs = ScreenOutputs { passed: passed_out, finished: finished.clone() };
-        let shared = Arc::clone(&control);
-        let (len, services) = (input.len(), services.clone());
-        let stage = ScreenStage::new(network, len, shared, outputs, &settings, services)?;
-        threads.spawn("screen", move || stage.run(&screening));
+        if let Some(way) = start_screen(config, &mut model, shared, threads, &finished, services)? {
+            ingest = ingest.with_screen(way);
+        }
         screen = Some(control);
     }
     let ingest = Arc::new(ingest);
@@ -147,6 +133,36 @@ fn start_stages(
     let stage = EngineStage::new(config, model, plans, screen.clone(), services.clone())?;
     threads.spawn("engine", move || stage.run(&decoded, &finished, &report_out));
     Ok(StageReports { engine: report, screen })
+}
+
+/// Starts the screen's thread. Returns the way to it and back. `None` without a screen.
+fn start_screen(
+    config: &Config,
+    model: &mut Model,
+    control: Arc<ScreenControl>,
+    threads: &mut Threads,
+    finished: &Sender<Vec<FinishedItem>>,
+    services: &Services,
+) -> Result<Option<ScreenInput>, WorkerError> {
+    let Some((network, input)) = model.screen.take() else { return Ok(None) };
+    // Every item in these queues holds a part of the budget, so sending never waits.
+    let (screening_out, screening) = bounded(MOST_ITEMS);
+    let (passed_out, passed) = bounded(MOST_ITEMS);
+    let budget = Budget::new(config.exits.screen_bytes);
+    let shared = Arc::clone(&control);
+    let way = ScreenInput::new(&input, config, shared, screening_out, passed, budget);
+    let settings = ScreenSettings {
+        audit_fraction: config.audit.fraction,
+        default_risk: config.default_risk() as f32,
+        max_batch: config.engine.max_batch,
+        buckets: config.engine.batching().buckets(model.provider),
+        profile: model.profile.clone(),
+    };
+    let outputs = ScreenOutputs { passed: passed_out, finished: finished.clone() };
+    let services = services.clone();
+    let stage = ScreenStage::new(network, input.len(), control, outputs, &settings, services)?;
+    threads.spawn("screen", move || stage.run(&screening));
+    Ok(Some(way))
 }
 
 /// The runtime of sockets. One thread suffices: all heavy work has threads of its own.

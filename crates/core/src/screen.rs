@@ -4,7 +4,7 @@
 //! it is not a part of the engine: an image that the screen clears never reaches the engine. The
 //! others are offered to it with the risk that follows from the screen's score.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::engine::{AuditSampler, Clock, ExitRule, ExitStats, NetworkPart, RunError, StageStats};
 
@@ -102,6 +102,8 @@ pub struct Screen<N> {
     audits: AuditSampler,
     stats: ScreenStats,
     expected: Option<ExpectedSeconds>,
+    /// Rising batch sizes to which runs are filled up. Empty: runs have the size of their batch.
+    buckets: Vec<usize>,
     scores: Vec<f32>,
 }
 
@@ -124,8 +126,16 @@ impl<N: ScreenNetwork> Screen<N> {
             audits,
             stats: ScreenStats::default(),
             expected: None,
+            buckets: Vec::new(),
             scores: Vec::new(),
         }
+    }
+
+    /// Fills runs up to the next of these rising batch sizes, by repeating the last image. A device
+    /// that prepares each batch size then prepares only these.
+    pub fn with_buckets(mut self, buckets: Vec<usize>) -> Self {
+        self.buckets = buckets;
+        self
     }
 
     /// Adds expected seconds to the stats: `seconds(images)` is called once per run. `None` counts
@@ -167,14 +177,19 @@ impl<N: ScreenNetwork> Screen<N> {
             return Ok(Vec::new());
         }
         self.scores.clear();
+        let count = images.len();
+        let batch = self.buckets.iter().copied().find(|&size| size >= count).unwrap_or(count);
+        let mut filled = images.to_vec();
+        filled.resize(batch, images[count - 1]);
         let (wall, cpu) = (self.clock.now(), self.clock.thread_time());
-        self.network.score(images, &mut self.scores)?;
-        self.count_run(images.len(), wall, cpu);
+        self.network.score(&filled, &mut self.scores)?;
+        self.count_run(count, batch, wall, cpu);
         let labels = self.network.labels();
-        if self.scores.len() != images.len() * labels {
-            let message = format!("{} scores of {} images", self.scores.len(), images.len());
+        if self.scores.len() != batch * labels {
+            let message = format!("{} scores of {batch} images", self.scores.len());
             return Err(RunError { part: NetworkPart::Screen, message });
         }
+        self.scores.truncate(count * labels);
         let scores = std::mem::take(&mut self.scores);
         let rows = scores.chunks(labels).enumerate();
         let screened = rows.map(|(i, scores)| self.decide(scores, prior(i))).collect();
@@ -194,10 +209,11 @@ impl<N: ScreenNetwork> Screen<N> {
         Screened::Cleared(self.rule.score(scores))
     }
 
-    fn count_run(&mut self, images: usize, wall: Instant, cpu: std::time::Duration) {
+    fn count_run(&mut self, images: usize, batch: usize, wall: Instant, cpu: Duration) {
         let stage = &mut self.stats.stage;
         stage.runs += 1;
         stage.rows += images as u64;
+        stage.padding += (batch - images) as u64;
         stage.seconds += (self.clock.now() - wall).as_secs_f64();
         stage.cpu_seconds += (self.clock.thread_time() - cpu).as_secs_f64();
         let expected = self.expected.as_ref().and_then(|seconds| seconds(images));
@@ -247,6 +263,20 @@ mod tests {
         let stats = screen.stats();
         assert_eq!((stats.exit.scored, stats.exit.cleared), (4, 1));
         assert_eq!((stats.stage.runs, stats.stage.rows, stats.stage.macs), (1, 4, 28));
+    }
+
+    #[test]
+    fn runs_are_filled_up_to_a_bucket() {
+        let mut screen = screen(1, 0.0).with_buckets(vec![1, 4]);
+        let images: [&[f32]; 3] = [&[0.1], &[0.3], &[0.0]];
+        let screened = screen.run(&images, |_| 0.01).unwrap();
+        let (cleared, passed) = (Screened::Cleared(0.1), Screened::Passed(None));
+        assert_eq!(screened, [cleared, passed, Screened::Cleared(0.0)]);
+        let stats = screen.stats();
+        assert_eq!((stats.exit.scored, stats.exit.cleared), (3, 2));
+        assert_eq!((stats.stage.rows, stats.stage.padding, stats.stage.macs), (3, 1, 21));
+        assert_eq!(screen.run(&images[..1], |_| 0.01).unwrap(), [cleared]);
+        assert_eq!(screen.stats().stage.padding, 1);
     }
 
     #[test]
