@@ -165,7 +165,7 @@ ROWS = {
         Panel("Seconds per run", "99th percentile, by stage.", {"stage {{stage}}": quantile(0.99, "dorfman_stage_seconds", "stage")}, "s"),
         Panel(
             "Network busy",
-            "Seconds in the network per second. Each worker runs one stage at a time, so the maximum is 1 per worker.",
+            "Seconds in the network per second. The engine runs one stage at a time, so the maximum is 1 per worker, or 2 with a screen, which runs beside the engine.",
             {"stage {{stage}}": per_second("dorfman_network_seconds_total", "stage")},
             "short",
             stack=True,

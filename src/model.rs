@@ -89,6 +89,33 @@ impl Model {
     }
 }
 
+#[cfg(test)]
+impl Model {
+    /// The shipped bundle of bags at the default sensitivities, with a network that does nothing.
+    pub(crate) fn fashion_bag() -> Self {
+        use dorfman_core::engine::{NullNetwork, single_label_shape};
+
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/fashion-bag");
+        let bundle = Bundle::open(&dir).unwrap();
+        let retest = crate::config::retest::RetestConfig::default();
+        let thresholds =
+            bundle.thresholds(retest.pooled_sensitivity, retest.individual_sensitivity).unwrap();
+        Self {
+            network: Box::new(NullNetwork::new(single_label_shape(64, 1, 1))),
+            thresholds,
+            confirm: None,
+            input: bundle.manifest.input.clone(),
+            screen: None,
+            labels: bundle.labels(),
+            bundle: BundleName { name: "b".into(), version: "1".into() },
+            provider: Provider::Cpu,
+            fell_back: false,
+            profile: None,
+            calibrated: Some(bundle),
+        }
+    }
+}
+
 /// The profile of a bundle on this machine. A profile that cannot be used is only a warning: plans
 /// use multiply-adds without it.
 fn find_profile(bundle: &Bundle, machine: &Machine) -> Option<Profile> {

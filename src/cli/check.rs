@@ -14,8 +14,8 @@ use crate::worker::Model;
 pub(super) struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Also load the bundle into ONNX Runtime on the configured provider, and check that the
-    /// folders of `fetch.roots` exist.
+    /// Also load the bundle into ONNX Runtime on the configured provider, use its profile of this
+    /// device to choose the plan, and check that the folders of `fetch.roots` exist.
     #[arg(long)]
     model: bool,
     /// Do not print the configuration.
@@ -38,6 +38,12 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
     }
     eprintln!("{}: ok", args.config.config.display());
     eprintln!("plan: {}", plan(&config, profile.as_ref())?);
+    if !args.model && config.model.bundle.join("profiles").is_dir() {
+        eprintln!(
+            "note: the plan is chosen by multiply-adds; a worker on a device with a profile chooses \
+             by seconds, as `--model` does"
+        );
+    }
     Ok(())
 }
 

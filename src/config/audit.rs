@@ -1,16 +1,16 @@
-//! `audit`: individual tests of some images that pooling cleared.
+//! `audit`: individual tests of some images that exits or pooled tests cleared.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, require};
 
-/// Individual tests of some images that pooling cleared.
+/// Individual tests of some images that exits or pooled tests cleared.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditConfig {
-    /// Share of the images cleared by a pooled test that are also tested alone, 0 to 1. The metrics
-    /// then estimate how many positives pooling misses. A positive that an audit finds is flagged,
+    /// Share of the images cleared by the screen, an exit or a pooled test that are also tested alone,
+    /// 0 to 1. The metrics then estimate how many positives exits and pooling miss. A positive that an audit finds is flagged,
     /// marked `audit`. Each audit costs one individual test: 0.01 costs about 1 % of individual
     /// testing.
     pub fraction: f64,

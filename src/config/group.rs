@@ -80,7 +80,7 @@ const MAX_KEY_POOLS: usize = 1024;
 #[serde(default, deny_unknown_fields)]
 pub struct GroupConfig {
     /// Images per group, 1 to 64. Larger groups save more where positives are rare. `1`: every
-    /// image is tested alone. `auto`: the worker estimates the prevalence and chooses the group
+    /// image that passes the exits is tested alone. `auto`: the worker estimates the prevalence and chooses the group
     /// size, the retests and the sensitivities from the estimate (see `planning`); of `retest`,
     /// only `individual_sensitivity` and `confirm_sensitivity` are then used.
     pub size: GroupSize,
@@ -88,9 +88,10 @@ pub struct GroupConfig {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub max_wait: Duration,
-    /// Rising limits of risk that divide images into bands by the `risk` of their message. Each
-    /// band has its own groups and, with `size: auto`, its own plan and estimate. `[0.0005, 0.005]`
-    /// makes three bands. An image without a risk has the risk `planning.prevalence`. Empty: one
+    /// Rising limits of risk that divide images into bands. The risk of an image is the `risk` of
+    /// its message, or else `planning.prevalence` (`retest.prior` with the policy planned). The
+    /// scores of the exits change it, unless `exits.mode` is none. Each band has its own groups and,
+    /// with `size: auto`, its own plan and estimate. `[0.0005, 0.005]` makes three bands. Empty: one
     /// band.
     pub risk_bands: Vec<f64>,
     /// Images with at least this risk are tested alone.

@@ -181,6 +181,15 @@ impl Config {
         self.fixed_size().map(|size| self.retest.spec(size))
     }
 
+    /// The risk of an image whose message has none, 0 to 1: `retest.prior` with the policy planned,
+    /// or else `planning.prevalence`.
+    pub fn default_risk(&self) -> f64 {
+        match self.plan_spec() {
+            Some(spec) if spec.policy.needs_inputs() => self.retest.prior,
+            _ => self.planning.prevalence,
+        }
+    }
+
     /// The configured plan. `None` if the worker chooses the plan. `inputs` is needed where the
     /// policy needs a calibration.
     ///

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, require};
 
-/// How the worker chooses plans with `group.size: auto`. Only `prevalence` is also used without
-/// `auto`.
+/// How the worker chooses plans with `group.size: auto`. With a fixed size, `prevalence`,
+/// `recall_loss` and `recall_price` are still used to choose the exits (`exits.mode: auto`).
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PlanningConfig {

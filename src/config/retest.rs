@@ -13,7 +13,7 @@ use super::{ConfigError, require};
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum PolicyKind {
-    /// Every image is tested alone. `group.size` is not used.
+    /// Every image that passes the exits is tested alone. `group.size` is not used.
     Individual,
     /// The members of a positive group are tested one by one.
     TwoRound,

@@ -202,8 +202,8 @@ impl Metrics {
             opts("ingest_cpu_seconds_total", "CPU seconds of fetch (local bytes) and decode."),
             &["part"],
         );
-        let missed = "Share of the images flagged by individual testing that pooling misses, \
-            estimated from audits.";
+        let missed = "Share of the images flagged by individual testing that exits and pooling \
+            miss, estimated from audits.";
         let metrics = Self {
             ingest_cpu: m.add(ingest_cpu)?,
             received: m.counter("messages_received_total", "Messages read from the topic.")?,

@@ -9,7 +9,7 @@ use dorfman_core::policy::MultiRound;
 use dorfman_model::{Bundle, ExitRules};
 use tracing::info;
 
-use super::plans::{check_fixed, planner};
+use super::plans::{check_fixed, planner, uses_exits};
 use crate::config::Config;
 use crate::error::{WorkerError, setup};
 use crate::model::Model;
@@ -28,6 +28,8 @@ pub(crate) struct Planners {
     bands: Vec<BandPlanner>,
     rule: ReplanRule,
     bundle: Bundle,
+    /// Whether exits may be used.
+    uses_exits: bool,
     individual_sensitivity: f64,
     /// The least risk of the first band, as metrics name it.
     first_band: String,
@@ -69,6 +71,7 @@ impl Planners {
             seen: BandStats::default(),
             bands: Vec::new(),
             rule,
+            uses_exits: uses_exits(config, &bundle),
             bundle,
             individual_sensitivity: config.retest.individual_sensitivity,
             first_band: bands[0].to_string(),
@@ -104,6 +107,9 @@ impl Planners {
     /// # Errors
     /// [`WorkerError::Setup`], which is a bug: plans use calibrated sensitivities only.
     pub(crate) fn exit_rules(&self) -> Result<ExitRules, WorkerError> {
+        if !self.uses_exits {
+            return Ok(ExitRules::default());
+        }
         self.bundle.exit_rules(self.exits()).map_err(setup)
     }
 
@@ -243,33 +249,12 @@ fn added(seen: &mut BandStats, now: BandStats) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use dorfman_core::engine::{NullNetwork, single_label_shape};
-    use dorfman_model::Provider;
-
     use super::*;
-    use crate::sink::message::BundleName;
 
     fn planners() -> Planners {
-        let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/fashion-bag");
-        let bundle = Bundle::open(&bundle).unwrap();
-        let model = Model {
-            network: Box::new(NullNetwork::new(single_label_shape(64, 1, 1))),
-            thresholds: bundle.thresholds(0.99, 0.99).unwrap(),
-            confirm: None,
-            input: bundle.manifest.input.clone(),
-            screen: None,
-            labels: bundle.labels(),
-            bundle: BundleName { name: "b".into(), version: "1".into() },
-            provider: Provider::Cpu,
-            fell_back: false,
-            profile: None,
-            calibrated: Some(bundle),
-        };
         let mut config = Config::default();
         config.planning.recall_price = 50.0;
-        Planners::new(&config, &model).unwrap()
+        Planners::new(&config, &Model::fashion_bag()).unwrap()
     }
 
     /// The operating points of pooled tests follow the exits in both directions.

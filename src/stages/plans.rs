@@ -1,5 +1,7 @@
 //! The plans and exits with which a worker starts.
 
+use dorfman_core::calibration::Thresholds;
+use dorfman_core::cost::StageCosts;
 use dorfman_core::engine::BandPlan;
 use dorfman_core::planner::{ChainPlan, ExitLink, ExitShare, PlanKind, Planner, describe_exits};
 use dorfman_core::policy::{Individual, PolicyInputs};
@@ -48,9 +50,17 @@ pub(crate) fn expected(
 ) -> Result<ExpectedPlan, WorkerError> {
     check_fixed(config, bundle)?;
     let prevalence = config.planning.prevalence;
-    let planner = planner(config, bundle, profile).map_err(setup)?;
-    let seconds = profile.and_then(|profile| bundle.second_costs(profile)).is_some();
-    let unit = if seconds { "seconds" } else { "multiply-adds" };
+    let unit = costs(bundle, profile).1;
+    let unknown = || -> Result<ExpectedPlan, WorkerError> {
+        let plan = config.describe_plan().map_err(setup)?;
+        Ok(ExpectedPlan { plan, expected: None, unit })
+    };
+    let planner = match planner(config, bundle, profile) {
+        Ok(planner) => planner,
+        // A configured plan without exits needs no planner.
+        Err(_) if config.fixed_size().is_some() && !uses_exits(config, bundle) => return unknown(),
+        Err(error) => return Err(setup(error)),
+    };
     let plan = match config.plan_spec() {
         None => Some(planner.best(prevalence)),
         Some(spec) => {
@@ -66,13 +76,21 @@ pub(crate) fn expected(
         expected: Some((plan.expected.cost / individual, plan.expected.recall)),
         unit,
     };
-    match plan {
-        Some(plan) => Ok(expected(plan)),
-        None => {
-            let plan = config.describe_plan().map_err(setup)?;
-            Ok(ExpectedPlan { plan, expected: None, unit })
-        }
+    plan.map_or_else(unknown, |plan| Ok(expected(plan)))
+}
+
+/// The costs of the stages with their unit: seconds if there is a profile of every stage, or else
+/// multiply-adds.
+fn costs(bundle: &Bundle, profile: Option<&Profile>) -> (StageCosts, &'static str) {
+    match profile.and_then(|profile| bundle.second_costs(profile)) {
+        Some(seconds) => (seconds, "seconds"),
+        None => (bundle.mac_costs(), "multiply-adds"),
     }
+}
+
+/// Whether a worker with this configuration may use exits.
+pub(super) fn uses_exits(config: &Config, bundle: &Bundle) -> bool {
+    config.exits.mode != ExitMode::None && !bundle.exits().is_empty()
 }
 
 /// The configured plans, or those that the planner chooses.
@@ -109,10 +127,8 @@ pub(crate) fn planner(
     bundle: &Bundle,
     profile: Option<&Profile>,
 ) -> Result<Planner, BundleError> {
-    let seconds = profile.and_then(|profile| bundle.second_costs(profile));
-    let unit = if seconds.is_some() { "seconds" } else { "multiply-adds" };
+    let (costs, unit) = costs(bundle, profile);
     info!(costs = unit, "planning");
-    let costs = seconds.unwrap_or_else(|| bundle.mac_costs());
     let planner =
         bundle.planner(costs, config.constraints(), config.exits.mode != ExitMode::None)?;
     Ok(match config.exits.mode {
@@ -121,49 +137,82 @@ pub(crate) fn planner(
     })
 }
 
-/// Checks that the bundle has the exits of `exits.mode: fixed`.
+/// Checks that the bundle has the exits of `exits.mode: fixed`, and that they are calibrated for
+/// their sensitivities.
 ///
 /// # Errors
 /// [`WorkerError::Setup`], which names the exit.
 pub(super) fn check_fixed(config: &Config, bundle: &Bundle) -> Result<(), WorkerError> {
     let known = bundle.exits();
-    let fixed = config.exits.fixed();
-    let unknown = fixed.iter().find(|link| !known.iter().any(|(part, _)| *part == link.part));
-    let Some(link) = unknown else { return Ok(()) };
-    let names: Vec<String> = known.iter().map(|(part, _)| part.to_string()).collect();
-    let has = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    let what =
-        format!("`exits.sensitivities`: the bundle has no exit `{}`; it has {has}", link.part);
-    Err(WorkerError::Setup(what))
+    for ExitLink { part, sensitivity } in config.exits.fixed() {
+        let Some(most) = bundle.most_sensitive_exit(part) else {
+            let names: Vec<String> = known.iter().map(|(part, _)| part.to_string()).collect();
+            let has = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let what =
+                format!("`exits.sensitivities`: the bundle has no exit `{part}`; it has {has}");
+            return Err(WorkerError::Setup(what));
+        };
+        if sensitivity > most + 1e-9 {
+            let what = format!(
+                "`exits.sensitivities.{part}`: is {sensitivity}, but the exit is calibrated up to {most}"
+            );
+            return Err(WorkerError::Setup(what));
+        }
+    }
+    Ok(())
 }
 
 fn configured(config: &Config, model: &Model) -> Result<Plans, WorkerError> {
     let inputs = policy_inputs(config, model.calibrated.as_ref())?;
+    let ConfiguredExits { links, rules, thresholds, expected } = configured_exits(config, model)?;
     let band = |_| {
         let plan = config.plan(inputs.as_ref()).map_err(setup)?;
-        Ok(plan.map(|plan| BandPlan::new(plan, model.thresholds.clone())))
+        Ok(plan.map(|plan| BandPlan::new(plan, thresholds.clone())))
     };
     let bands: Result<Vec<Option<BandPlan>>, WorkerError> =
         config.group.pooled_bands().into_iter().map(band).collect();
     let bands: Vec<BandPlan> = bands?.into_iter().flatten().collect();
-    let mut described = Vec::new();
-    let (mut exits, mut expected_exits) = (ExitRules::default(), Vec::new());
-    if let Some(bundle) = &model.calibrated {
-        check_fixed(config, bundle)?;
-        let mut links = Vec::new();
-        if config.exits.mode != ExitMode::None && !bundle.exits().is_empty() {
-            let planner = planner(config, bundle, model.profile.as_ref()).map_err(setup)?;
-            links = self::exits(config, &planner);
-            let plan = planner.plan_of(&links, &[1], 1.0, config.planning.prevalence);
-            expected_exits = plan.map(|plan| plan.expected.exits).unwrap_or_default();
-        }
-        exits = bundle.exit_rules(&links).map_err(setup)?;
-        described = describe_exits(&links);
-    }
     let names = bands.iter().map(|band| band.plan.describe());
     let separator = if bands.len() > 1 { ", " } else { " > " };
-    let described = described.into_iter().chain(names).collect::<Vec<_>>().join(separator);
-    Ok(Plans { bands, exits, planners: None, described, expected_exits })
+    let described = describe_exits(&links).into_iter().chain(names);
+    let described = described.collect::<Vec<_>>().join(separator);
+    Ok(Plans { bands, exits: rules, planners: None, described, expected_exits: expected })
+}
+
+/// The exits before a configured plan.
+struct ConfiguredExits {
+    links: Vec<ExitLink>,
+    rules: ExitRules,
+    /// The thresholds of the tests of images that pass.
+    thresholds: Thresholds,
+    /// What the exits are expected to do.
+    expected: Vec<ExitShare>,
+}
+
+fn configured_exits(config: &Config, model: &Model) -> Result<ConfiguredExits, WorkerError> {
+    let mut found = ConfiguredExits {
+        links: Vec::new(),
+        rules: ExitRules::default(),
+        thresholds: model.thresholds.clone(),
+        expected: Vec::new(),
+    };
+    let Some(bundle) = &model.calibrated else { return Ok(found) };
+    check_fixed(config, bundle)?;
+    if !uses_exits(config, bundle) {
+        return Ok(found);
+    }
+    let planner = planner(config, bundle, model.profile.as_ref()).map_err(setup)?;
+    found.links = exits(config, &planner);
+    found.rules = bundle.exit_rules(&found.links).map_err(setup)?;
+    if let Some(plan) = planner.plan_of(&found.links, &[1], 1.0, config.planning.prevalence) {
+        if let Some(at) = plan.measured_at {
+            let retest = &config.retest;
+            let (pooled, individual) = (retest.pooled_sensitivity, retest.individual_sensitivity);
+            found.thresholds = bundle.thresholds_behind(at, pooled, individual).map_err(setup)?;
+        }
+        found.expected = plan.expected.exits;
+    }
+    Ok(found)
 }
 
 /// The exits of a configured plan: those of `exits.mode: fixed`, or those with which individual
@@ -186,4 +235,56 @@ fn policy_inputs(
     let Some(bundle) = bundle.filter(|_| needed) else { return Ok(None) };
     let wrong = |error| WorkerError::Setup(format!("`retest.policy` is planned: {error}"));
     bundle.policy_inputs(config.retest.prior).map(Some).map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use dorfman_core::engine::NetworkPart;
+
+    use super::*;
+    use crate::config::group::GroupSize;
+
+    /// Groups of 16 of what passes the exits have the thresholds that were measured behind exits,
+    /// which are those of the expected cost.
+    #[test]
+    fn a_configured_size_has_the_thresholds_behind_the_exits() {
+        let mut config = Config::default();
+        config.group.size = GroupSize::Fixed(16);
+        let model = Model::fashion_bag();
+        let bundle = model.calibrated.clone().unwrap();
+        let behind = plans(&config, &model).unwrap();
+        assert!(behind.described.starts_with("exit"), "{}", behind.described);
+        let planner = planner(&config, &bundle, None).unwrap();
+        let links = exits(&config, &planner);
+        let pooled = config.retest.pooled_sensitivity;
+        let plan = planner.plan_of(&links, &[16, 1], pooled, 0.001).unwrap();
+        let thresholds = bundle.plan_thresholds(&plan, config.retest.individual_sensitivity);
+        let thresholds = thresholds.unwrap();
+        let found = &behind.bands[0].thresholds;
+        assert_eq!(
+            (found.threshold(16, 0), found.threshold(1, 0)),
+            (thresholds.threshold(16, 0), thresholds.threshold(1, 0))
+        );
+        assert!(found.threshold(16, 0) > model.thresholds.threshold(16, 0), "{found:?}");
+
+        config.exits.mode = ExitMode::None;
+        let all = plans(&config, &model).unwrap();
+        assert_eq!(all.bands[0].thresholds, model.thresholds);
+        assert_eq!(all.exits.levels.len(), 0, "no rule changes the risk of an image");
+    }
+
+    #[test]
+    fn a_sensitivity_above_the_calibration_of_an_exit_is_refused() {
+        let mut config = Config::default();
+        config.exits.mode = ExitMode::Fixed;
+        config.exits.sensitivities = [("0".to_owned(), 0.99)].into();
+        let mut bundle = Model::fashion_bag().calibrated.unwrap();
+        check_fixed(&config, &bundle).unwrap();
+        let exit = bundle.manifest.stages[0].exit.as_mut().unwrap();
+        exit.calibration[0].operating_points.retain(|point| point.sensitivity < 0.985);
+        let most = bundle.most_sensitive_exit(NetworkPart::Stage(0)).unwrap();
+        let error = check_fixed(&config, &bundle).unwrap_err().to_string();
+        let expected = format!("is 0.99, but the exit is calibrated up to {most}");
+        assert!(error.contains("`exits.sensitivities.0`") && error.contains(&expected), "{error}");
+    }
 }

@@ -150,10 +150,30 @@ impl Bundle {
         wanted: impl Fn(usize) -> f64,
     ) -> Result<Thresholds, BundleError> {
         let individual = |c: &&Calibration| c.arity == 1 && c.exit_sensitivity.is_none();
-        let pooled = |c: &&Calibration| c.arity > 1 && c.exit_sensitivity == exit_sensitivity;
+        let pooled =
+            |c: &&Calibration| c.arity > 1 && same_point(c.exit_sensitivity, exit_sensitivity);
         let entries = self.manifest.calibration.iter().filter(|c| individual(c) || pooled(c));
         let entries: Vec<&Calibration> = entries.collect();
         self.thresholds_of("calibration", &entries, wanted)
+    }
+
+    /// Like [`Bundle::thresholds`], for images that pass the last exit at `exit_sensitivity` (0 to
+    /// 1). A pooled sensitivity that the calibration of such images does not reach is lowered to the
+    /// highest calibrated one.
+    ///
+    /// # Errors
+    /// [`BundleError::Sensitivity`] if the calibration does not reach `individual`.
+    pub fn thresholds_behind(
+        &self,
+        exit_sensitivity: f64,
+        pooled: f64,
+        individual: f64,
+    ) -> Result<Thresholds, BundleError> {
+        let at = Some(exit_sensitivity);
+        self.thresholds_at(at, |arity| match arity {
+            1 => individual,
+            _ => pooled.min(self.most_sensitive_at(at, arity)),
+        })
     }
 
     /// The thresholds of a plan. Individual tests have a sensitivity of at least `individual` (0 to
@@ -181,7 +201,8 @@ impl Bundle {
     }
 
     fn most_sensitive_at(&self, exit_sensitivity: Option<f64>, arity: usize) -> f64 {
-        let same = |c: &&Calibration| c.arity == arity && c.exit_sensitivity == exit_sensitivity;
+        let same =
+            |c: &&Calibration| c.arity == arity && same_point(c.exit_sensitivity, exit_sensitivity);
         let entries = self.manifest.calibration.iter().filter(same);
         let most =
             |c: &Calibration| c.operating_points.iter().map(|p| p.sensitivity).fold(0.0, f64::max);
@@ -246,6 +267,15 @@ impl Bundle {
             wanted,
             best: c.operating_points.iter().map(|p| p.sensitivity).fold(0.0, f64::max),
         })
+    }
+}
+
+/// Whether two entries were measured at the same sensitivity of the last exit.
+pub(super) fn same_point(a: Option<f64>, b: Option<f64>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => (a - b).abs() < 1e-9,
+        (None, None) => true,
+        _ => false,
     }
 }
 

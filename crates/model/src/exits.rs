@@ -10,7 +10,7 @@ use dorfman_core::cost::StageCosts;
 use dorfman_core::engine::{ExitRule, NetworkPart};
 use dorfman_core::planner::{ExitLink, PassedPoints, PlanConstraints, Planner};
 
-use super::bundle::{Bundle, BundleError, read};
+use super::bundle::{Bundle, BundleError, read, same_point};
 use super::calibration::points;
 use super::manifest::{CalibratedThreshold, Calibration, Label};
 
@@ -48,6 +48,15 @@ impl Bundle {
             Some((NetworkPart::Stage(i), &stage.exit.as_ref()?.calibration[..]))
         });
         screen.chain(exits).collect()
+    }
+
+    /// The highest sensitivity (0 to 1) for which the calibration of the screen or of an early exit
+    /// has thresholds of every positive label. `None` if the bundle has no such exit.
+    pub fn most_sensitive_exit(&self, part: NetworkPart) -> Option<f64> {
+        let (_, calibration) = self.exits().into_iter().find(|(known, _)| *known == part)?;
+        let most =
+            |c: &Calibration| c.operating_points.iter().map(|p| p.sensitivity).fold(0.0, f64::max);
+        calibration.iter().map(most).reduce(f64::min)
     }
 
     /// A planner of this bundle with `costs` (seconds or multiply-adds). `exits`: whether plans may
@@ -155,8 +164,7 @@ impl Bundle {
     /// The operating points that were measured on images that pass the last exit at `sensitivity`.
     /// `None` if there are none.
     fn points_behind(&self, sensitivity: f64) -> Result<Option<OperatingPoints>, CalibrationError> {
-        let same =
-            |c: &&Calibration| c.exit_sensitivity.is_some_and(|at| (at - sensitivity).abs() < 1e-9);
+        let same = |c: &&Calibration| same_point(c.exit_sensitivity, Some(sensitivity));
         let entries: Vec<&Calibration> = self.manifest.calibration.iter().filter(same).collect();
         if entries.is_empty() {
             return Ok(None);

@@ -118,10 +118,11 @@ impl<'a> ExitSearch<'a> {
 
     /// No exit, each exit alone at its highest sensitivity, and all exits.
     fn starts(&self) -> Vec<Used> {
-        let highest = |exit: usize| self.points(exit) - 1;
+        // An exit whose labels share no sensitivity has no operating point.
+        let highest = |exit: usize| self.points(exit).checked_sub(1);
         let exits = self.none().len();
-        let alone = (0..exits).map(|exit| self.only(exit, highest(exit)));
-        let all = (0..exits).map(|exit| Some(highest(exit))).collect();
+        let alone = (0..exits).filter_map(|exit| Some(self.only(exit, highest(exit)?)));
+        let all = (0..exits).map(highest).collect();
         alone.chain([self.none(), all]).collect()
     }
 

@@ -208,8 +208,8 @@ impl<N: Network> BundleEvaluation<'_, N> {
         let among = prevalence * p / passed;
         let (request, weights) = (self.request, Weights::new(size, among));
         let sampler = || GroupSampler::new(size, &positives, &negatives, request.seed);
-        // With few negatives that pass, groups without a positive may not exist at all.
-        if negatives.len() >= size {
+        // With few negatives that pass, a group may contain one of them several times.
+        if !negatives.is_empty() {
             let cold = self.run(policy, rules, &sampler().cold(request.cap))?;
             let weight = (0.0, weights.cold_negatives);
             let groups = passed * weights.cold_groups;
