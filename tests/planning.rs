@@ -4,9 +4,13 @@
 
 use std::path::Path;
 
+use dorfman::config::planning::PlanningConfig;
+use dorfman::config::retest::RetestConfig;
 use dorfman_core::calibration::OperatingPoints;
 use dorfman_core::cost::StageCosts;
-use dorfman_core::planner::{ChainLink, Coherence, PlanConstraints, Planner, expected};
+use dorfman_core::planner::{
+    ChainLink, ChainPlan, Coherence, PlanConstraints, PlanKind, Planner, expected,
+};
 use dorfman_model::Bundle;
 use serde_json::Value;
 
@@ -126,6 +130,13 @@ fn standard_error(chain: &[ChainLink], cost: f64, costs: &StageCosts) -> f64 {
     retests / cost * ((1.0 - alarms) / alarms * size / CLEAN_IMAGES).sqrt()
 }
 
+/// The rows of a set of measurements in docs/results.
+fn measurements(set: &str) -> Vec<Value> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/results/{set}.json"));
+    let measured: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    measured["rows"].as_array().unwrap().clone()
+}
+
 /// The measured cost of each plan equals its expected cost within the sampling error. Most of the
 /// error comes from the number of false alarms among the clean groups. `make results` writes the
 /// measured costs to docs/results/planning.json, with `dorfman evaluate` on the calibration images
@@ -135,11 +146,9 @@ fn measured_costs_are_the_expected_costs() {
     let shipped = bundle("models/fashion-bag");
     let points = shipped.operating_points().unwrap();
     let costs = shipped.mac_costs();
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/results/planning.json");
-    let measured: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    let rows = measured["rows"].as_array().unwrap();
+    let rows = measurements("planning");
     assert!(rows.iter().filter(|r| r["policy"] != "individual").count() >= 10);
-    for row in rows {
+    for row in &rows {
         let sizes = row["plan"].as_str().unwrap();
         let sizes: Vec<usize> = if sizes == "individual" {
             vec![1]
@@ -168,5 +177,62 @@ fn measured_costs_are_the_expected_costs() {
                 && e.recall <= recall["high"].as_f64().unwrap(),
             "{row}: {e:?}"
         );
+    }
+}
+
+/// The planner with the default constraints at the individual sensitivity of the measurements, in
+/// multiply-adds.
+fn default_planner(folder: &str) -> Planner {
+    let (planning, retest) = (PlanningConfig::default(), RetestConfig::default());
+    let constraints = PlanConstraints {
+        individual_sensitivity: retest.individual_sensitivity,
+        recall_loss: planning.recall_loss,
+        recall_price: planning.recall_price,
+        largest: planning.largest,
+        rounds: planning.rounds,
+    };
+    let bundle = bundle(folder);
+    bundle.planner(bundle.mac_costs(), constraints, true).unwrap()
+}
+
+/// The planner's plan with a role among the measured plans.
+fn of_role(planner: &Planner, role: &str, prevalence: f64) -> ChainPlan {
+    let plan = match role {
+        "best" => Some(planner.best(prevalence)),
+        "pooled" => planner.best_of_kind(PlanKind::Pooled, prevalence),
+        "exits" => planner.best_of_kind(PlanKind::Exits, prevalence),
+        "cascade" => planner.cascade(prevalence),
+        other => panic!("{other}"),
+    };
+    plan.unwrap()
+}
+
+/// The cost of every plan with a screen, exits or pooling is within two percentage points of its
+/// expected cost, and the expected recall lies in the interval of the measured recall. `make
+/// results` writes the measurements, with `dorfman evaluate --plan best` on the calibration images.
+/// The expectations are those of the present bundles.
+#[test]
+fn measured_costs_and_recalls_of_planned_plans_are_the_expected_ones() {
+    for (set, folder) in
+        [("planning-bags", "models/fashion-bag"), ("planning-shoes", "models/shoes")]
+    {
+        let planner = default_planner(folder);
+        let rows = measurements(set);
+        let planned: Vec<&Value> = rows.iter().filter(|row| row["policy"] == "planner").collect();
+        let kinds = |kind: &str| planned.iter().filter(|row| row["plan_kind"] == kind).count();
+        assert!(kinds("exits") >= 2 && kinds("pooled") >= 2, "{set}");
+        for row in planned {
+            let prevalence = row["prevalence"].as_f64().unwrap();
+            for role in row["roles"].as_array().unwrap() {
+                let plan = of_role(&planner, role.as_str().unwrap(), prevalence);
+                let cost = plan.expected.cost / planner.costs().individual();
+                let macs = row["relative_macs"].as_f64().unwrap();
+                assert_eq!(row["plan"], plan.describe(), "{set}: {role} at {prevalence}");
+                assert!((cost - macs).abs() <= 0.02, "{set}: {cost} expected, {row}");
+                let end = |name: &str| row["recall"][name].as_f64().unwrap();
+                let recall = plan.expected.recall;
+                assert!(end("low") <= recall && recall <= end("high"), "{set}: {recall}, {row}");
+            }
+        }
     }
 }

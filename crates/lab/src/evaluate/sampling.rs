@@ -115,9 +115,14 @@ impl GroupSampler {
     }
 
     /// Groups without a positive: every negative twice and at least [`COLD_IMAGES`] images, but at
-    /// most `cap` images. At least one group.
+    /// most `cap` images. At least one group. Groups of one image have every negative once, because
+    /// a repeated image has the same verdict.
     pub fn cold(&mut self, cap: usize) -> Vec<usize> {
-        let images = (COLD_PASSES * self.negatives.len()).max(COLD_IMAGES).min(cap);
+        let images = match self.size {
+            1 => self.negatives.len(),
+            _ => (COLD_PASSES * self.negatives.len()).max(COLD_IMAGES),
+        };
+        let images = images.min(cap);
         let mut stratum = Vec::new();
         for _ in 0..images.div_ceil(self.size).max(1) {
             self.group(0, &mut stratum);
@@ -223,10 +228,8 @@ mod tests {
             let mut sampler = GroupSampler::new(size, &hits, &others, seed);
             let cold = sampler.cold(usize::MAX);
             prop_assert_eq!(cold.len() % size, 0);
-            prop_assert!(
-                cold.len() >= COLD_IMAGES.max(2 * negatives)
-                    && cold.iter().all(|&i| i >= positives)
-            );
+            let least = if size == 1 { negatives } else { COLD_IMAGES.max(2 * negatives) };
+            prop_assert!(cold.len() >= least && cold.iter().all(|&i| i >= positives));
             prop_assert_eq!(cold.iter().collect::<BTreeSet<_>>().len(), negatives);
             let hot = sampler.hot(p, usize::MAX);
             prop_assert!(
