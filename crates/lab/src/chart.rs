@@ -22,11 +22,28 @@ pub(crate) const COLOURS: [RGBColor; 6] = [
     RGBColor(86, 180, 233),
 ];
 
+/// Greys of the lines for comparison.
+const GREYS: [RGBColor; 3] =
+    [RGBColor(70, 70, 70), RGBColor(125, 125, 125), RGBColor(175, 175, 175)];
+
 /// The error of the drawing library.
 pub type PictureError = Box<dyn Error + Send + Sync>;
 
 pub(crate) type Drawn = Result<(), PictureError>;
 pub(crate) type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// How a line is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CurveStyle {
+    /// A wide line, which stays visible below another line.
+    Main,
+    /// A line.
+    Plain,
+    /// A line with marked points.
+    Marked,
+    /// A thin grey line, for comparison.
+    Reference,
+}
 
 /// A named line.
 pub(crate) struct Curve {
@@ -34,8 +51,8 @@ pub(crate) struct Curve {
     pub name: String,
     /// The points of the line, in order.
     pub points: Vec<(f64, f64)>,
-    /// Whether its points are marked.
-    pub marks: bool,
+    /// How the line is drawn.
+    pub style: CurveStyle,
 }
 
 /// The axes of a chart.
@@ -110,12 +127,16 @@ where
         .axis_desc_style(("sans-serif", 15))
         .draw()?;
     for (i, curve) in curves.iter().enumerate() {
-        let colour = COLOURS[i % COLOURS.len()];
-        let line = LineSeries::new(curve.points.iter().copied(), colour.stroke_width(2));
+        let (colour, width) = match curve.style {
+            CurveStyle::Main => (COLOURS[i % COLOURS.len()], 6),
+            CurveStyle::Plain | CurveStyle::Marked => (COLOURS[i % COLOURS.len()], 2),
+            CurveStyle::Reference => (GREYS[i % GREYS.len()], 1),
+        };
+        let line = LineSeries::new(curve.points.iter().copied(), colour.stroke_width(width));
         let legend =
-            move |(x, y)| PathElement::new(vec![(x, y), (x + 20, y)], colour.stroke_width(2));
+            move |(x, y)| PathElement::new(vec![(x, y), (x + 20, y)], colour.stroke_width(width));
         chart.draw_series(line)?.label(curve.name.clone()).legend(legend);
-        if curve.marks {
+        if curve.style == CurveStyle::Marked {
             let mark = |&point: &(f64, f64)| Circle::new(point, 3, colour.filled());
             chart.draw_series(curve.points.iter().map(mark))?;
         }

@@ -2,7 +2,7 @@
 
 use super::{HourRow, SimulateReport};
 use crate::LabError;
-use crate::chart::{Axes, Curve, draw_side_by_side};
+use crate::chart::{Axes, Curve, CurveStyle, draw_side_by_side};
 
 /// Draws cost and prevalence by the hour.
 ///
@@ -18,7 +18,7 @@ pub(super) fn draw(report: &SimulateReport) -> Result<String, LabError> {
         Curve {
             name,
             points: report.hours.iter().filter_map(ends).flatten().collect(),
-            marks: false,
+            style: CurveStyle::Plain,
         }
     };
     let mut costs = vec![curve("auto".into(), &|row| Some(row.auto.cost))];
