@@ -161,7 +161,8 @@ def evaluate(wanted: Set, run: Run, bundles: dict[str, str], data: str, repeat: 
     (ROOT / out).parent.mkdir(parents=True, exist_ok=True)
     confirm = ["--confirm", "yes", "--confirm-sensitivity", run.confirm] if run.confirm else ["--confirm", "no"]
     picture = ["--picture", str(MEASURED.relative_to(ROOT) / f"{wanted.name}.svg")] if number == 0 and wanted.picture else []
-    plans = ["--plan", "best"] if not run.sizes else [
+    loss = ["--recall-loss", run.loss] if run.loss else []
+    plans = ["--plan", "best", *loss] if not run.sizes else [
         "--policy", ",".join(run.policies), "--chain", run.chain, "--worth", run.worth, "--group-size", ",".join(map(str, run.sizes)),
         "--pooled-sensitivity", run.pooled,
     ]  # fmt: skip
@@ -196,13 +197,14 @@ def about(name: str, folder: str, reports: list[dict[str, Any]]) -> dict[str, An
     """What the tables show of a bundle: its cost, and its calibration at each group size."""
     line = next(line for report in reports for line in report["bundles"] if line["bundle"] == folder)
     manifest = json.loads((ROOT / folder / "bundle.json").read_text())
-    first = manifest["stages"][0]["macs"] if len(manifest["stages"]) > 1 else 0
+    stages = manifest["stages"]
+    first = sum(each["macs"] for each in stages[:-1] if each is stages[0] or each.get("fan_in") == 1)
     return {
         "name": name,
         "folder": folder,
         **{key: line[key] for key in ("version", "design", "stages", "macs_per_image", "network_seconds_per_image")},
         "first_stage_share_of_macs": first / line["macs_per_image"],
-        "calibrated": [calibrated(entry) for entry in manifest["calibration"] if entry["arity"] in ARITIES],
+        "calibrated": [calibrated(entry) for entry in manifest["calibration"] if entry["arity"] in ARITIES and "exit_sensitivity" not in entry],
         "confirm": [calibrated(entry) for entry in (manifest.get("confirm") or {}).get("calibration", [])],
     }
 

@@ -20,6 +20,7 @@ class Run:
     confirm: str | None = None  # sensitivity of the confirm network; None: not used
     worth: str = "500"  # individual tests that finding one positive is worth, for policy `planned`
     cap: int = 16384  # maximum of images per stratum
+    loss: str | None = None  # planner's plans only: `--recall-loss`; None: the worker's default, 0.01
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,8 @@ SETS = (
         negatives=SCENES,
     ),
     # The planner's plans: a screen, exits and pooling, beside a plain cascade and pooling alone.
-    Set("exits-bags", "Bags: exits and pooling", "bags", "bag", "fashion", (Run(("fashion-bag",)),)),
-    Set("exits-boots", "Ankle boots: exits and pooling", "boots", "ankle-boot", "fashion", (Run(("fashion-boot",)),)),
+    Set("exits-bags", "Bags: exits and pooling", "bags", "bag", "fashion", (Run(("fashion-bag",), loss="0.005"),)),
+    Set("exits-boots", "Ankle boots: exits and pooling", "boots", "ankle-boot", "fashion", (Run(("fashion-boot",), loss="0.005"),)),
     Set("exits-shoes", "Shoes: a screen, exits and pooling", "shoes", "shoes", "clothing", (Run(("shoes",), cap=2048),)),
     Set("exits-hats", "Hats: a screen, exits and pooling", "hats", "hat", "clothing", (Run(("hats",), cap=2048),)),
     Set("exits-firearms", "Firearms: a screen, exits and pooling", "firearms", FIREARMS, "firearms", (Run(("firearms-lite0-wide",), cap=8192),)),

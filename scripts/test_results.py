@@ -156,3 +156,10 @@ def test_the_area_counts_pairs_and_half_of_ties() -> None:
     # The first and last quantile have half the weight of the others. With the weights 1/4, 1/2 and
     # 1/4, the only pair in the wrong order is 0.2 and 0.3.
     assert results.area([0.2, 0.8, 0.9], [0.0, 0.1, 0.3]) == 1 - 1 / 16
+
+
+def test_the_tables_show_the_calibration_of_all_images_and_every_stage_before_the_merge() -> None:
+    line = {"bundle": "models/fashion-bag", "version": "1", "design": "feature", "stages": 5, "macs_per_image": 1000, "network_seconds_per_image": 1}
+    shown = results.about("fashion-bag", "models/fashion-bag", [{"bundles": [{**line, "macs_per_image": 52_000_000}]}])
+    assert [entry["arity"] for entry in shown["calibrated"]] == sorted(set(results.ARITIES))
+    assert 0.05 < shown["first_stage_share_of_macs"] < 0.2
