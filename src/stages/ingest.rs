@@ -18,7 +18,8 @@ use crate::fetch::Fetcher;
 use crate::item::{DecodedItem, FinishedItem, Item, Malformed, Origin, ReceivedItem};
 use crate::message::{Location, Reference};
 use crate::ops::Services;
-use crate::stages::screen::{Budget, Held, PassedItem, ScreenControl, ScreenItem};
+use crate::stages::budget::{Budget, Held};
+use crate::stages::screen::{PassedItem, ScreenControl, ScreenItem};
 
 /// The longest time that a decoded image waits for its batch.
 const MAX_HOLD: Duration = Duration::from_millis(2);

@@ -9,7 +9,7 @@ use dorfman_core::policy::MultiRound;
 use dorfman_model::{Bundle, ExitRules};
 use tracing::info;
 
-use super::plans::{check_fixed, planner, uses_exits};
+use super::planner::{check_fixed, planner, uses_exits};
 use crate::config::Config;
 use crate::error::{WorkerError, setup};
 use crate::model::Model;

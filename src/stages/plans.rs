@@ -1,13 +1,12 @@
 //! The plans and exits with which a worker starts.
 
 use dorfman_core::calibration::Thresholds;
-use dorfman_core::cost::StageCosts;
 use dorfman_core::engine::BandPlan;
 use dorfman_core::planner::{ChainPlan, ExitLink, ExitShare, PlanKind, Planner, describe_exits};
 use dorfman_core::policy::{Individual, PolicyInputs};
-use dorfman_model::{Bundle, BundleError, ExitRules, Profile};
-use tracing::info;
+use dorfman_model::{Bundle, ExitRules, Profile};
 
+use super::planner::{check_fixed, costs, planner, uses_exits};
 use super::planners::Planners;
 use crate::config::Config;
 use crate::config::exits::ExitMode;
@@ -79,20 +78,6 @@ pub(crate) fn expected(
     plan.map_or_else(unknown, |plan| Ok(expected(plan)))
 }
 
-/// The costs of the stages with their unit: seconds if there is a profile of every stage, or else
-/// multiply-adds.
-fn costs(bundle: &Bundle, profile: Option<&Profile>) -> (StageCosts, &'static str) {
-    match profile.and_then(|profile| bundle.second_costs(profile)) {
-        Some(seconds) => (seconds, "seconds"),
-        None => (bundle.mac_costs(), "multiply-adds"),
-    }
-}
-
-/// Whether a worker with this configuration may use exits.
-pub(super) fn uses_exits(config: &Config, bundle: &Bundle) -> bool {
-    config.exits.mode != ExitMode::None && !bundle.exits().is_empty()
-}
-
 /// The configured plans, or those that the planner chooses.
 ///
 /// # Errors
@@ -115,51 +100,6 @@ pub(crate) fn plans(config: &Config, model: &Model) -> Result<Plans, WorkerError
         plans.bands.push(BandPlan::new(Box::new(Individual), model.thresholds.clone()));
     }
     Ok(plans)
-}
-
-/// A planner of the bundle by the configuration. Costs are seconds if there is a profile of every
-/// stage, or else multiply-adds.
-///
-/// # Errors
-/// [`BundleError`] if the calibration does not suffice.
-pub(crate) fn planner(
-    config: &Config,
-    bundle: &Bundle,
-    profile: Option<&Profile>,
-) -> Result<Planner, BundleError> {
-    let (costs, unit) = costs(bundle, profile);
-    info!(costs = unit, "planning");
-    let planner =
-        bundle.planner(costs, config.constraints(), config.exits.mode != ExitMode::None)?;
-    Ok(match config.exits.mode {
-        ExitMode::Fixed => planner.with_fixed_exits(&config.exits.fixed()),
-        ExitMode::Auto | ExitMode::None => planner,
-    })
-}
-
-/// Checks that the bundle has the exits of `exits.mode: fixed`, and that they are calibrated for
-/// their sensitivities.
-///
-/// # Errors
-/// [`WorkerError::Setup`], which names the exit.
-pub(super) fn check_fixed(config: &Config, bundle: &Bundle) -> Result<(), WorkerError> {
-    let known = bundle.exits();
-    for ExitLink { part, sensitivity } in config.exits.fixed() {
-        let Some(most) = bundle.most_sensitive_exit(part) else {
-            let names: Vec<String> = known.iter().map(|(part, _)| part.to_string()).collect();
-            let has = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            let what =
-                format!("`exits.sensitivities`: the bundle has no exit `{part}`; it has {has}");
-            return Err(WorkerError::Setup(what));
-        };
-        if sensitivity > most + 1e-9 {
-            let what = format!(
-                "`exits.sensitivities.{part}`: is {sensitivity}, but the exit is calibrated up to {most}"
-            );
-            return Err(WorkerError::Setup(what));
-        }
-    }
-    Ok(())
 }
 
 fn configured(config: &Config, model: &Model) -> Result<Plans, WorkerError> {
@@ -239,8 +179,6 @@ fn policy_inputs(
 
 #[cfg(test)]
 mod tests {
-    use dorfman_core::engine::NetworkPart;
-
     use super::*;
     use crate::config::group::GroupSize;
 
@@ -271,20 +209,5 @@ mod tests {
         let all = plans(&config, &model).unwrap();
         assert_eq!(all.bands[0].thresholds, model.thresholds);
         assert_eq!(all.exits.levels.len(), 0, "no rule changes the risk of an image");
-    }
-
-    #[test]
-    fn a_sensitivity_above_the_calibration_of_an_exit_is_refused() {
-        let mut config = Config::default();
-        config.exits.mode = ExitMode::Fixed;
-        config.exits.sensitivities = [("0".to_owned(), 0.99)].into();
-        let mut bundle = Model::fashion_bag().calibrated.unwrap();
-        check_fixed(&config, &bundle).unwrap();
-        let exit = bundle.manifest.stages[0].exit.as_mut().unwrap();
-        exit.calibration[0].operating_points.retain(|point| point.sensitivity < 0.985);
-        let most = bundle.most_sensitive_exit(NetworkPart::Stage(0)).unwrap();
-        let error = check_fixed(&config, &bundle).unwrap_err().to_string();
-        let expected = format!("is 0.99, but the exit is calibrated up to {most}");
-        assert!(error.contains("`exits.sensitivities.0`") && error.contains(&expected), "{error}");
     }
 }

@@ -26,12 +26,11 @@ use crate::ops::{Services, server};
 use crate::sink::kafka::KafkaSink;
 use crate::sink::message::Records;
 use crate::source::kafka::KafkaSource;
+use crate::stages::budget::{Budget, MOST_ITEMS};
 use crate::stages::engine::EngineStage;
 use crate::stages::ingest::{Ingest, Outputs, ScreenInput};
 use crate::stages::plans::{self, Plans};
-use crate::stages::screen::{
-    Budget, MOST_ITEMS, ScreenControl, ScreenOutputs, ScreenSettings, ScreenStage,
-};
+use crate::stages::screen::{ScreenControl, ScreenOutputs, ScreenSettings, ScreenStage};
 
 /// Batches of finished items that may wait for the sink.
 const SINK_QUEUE: usize = 256;

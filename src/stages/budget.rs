@@ -1,0 +1,176 @@
+//! The memory of encoded images that wait for the screen: how much of it is free, and whose turn it is.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+/// The memory of the encoded images that wait for the screen, or for being decoded in full after
+/// it.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    most: usize,
+    used: Mutex<Used>,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    items: usize,
+    bytes: usize,
+    /// Those who wait, in order of arrival. A message wakes the one who waits.
+    waiting: VecDeque<Sender<()>>,
+}
+
+/// A part of a [`Budget`]. It is freed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+/// Items that may wait for the screen, at most.
+pub(crate) const MOST_ITEMS: usize = 1024;
+
+impl Budget {
+    /// A budget of `most` bytes.
+    pub(crate) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, used: Mutex::default() })
+    }
+
+    /// Takes `bytes` if they are free and nobody waits. An image that is larger than the budget is
+    /// allowed alone.
+    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Option<Held> {
+        let mut used = self.used();
+        if !used.waiting.is_empty() {
+            return None;
+        }
+        self.take_from(&mut used, bytes)
+    }
+
+    /// A place at the end of the queue for the budget.
+    pub(crate) fn queue(self: &Arc<Self>) -> Place {
+        let (wake, woken) = bounded(1);
+        self.used().waiting.push_back(wake.clone());
+        Place { budget: Arc::clone(self), wake, woken }
+    }
+
+    /// The number of items that hold a part of the budget.
+    pub(crate) fn items(&self) -> usize {
+        self.used().items
+    }
+
+    fn take_from(self: &Arc<Self>, used: &mut Used, bytes: usize) -> Option<Held> {
+        let fits = used.bytes + bytes <= self.most && used.items < MOST_ITEMS;
+        if used.items > 0 && !fits {
+            return None;
+        }
+        used.items += 1;
+        used.bytes += bytes;
+        Some(Held { budget: Arc::clone(self), bytes })
+    }
+
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Used {
+    /// Wakes the first of those who wait.
+    fn wake_first(&self) {
+        if let Some(first) = self.waiting.front() {
+            // A message that is not read yet suffices.
+            let _ = first.try_send(());
+        }
+    }
+}
+
+/// A place in the queue for a [`Budget`]. Small images do not overtake large ones, which would
+/// otherwise wait without limit. The place is given up when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    budget: Arc<Budget>,
+    wake: Sender<()>,
+    woken: Receiver<()>,
+}
+
+impl Place {
+    /// Takes `bytes` if they are free and this place is the first.
+    pub(crate) fn take(&self, bytes: usize) -> Option<Held> {
+        let mut used = self.budget.used();
+        let first = used.waiting.front().is_some_and(|first| first.same_channel(&self.wake));
+        first.then(|| self.budget.take_from(&mut used, bytes))?
+    }
+
+    /// Receives a message when it is worth trying again.
+    pub(crate) fn woken(&self) -> &Receiver<()> {
+        &self.woken
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut used = self.budget.used();
+        used.waiting.retain(|waiting| !waiting.same_channel(&self.wake));
+        used.wake_first();
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut used = self.budget.used();
+        used.items -= 1;
+        used.bytes -= self.bytes;
+        used.wake_first();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_freed_with_what_it_holds() {
+        let budget = Budget::new(100);
+        let first = budget.take(60);
+        assert!(first.is_some() && budget.take(60).is_none() && budget.items() == 1);
+        let second = budget.take(40);
+        assert!(second.is_some() && budget.take(1).is_none());
+        drop(first);
+        assert!(budget.take(60).is_some());
+        drop(second);
+        assert_eq!(budget.items(), 0);
+    }
+
+    #[test]
+    fn an_image_larger_than_the_budget_is_allowed_alone() {
+        let budget = Budget::new(100);
+        let large = budget.take(1000);
+        assert!(large.is_some() && budget.take(1).is_none());
+        drop(large);
+        assert!(budget.take(1).is_some());
+    }
+
+    #[test]
+    fn small_images_do_not_overtake_a_large_one() {
+        let budget = Budget::new(100);
+        let held = [budget.take(50), budget.take(40)];
+        let (large, small) = (budget.queue(), budget.queue());
+        assert!(budget.take(1).is_none(), "somebody waits");
+        assert!(small.take(1).is_none() && large.take(90).is_none());
+        drop(held);
+        assert!(large.woken().try_recv().is_ok() && small.woken().try_recv().is_err());
+        let first = large.take(90);
+        drop(large);
+        assert!(first.is_some() && small.woken().try_recv().is_ok());
+        assert!(small.take(1).is_some());
+        drop(small);
+        assert!(budget.take(1).is_some());
+    }
+
+    #[test]
+    fn the_number_of_items_is_limited_too() {
+        let budget = Budget::new(1 << 30);
+        let held: Vec<_> = (0..MOST_ITEMS).map(|_| budget.take(1)).collect();
+        assert!(held.iter().all(Option::is_some) && budget.take(1).is_none());
+    }
+}
