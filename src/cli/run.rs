@@ -31,8 +31,14 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
     let running = worker::start(&config, Model::open(&config)?)?;
     signals.act_on(&running);
     let report = running.wait()?;
-    let stats = &report.stats;
-    let network_seconds = stats.network_seconds();
-    info!(items = stats.items, tests = stats.tests(), network_seconds, "dorfman stopped");
+    let (stats, screen) = (&report.stats, &report.screen);
+    let network_seconds = stats.network_seconds() + screen.stage.seconds;
+    info!(
+        screen_cleared = screen.exit.cleared,
+        engine_items = stats.items,
+        tests = stats.tests(),
+        network_seconds,
+        "dorfman stopped"
+    );
     Ok(())
 }
