@@ -40,8 +40,8 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
     eprintln!("plan: {}", plan(&config, profile.as_ref())?);
     if !args.model && config.model.bundle.join("profiles").is_dir() {
         eprintln!(
-            "note: the plan is chosen by multiply-adds; a worker on a device with a profile chooses \
-             by seconds, as `--model` does"
+            "note: this plan and its cost are by multiply-adds; a worker on a device with a profile \
+             plans by seconds, as `--model` does"
         );
     }
     Ok(())

@@ -27,8 +27,8 @@ pub(super) struct PlanArgs {
         default_value = "0.0001,0.001,0.01,0.05,0.2"
     )]
     prevalence: Vec<f64>,
-    /// Share of all positives that exits and pooling together may miss in addition to individual testing [default:
-    /// planning.recall_loss, 0.01].
+    /// Share of all positives that exits and pooling together may miss in addition to individual
+    /// testing [default: planning.recall_loss, 0.01].
     #[arg(long, value_name = "SHARE")]
     recall_loss: Option<f64>,
     /// Share of positives that individual tests must find, by the calibration [default:

@@ -9,10 +9,10 @@ use super::{ConfigError, require};
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditConfig {
-    /// Share of the images cleared by the screen, an exit or a pooled test that are also tested alone,
-    /// 0 to 1. The metrics then estimate how many positives exits and pooling miss. A positive that an audit finds is flagged,
-    /// marked `audit`. Each audit costs one individual test: 0.01 costs about 1 % of individual
-    /// testing.
+    /// Share of the images cleared by the screen, an exit or a pooled test that are also tested
+    /// alone, 0 to 1. The metrics then estimate how many positives exits and pooling miss. A
+    /// positive that an audit finds is flagged, marked `audit`. Each audit costs one individual
+    /// test: 0.01 costs about 1 % of individual testing.
     pub fraction: f64,
 }
 

@@ -80,9 +80,10 @@ const MAX_KEY_POOLS: usize = 1024;
 #[serde(default, deny_unknown_fields)]
 pub struct GroupConfig {
     /// Images per group, 1 to 64. Larger groups save more where positives are rare. `1`: every
-    /// image that passes the exits is tested alone. `auto`: the worker estimates the prevalence and chooses the group
-    /// size, the retests and the sensitivities from the estimate (see `planning`); of `retest`,
-    /// only `individual_sensitivity` and `confirm_sensitivity` are then used.
+    /// image that passes the exits is tested alone. `auto`: the worker estimates the prevalence and
+    /// chooses the group size, the retests and the sensitivities from the estimate (see
+    /// `planning`); of `retest`, only `individual_sensitivity` and `confirm_sensitivity` are then
+    /// used.
     pub size: GroupSize,
     /// How long a group waits for members before it is tested with the members that it has.
     #[serde(with = "humantime_serde")]

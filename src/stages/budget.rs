@@ -17,7 +17,7 @@ pub(crate) struct Budget {
 struct Used {
     items: usize,
     bytes: usize,
-    /// Those who wait, in order of arrival. A message wakes the one who waits.
+    /// The places in the queue, in order of arrival. A message wakes the thread of a place.
     waiting: VecDeque<Sender<()>>,
 }
 
@@ -37,8 +37,8 @@ impl Budget {
         Arc::new(Self { most, used: Mutex::default() })
     }
 
-    /// Takes `bytes` if they are free and nobody waits. An image that is larger than the budget is
-    /// allowed alone.
+    /// Takes `bytes` if the budget has room for them and no [`Place`] is in the queue. If no item
+    /// holds a part of the budget, an image of any size has room.
     pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Option<Held> {
         let mut used = self.used();
         if !used.waiting.is_empty() {
@@ -75,7 +75,7 @@ impl Budget {
 }
 
 impl Used {
-    /// Wakes the first of those who wait.
+    /// Wakes the thread of the first place in the queue.
     fn wake_first(&self) {
         if let Some(first) = self.waiting.front() {
             // A message that is not read yet suffices.
@@ -94,7 +94,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Takes `bytes` if they are free and this place is the first.
+    /// Takes `bytes` if the budget has room for them and this place is the first.
     pub(crate) fn take(&self, bytes: usize) -> Option<Held> {
         let mut used = self.budget.used();
         let first = used.waiting.front().is_some_and(|first| first.same_channel(&self.wake));

@@ -38,7 +38,6 @@ pub(crate) struct Ingest {
     fetched: Receiver<FetchedItem>,
     outputs: Outputs,
     screen: Option<ScreenInput>,
-    never_passed: Receiver<Vec<PassedItem>>,
     services: Services,
 }
 
@@ -107,7 +106,6 @@ impl Ingest {
             fetched,
             outputs,
             screen: None,
-            never_passed: crossbeam_channel::never(),
             services,
         })
     }
@@ -121,24 +119,13 @@ impl Ingest {
     /// Runs until the source has ended and every fetch has ended.
     pub(crate) fn run(&self, received: &Receiver<Vec<ReceivedItem>>) -> Result<(), WorkerError> {
         let mut open = true;
-        let never = crossbeam_channel::never();
         while !self.services.signals.aborted() {
             let mut batch = DecodeBatch::new(self);
-            let received = if open { received } else { &never };
-            crossbeam_channel::select_biased! {
-                recv(self.passed()) -> items => {
-                    items.into_iter().flatten().for_each(|item| batch.decode_passed(item));
-                }
-                recv(self.fetched) -> fetched => {
-                    if let Ok(FetchedItem { item, bytes, _permit }) = fetched {
-                        batch.take(item, bytes);
-                    }
-                }
-                recv(received) -> items => match items {
-                    Ok(items) => self.receive(items, &mut batch),
-                    Err(_) => open = false,
-                },
-                default(POLL) => {
+            match self.wait(open.then_some(received), &mut batch) {
+                Arrival::Decoded => {}
+                Arrival::References(items) => self.receive(items, &mut batch),
+                Arrival::SourceEnded => open = false,
+                Arrival::Nothing => {
                     if !open && self.fetches() == 0 && self.in_screen() == 0 {
                         return Ok(());
                     }
@@ -147,6 +134,36 @@ impl Ingest {
             batch.finish();
         }
         Ok(())
+    }
+
+    /// Waits at most [`POLL`] for one of the inputs. Items that have passed the screen come first,
+    /// then finished fetches; both are decoded at once. References come last, and only from
+    /// `received`.
+    fn wait(
+        &self,
+        received: Option<&Receiver<Vec<ReceivedItem>>>,
+        batch: &mut DecodeBatch<'_>,
+    ) -> Arrival {
+        let never = crossbeam_channel::never();
+        let never_passed = crossbeam_channel::never();
+        let passed = self.screen.as_ref().map_or(&never_passed, |screen| &screen.passed);
+        crossbeam_channel::select_biased! {
+            recv(passed) -> items => {
+                items.into_iter().flatten().for_each(|item| batch.decode_passed(item));
+                Arrival::Decoded
+            }
+            recv(self.fetched) -> fetched => {
+                if let Ok(FetchedItem { item, bytes, _permit }) = fetched {
+                    batch.take(item, bytes);
+                }
+                Arrival::Decoded
+            }
+            recv(received.unwrap_or(&never)) -> items => match items {
+                Ok(items) => Arrival::References(items),
+                Err(_) => Arrival::SourceEnded,
+            },
+            default(POLL) => Arrival::Nothing,
+        }
     }
 
     /// Decodes the items whose bytes are local, then starts the other fetches, which may wait for a
@@ -198,25 +215,10 @@ impl Ingest {
             if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
                 return Some(permit);
             }
-            crossbeam_channel::select_biased! {
-                recv(self.passed()) -> items => {
-                    items.into_iter().flatten().for_each(|item| batch.decode_passed(item));
-                }
-                recv(self.fetched) -> fetched => {
-                    if let Ok(FetchedItem { item, bytes, _permit }) = fetched {
-                        batch.take(item, bytes);
-                    }
-                }
-                default(POLL) => {}
-            }
+            self.wait(None, batch);
             batch.send();
         }
         None
-    }
-
-    /// The items that the screen did not clear. Without a screen, none ever arrives.
-    fn passed(&self) -> &Receiver<Vec<PassedItem>> {
-        self.screen.as_ref().map_or(&self.never_passed, |screen| &screen.passed)
     }
 
     /// Items on the way to the screen and back.
@@ -228,6 +230,18 @@ impl Ingest {
     fn fetches(&self) -> usize {
         Arc::strong_count(&self.permits) - 1
     }
+}
+
+/// What a decode thread has waited for.
+enum Arrival {
+    /// Items that have passed the screen, or a finished fetch, which are decoded.
+    Decoded,
+    /// References from the source.
+    References(Vec<ReceivedItem>),
+    /// The source has ended.
+    SourceEnded,
+    /// Nothing arrived in time.
+    Nothing,
 }
 
 /// The items that one decode thread has decoded and not sent yet.

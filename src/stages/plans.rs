@@ -145,10 +145,11 @@ fn configured_exits(config: &Config, model: &Model) -> Result<ConfiguredExits, W
     found.links = exits(config, &planner);
     found.rules = bundle.exit_rules(&found.links).map_err(setup)?;
     if let Some(plan) = planner.plan_of(&found.links, &[1], 1.0, config.planning.prevalence) {
-        if let Some(at) = plan.measured_at {
-            let retest = &config.retest;
-            let (pooled, individual) = (retest.pooled_sensitivity, retest.individual_sensitivity);
-            found.thresholds = bundle.thresholds_behind(at, pooled, individual).map_err(setup)?;
+        if plan.measured_at.is_some() {
+            let (retest, at) = (&config.retest, plan.measured_at);
+            let pooled = |_| retest.pooled_sensitivity;
+            let thresholds = bundle.thresholds_behind(at, pooled, retest.individual_sensitivity);
+            found.thresholds = thresholds.map_err(setup)?;
         }
         found.expected = plan.expected.exits;
     }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use dorfman_core::engine::Stats;
+use dorfman_core::screen::ScreenNetwork;
 use dorfman_model::cpu;
+use dorfman_model::manifest::InputSpec;
 use tokio::runtime::Runtime;
 use tracing::info;
 
@@ -113,14 +115,12 @@ fn start_stages(
     let outputs = Outputs { decoded: decoded_out, finished: finished.clone() };
     let handle = runtime.handle().clone();
     let mut ingest = Ingest::new(config, &model.input, handle, outputs, services.clone())?;
-    let mut screen = None;
-    if model.screen.is_some() {
-        let control = Arc::new(ScreenControl::new(plans.exits.screen.clone()));
-        let shared = Arc::clone(&control);
-        if let Some(way) = start_screen(config, &mut model, shared, threads, &finished, services)? {
-            ingest = ingest.with_screen(way);
-        }
-        screen = Some(control);
+    let screen = model.screen.take();
+    let control = screen.as_ref().map(|_| ScreenControl::new(plans.exits.screen.clone()));
+    let control = control.map(Arc::new);
+    if let (Some(screen), Some(control)) = (screen, &control) {
+        let way = start_screen(config, &model, screen, control, threads, &finished, services)?;
+        ingest = ingest.with_screen(way);
     }
     let ingest = Arc::new(ingest);
     for _ in 0..decoders {
@@ -129,26 +129,26 @@ fn start_stages(
     }
     drop(ingest);
     let (report_out, report) = bounded(1);
-    let stage = EngineStage::new(config, model, plans, screen.clone(), services.clone())?;
+    let stage = EngineStage::new(config, model, plans, control.clone(), services.clone())?;
     threads.spawn("engine", move || stage.run(&decoded, &finished, &report_out));
-    Ok(StageReports { engine: report, screen })
+    Ok(StageReports { engine: report, screen: control })
 }
 
-/// Starts the screen's thread. Returns the way to it and back. `None` without a screen.
+/// Starts the thread of the screen, a network with its input. Returns the way to it and back.
 fn start_screen(
     config: &Config,
-    model: &mut Model,
-    control: Arc<ScreenControl>,
+    model: &Model,
+    (network, input): (Box<dyn ScreenNetwork>, InputSpec),
+    control: &Arc<ScreenControl>,
     threads: &mut Threads,
     finished: &Sender<Vec<FinishedItem>>,
     services: &Services,
-) -> Result<Option<ScreenInput>, WorkerError> {
-    let Some((network, input)) = model.screen.take() else { return Ok(None) };
+) -> Result<ScreenInput, WorkerError> {
     // Every item in these queues holds a part of the budget, so sending never waits.
     let (screening_out, screening) = bounded(MOST_ITEMS);
     let (passed_out, passed) = bounded(MOST_ITEMS);
     let budget = Budget::new(config.exits.screen_bytes);
-    let shared = Arc::clone(&control);
+    let shared = Arc::clone(control);
     let way = ScreenInput::new(&input, config, shared, screening_out, passed, budget);
     let settings = ScreenSettings {
         audit_fraction: config.audit.fraction,
@@ -158,10 +158,10 @@ fn start_screen(
         profile: model.profile.clone(),
     };
     let outputs = ScreenOutputs { passed: passed_out, finished: finished.clone() };
-    let services = services.clone();
-    let stage = ScreenStage::new(network, input.len(), control, outputs, &settings, services)?;
+    let (shared, services) = (Arc::clone(control), services.clone());
+    let stage = ScreenStage::new(network, input.len(), shared, outputs, &settings, services)?;
     threads.spawn("screen", move || stage.run(&screening));
-    Ok(Some(way))
+    Ok(way)
 }
 
 /// The runtime of sockets. One thread suffices: all heavy work has threads of its own.

@@ -157,22 +157,21 @@ impl Bundle {
         self.thresholds_of("calibration", &entries, wanted)
     }
 
-    /// Like [`Bundle::thresholds`], for images that pass the last exit at `exit_sensitivity` (0 to
-    /// 1). A pooled sensitivity that the calibration of such images does not reach is lowered to the
-    /// highest calibrated one.
+    /// Like [`Bundle::thresholds_at`], with a sensitivity of `individual` (0 to 1) in tests of one
+    /// image and of `pooled(arity)` in tests of several. A pooled sensitivity that the calibration
+    /// does not reach is lowered to the highest calibrated one.
     ///
     /// # Errors
     /// [`BundleError::Sensitivity`] if the calibration does not reach `individual`.
     pub fn thresholds_behind(
         &self,
-        exit_sensitivity: f64,
-        pooled: f64,
+        exit_sensitivity: Option<f64>,
+        pooled: impl Fn(usize) -> f64,
         individual: f64,
     ) -> Result<Thresholds, BundleError> {
-        let at = Some(exit_sensitivity);
-        self.thresholds_at(at, |arity| match arity {
+        self.thresholds_at(exit_sensitivity, |arity| match arity {
             1 => individual,
-            _ => pooled.min(self.most_sensitive_at(at, arity)),
+            _ => pooled(arity).min(self.most_sensitive_at(exit_sensitivity, arity)),
         })
     }
 
@@ -187,11 +186,7 @@ impl Bundle {
         plan: &ChainPlan,
         individual: f64,
     ) -> Result<Thresholds, BundleError> {
-        let at = plan.measured_at;
-        self.thresholds_at(at, |arity| match arity {
-            1 => individual,
-            _ => plan.sensitivity(arity).min(self.most_sensitive_at(at, arity)),
-        })
+        self.thresholds_behind(plan.measured_at, |arity| plan.sensitivity(arity), individual)
     }
 
     /// The highest sensitivity (0 to 1) that the calibration of every positive label reaches in
@@ -204,9 +199,7 @@ impl Bundle {
         let same =
             |c: &&Calibration| c.arity == arity && same_point(c.exit_sensitivity, exit_sensitivity);
         let entries = self.manifest.calibration.iter().filter(same);
-        let most =
-            |c: &Calibration| c.operating_points.iter().map(|p| p.sensitivity).fold(0.0, f64::max);
-        entries.map(most).reduce(f64::min).unwrap_or(0.0)
+        entries.map(highest_sensitivity).reduce(f64::min).unwrap_or(0.0)
     }
 
     /// Thresholds of the confirm network with a sensitivity of at least `sensitivity` (0 to 1).
@@ -265,9 +258,14 @@ impl Bundle {
             label: c.label.clone(),
             arity: c.arity,
             wanted,
-            best: c.operating_points.iter().map(|p| p.sensitivity).fold(0.0, f64::max),
+            best: highest_sensitivity(c),
         })
     }
+}
+
+/// The highest sensitivity of an entry's operating points, 0 to 1. 0 without any.
+pub(super) fn highest_sensitivity(entry: &Calibration) -> f64 {
+    entry.operating_points.iter().map(|point| point.sensitivity).fold(0.0, f64::max)
 }
 
 /// Whether two entries were measured at the same sensitivity of the last exit.

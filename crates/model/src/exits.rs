@@ -10,7 +10,7 @@ use dorfman_core::cost::StageCosts;
 use dorfman_core::engine::{ExitRule, NetworkPart};
 use dorfman_core::planner::{ExitLink, PassedPoints, PlanConstraints, Planner};
 
-use super::bundle::{Bundle, BundleError, read, same_point};
+use super::bundle::{Bundle, BundleError, highest_sensitivity, read, same_point};
 use super::calibration::points;
 use super::manifest::{CalibratedThreshold, Calibration, Label};
 
@@ -39,8 +39,8 @@ const ROUNDING: f64 = 1e-5;
 const MAX_POINTS: usize = u8::MAX as usize;
 
 impl Bundle {
-    /// The screen and the early exits, in the order in which an item meets them,
-    /// each with its calibration.
+    /// The screen and the early exits, in the order in which an item meets them, each with its
+    /// calibration.
     pub fn exits(&self) -> Vec<(NetworkPart, &[Calibration])> {
         let manifest = &self.manifest;
         let screen = manifest.screen.iter().map(|s| (NetworkPart::Screen, &s.calibration[..]));
@@ -54,9 +54,7 @@ impl Bundle {
     /// has thresholds of every positive label. `None` if the bundle has no such exit.
     pub fn most_sensitive_exit(&self, part: NetworkPart) -> Option<f64> {
         let (_, calibration) = self.exits().into_iter().find(|(known, _)| *known == part)?;
-        let most =
-            |c: &Calibration| c.operating_points.iter().map(|p| p.sensitivity).fold(0.0, f64::max);
-        calibration.iter().map(most).reduce(f64::min)
+        calibration.iter().map(highest_sensitivity).reduce(f64::min)
     }
 
     /// A planner of this bundle with `costs` (seconds or multiply-adds). `exits`: whether plans may

@@ -161,7 +161,7 @@ pub enum Resize {
         filter: Filter,
         /// Whether a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if neither side becomes shorter
         /// than that of the input.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         draft: bool,
     },
     /// Resizes the short side to `short_side` and the long side in proportion, then takes a centre
@@ -174,14 +174,9 @@ pub enum Resize {
         filter: Filter,
         /// Whether a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if neither side becomes shorter
         /// than `short_side`.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         draft: bool,
     },
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 /// A resampling filter. When an image is shrunk, the support of the filter is scaled as in Pillow.

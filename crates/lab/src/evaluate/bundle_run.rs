@@ -347,7 +347,7 @@ impl<N: Network> BundleEvaluation<'_, N> {
         Ok(TestRules { thresholds, confirm, exits: Vec::new() })
     }
 
-    /// Runs a stratum. `plan` makes the plan anew for each run.
+    /// Runs a stratum. Each run calls `plan` for a new plan.
     ///
     /// # Errors
     /// [`LabError`] if the plan cannot be made or a network fails.

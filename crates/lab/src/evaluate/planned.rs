@@ -73,10 +73,14 @@ impl<N: Network> BundleEvaluation<'_, N> {
         let mut rows = Vec::new();
         let mut cache = PassingCache::default();
         for (sensitivity, stratum) in individual {
-            let planner = self.planner(*sensitivity)?;
             // The rows have the multiply-adds that are expected, even if the plans are those with
             // the least seconds.
-            let macs = self.planner_with(self.bundle.mac_costs(), *sensitivity)?;
+            let macs = self.planner(self.bundle.mac_costs(), *sensitivity)?;
+            let seconds = self.profile.as_ref().and_then(|p| self.bundle.second_costs(p));
+            let planner = match seconds {
+                Some(seconds) => self.planner(seconds, *sensitivity)?,
+                None => macs.clone(),
+            };
             for prevalence in self.request.prevalences.clone() {
                 for planned in plans(&planner, prevalence) {
                     for confirm in self.request.confirm(self.bundle) {
@@ -98,21 +102,8 @@ impl<N: Network> BundleEvaluation<'_, N> {
         Ok(rows)
     }
 
-    /// A planner at a sensitivity of the individual test.
-    fn planner(&self, individual_sensitivity: f64) -> Result<Planner, LabError> {
-        let seconds = self.profile.as_ref().and_then(|profile| self.bundle.second_costs(profile));
-        self.planner_with(
-            seconds.unwrap_or_else(|| self.bundle.mac_costs()),
-            individual_sensitivity,
-        )
-    }
-
-    /// A planner that counts `costs`.
-    fn planner_with(
-        &self,
-        costs: StageCosts,
-        individual_sensitivity: f64,
-    ) -> Result<Planner, LabError> {
+    /// A planner that counts `costs`, at a sensitivity of the individual test.
+    fn planner(&self, costs: StageCosts, individual_sensitivity: f64) -> Result<Planner, LabError> {
         let mut constraints = self.request.constraints;
         constraints.individual_sensitivity = individual_sensitivity;
         Ok(self.bundle.planner(costs, constraints, self.request.exits)?)
