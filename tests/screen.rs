@@ -6,10 +6,11 @@
 #[macro_use]
 mod common;
 
+use std::net::TcpListener;
 use std::path::Path;
 
 use common::broker::{Broker, Embedded, Real};
-use common::topic::{produce, read};
+use common::topic::{count, produce, read};
 use common::{config, model, png, stop, topics};
 use dorfman::config::Config;
 use dorfman::config::exits::ExitMode;
@@ -25,6 +26,7 @@ on_both_brokers![
     an_image_that_the_screen_clears_is_not_tested,
     audited_images_of_the_screen_are_tested_alone,
     an_image_that_the_screen_cannot_read_is_a_dead_letter,
+    images_that_pass_do_not_wait_for_a_slow_host,
 ];
 
 /// A screen whose score is the only pixel of the image.
@@ -153,4 +155,33 @@ fn an_image_that_the_screen_cannot_read_is_a_dead_letter<B: Broker>(name: &str) 
 
     assert_eq!(dead[0].record.id.as_deref(), Some("broken"));
     assert_eq!(verdicts.iter().filter(|record| record.verdict == "failed").count(), 1);
+}
+
+/// The only decode thread waits for the only fetch permit, which a host that never answers holds.
+fn images_that_pass_do_not_wait_for_a_slow_host<B: Broker>(name: &str) {
+    let broker = B::with_topics(&topics(name, 1));
+    let mut config = only_the_screen(broker.bootstrap(), name);
+    config.decode.threads = 1;
+    config.fetch.concurrency = 1;
+    config.fetch.attempts = 1;
+    config.fetch.allow_private = true;
+    config.validate().unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("http://{}/image.png", silent.local_addr().unwrap());
+    let slow = |id: &str| {
+        let reference = ReferenceMessage::uri(id, &uri);
+        (id.to_owned(), serde_json::to_vec(&reference).unwrap())
+    };
+    let local = messages(20);
+    let all = [&local[..], &[slow("slow-1"), slow("slow-2")]].concat();
+    produce(broker.bootstrap(), &config.source.topic, &all);
+    let running = worker::start(&config, screened()).unwrap();
+    let records = verdicts(&broker, &config, local.len());
+    assert_eq!(count(broker.bootstrap(), &config.sink.dead_letter_topic), 0, "a fetch has ended");
+    drop(silent);
+    let dead = read::<DeadLetterRecord>(broker.bootstrap(), &config.sink.dead_letter_topic, 2);
+    stop(running);
+
+    assert_eq!(records.iter().filter(|record| record.verdict == "flagged").count(), 2);
+    assert!(dead.iter().all(|dead| dead.record.id.as_deref().unwrap().starts_with("slow")));
 }
