@@ -95,7 +95,7 @@ def measure_all(arguments: argparse.Namespace) -> None:
 def measure(wanted: Set, folder: Path | None, repeat: str, at: str) -> None:
     """Measures one set and writes its measurements. `at` is the measured commit."""
     names = {name for run in wanted.runs for name in run.bundles}
-    bundles = {name: made(name, folder) for name in sorted(names)}
+    bundles = cut(wanted, folder) if wanted.verdicts else {name: made(name, folder) for name in sorted(names)}
     data = images(wanted, folder)
     reports = [evaluate(wanted, run, bundles, data, repeat, number) for number, run in enumerate(wanted.runs)]
     table = {
@@ -136,8 +136,21 @@ def made(name: str, folder: Path | None) -> str:
     return str(Path("training") / "work" / name / "bundle")
 
 
+def cut(wanted: Set, folder: Path | None) -> dict[str, str]:
+    """Cuts a network that was not made here. Its folder also gets the test images with its verdicts."""
+    name, out = wanted.runs[0].bundles[0], Path("target") / "results" / wanted.name
+    data = ["--data", str(folder)] if folder else []
+    line = [os.environ.get("PYTHON", "python3"), "-m", "dorfman_training.imagenet", f"training/configs/{wanted.config}.toml"]
+    line += ["--label", wanted.verdicts, "--out", str(out), *data]
+    print(" ".join(line), flush=True)
+    subprocess.run(line, cwd=ROOT, check=True)
+    return {name: str(out / "bundle")}
+
+
 def images(wanted: Set, folder: Path | None) -> str:
     """The set's images in a form that `dorfman evaluate --data` reads."""
+    if wanted.verdicts:
+        return str(Path("target") / "results" / wanted.name / "test" / "list.csv")
     if wanted.source == "clothing" and folder and not wanted.negatives:
         return str(folder / f"{wanted.split}.zip")
     out = Path("target") / "results" / wanted.name

@@ -36,6 +36,8 @@ class Set:
     split: str = "test"  # the split of the data that the images come from
     negatives: tuple[str, ...] = ()  # classes of the negatives; empty: all
     picture: bool = False  # draw the first run as SVG
+    verdicts: str = ""  # LABEL=CLASS[,CLASS] of ImageNet: Lite0 is cut, and positive is what it flags (`dorfman_training.imagenet`)
+    config: str = ""  # with `verdicts`: the configuration whose data are used
 
 
 SCENES = tuple(f"scene_{kind}" for kind in ("buildings", "forest", "glacier", "mountain", "sea", "street"))
@@ -128,14 +130,24 @@ SETS = (
     ),
     # The planner's plans: a screen, exits and pooling, beside a plain cascade and pooling alone.
     Set("exits-bags", "Bags: exits and pooling", "bags", "bag", "fashion", (Run(("fashion-bag",), loss="0.005"),)),
-    Set("exits-boots", "Ankle boots: exits and pooling", "boots", "ankle-boot", "fashion", (Run(("fashion-boot",), loss="0.005"),)),
+    Set("exits-boots", "Ankle boots: exits and pooling", "boots", "ankle-boot", "fashion", (Run(("fashion-boot",), loss="0.004"),)),
     Set("exits-shoes", "Shoes: a screen, exits and pooling", "shoes", "shoes", "clothing", (Run(("shoes",), cap=2048),)),
     Set("exits-hats", "Hats: a screen, exits and pooling", "hats", "hat", "clothing", (Run(("hats",), cap=2048),)),
-    Set("exits-firearms", "Firearms: a screen, exits and pooling", "firearms", FIREARMS, "firearms", (Run(("firearms-lite0-wide",), cap=8192),)),
+    Set("exits-firearms", "Firearms: a screen, exits and pooling", "firearms", FIREARMS, "firearms", (Run(("firearms-lite0-wide",), cap=8192, loss="0.008"),)),
     Set(
         "exits-firearms-scenes", "Firearms among scenes: a screen, exits and pooling", "firearms among scenes", FIREARMS, "firearms",
-        (Run(("firearms-lite0-wide",), cap=8192),),
+        (Run(("firearms-lite0-wide",), cap=8192, loss="0.008"),),
         negatives=SCENES,
+    ),
+    Set(
+        "exits-cut-jersey", "A cut network's own verdicts: jersey or T-shirt", "jerseys (cut network)", "flagged", "clothing",
+        (Run(("lite0-jersey",), individual="0.999"),),
+        verdicts="jersey=610", config="shoes",
+    ),
+    Set(
+        "exits-cut-firearms", "A cut network's own verdicts: firearms", "firearms (cut network)", "flagged", "firearms",
+        (Run(("lite0-firearm",), individual="0.999", cap=8192),),
+        verdicts="firearm=413,763,764", config="firearms-lite0-wide",
     ),
     # tests/planning.rs compares the expected and the measured figures of these sets.
     Set("planning-bags", "Bags: the planner's plans on calibration images", "bags", "bag", "fashion", (Run(("fashion-bag",)),), split="calibration"),

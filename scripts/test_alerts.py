@@ -11,40 +11,18 @@ minutes. Needs target/release/dorfman and `scripts/setup.sh onnxruntime kafka pr
 
 import http.server
 import json
-import os
 import queue
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-TOOLS = ROOT / ".dorfman/prometheus/usr/bin"
-PATIENCE = 60
-LONGEST = 12 * 60
+from machine import ROOT, Machine, answers, find_onnxruntime, start_kafka
 
-KAFKA = """
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{kafka},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{kafka}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-controller.listener.names=CONTROLLER
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-group.initial.rebalance.delay.ms=0
-num.partitions=4
-log.dirs={folder}/kafka
-"""
+TOOLS = ROOT / ".dorfman/prometheus/usr/bin"
+LONGEST = 12 * 60
 
 # `allow_cpu` lets the worker fall back to the CPU when there is no GPU.
 WORKER = """
@@ -54,64 +32,6 @@ fetch: {{ allow_private: true, attempts: 1 }}
 model: {{ bundle: models/fashion-bag, provider: cuda, allow_cpu: true, threads: 1 }}
 ops: {{ listen: "127.0.0.1:{worker}" }}
 """
-
-
-class Machine:
-    """The processes that the test starts, their folder, and their ports."""
-
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
-        self.processes: list[tuple[str, subprocess.Popen]] = []
-        names = ["kafka", "controller", "worker", "prometheus", "alertmanager"]
-        # All sockets are open at the same time, so the ports differ.
-        held = [socket.create_server(("127.0.0.1", 0)) for _ in names]
-        self.ports = {name: s.getsockname()[1] for name, s in zip(names, held)}
-        for s in held:
-            s.close()
-
-    def write(self, name: str, text: str) -> str:
-        (self.folder / name).write_text(text)
-        return str(self.folder / name)
-
-    def start(self, name: str, *command: str | Path) -> None:
-        log = open(self.folder / f"{name}.log", "wb")
-        process = subprocess.Popen([str(c) for c in command], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-        self.processes.append((name, process))
-
-    def check(self) -> None:
-        for name, process in self.processes:
-            if process.poll() is not None:
-                log = (self.folder / f"{name}.log").read_text(errors="replace")
-                sys.exit(f"test-alerts: {name} ended with {process.returncode}:\n{log[-2000:]}")
-
-    def wait_for(self, what: str, look: Callable[[], bool]) -> None:
-        start = time.monotonic()
-        while not look():
-            self.check()
-            if time.monotonic() - start > PATIENCE:
-                sys.exit(f"test-alerts: not reached within {PATIENCE} s: {what}")
-            threading.Event().wait(0.2)
-
-    def stop(self) -> None:
-        for _, process in reversed(self.processes):
-            process.terminate()
-            try:
-                process.wait(40)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def answers(url: str) -> bool:
-    try:
-        return urllib.request.urlopen(url, timeout=5).status == 200
-    except OSError:
-        return False
-
-
-def accepts(port: int) -> bool:
-    with socket.socket() as s:
-        return s.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Webhook(http.server.BaseHTTPRequestHandler):
@@ -142,15 +62,6 @@ def served(handler: type[http.server.BaseHTTPRequestHandler]) -> int:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server.server_port
-
-
-def start_kafka(machine: Machine) -> None:
-    properties = machine.write("server.properties", KAFKA.format(folder=machine.folder, **machine.ports))
-    java = ["java", "-Xmx512m", "-cp", f"{ROOT}/.dorfman/kafka/libs/*"]
-    storage = [*java, "kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", properties]
-    subprocess.run(storage, check=True, cwd=machine.folder, capture_output=True)
-    machine.start("kafka", *java, "kafka.Kafka", properties)
-    machine.wait_for("Kafka accepts connections", lambda: accepts(machine.ports["kafka"]))
 
 
 def start_worker(machine: Machine) -> None:
@@ -210,9 +121,9 @@ def watch(machine: Machine, wanted: set[str]) -> None:
 
 def main() -> None:
     wanted = set(sys.argv[1:]) or {"DorfmanGpuFallback", "DorfmanDeadLetters"}
-    os.environ.setdefault("ORT_DYLIB_PATH", str(ROOT / ".dorfman/onnxruntime/lib/libonnxruntime.so"))
+    find_onnxruntime()
     with tempfile.TemporaryDirectory() as folder:
-        machine = Machine(folder)
+        machine = Machine("test-alerts", folder, ["kafka", "controller", "worker", "prometheus", "alertmanager"])
         try:
             start_kafka(machine)
             start_worker(machine)

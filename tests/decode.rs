@@ -114,7 +114,7 @@ fn limited(max_pixels: u64, resize: Resize) -> Preprocessor {
     Preprocessor::new(&input, max_pixels)
 }
 
-const STRETCH: Resize = Resize::Stretch { filter: Filter::Bilinear, draft: false };
+const STRETCH: Resize = Resize::Stretch { filter: Filter::Bilinear, draft: 0 };
 
 /// The fault of bytes that cannot be decoded.
 fn fault(bytes: &[u8]) -> DecodeFault {
@@ -292,7 +292,7 @@ fn images_one_pixel_wide_or_high_are_decoded_in_little_memory() {
     };
     for image in [black(1, 200_000), black(200_000, 1)] {
         for resize in
-            [STRETCH, Resize::ShortSide { short_side: 36, filter: Filter::Bicubic, draft: false }]
+            [STRETCH, Resize::ShortSide { short_side: 36, filter: Filter::Bicubic, draft: 0 }]
         {
             let mut tensor = Vec::new();
             let grown =
@@ -377,7 +377,7 @@ fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
     let grown = peak_growth(|| {
         result = limited(
             100_000,
-            Resize::ShortSide { short_side: 40, filter: Filter::Bicubic, draft: false },
+            Resize::ShortSide { short_side: 40, filter: Filter::Bicubic, draft: 0 },
         )
         .tensor(bytes)
     });

@@ -96,7 +96,7 @@ pub fn model(network: impl Network + 'static) -> Model {
             height: 1,
             channels: Channels::Grey,
             layout: Layout::Nchw,
-            resize: Resize::Stretch { filter: Filter::Bilinear, draft: false },
+            resize: Resize::Stretch { filter: Filter::Bilinear, draft: 0 },
             mean: vec![0.0],
             std: vec![255.0],
         },

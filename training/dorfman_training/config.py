@@ -41,7 +41,7 @@ class InputConfig:
     filter: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    draft: bool = False  # whether a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if its sides remain long enough
+    draft: int = 0  # a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size down to this many times the input; 0: it is decoded in full
 
 
 @dataclass(frozen=True)

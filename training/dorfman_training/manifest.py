@@ -40,7 +40,7 @@ def manifest(config: Config, stages: Sequence[StageFile], calibration: Sequence[
             "height": image.height,
             "channels": image.channels,
             "layout": "nchw",
-            "resize": {"rule": "stretch", "filter": image.filter, **({"draft": True} if image.draft else {})},
+            "resize": {"rule": "stretch", "filter": image.filter, **({"draft": image.draft} if image.draft else {})},
             "mean": list(image.mean),
             "std": list(image.std),
         },

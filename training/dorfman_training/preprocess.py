@@ -27,7 +27,7 @@ def tensor(path: Path, config: InputConfig) -> Tensor:
 def pixels(image: Image.Image, config: InputConfig) -> np.ndarray:
     """Returns the resized pixels, uint8 [H,W] or [3,H,W]."""
     if config.draft:
-        draft(image, (config.width, config.height))
+        draft(image, (config.width, config.height), config.draft)
     flat = on_white(ImageOps.exif_transpose(image))
     flat = flat.convert("L") if config.channels == "grey" else flat.convert("RGB")
     size = (config.width, config.height)

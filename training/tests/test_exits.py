@@ -433,7 +433,7 @@ def test_a_part_of_lite0_can_be_the_screen(plain: Path, photos: Path, tmp_path: 
     common = ["--positive-class", "bright", "--screen", "lite0", "--screen-size", "32", "--screen-until", "block1_wide"]
     run_exits(plain, photos, *common, "--out", str(tmp_path / "out"))
     held = read(tmp_path / "out")["screen"]
-    assert (held["input"]["width"], held["input"]["resize"]) == (32, {"rule": "stretch", "filter": "bilinear", "draft": True})
+    assert (held["input"]["width"], held["input"]["resize"]) == (32, {"rule": "stretch", "filter": "bilinear", "draft": 2})
     with pytest.raises(SystemExit, match="no part block99"):
         run_exits(plain, photos, "--positive-class", "bright", "--screen", "lite0", "--screen-until", "block99")
 

@@ -138,7 +138,7 @@ impl Bundle {
         self.thresholds_at(None, wanted)
     }
 
-    /// Like [`Bundle::thresholds_by`], for pooled tests of images that pass the last exit at
+    /// Like [`Bundle::thresholds_by`], for pooled tests of images that pass all exits at
     /// `exit_sensitivity` (0 to 1); `None`: of all images. The individual test has the threshold
     /// of all images in both cases.
     ///
@@ -268,7 +268,7 @@ pub(super) fn highest_sensitivity(entry: &Calibration) -> f64 {
     entry.operating_points.iter().map(|point| point.sensitivity).fold(0.0, f64::max)
 }
 
-/// Whether two entries were measured at the same sensitivity of the last exit.
+/// Whether two entries were measured at the same sensitivity of the exits.
 pub(super) fn same_point(a: Option<f64>, b: Option<f64>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => (a - b).abs() < 1e-9,

@@ -19,7 +19,7 @@ use super::manifest::{CalibratedThreshold, Calibration, Label};
 pub struct ExitCalibration {
     /// The scores of the same images by the screen, the exits and the individual test.
     pub joint: JointScores,
-    /// Operating points of tests of images that pass the last exit.
+    /// Operating points of tests of images that pass the screen and all exits.
     pub passed: Vec<PassedPoints>,
 }
 
@@ -91,19 +91,28 @@ impl Bundle {
     /// if the calibration behind the exits has no test of one image.
     pub fn exit_calibration(&self) -> Result<Option<ExitCalibration>, BundleError> {
         let exits = self.exits();
-        let (Some(file), Some(&(_, last))) = (&self.manifest.joint, exits.last()) else {
+        let (Some(file), false) = (&self.manifest.joint, exits.is_empty()) else {
             return Ok(None);
         };
         let wrong = |error: CalibrationError| self.wrong_joint(error.to_string());
         let joint = self.joint_scores(&exits, &file.file)?;
-        let sensitivities: Vec<f64> = self.combined(last).iter().map(|(point, _)| *point).collect();
+        let calibrations = self.manifest.calibration.iter();
+        let mut sensitivities: Vec<f64> =
+            calibrations.filter_map(|entry| entry.exit_sensitivity).collect();
+        sensitivities.sort_by(f64::total_cmp);
+        sensitivities.dedup();
         let mut passed = Vec::new();
-        for (at, sensitivity) in sensitivities.into_iter().enumerate() {
-            let Some(points) = self.points_behind(sensitivity).map_err(wrong)? else { continue };
-            let mut used = vec![None; exits.len()];
-            used[exits.len() - 1] = Some(at);
+        for exit_sensitivity in sensitivities {
+            let Some(points) = self.points_behind(exit_sensitivity).map_err(wrong)? else {
+                continue;
+            };
+            let point = |exit: &JointExit| {
+                let at = |&s: &f64| s >= exit_sensitivity - 1e-9;
+                exit.sensitivities.iter().position(at).or(exit.sensitivities.len().checked_sub(1))
+            };
+            let used: Vec<Option<usize>> = joint.exits().iter().map(point).collect();
             let negatives = joint.passage(&used, 0).negative[exits.len()];
-            passed.push(PassedPoints { exit_sensitivity: sensitivity, negatives, points });
+            passed.push(PassedPoints { exit_sensitivity, negatives, points });
         }
         Ok(Some(ExitCalibration { joint, passed }))
     }
@@ -159,7 +168,8 @@ impl Bundle {
         Some((column, ratio.ok()?))
     }
 
-    /// The operating points that were measured on images that pass the last exit at `sensitivity`.
+    /// The operating points that were measured on images that pass the screen and all exits at
+    /// `sensitivity`.
     /// `None` if there are none.
     fn points_behind(&self, sensitivity: f64) -> Result<Option<OperatingPoints>, CalibrationError> {
         let same = |c: &&Calibration| same_point(c.exit_sensitivity, Some(sensitivity));

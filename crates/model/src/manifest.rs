@@ -104,11 +104,11 @@ impl InputSpec {
     /// The least width and height, in pixels, to which a JPEG may be shrunk while it is decoded.
     /// `None`: a JPEG is decoded in full.
     pub fn draft_size(&self) -> Option<(u32, u32)> {
-        match self.resize {
-            Resize::Stretch { draft: true, .. } => Some((self.width, self.height)),
-            Resize::ShortSide { draft: true, short_side, .. } => Some((short_side, short_side)),
-            Resize::Stretch { .. } | Resize::ShortSide { .. } => None,
-        }
+        let (gap, width, height) = match self.resize {
+            Resize::Stretch { draft, .. } => (draft, self.width, self.height),
+            Resize::ShortSide { draft, short_side, .. } => (draft, short_side, short_side),
+        };
+        (gap > 0).then(|| (width.saturating_mul(gap), height.saturating_mul(gap)))
     }
 
     /// Whether the image has no pixels. A bundle with such an input does not open.
@@ -159,10 +159,10 @@ pub enum Resize {
         /// The resampling filter.
         #[serde(default)]
         filter: Filter,
-        /// Whether a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if neither side becomes shorter
-        /// than that of the input.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        draft: bool,
+        /// If above 0, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, as long as neither side
+        /// becomes shorter than `draft` times that of the input.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        draft: u32,
     },
     /// Resizes the short side to `short_side` and the long side in proportion, then takes a centre
     /// crop of width x height.
@@ -172,11 +172,15 @@ pub enum Resize {
         /// The resampling filter.
         #[serde(default)]
         filter: Filter,
-        /// Whether a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if neither side becomes shorter
-        /// than `short_side`.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        draft: bool,
+        /// If above 0, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, as long as neither side
+        /// becomes shorter than `draft` times `short_side`.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        draft: u32,
     },
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 /// A resampling filter. When an image is shrunk, the support of the filter is scaled as in Pillow.

@@ -107,7 +107,7 @@ fn null_model(slots: usize) -> Model {
             height: SIDE,
             channels: Channels::Grey,
             layout: Layout::Nchw,
-            resize: Resize::Stretch { filter: Filter::Bilinear, draft: false },
+            resize: Resize::Stretch { filter: Filter::Bilinear, draft: 0 },
             mean: vec![127.5],
             std: vec![127.5],
         },

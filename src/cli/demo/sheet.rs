@@ -54,7 +54,7 @@ fn tiles(side: u32) -> Preprocessor {
         height: TILE,
         channels: Channels::Rgb,
         layout: Layout::Nhwc,
-        resize: Resize::ShortSide { short_side: TILE, filter, draft: false },
+        resize: Resize::ShortSide { short_side: TILE, filter, draft: 0 },
         mean: vec![0.0; 3],
         std: vec![1.0; 3],
     };

@@ -49,10 +49,10 @@ INPUTS = (
     | {
         # A JPEG of 99 x 75 pixels is decoded at 1/2, 1/4 and 1/8 for these inputs. A JPEG of 57 x 43
         # pixels is decoded at 1/2 for `draft-tall` only if it is turned by 90 degrees.
-        "draft-half": entry((37, 31), "rgb", {"rule": "stretch", "filter": "bilinear", "draft": True}),
-        "draft-quarter": entry((15, 14), "rgb", {"rule": "short-side", "short_side": 16, "filter": "bilinear", "draft": True}),
-        "draft-eighth": entry((9, 9), "rgb", {"rule": "stretch", "filter": "bicubic", "draft": True}),
-        "draft-tall": entry((20, 28), "grey", {"rule": "stretch", "filter": "bilinear", "draft": True}),
+        "draft-half": entry((37, 31), "rgb", {"rule": "stretch", "filter": "bilinear", "draft": 1}),
+        "draft-quarter": entry((7, 7), "rgb", {"rule": "short-side", "short_side": 8, "filter": "bilinear", "draft": 2}),
+        "draft-eighth": entry((9, 9), "rgb", {"rule": "stretch", "filter": "bicubic", "draft": 1}),
+        "draft-tall": entry((20, 28), "grey", {"rule": "stretch", "filter": "bilinear", "draft": 1}),
     }
     | {f"down-{name}": entry((31, 23), "rgb", {"rule": "stretch", "filter": name}) for name in FILTERS}
     | {f"up-{name}": entry((150, 101), "grey", {"rule": "stretch", "filter": name}) for name in FILTERS}
@@ -74,7 +74,8 @@ def flat(image):
 def preprocess(image, wanted):
     """Does all preprocessing except the normalisation. The channel order is RGB."""
     if wanted["resize"].get("draft"):
-        least = (wanted["resize"].get("short_side", wanted["width"]), wanted["resize"].get("short_side", wanted["height"]))
+        gap = wanted["resize"]["draft"]
+        least = tuple(gap * wanted["resize"].get("short_side", wanted[side]) for side in ("width", "height"))
         image.draft(None, least[::-1] if image.getexif().get(0x0112, 1) >= 5 else least)
     image = flat(image).convert("L" if wanted["channels"] == "grey" else "RGB")
     size, rule = (wanted["width"], wanted["height"]), wanted["resize"]

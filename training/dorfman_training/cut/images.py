@@ -30,7 +30,7 @@ class Input:
     filter: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    draft: bool = False  # whether a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if its sides remain long enough
+    draft: int = 0  # a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size down to this many times the target size; 0: it is decoded in full
 
     def __post_init__(self) -> None:
         count = CHANNELS[self.channels]
@@ -52,9 +52,10 @@ class Input:
     def table(self) -> dict[str, Any]:
         """Returns the field `input` of bundle.json."""
         rule: dict[str, Any] = {"rule": "stretch"} if self.short_side is None else {"rule": "short-side", "short_side": self.short_side}
+        draft = {"draft": self.draft} if self.draft else {}
         return {
             "width": self.width, "height": self.height, "channels": self.channels, "layout": self.layout,
-            "resize": {**rule, "filter": self.filter, **({"draft": True} if self.draft else {})}, "mean": list(self.mean), "std": list(self.std),
+            "resize": {**rule, "filter": self.filter, **draft}, "mean": list(self.mean), "std": list(self.std),
         }  # fmt: skip
 
 
@@ -64,7 +65,7 @@ def from_table(table: dict[str, Any]) -> Input:
     side = resize.get("short_side") if resize["rule"] == "short-side" else None
     return Input(
         table["width"], table["height"], table["channels"], table.get("layout", "nchw"), side,
-        resize.get("filter", "bilinear"), tuple(table["mean"]), tuple(table["std"]), resize.get("draft", False),
+        resize.get("filter", "bilinear"), tuple(table["mean"]), tuple(table["std"]), resize.get("draft", 0),
     )  # fmt: skip
 
 
@@ -82,14 +83,18 @@ def pixels(content: bytes, wanted: Input) -> np.ndarray:
 def shrunk(image: Image.Image, wanted: Input) -> np.ndarray:
     """As `pixels`, for an image that is open and not loaded."""
     if wanted.draft:
-        draft(image, (wanted.short_side or wanted.width, wanted.short_side or wanted.height))
+        draft(image, (wanted.short_side or wanted.width, wanted.short_side or wanted.height), wanted.draft)
     plain = fit(on_white(ImageOps.exif_transpose(image), "L" if wanted.channels == "grey" else "RGB"), wanted)
     values = np.asarray(plain).reshape(wanted.height, wanted.width, -1)
     return values[..., ::-1] if wanted.channels == "bgr" else values
 
 
-def draft(image: Image.Image, least: tuple[int, int]) -> None:
-    """Makes Pillow decode a JPEG at 1/2, 1/4 or 1/8 of its size if the upright sides remain at least `least`."""
+def draft(image: Image.Image, size: tuple[int, int], gap: int) -> None:
+    """Makes Pillow decode a JPEG at 1/2, 1/4 or 1/8 of its size if the upright sides remain at least `gap` times `size`.
+
+    `Image.thumbnail` does the same with its `reducing_gap`.
+    """
+    least = (size[0] * gap, size[1] * gap)
     turned = image.getexif().get(ORIENTATION, 1) in TURNED
     image.draft(None, least[::-1] if turned else least)
 

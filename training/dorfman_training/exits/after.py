@@ -1,4 +1,4 @@
-"""Calibrates tests on images that pass an exit: what an exit lets through is harder than the average image."""
+"""Calibrates tests on images that pass the exits: what exits let through is harder than the average image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..cut import calibration
 from ..cut.calibration import Target
 from ..cut.chain import Chain
 
-SENSITIVITIES = (0.98, 0.995, 1.0)  # of the exit
+SENSITIVITIES = (0.98, 0.99, 0.995, 1.0)  # of each exit
 ARITIES = (1, 2, 3, 4, 6, 8, 12, 16)
 QUANTILES = 51
 
@@ -50,8 +50,13 @@ def calibrated(
     settings: Settings,
     say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """Returns the entries of bundle.json. `passed` has, per sensitivity of the exit, which images pass."""
+    """Returns the entries of bundle.json. `passed` has, per sensitivity of each exit, which images pass.
+
+    A sensitivity at which the same images pass as at the one before is left out.
+    """
     found = []
+    values = list(passed.items())
+    passed = dict(pair for at, pair in enumerate(values) if at == 0 or (pair[1] != values[at - 1][1]).any())
     arities = [arity for arity in ARITIES if arity <= max(settings.arities)]
     for target in targets:
         for sensitivity, alive in passed.items():
@@ -66,7 +71,7 @@ def calibrated(
 
 
 def told(label: str, sensitivity: float, cold: int, fit: Sequence[int], arities: Sequence[int]) -> str:
-    text = f"{label}, after the last exit at {sensitivity:.1%}: {cold} negatives pass"
+    text = f"{label}, behind exits of {sensitivity:.1%} each: {cold} negatives pass"
     left = [arity for arity in arities if arity not in fit]
     done = f"; calibrated at arities {', '.join(map(str, fit))}" if fit else ""
     return text + done + (f"; left out, because an arity needs twice as many negatives: {', '.join(map(str, left))}" if left else "")

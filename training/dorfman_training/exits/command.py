@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from .. import config
 from ..config import Config, ScreenConfig
-from ..cut import command as words
+from ..cut import arguments as words
 from ..cut.errors import CutError
 from ..progress import say
 
@@ -85,7 +85,7 @@ def add_screen(group: argparse._ArgumentGroup) -> None:
     add("--screen-std", type=words.numbers, metavar="X[,X,X]", help="MODEL.onnx: divides each channel after the subtraction")
     add("--screen-short-side", type=words.short_side, default="stretch", metavar="N|stretch", help="MODEL.onnx: as --short-side of `cut`")
     add("--screen-filter", choices=("bilinear", "bicubic", "lanczos3", "nearest"), default="bilinear", help="MODEL.onnx: resize filter")
-    add("--screen-draft", action="store_true", help="MODEL.onnx: as --draft of `cut`; lite0 always does")
+    add("--screen-draft", type=int, choices=(1, 2, 3), default=0, metavar="N", help="MODEL.onnx: as --draft of `cut`; lite0 has 2")
     add("--screen-layout", choices=("nchw", "nhwc"), help="MODEL.onnx: order of the input's axes (default: derived from its shape)")
 
 

@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Callable
 
-from ..cut import bundle, command, dataset, points, stages, verify
+from ..cut import bundle, dataset, points, stages, verify
+from ..cut.arguments import described, opened, planned
 from ..cut.calibration import Settings
 from ..cut.chain import Chain, Whole
 from ..cut.errors import CutError
@@ -21,7 +22,7 @@ VERDICT = 0.5  # score from which the network's own verdict is positive
 
 def first_point(arguments: argparse.Namespace) -> str:
     """Returns the first listed cut point. The merge moves from there behind the last exit."""
-    _, network, _ = command.opened(arguments)
+    _, network, _ = opened(arguments)
     listed = points.worth_listing(points.find(network))
     if not listed:
         raise CutError("the network has no cut point: no single tensor separates the image from the scores")
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace, settings: Settings, say: Callable[[str], 
     verdicts = arguments.target == "verdicts"
     given = bool(arguments.at)
     arguments.at = arguments.at or [first_point(arguments)]
-    plan, about = command.planned(arguments), command.described(arguments)
+    plan, about = planned(arguments), described(arguments)
     found = dataset.find(arguments.data, classes=not verdicts)
     if not verdicts:
         dataset.check_classes(found, [kind for kinds in about.positive.values() for kind in kinds])

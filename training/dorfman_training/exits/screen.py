@@ -22,6 +22,7 @@ from .pictures import Pictures, batches
 FILE = "screen.onnx"
 LITE0 = "lite0"
 MEAN, STD = (127.0,) * 3, (128.0,) * 3  # of EfficientNet-Lite0
+DRAFT = 2  # with 1, the scores depend on the size of the photo
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def lite0(until: str, side: int) -> Source:
         axes = {"images": {0: "N"}, "features": {0: "N"}}
         export.write(trunk, (torch.zeros(2, 3, side, side),), path, ["images"], ["features"], axes)
         original = network.read(path)
-    shape = Input(side, side, "rgb", "nchw", None, "bilinear", MEAN, STD, draft=True)
+    shape = Input(side, side, "rgb", "nchw", None, "bilinear", MEAN, STD, draft=DRAFT)
     net = network.prepare(original, [3, side, side])
     return Source(net, "features", shape, f"EfficientNet-Lite0 up to {until} at {side} x {side} px")
 

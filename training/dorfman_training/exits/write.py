@@ -192,12 +192,13 @@ class Writer:
         return found, np.flatnonzero(~wanted.any(axis=1))
 
     def after(self, features: np.ndarray, parts: dict[str, np.ndarray], standard: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Returns the calibration of tests on images that pass the last exit, or else the screen."""
+        """Returns the calibration of tests on images that pass the screen and all exits at the same sensitivity."""
         if not parts:
             return []
-        last = parts[list(parts)[-1]]
-        limits = {at: choose.thresholds(last, self.heads.rows.wanted, at) for at in after.SENSITIVITIES}
-        passed = {at: choose.passes(last[: len(features)], limit) for at, limit in limits.items()}
+        wanted, passed = self.heads.rows.wanted, {}
+        for at in after.SENSITIVITIES:
+            alive = [choose.passes(scores[: len(features)], choose.thresholds(scores, wanted, at)) for scores in parts.values()]
+            passed[at] = np.logical_and.reduce(alive)
         targets, negatives = self.targets()
         arities = sorted({entry["arity"] for entry in standard})
         sensitivities = tuple(point["sensitivity"] for point in standard[0]["operating_points"])

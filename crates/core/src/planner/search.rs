@@ -69,7 +69,7 @@ impl Planner {
     }
 
     /// Adds the exits of the network: their `joint` scores, and operating points of tests of images
-    /// that `passed` the last exit, at several of its sensitivities. Without the latter, tests of
+    /// that `passed` all exits, at several sensitivities. Without the latter, tests of
     /// images that pass are expected to be as good as tests of all images.
     ///
     /// # Errors

@@ -6,12 +6,12 @@ use crate::calibration::{JointExit, JointScores, OperatingPoint, OperatingPoints
 use crate::cost::StageCosts;
 use crate::engine::NetworkPart;
 
-/// Operating points of tests that were measured on images that pass the last exit.
+/// Operating points of tests that were measured on images that pass the screen and all exits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PassedPoints {
-    /// The sensitivity of the last exit at which these images pass, 0 to 1.
+    /// The sensitivity of each exit at which these images pass, 0 to 1.
     pub exit_sensitivity: f64,
-    /// The share of the negatives that pass there, 0 to 1.
+    /// The share of the negatives that pass all of them, 0 to 1.
     pub negatives: f64,
     /// The operating points of tests of these images.
     pub points: OperatingPoints,

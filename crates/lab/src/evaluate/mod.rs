@@ -26,6 +26,7 @@
 
 mod bundle_run;
 mod estimate;
+mod opening;
 mod picture;
 mod planned;
 mod request;
@@ -43,7 +44,7 @@ use serde::Serialize;
 
 use crate::labelled::LabelledImages;
 use crate::{LabError, Progress};
-use bundle_run::BundleSummary;
+use opening::BundleSummary;
 pub use request::{ConfirmChoice, EvaluateRequest, PlanChoice};
 use row::ReportRow;
 use tensors::Tensors;
@@ -86,14 +87,14 @@ pub fn evaluate(
     progress: &dyn Progress,
 ) -> Result<EvaluateReport, LabError> {
     for dir in &request.bundles {
-        bundle_run::check(request, dir)?;
+        opening::check(request, dir)?;
     }
     let (limit, seed) = (request.limit_negatives, request.seed);
     let images = LabelledImages::open(&request.data, &request.positive, limit, seed)?;
     let (mut bundles, mut rows, mut tensors) = (Vec::new(), Vec::new(), None);
     for dir in &request.bundles {
         let (summary, mut found) =
-            bundle_run::evaluate(request, dir, &images, &mut tensors, progress)?;
+            opening::evaluate(request, dir, &images, &mut tensors, progress)?;
         bundles.push(summary);
         rows.append(&mut found);
     }

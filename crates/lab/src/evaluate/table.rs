@@ -5,8 +5,8 @@ use std::fmt::Write;
 use comfy_table::Table;
 
 use super::EvaluateReport;
-use super::bundle_run::BundleSummary;
 use super::estimate::Rate;
+use super::opening::BundleSummary;
 use super::row::ReportRow;
 use crate::table::{align_right_from, percent, table};
 

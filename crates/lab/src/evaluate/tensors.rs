@@ -206,7 +206,7 @@ mod tests {
                     height: 16,
                     channels: Channels::Rgb,
                     layout,
-                    resize: Resize::Stretch { filter: Filter::Bilinear, draft: false },
+                    resize: Resize::Stretch { filter: Filter::Bilinear, draft: 0 },
                     mean: mean.to_vec(),
                     std: std.to_vec(),
                 };

@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn the_crop_is_centred() {
         let pixels = Pixels { width: 4, height: 3, data: (0..12).collect() };
-        let resize = Resize::ShortSide { short_side: 3, filter: Filter::Bilinear, draft: false };
+        let resize = Resize::ShortSide { short_side: 3, filter: Filter::Bilinear, draft: 0 };
         assert_eq!(fit(pixels, &input(2, 1, resize)).unwrap().data, [5, 6]);
     }
 
@@ -201,7 +201,7 @@ mod tests {
         let pixels = Pixels { width: 4, height: 3, data: (0..12).collect() };
         let stretched = fit(
             pixels.clone(),
-            &input(4, 3, Resize::Stretch { filter: Filter::Lanczos3, draft: false }),
+            &input(4, 3, Resize::Stretch { filter: Filter::Lanczos3, draft: 0 }),
         )
         .unwrap();
         assert_eq!(stretched, pixels);
@@ -230,8 +230,8 @@ mod tests {
         for filter in [Filter::Nearest, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos3] {
             for (width, height) in [(1, 3_000_000), (3_000_000, 1)] {
                 for resize in [
-                    Resize::Stretch { filter, draft: false },
-                    Resize::ShortSide { short_side: 256, filter, draft: false },
+                    Resize::Stretch { filter, draft: 0 },
+                    Resize::ShortSide { short_side: 256, filter, draft: 0 },
                 ] {
                     let pixels = Pixels { width, height, data: vec![77; 3_000_000] };
                     assert_eq!(
