@@ -215,6 +215,17 @@ ROWS = {
             {"{{stage}}": "sum by (stage) (dorfman_queue_batches{@})", "paused workers": "sum(dorfman_partitions_paused{@})"},
         ),
         Panel(
+            "Waiting for hosts",
+            "Fetches that wait for the turn of their host, and workers that wait for a store of images that is down.",
+            {"fetches": "sum(dorfman_fetch_waiting{@})", "workers in an outage": "sum(dorfman_fetch_outage{@})"},
+        ),
+        Panel(
+            "Messages without an image to judge",
+            "Tombstones, and messages that were deleted before they were read.",
+            {"tombstones": per_second("dorfman_tombstones_total"), "deleted unread": per_second("dorfman_skipped_messages_total")},
+            "cps",
+        ),
+        Panel(
             "CPU of fetch and decode",
             "CPU seconds per second, which is the number of cores in use.",
             {"{{part}}": per_second("dorfman_ingest_cpu_seconds_total", "part")},

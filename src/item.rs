@@ -57,6 +57,8 @@ pub struct Origin {
     pub headers: Vec<Header>,
     /// The hash of the record's key, if it has one. Items with equal keys share a pool.
     pub key: Option<u64>,
+    /// The timestamp of the record, in milliseconds since 1970, if it has one.
+    pub timestamp: Option<i64>,
     /// When the record was read.
     pub received: Instant,
 }

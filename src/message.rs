@@ -98,7 +98,8 @@ impl Reference {
             return Err(malformed(format!("`risk` is {risk}; it must be 0 to 1")));
         }
         let location = match (message.uri, message.data) {
-            (Some(uri), None) => Location::Uri(uri),
+            // As browsers do, white space around a URI is ignored.
+            (Some(uri), None) => Location::Uri(uri.trim_matches(|c| c <= ' ').to_owned()),
             (None, Some(data)) => {
                 let bytes = STANDARD
                     .decode(data)
@@ -171,6 +172,12 @@ mod tests {
         assert_eq!(r.location, Location::Uri("file:///x.png".into()));
         assert_eq!(r.risk, Some(0.5));
         assert_eq!(r.metadata.unwrap()["album"], 7);
+    }
+
+    #[test]
+    fn white_space_around_a_uri_is_ignored() {
+        let r = Reference::from_json(br#"{"id":"a","uri":"\t https://x.org/a b.png\n"}"#).unwrap();
+        assert_eq!(r.location, Location::Uri("https://x.org/a b.png".into()));
     }
 
     #[test]

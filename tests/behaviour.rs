@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use common::broker::{Broker, Embedded, Real};
-use common::topic::{Read, committed, count, produce, read, read_until};
+use common::topic::{Read, committed, count, produce, produce_tombstone, read, read_until};
 use common::{
     PATIENCE, config, confirmed_model, gated, ids, model, png, png_pair, reference, references,
     start, stop, topics,
@@ -24,6 +24,7 @@ on_both_brokers![
     only_images_that_the_confirm_network_confirms_are_flagged,
     items_that_cannot_be_scored_are_dead_lettered,
     the_message_key_is_the_id_of_a_raw_image,
+    a_record_without_a_payload_is_skipped,
     a_group_is_tested_at_its_deadline,
     a_stop_finishes_taken_items_and_a_restart_resumes_after_them,
     a_full_queue_pauses_the_partitions_and_loses_no_item,
@@ -198,6 +199,24 @@ fn the_message_key_is_the_id_of_a_raw_image<B: Broker>(name: &str) {
     stop(running);
     assert_eq!(ids(&flags, |f| &f.id), ["bad"]);
     assert!(dead[0].record.detail.contains("key"), "{}", dead[0].record.detail);
+}
+
+fn a_record_without_a_payload_is_skipped<B: Broker>(name: &str) {
+    let broker = B::with_topics(&topics(name, 1));
+    let config = config(broker.bootstrap(), name);
+    produce_tombstone(broker.bootstrap(), &config.source.topic, "forgotten");
+    produce(broker.bootstrap(), &config.source.topic, &[("a", reference("a", true))]);
+    let running = start(&config);
+    read::<FlagRecord>(broker.bootstrap(), &config.sink.flagged_topic, 1);
+    let group = &config.kafka.group_id;
+    eventually("both offsets are committed", || {
+        committed(broker.bootstrap(), group, &config.source.topic, 1) == 2
+    });
+    let metrics = running.metrics().text();
+    stop(running);
+
+    assert!(metrics.contains("dorfman_tombstones_total 1"), "{metrics}");
+    assert_eq!(count(broker.bootstrap(), &config.sink.dead_letter_topic), 0);
 }
 
 fn a_group_is_tested_at_its_deadline<B: Broker>(name: &str) {

@@ -6,6 +6,7 @@ use dorfman_model::{Bundle, Profile};
 use super::{CliError, ConfigArgs};
 use crate::config::Config;
 use crate::fetch::Fetcher;
+use crate::sink::topics;
 use crate::stages::plans::{self, ExpectedPlan};
 use crate::worker::Model;
 
@@ -18,6 +19,10 @@ pub(super) struct CheckArgs {
     /// device to choose the plan, and check that the folders of `fetch.roots` exist.
     #[arg(long)]
     model: bool,
+    /// Also connect to the brokers, and check that every topic exists and how large its records may
+    /// be.
+    #[arg(long)]
+    connect: bool,
     /// Do not print the configuration.
     #[arg(long, short)]
     quiet: bool,
@@ -33,6 +38,9 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
         Fetcher::new(&config.fetch).map_err(|e| CliError::Usage(e.to_string()))?;
         eprintln!("bundle {} {}: ok", bundle.manifest.name, bundle.manifest.version);
     }
+    if args.connect {
+        connect(&config)?;
+    }
     if !args.quiet {
         print!("{}", config.redacted());
     }
@@ -44,6 +52,13 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
              plans by seconds, as `--model` does"
         );
     }
+    Ok(())
+}
+
+/// Connects as the worker would, and prints what the brokers say about the topics.
+fn connect(config: &Config) -> Result<(), CliError> {
+    let found = topics::check(config).map_err(CliError::Usage)?;
+    found.iter().for_each(|line| eprintln!("{line}"));
     Ok(())
 }
 

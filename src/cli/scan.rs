@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use crossbeam_channel::Receiver;
@@ -143,6 +143,8 @@ fn config(args: &ScanArgs) -> Result<Config, CliError> {
         let root = if args.path.is_dir() { args.path.canonicalize()? } else { PathBuf::from("/") };
         config.fetch.roots = vec![root];
     }
+    // A scan has an end: the images of a host that is down fail instead of waiting for it.
+    config.fetch.outage_limit.get_or_insert(Duration::ZERO);
     config.validate()?;
     Ok(config)
 }

@@ -16,7 +16,8 @@ pub struct FetchConfig {
     pub roots: Vec<PathBuf>,
     /// Bytes per image, at most, from any source.
     pub max_bytes: usize,
-    /// HTTP fetches that run at once, at most.
+    /// HTTP fetches that run at once, at most. One host may use three quarters of them, and not more
+    /// than twice its share of the recent images, or 4.
     pub concurrency: usize,
     /// The longest time for a connection.
     #[serde(with = "humantime_serde")]
@@ -35,6 +36,23 @@ pub struct FetchConfig {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub backoff: Duration,
+    /// The longest time to fetch an image, in all attempts and with the waits between them. The time
+    /// during which a store is down does not count.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub deadline: Duration,
+    /// Temporary errors in a row, of any images, after which a host is down. A host that is down gets
+    /// one probe at a time, after 1s to 30s, until it answers.
+    pub outage_after: u32,
+    /// Share of the recent images from which a host is a store, 0 to 1. If a store is down, the
+    /// worker waits for it and reads no more messages. The images of other hosts that are down
+    /// become dead letters at once.
+    pub store_share: f64,
+    /// The longest time to wait for a store that is down. Then its images become dead letters.
+    /// Without a limit, the worker waits until the store answers.
+    #[serde(with = "humantime_serde::option")]
+    #[schemars(with = "Option<String>")]
+    pub outage_limit: Option<Duration>,
     /// Redirects per fetch, at most.
     pub max_redirects: usize,
     /// Whether private, loopback and link-local addresses are allowed. Keep it off if strangers
@@ -54,6 +72,10 @@ impl Default for FetchConfig {
             timeout: Duration::from_secs(30),
             attempts: 3,
             backoff: Duration::from_millis(200),
+            deadline: Duration::from_secs(60),
+            outage_after: 20,
+            store_share: 0.1,
+            outage_limit: None,
             max_redirects: 3,
             allow_private: false,
             user_agent: concat!("dorfman/", env!("CARGO_PKG_VERSION")).into(),
@@ -83,6 +105,9 @@ impl FetchConfig {
         require(!self.timeout.is_zero(), "fetch.timeout", "must be above 0, such as 30s")?;
         require((1..=20).contains(&self.attempts), "fetch.attempts", "must be 1 to 20")?;
         require(self.backoff <= Duration::from_secs(10), "fetch.backoff", "must be at most 10s")?;
+        require(!self.deadline.is_zero(), "fetch.deadline", "must be above 0, such as 60s")?;
+        require(self.outage_after >= 1, "fetch.outage_after", "must be at least 1")?;
+        require((0.0..=1.0).contains(&self.store_share), "fetch.store_share", "must be 0 to 1")?;
         // A header can only hold printable ASCII.
         let header = self.user_agent.chars().all(|c| matches!(c, ' '..='~'));
         require(header, "fetch.user_agent", "must be printable ASCII")?;
@@ -110,6 +135,9 @@ mod tests {
             (FetchConfig { timeout: Duration::ZERO, ..good() }, "fetch.timeout"),
             (FetchConfig { attempts: 0, ..good() }, "fetch.attempts"),
             (FetchConfig { backoff: Duration::from_secs(11), ..good() }, "fetch.backoff"),
+            (FetchConfig { deadline: Duration::ZERO, ..good() }, "fetch.deadline"),
+            (FetchConfig { outage_after: 0, ..good() }, "fetch.outage_after"),
+            (FetchConfig { store_share: 1.5, ..good() }, "fetch.store_share"),
             (FetchConfig { max_redirects: 21, ..good() }, "fetch.max_redirects"),
             (FetchConfig { user_agent: "a\nb".into(), ..good() }, "fetch.user_agent"),
         ] {

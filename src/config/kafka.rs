@@ -24,6 +24,9 @@ const OWNED: &[&str] = &[
     "delivery.report.only.error",
 ];
 
+/// The longest name of a topic, in bytes.
+const LONGEST_TOPIC: usize = 249;
+
 /// The Kafka cluster.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -98,6 +101,30 @@ pub(super) fn properties<'de, D: Deserializer<'de>>(
     Ok(table.into_iter().map(|(key, property)| (key, text(property))).collect())
 }
 
+/// Refuses a name that Kafka does not allow for a topic. librdkafka would take a name that begins
+/// with `^` as a regular expression, which may match the worker's own topics.
+pub(super) fn check_topic(key: &str, topic: &str) -> Result<(), ConfigError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let valid = (1..=LONGEST_TOPIC).contains(&topic.len()) && topic.chars().all(allowed);
+    let what = format!(
+        "is not the name of a topic: a name has 1 to {LONGEST_TOPIC} ASCII letters, digits, `.`, \
+         `_` and `-`. Patterns are not supported"
+    );
+    require(valid && !matches!(topic, "." | ".."), key, what)
+}
+
+/// Refuses values with which the worker would misbehave.
+fn check_value(key: &str, property: &str, value: &str) -> Result<(), ConfigError> {
+    let what = match (property, value.trim().to_ascii_uppercase().as_str()) {
+        ("auto.commit.interval.ms", "0") => "with 0, offsets would never be committed",
+        ("sasl.mechanism" | "sasl.mechanisms", "GSSAPI" | "OAUTHBEARER") => {
+            "is not built in; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, or TLS client certificates"
+        }
+        _ => return Ok(()),
+    };
+    Err(ConfigError::new(format!("{key}.{property}"), what))
+}
+
 /// Refuses properties that only the worker sets, and properties that librdkafka does not know.
 pub(super) fn check_properties(
     key: &str,
@@ -110,6 +137,7 @@ pub(super) fn check_properties(
             "is set by the worker, because delivery depends on it; remove it",
         )),
         None => properties.iter().try_for_each(|(p, value)| {
+            check_value(key, p, value)?;
             let refused = ClientConfig::new().set(p, value).create_native_config().err();
             match refused {
                 // The message is librdkafka's description; the value itself may be a secret.

@@ -31,7 +31,6 @@ use serde::{Deserialize, Serialize};
 use group::GroupSize;
 pub use load::ENVIRONMENT_PREFIX;
 use retest::PolicyKind;
-use sink::SinkConfig;
 
 use dorfman_core::planner::{PlanConstraints, ReplanRule};
 use dorfman_core::policy::{Plan, PlanSpec, PolicyInputs};
@@ -72,6 +71,9 @@ pub struct Config {
     /// What happens on SIGTERM and SIGINT.
     pub shutdown: shutdown::ShutdownConfig,
 }
+
+/// The default of `max.poll.interval.ms` in librdkafka.
+const LONGEST_POLL_MS: u64 = 300_000;
 
 /// A key, what is wrong with its value, and the remedy.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -160,20 +162,29 @@ impl Config {
 
     /// Checks what concerns several sections.
     fn validate_together(&self) -> Result<(), ConfigError> {
-        let SinkConfig { flagged_topic, verdicts_topic, dead_letter_topic, .. } = &self.sink;
-        for (key, topic) in [
-            ("sink.flagged_topic", Some(flagged_topic)),
-            ("sink.verdicts_topic", verdicts_topic.as_ref()),
-            ("sink.dead_letter_topic", Some(dead_letter_topic)),
-        ] {
-            let loops = topic == Some(&self.source.topic);
+        for (key, topic) in self.sink.topics() {
             let what = "is also `source.topic`: the worker would read its own records again; \
                 use another topic";
-            require(!loops, key, what)?;
+            require(topic != self.source.topic, key, what)?;
         }
-        let slowest = (self.fetch.timeout + Duration::from_secs(10)) * self.fetch.attempts;
-        let what = format!("must be above {slowest:?}, the longest time of a fetch with retries");
-        require(self.ops.stalled_after > slowest, "ops.stalled_after", what)
+        // An image waits at most `fetch.deadline` for its host, and is fetched within as much.
+        let slowest = self.fetch.deadline * 2;
+        let what = format!("must be above {slowest:?}, twice `fetch.deadline`");
+        require(self.ops.stalled_after > slowest, "ops.stalled_after", what)?;
+        let what = "must be below `ops.stalled_after`: a group that waits longer than that counts \
+            as a stall, and the worker would be restarted";
+        require(self.group.max_wait < self.ops.stalled_after, "group.max_wait", what)?;
+        let longest = self.longest_poll();
+        let what = format!("must be below {longest:?}, the consumer's `max.poll.interval.ms`");
+        require(self.source.drain < longest, "source.drain", what)
+    }
+
+    /// The longest time that the consumer may spend between two polls.
+    fn longest_poll(&self) -> Duration {
+        let key = "max.poll.interval.ms";
+        let given = self.source.properties.get(key).or(self.kafka.properties.get(key));
+        let given = given.and_then(|value| value.parse().ok());
+        Duration::from_millis(given.unwrap_or(LONGEST_POLL_MS))
     }
 
     /// The parameters of the configured plan. `None` if the worker chooses the plan.

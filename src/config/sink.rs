@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kafka::{Property, check_properties, properties};
+use super::kafka::{Property, check_properties, check_topic, properties};
 use super::{ConfigError, require};
 
 /// The topics of flags, verdicts and dead letters.
@@ -40,15 +40,20 @@ impl Default for SinkConfig {
 }
 
 impl SinkConfig {
+    /// The topics that the worker writes to, each with its key.
+    pub fn topics(&self) -> Vec<(&'static str, &str)> {
+        let flagged = ("sink.flagged_topic", &self.flagged_topic[..]);
+        let dead = ("sink.dead_letter_topic", &self.dead_letter_topic[..]);
+        let verdicts = self.verdicts_topic.as_deref().map(|topic| ("sink.verdicts_topic", topic));
+        [flagged, dead].into_iter().chain(verdicts).collect()
+    }
+
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        require(!self.flagged_topic.trim().is_empty(), "sink.flagged_topic", "must not be empty")?;
-        require(
-            !self.dead_letter_topic.trim().is_empty(),
-            "sink.dead_letter_topic",
-            "must not be empty",
-        )?;
-        let named = self.verdicts_topic.as_deref().is_none_or(|t| !t.trim().is_empty());
-        require(named, "sink.verdicts_topic", "must be a topic, or absent")?;
+        check_topic("sink.flagged_topic", &self.flagged_topic)?;
+        check_topic("sink.dead_letter_topic", &self.dead_letter_topic)?;
+        if let Some(topic) = &self.verdicts_topic {
+            check_topic("sink.verdicts_topic", topic)?;
+        }
         require(self.unready_after > 0, "sink.unready_after", "must be at least 1")?;
         check_properties("sink.properties", &self.properties)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kafka::{Property, check_properties, properties};
+use super::kafka::{Property, check_properties, check_topic, properties};
 use super::{ConfigError, require};
 
 /// The format of the messages.
@@ -56,7 +56,7 @@ impl Default for SourceConfig {
 
 impl SourceConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        require(!self.topic.trim().is_empty(), "source.topic", "must not be empty")?;
+        check_topic("source.topic", &self.topic)?;
         require(
             (1..=1_000_000).contains(&self.queue),
             "source.queue",

@@ -1,20 +1,24 @@
-//! Fetches over HTTP and HTTPS, with limits on size, time, concurrency, redirects and addresses.
+//! Fetches over HTTP and HTTPS, with limits on size, time, redirects and addresses.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{Client, Response, StatusCode, Url, header};
-use tokio::sync::Semaphore;
 
 use super::guard::{self, Refused};
+use super::hosts::{HostLimits, Outcome};
+use super::queue::Queue;
 use super::{FetchSetupError, too_large};
 use crate::config::fetch::FetchConfig;
 use crate::failure::{Failure, Reason};
 
 /// The longest wait between two attempts, even if the server's `Retry-After` is longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// Connections that are kept open per host without a request, at most.
+const IDLE_CONNECTIONS: usize = 16;
 
 /// The most bytes that are allocated in advance for a `Content-Length`.
 const TRUSTED_LENGTH: usize = 1 << 20;
@@ -23,9 +27,10 @@ const TRUSTED_LENGTH: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Http {
     client: Client,
-    under_way: Semaphore,
+    queue: Queue,
     max_bytes: usize,
     attempts: u32,
+    deadline: Duration,
     backoff: Duration,
     allow_private: bool,
 }
@@ -47,6 +52,7 @@ impl Http {
         let client = Client::builder()
             .user_agent(&config.user_agent)
             .connect_timeout(config.connect_timeout)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .timeout(config.timeout)
             // A proxy would resolve names itself and bypass the check of addresses.
             .no_proxy()
@@ -58,15 +64,23 @@ impl Http {
             .map_err(|e| FetchSetupError::Http(chain(&e)))?;
         Ok(Self {
             client,
-            under_way: Semaphore::new(config.concurrency),
+            queue: Queue::new(limits(config)),
             max_bytes: config.max_bytes,
             attempts: config.attempts,
+            deadline: config.deadline,
             backoff: config.backoff,
             allow_private: config.allow_private,
         })
     }
 
-    /// The bytes at an `http` or `https` URI. Temporary errors are retried.
+    /// The queue of fetches.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// The bytes at an `http` or `https` URI. Temporary errors are retried, within `fetch.attempts`
+    /// and `fetch.deadline`. While a store is down, the call waits for it, and the time and the
+    /// attempts meanwhile do not count.
     ///
     /// # Errors
     /// [`Failure`] with the reason of the last attempt.
@@ -84,28 +98,61 @@ impl Http {
         {
             return Err(Failure::new(Reason::Forbidden, refused.to_string()));
         }
-        let mut tried = 0;
+        let host = authority(&url);
+        let (mut tried, mut spent) = (0, Duration::ZERO);
         loop {
-            let failed = match self.attempt(url.clone()).await {
-                Ok(bytes) => return Ok(bytes),
-                Err(failed) => failed,
+            let failed = match self.turn(&host, &url, self.deadline.saturating_sub(spent)).await {
+                (Ok(bytes), _) => return Ok(bytes),
+                (Err(failed), took) => {
+                    spent += took;
+                    failed
+                }
             };
+            if failed.again.is_some() && self.queue.patient(&host) {
+                (tried, spent) = (0, Duration::ZERO);
+                continue;
+            }
             tried += 1;
-            let Some(retry_after) = failed.again.filter(|_| tried < self.attempts) else {
+            let again =
+                failed.again.filter(|_| tried < self.attempts && !self.queue.gave_up(&host));
+            let wait = again.map(|retry_after| wait(self.backoff, tried, retry_after));
+            let Some(wait) = wait.filter(|&wait| spent + wait < self.deadline) else {
                 let Failure { reason, detail } = failed.failure;
-                return Err(Failure::new(
-                    reason,
-                    format!("{}: {detail} (tries: {tried})", shown(&url)),
-                ));
+                let detail = format!("{}: {detail} (tries: {tried})", shown(&url));
+                return Err(Failure::new(reason, detail));
             };
-            tokio::time::sleep(wait(self.backoff, tried, retry_after)).await;
+            tokio::time::sleep(wait).await;
+            spent += wait;
         }
+    }
+
+    /// Waits for the turn of a host, and makes one attempt of at most `longest`. Returns its result
+    /// and the time that it took.
+    async fn turn(
+        &self,
+        host: &Arc<str>,
+        url: &Url,
+        longest: Duration,
+    ) -> (Result<Bytes, Failed>, Duration) {
+        let pass = match self.queue.turn(host).await {
+            Ok(pass) => pass,
+            Err(why) => {
+                let failure = Failure::new(Reason::Unavailable, why);
+                return (Err(Failed { failure, again: None }), Duration::ZERO);
+            }
+        };
+        let begun = Instant::now();
+        let result = tokio::time::timeout(longest, self.attempt(url.clone())).await;
+        let result = result.unwrap_or_else(|_| Err(late()));
+        pass.end(match &result {
+            Err(Failed { again: Some(_), .. }) => Outcome::Failed,
+            _ => Outcome::Answered,
+        });
+        (result, begun.elapsed())
     }
 
     /// Sends one request and reads its body.
     async fn attempt(&self, url: Url) -> Result<Bytes, Failed> {
-        // The semaphore is never closed, so a permit is always granted.
-        let _permit = self.under_way.acquire().await;
         let mut response = self.client.get(url).send().await.map_err(failed)?;
         if let Some(failed) = refused(&response) {
             return Err(failed);
@@ -124,6 +171,34 @@ impl Http {
         }
         Ok(bytes.freeze())
     }
+}
+
+/// The limits of the queue of fetches.
+fn limits(config: &FetchConfig) -> HostLimits {
+    HostLimits {
+        running: config.concurrency,
+        failures: config.outage_after,
+        store_share: config.store_share,
+        outage_limit: config.outage_limit,
+        patience: config.deadline,
+    }
+}
+
+/// The host and port of a URI. `None` if it is not a URL.
+pub(super) fn host(uri: &str) -> Option<Arc<str>> {
+    Some(authority(&Url::parse(uri).ok()?))
+}
+
+/// The host and port of a URL, which identify a host in the queue.
+fn authority(url: &Url) -> Arc<str> {
+    let port = url.port_or_known_default().unwrap_or_default();
+    format!("{}:{port}", url.host_str().unwrap_or_default()).into()
+}
+
+/// The failure of an attempt that reached the deadline of its item.
+fn late() -> Failed {
+    let failure = Failure::new(Reason::Timeout, "not fetched within `fetch.deadline`");
+    Failed { failure, again: Some(None) }
 }
 
 /// The failure of a response whose status is not a success. `None` for a success.

@@ -7,7 +7,11 @@
 pub mod address;
 mod file;
 mod guard;
+mod hosts;
 mod http;
+mod queue;
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -80,6 +84,34 @@ impl Fetcher {
     /// [`Failure`] with the reason of the last attempt.
     pub async fn remote(&self, uri: &str) -> Result<Bytes, Failure> {
         self.http.get(uri).await
+    }
+
+    /// Counts an item, for the share of its host among the recent items. To be called once per item,
+    /// before it is fetched.
+    pub fn arrived(&self, location: &Location) {
+        let host = match location {
+            Location::Uri(uri) if is_http(uri) => http::host(uri),
+            Location::Uri(_) | Location::Inline(_) => None,
+        };
+        self.http.queue().arrived(host.as_deref());
+    }
+
+    /// Lets the fetches run whose turn has come by the time that has passed. To be called a few
+    /// times per second while fetches run.
+    pub fn tick(&self) {
+        self.http.queue().tick();
+    }
+
+    /// The store of images that is down while items wait for it, and for how long. Nothing more
+    /// should be read meanwhile. A store is a host with at least `fetch.store_share` of the recent
+    /// items.
+    pub fn outage(&self) -> Option<(String, Duration)> {
+        self.http.queue().outage()
+    }
+
+    /// Fetches that wait for their turn.
+    pub fn waiting(&self) -> usize {
+        self.http.queue().waiting()
     }
 }
 

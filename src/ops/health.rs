@@ -1,6 +1,7 @@
 //! Whether the worker makes progress, and whether it is ready.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The state behind the probes /healthz and /readyz.
@@ -16,6 +17,8 @@ pub struct Health {
     joined: AtomicBool,
     stopping: AtomicBool,
     dead_in_a_row: AtomicU64,
+    /// Why nothing is read, while a store of images is down.
+    outage: Mutex<Option<String>>,
 }
 
 impl Health {
@@ -33,7 +36,29 @@ impl Health {
             joined: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             dead_in_a_row: AtomicU64::new(0),
+            outage: Mutex::new(None),
         }
+    }
+
+    /// Sets the store of images that is down, and for how long. While there is one, the worker waits
+    /// for it, and a restart does not help.
+    pub fn set_outage(&self, outage: Option<&(String, Duration)>) {
+        let told = outage.map(|(store, time)| {
+            format!("waiting for {store}, which has not answered for {:.0} s", time.as_secs_f32())
+        });
+        let before = std::mem::replace(&mut *self.told_outage(), told);
+        if before.is_some() && outage.is_none() {
+            self.progress();
+        }
+    }
+
+    /// Whether a store of images is down.
+    pub fn outage(&self) -> bool {
+        self.told_outage().is_some()
+    }
+
+    fn told_outage(&self) -> MutexGuard<'_, Option<String>> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets the number of items in flight.
@@ -97,7 +122,8 @@ impl Health {
             .saturating_sub(Duration::from_millis(self.progress_ms.load(Ordering::Acquire)));
         let items = self.in_flight.load(Ordering::Acquire);
         let waits_for_broker = self.unacknowledged.load(Ordering::Acquire) > 0;
-        let stalled = items > 0 && !waits_for_broker && since > self.stalled_after;
+        let waits = waits_for_broker || self.outage();
+        let stalled = items > 0 && !waits && since > self.stalled_after;
         stalled.then(|| {
             format!("no verdict for {:.0} s with {items} items in flight", since.as_secs_f32())
         })
@@ -110,6 +136,9 @@ impl Health {
         }
         if !self.joined.load(Ordering::Acquire) {
             return Some("the consumer group has not assigned partitions yet".into());
+        }
+        if let Some(outage) = self.told_outage().clone() {
+            return Some(outage);
         }
         let dead = self.dead_in_a_row.load(Ordering::Acquire);
         (dead >= self.unready_after)

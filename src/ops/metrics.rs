@@ -20,6 +20,10 @@ pub struct Metrics {
     registry: Registry,
     /// Messages read.
     pub received: IntCounter,
+    /// Records without a payload, which name no image.
+    pub tombstones: IntCounter,
+    /// Messages that were deleted before they were read.
+    pub skipped: IntCounter,
     /// Verdicts, by `verdict`: flagged, cleared, failed.
     pub items: IntCounterVec,
     /// Flags, by `label`.
@@ -93,6 +97,10 @@ pub struct Metrics {
     pub queue: IntGaugeVec,
     /// Messages between the committed offset and the end of the partition, by `topic`, `partition`.
     pub lag: IntGaugeVec,
+    /// Fetches that wait for the turn of their host.
+    pub fetch_waiting: IntGauge,
+    /// 1 while a store of images is down and the worker waits for it.
+    pub fetch_outage: IntGauge,
     /// 1 while the partitions are paused.
     pub paused: IntGauge,
     /// Assignments and revocations.
@@ -207,6 +215,14 @@ impl Metrics {
         let metrics = Self {
             ingest_cpu: m.add(ingest_cpu)?,
             received: m.counter("messages_received_total", "Messages read from the topic.")?,
+            tombstones: m.counter(
+                "tombstones_total",
+                "Records of the source topic without a payload. They name no image and are skipped.",
+            )?,
+            skipped: m.counter(
+                "skipped_messages_total",
+                "Messages of the source topic that were deleted before they were read.",
+            )?,
             items: m.counters("items_total", "Items with a verdict.", &["verdict"])?,
             flagged: m.counters("flagged_total", "Flags published, by label.", &["label"])?,
             dead_letters: m.counters(
@@ -303,6 +319,12 @@ impl Metrics {
                 "consumer_lag_messages",
                 "Messages between the last committed and the last offset.",
                 &["topic", "partition"],
+            )?,
+            fetch_waiting: m
+                .gauge("fetch_waiting", "Fetches that wait for the turn of their host.")?,
+            fetch_outage: m.gauge(
+                "fetch_outage",
+                "1 while a store of images is down and nothing more is read.",
             )?,
             paused: m
                 .gauge("partitions_paused", "1 while partitions are paused for back pressure.")?,

@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::client::ClientContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use tracing::{error, warn};
 
+use super::message::Record;
 use crate::offsets::Ticket;
 
 /// The ticket of one item, shared by the records of the item. The ticket resolves when the broker
@@ -37,12 +38,46 @@ impl Drop for Receipt {
     }
 }
 
+/// A record that was sent, as librdkafka returns it with the delivery report.
+pub(super) struct Outgoing {
+    /// The receipt of its item.
+    pub receipt: Arc<Receipt>,
+    /// The record without the sender's fields. It is sent again, or becomes a dead letter, if the
+    /// broker refuses it.
+    pub slim: Record,
+    /// Whether the record was sent in this form.
+    pub is_slim: bool,
+}
+
+/// A record that the broker refuses, and will refuse again.
+pub(super) struct Refused {
+    /// The record.
+    pub outgoing: Box<Outgoing>,
+    /// Why.
+    pub error: String,
+}
+
+/// Whether an error concerns one record, which the broker will refuse again, and not the topic or
+/// the cluster.
+pub(super) fn concerns_record(code: Option<RDKafkaErrorCode>) -> bool {
+    matches!(
+        code,
+        Some(
+            RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::InvalidRecord
+                | RDKafkaErrorCode::InvalidTimestamp
+                | RDKafkaErrorCode::PolicyViolation
+        )
+    )
+}
+
 /// The state that librdkafka's callbacks change. They run inside the poll of the sink's thread.
 #[derive(Default)]
 pub(super) struct Deliveries {
     outstanding: AtomicUsize,
     acknowledged: AtomicBool,
     failed: Mutex<Option<String>>,
+    refused: Mutex<Vec<Refused>>,
 }
 
 impl Deliveries {
@@ -54,6 +89,11 @@ impl Deliveries {
     /// Counts a record that is sent.
     pub fn sent(&self) {
         self.outstanding.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The records that the broker has refused since the last call.
+    pub fn take_refused(&self) -> Vec<Refused> {
+        std::mem::take(&mut *self.refused.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes back [`Deliveries::sent`] for a record that the producer refused.
@@ -79,14 +119,18 @@ impl ClientContext for Deliveries {
 }
 
 impl ProducerContext for Deliveries {
-    type DeliveryOpaque = Arc<Receipt>;
+    type DeliveryOpaque = Box<Outgoing>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, receipt: Arc<Receipt>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, outgoing: Box<Outgoing>) {
         self.outstanding.fetch_sub(1, Ordering::AcqRel);
         match result {
             Ok(_) => {
-                receipt.unacknowledged.fetch_sub(1, Ordering::AcqRel);
+                outgoing.receipt.unacknowledged.fetch_sub(1, Ordering::AcqRel);
                 self.acknowledged.store(true, Ordering::Release);
+            }
+            Err((error, _)) if concerns_record(error.rdkafka_error_code()) => {
+                let refused = Refused { outgoing, error: error.to_string() };
+                self.refused.lock().unwrap_or_else(PoisonError::into_inner).push(refused);
             }
             Err((error, record)) => {
                 error!(%error, topic = record.topic(), "a record was not delivered");

@@ -10,13 +10,14 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use serde::Serialize;
+use tracing::warn;
 
-use super::delivery::{Deliveries, Receipt};
-use super::message::{DeadLetterRecord, FlagRecord, Records, VerdictRecord, verdict_name};
+use super::delivery::{Deliveries, Outgoing, Receipt, Refused, concerns_record};
+use super::message::{FlagRecord, Record, Records, VerdictRecord, verdict_name};
+use super::topics;
 use crate::config::kafka::KafkaConfig;
 use crate::config::sink::SinkConfig;
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 use crate::item::{FinishedItem, Header, Item, Origin};
 use crate::message::Reference;
 use crate::ops::Services;
@@ -26,6 +27,9 @@ use crate::ops::Services;
 const BUSY_WAIT: Duration = Duration::from_millis(2);
 /// The wait for finished items while no report is outstanding.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
+
+/// How long a record waits for the brokers, in milliseconds: two hours.
+const DELIVERY_TIMEOUT_MS: &str = "7200000";
 
 /// Why the sink ended early.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +43,14 @@ pub enum SinkError {
          its item is not acknowledged and will be read again"
     )]
     Undelivered(String),
+    /// A topic does not exist.
+    #[error("`{key}`: the topic `{topic}` does not exist; create the topic, or name another one")]
+    MissingTopic {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The topic.
+        topic: String,
+    },
     /// A record could not be written as JSON.
     #[error("a bug: a record could not be written: {0}")]
     Record(#[from] serde_json::Error),
@@ -76,6 +88,10 @@ impl KafkaSink {
     ) -> Result<Self, SinkError> {
         let mut client = kafka.client(&config.properties);
         client.set("enable.idempotence", "true");
+        // Two names of one property. Back pressure bounds the memory of the records meanwhile.
+        if client.get("message.timeout.ms").or(client.get("delivery.timeout.ms")).is_none() {
+            client.set("message.timeout.ms", DELIVERY_TIMEOUT_MS);
+        }
         client.set_log_level(RDKafkaLogLevel::Warning);
         let producer = client.create_with_context(Deliveries::default())?;
         Ok(Self { producer, config: config.clone(), records, deadline, services })
@@ -85,8 +101,9 @@ impl KafkaSink {
     /// reports.
     ///
     /// # Errors
-    /// [`SinkError`] if a record was refused or not delivered.
+    /// [`SinkError`] if a topic does not exist, or if a record was not delivered.
     pub fn run(self, finished: Receiver<Vec<FinishedItem>>) -> Result<(), SinkError> {
+        self.check_topics()?;
         loop {
             let busy = self.deliveries().outstanding() > 0;
             match finished.recv_timeout(if busy { BUSY_WAIT } else { IDLE_WAIT }) {
@@ -100,6 +117,19 @@ impl KafkaSink {
             }
             self.poll(Duration::ZERO)?;
         }
+    }
+
+    /// Checks that the topics exist, so that a missing one is noticed before its first record.
+    fn check_topics(&self) -> Result<(), SinkError> {
+        for (key, topic) in self.config.topics() {
+            match topics::partitions(self.producer.client(), topic) {
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(SinkError::MissingTopic { key, topic: topic.to_owned() }),
+                // The brokers may come later, and a right may be given later.
+                Err(error) => warn!(key, topic, %error, "the topic could not be checked"),
+            }
+        }
+        Ok(())
     }
 
     fn publish_batch(&self, batch: Vec<FinishedItem>) -> Result<(), SinkError> {
@@ -130,7 +160,10 @@ impl KafkaSink {
         if deliveries.take_acknowledged() {
             self.services.signals.verdicts_published();
         }
-        deliveries.take_failed().map_or(Ok(()), |why| Err(SinkError::Undelivered(why)))
+        if let Some(why) = deliveries.take_failed() {
+            return Err(SinkError::Undelivered(why));
+        }
+        deliveries.take_refused().into_iter().try_for_each(|refused| self.replace(refused))
     }
 
     fn publish(&self, item: FinishedItem, now: &str) -> Result<(), SinkError> {
@@ -163,7 +196,7 @@ impl KafkaSink {
             Verdict::Flagged(passed) => Some(self.records.flag(&verdict, passed, now)),
             _ => None,
         };
-        let Item { reference, origin } = verdict.payload;
+        let origin = verdict.payload.origin;
         let records = usize::from(flag.is_some()) + usize::from(record.is_some());
         if records == 0 {
             origin.ticket.resolve();
@@ -171,9 +204,9 @@ impl KafkaSink {
         }
         let receipt = Receipt::new(origin.ticket, records);
         if let Some(flag) = flag {
-            self.send_flag(flag, &reference.id, &origin.headers, &receipt)?;
+            self.send_flag(flag, &origin.headers, &receipt)?;
         }
-        self.send_verdict(record, &reference.id, &receipt)
+        self.send_verdict(record, &origin.headers, &receipt)
     }
 
     fn publish_unscored(
@@ -191,23 +224,14 @@ impl KafkaSink {
 
     fn send_flag(
         &self,
-        mut flag: FlagRecord,
-        key: &str,
+        flag: FlagRecord,
         headers: &[Header],
         receipt: &Arc<Receipt>,
     ) -> Result<(), SinkError> {
         for label in &flag.labels {
             self.services.metrics.flagged.with_label_values(&[label.label.as_str()]).inc();
         }
-        let topic = &self.config.flagged_topic;
-        let full = serde_json::to_vec(&flag)?;
-        if self.send(topic, key, &full, headers, receipt)? {
-            return Ok(());
-        }
-        // The record is larger than the broker accepts. It is sent without the sender's fields.
-        flag.metadata = None;
-        flag.uri = None;
-        self.send_without_headers(topic, key, &flag, receipt)
+        self.send(&Record::Flag(flag), headers, receipt)
     }
 
     fn send_dead_letter(
@@ -218,91 +242,91 @@ impl KafkaSink {
     ) -> Result<(), SinkError> {
         let Dead { origin, reference, payload, failure } = dead;
         self.services.health.dead_letter();
-        let reason = failure.reason.code();
-        self.services.metrics.dead_letters.with_label_values(&[reason]).inc();
+        self.count_dead_letter(failure.reason);
         let record = self.records.dead_letter(&origin, reference, payload, failure, now);
-        let key = record.id.clone().unwrap_or_default();
         let receipt = Receipt::new(origin.ticket, 1 + usize::from(verdict.is_some()));
-        self.send_dead_letter_record(record, &key, &origin.headers, &receipt)?;
-        self.send_verdict(verdict, &key, &receipt)
-    }
-
-    fn send_dead_letter_record(
-        &self,
-        mut record: DeadLetterRecord,
-        key: &str,
-        headers: &[Header],
-        receipt: &Arc<Receipt>,
-    ) -> Result<(), SinkError> {
-        let topic = &self.config.dead_letter_topic;
-        let full = serde_json::to_vec(&record)?;
-        if self.send(topic, key, &full, headers, receipt)? {
-            return Ok(());
-        }
-        record.payload = None;
-        record.metadata = None;
-        self.send_without_headers(topic, key, &record, receipt)
+        self.send(&Record::DeadLetter(record), &origin.headers, &receipt)?;
+        self.send_verdict(verdict, &origin.headers, &receipt)
     }
 
     fn send_verdict(
         &self,
         record: Option<VerdictRecord>,
-        key: &str,
-        receipt: &Arc<Receipt>,
-    ) -> Result<(), SinkError> {
-        match (&self.config.verdicts_topic, record) {
-            (Some(topic), Some(record)) => self.send_without_headers(topic, key, &record, receipt),
-            _ => Ok(()),
-        }
-    }
-
-    /// Sends a record without the sender's headers. A record that is still too large is an error.
-    fn send_without_headers(
-        &self,
-        topic: &str,
-        key: &str,
-        record: &impl Serialize,
-        receipt: &Arc<Receipt>,
-    ) -> Result<(), SinkError> {
-        if self.send(topic, key, &serde_json::to_vec(record)?, &[], receipt)? {
-            return Ok(());
-        }
-        Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge).into())
-    }
-
-    /// Queues a record, and waits while the queue is full. Returns false if the record is larger
-    /// than the producer may send.
-    fn send(
-        &self,
-        topic: &str,
-        key: &str,
-        payload: &[u8],
         headers: &[Header],
         receipt: &Arc<Receipt>,
-    ) -> Result<bool, SinkError> {
-        let mut record =
-            BaseRecord::with_opaque_to(topic, Arc::clone(receipt)).key(key).payload(payload);
+    ) -> Result<(), SinkError> {
+        let Some(record) = record else { return Ok(()) };
+        self.send(&Record::Verdict(record), headers, receipt)
+    }
+
+    /// Queues a record, and waits while the queue is full.
+    fn send(
+        &self,
+        record: &Record,
+        headers: &[Header],
+        receipt: &Arc<Receipt>,
+    ) -> Result<(), SinkError> {
+        let payload = serde_json::to_vec(record)?;
+        let slim = record.slim();
+        let is_slim = headers.is_empty() && slim == *record;
+        let outgoing = Box::new(Outgoing { receipt: Arc::clone(receipt), slim, is_slim });
+        let mut message = BaseRecord::with_opaque_to(self.topic(record), outgoing)
+            .key(record.key())
+            .payload(&payload);
         if !headers.is_empty() {
-            record = record.headers(kafka_headers(headers));
+            message = message.headers(kafka_headers(headers));
         }
         self.deliveries().sent();
         loop {
-            let (error, returned) = match self.producer.send(record) {
-                Ok(()) => return Ok(true),
+            let (error, returned) = match self.producer.send(message) {
+                Ok(()) => return Ok(()),
                 Err(refused) => refused,
             };
             let code = error.rdkafka_error_code();
             if code == Some(RDKafkaErrorCode::QueueFull) && !self.services.signals.aborted() {
-                record = returned;
+                message = returned;
                 self.poll(Duration::from_millis(10))?;
                 continue;
             }
             self.deliveries().refused();
-            if code == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
-                return Ok(false);
+            if !concerns_record(code) {
+                return Err(error.into());
             }
-            return Err(error.into());
+            let outgoing = returned.delivery_opaque;
+            return self.replace(Refused { outgoing, error: error.to_string() });
         }
+    }
+
+    /// Sends a record again that was refused, without the sender's fields and headers. If it was
+    /// sent in this form, its item becomes a dead letter.
+    fn replace(&self, refused: Refused) -> Result<(), SinkError> {
+        let Refused { outgoing, error } = refused;
+        let Outgoing { receipt, slim, is_slim } = *outgoing;
+        let topic = self.topic(&slim);
+        let id = slim.key();
+        if !is_slim {
+            warn!(topic, id, error, "a record was refused; it is sent without the sender's fields");
+            return self.send(&slim, &[], &receipt);
+        }
+        warn!(topic, id, error, "a record was refused; its item becomes a dead letter");
+        let undelivered = format!("{error} (topic {topic})");
+        let Some(dead) = slim.clone().refused(topic, &error) else {
+            return Err(SinkError::Undelivered(undelivered));
+        };
+        self.count_dead_letter(Reason::Undeliverable);
+        self.send(&Record::DeadLetter(dead), &[], &receipt)
+    }
+
+    fn topic(&self, record: &Record) -> &str {
+        match record {
+            Record::Flag(_) => &self.config.flagged_topic,
+            Record::Verdict(_) => self.config.verdicts_topic.as_deref().unwrap_or_default(),
+            Record::DeadLetter(_) => &self.config.dead_letter_topic,
+        }
+    }
+
+    fn count_dead_letter(&self, reason: Reason) {
+        self.services.metrics.dead_letters.with_label_values(&[reason.code()]).inc();
     }
 
     fn count_item(&self, verdict: &str) {

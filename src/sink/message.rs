@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 use crate::item::{Item, Origin};
 use crate::message::{Location, Reference};
 use crate::offsets::Ticket;
@@ -147,6 +147,68 @@ pub struct DeadLetterRecord {
     pub time: String,
 }
 
+/// A record about an item.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Record {
+    /// In the flagged topic.
+    Flag(FlagRecord),
+    /// In the verdicts topic.
+    Verdict(VerdictRecord),
+    /// In the dead-letter topic.
+    DeadLetter(DeadLetterRecord),
+}
+
+impl Record {
+    /// The id of the image, which is the record's key. Empty if the message had no id.
+    pub fn key(&self) -> &str {
+        match self {
+            Record::Flag(flag) => &flag.id,
+            Record::Verdict(verdict) => &verdict.id,
+            Record::DeadLetter(dead) => dead.id.as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// The record without the sender's fields, which can have any size.
+    pub fn slim(&self) -> Self {
+        match self {
+            Record::Flag(flag) => {
+                Record::Flag(FlagRecord { uri: None, metadata: None, ..flag.clone() })
+            }
+            Record::Verdict(verdict) => Record::Verdict(verdict.clone()),
+            Record::DeadLetter(dead) => Record::DeadLetter(DeadLetterRecord {
+                payload: None,
+                metadata: None,
+                uri: None,
+                ..dead.clone()
+            }),
+        }
+    }
+
+    /// The dead letter of a record that `topic` refuses with `error`. `None` for a dead letter.
+    pub fn refused(self, topic: &str, error: &str) -> Option<DeadLetterRecord> {
+        let (what, id, source, time) = match self {
+            Record::Flag(FlagRecord { label, score, id, source, time, .. }) => {
+                (format!("a flag for `{label}` with score {score}"), id, source, time)
+            }
+            Record::Verdict(VerdictRecord { verdict, id, source, time, .. }) => {
+                (format!("the verdict `{verdict}`"), id, source, time)
+            }
+            Record::DeadLetter(_) => return None,
+        };
+        Some(DeadLetterRecord {
+            id: Some(id),
+            reason: Reason::Undeliverable.code().to_owned(),
+            detail: cut(&format!("topic `{topic}` refuses {what}: {error}")),
+            uri: None,
+            metadata: None,
+            payload: None,
+            source,
+            time,
+        })
+    }
+}
+
 /// Creates records.
 #[derive(Debug, Clone)]
 pub struct Records {
@@ -175,7 +237,7 @@ impl Records {
             .unwrap_or(LabelScore { label: String::new(), score: verdict.score });
         let Item { reference, origin } = &verdict.payload;
         FlagRecord {
-            flag_id: self.flag_id(&origin.ticket),
+            flag_id: self.flag_id(&reference.id, origin),
             id: reference.id.clone(),
             label: first.label,
             score: first.score,
@@ -254,10 +316,13 @@ impl Records {
         }
     }
 
-    /// A name-based UUID (RFC 9562, version 5) of the item's offset and the bundle.
-    fn flag_id(&self, t: &Ticket) -> String {
+    /// A name-based UUID (RFC 9562, version 5) of the item and the bundle. The offset alone is not
+    /// enough: a topic that is made anew, or whose log was truncated, has the same offsets again.
+    fn flag_id(&self, id: &str, origin: &Origin) -> String {
         let BundleName { name, version } = &self.bundle;
-        let text = format!("kafka:{}/{}/{}#{name}@{version}", t.topic(), t.partition(), t.offset());
+        let (t, time) = (&origin.ticket, origin.timestamp.unwrap_or(-1));
+        let place = format!("{}/{}/{}", t.topic(), t.partition(), t.offset());
+        let text = format!("kafka:{place}@{time}/{id}#{name}@{version}");
         Uuid::new_v5(&Uuid::NAMESPACE_URL, text.as_bytes()).to_string()
     }
 }
@@ -299,12 +364,12 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::failure::Reason;
     use crate::offsets::Tracker;
 
     fn verdict(offset: i64) -> ItemVerdict<Item> {
         let ticket = Tracker::new("images".into(), 3).take(offset).unwrap();
-        let origin = Origin { ticket, headers: vec![], key: None, received: Instant::now() };
+        let received = Instant::now();
+        let origin = Origin { ticket, headers: vec![], key: None, timestamp: Some(7), received };
         let reference =
             Reference::from_json(br#"{"id":"a","uri":"/a.png","metadata":{"album":7}}"#).unwrap();
         let payload = Item { reference, origin };
@@ -345,6 +410,10 @@ mod tests {
         assert_eq!(id("1", 5, "now"), id("1", 5, "later"));
         assert_ne!(id("1", 5, "now"), id("1", 6, "now"));
         assert_ne!(id("1", 5, "now"), id("2", 5, "now"));
+        let mut made_anew = verdict(5);
+        made_anew.payload.origin.timestamp = Some(8);
+        let other = records("1").flag(&made_anew, &[(0, 0.7)], "now").flag_id;
+        assert_ne!(id("1", 5, "now"), other, "another record at the same offset");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Publishes the records of finished items: flags, verdicts and dead letters.
 //!
 //! A ticket is resolved only after the broker has acknowledged every record of its item. A record
-//! that cannot be delivered stops the worker; its item is not acknowledged.
+//! that the broker refuses is sent without the sender's fields, and then becomes a dead letter. Any
+//! other failure to deliver stops the worker; the item is not acknowledged.
 
 mod delivery;
 pub mod kafka;
 pub mod message;
+pub(crate) mod topics;

@@ -24,12 +24,35 @@ struct Offsets {
     /// Trackers of the same assignment from before its offsets fell, with unresolved items.
     earlier: Vec<Arc<Tracker>>,
     stored: Option<i64>,
+    /// The highest offset that was stored.
+    highest: Option<i64>,
+    /// The offset behind the last message, if there was one.
+    next: Option<i64>,
+}
+
+/// A ticket, and what lies before its message.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub ticket: Ticket,
+    pub before: Before,
+}
+
+/// What lies between a message and the one before in its partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Nothing.
+    Nothing,
+    /// The message is the first one since the partition was assigned.
+    Unknown,
+    /// Offsets without messages, from this one on: markers of transactions, compacted messages, or
+    /// messages that were deleted before they were read.
+    Gap(i64),
 }
 
 impl Offsets {
     fn new(topic: &str, partition: i32) -> Self {
         let tracker = Tracker::new(topic.into(), partition);
-        Self { tracker, earlier: Vec::new(), stored: None }
+        Self { tracker, earlier: Vec::new(), stored: None, highest: None, next: None }
     }
 
     fn trackers(&self) -> impl Iterator<Item = &Arc<Tracker>> {
@@ -82,13 +105,18 @@ impl Assignments {
     /// A ticket for a message. `None` if the partition is not assigned. An offset that does not
     /// rise means that the log of the partition was truncated or recreated. Its messages are new
     /// and get a new tracker.
-    pub fn take(&self, topic: &str, partition: i32, offset: i64) -> Option<Ticket> {
+    pub fn take(&self, topic: &str, partition: i32, offset: i64) -> Option<Taken> {
         let mut assigned = self.lock();
         // The key is allocated for each message. A lookup without allocation would need a map of
         // maps and saves only nanoseconds.
         let offsets = assigned.get_mut(&(topic.to_owned(), partition))?;
+        let before = match offsets.next.replace(offset + 1) {
+            None => Before::Unknown,
+            Some(next) if next < offset => Before::Gap(next),
+            Some(_) => Before::Nothing,
+        };
         if let Some(ticket) = offsets.tracker.take(offset) {
-            return Some(ticket);
+            return Some(Taken { ticket, before });
         }
         warn!(
             topic,
@@ -101,7 +129,8 @@ impl Assignments {
         offsets.earlier.push(old);
         offsets.earlier.retain(|t| t.unresolved() > 0);
         offsets.stored = None;
-        offsets.tracker.take(offset)
+        let ticket = offsets.tracker.take(offset)?;
+        Some(Taken { ticket, before })
     }
 
     /// The largest number of offsets above the watermark of any partition.
@@ -133,11 +162,15 @@ impl Assignments {
         offsets.filter_map(|(p, b)| Some((p.clone(), b.committable()?))).collect()
     }
 
-    /// Records that an offset was stored.
-    pub fn stored(&self, partition: &Partition, offset: i64) {
-        if let Some(offsets) = self.lock().get_mut(partition) {
-            offsets.stored = Some(offset);
-        }
+    /// Records that an offset was stored. Returns whether a higher one was stored before: the
+    /// offsets of the partition have fallen, and librdkafka does not commit the lower one by itself.
+    pub fn stored(&self, partition: &Partition, offset: i64) -> bool {
+        let mut assigned = self.lock();
+        let Some(offsets) = assigned.get_mut(partition) else { return false };
+        offsets.stored = Some(offset);
+        let highest = offsets.highest.max(Some(offset));
+        offsets.highest = highest;
+        highest > Some(offset)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Partition, Offsets>> {
@@ -149,6 +182,10 @@ impl Assignments {
 mod tests {
     use super::*;
 
+    fn take(a: &Assignments, offset: i64) -> Ticket {
+        a.take("images", 0, offset).unwrap().ticket
+    }
+
     fn p(partition: i32) -> Partition {
         ("images".into(), partition)
     }
@@ -157,11 +194,11 @@ mod tests {
     fn only_offsets_that_rose_are_stored_again() {
         let a = Assignments::default();
         a.assign([p(0), p(1)].into_iter());
-        a.take("images", 0, 5).unwrap().resolve();
+        take(&a, 5).resolve();
         assert_eq!(a.to_store(None), [(p(0), 6)]);
         a.stored(&p(0), 6);
         assert!(a.to_store(None).is_empty());
-        a.take("images", 0, 6).unwrap().resolve();
+        take(&a, 6).resolve();
         assert_eq!(a.to_store(Some(&[p(0)])), [(p(0), 7)]);
         assert!(a.to_store(Some(&[p(1)])).is_empty());
     }
@@ -170,24 +207,39 @@ mod tests {
     fn after_offsets_fall_nothing_is_stored_before_the_earlier_items_are_resolved() {
         let a = Assignments::default();
         a.assign([p(0)].into_iter());
-        let old = a.take("images", 0, 90).unwrap();
-        a.take("images", 0, 3).unwrap().resolve();
+        let old = take(&a, 90);
+        take(&a, 3).resolve();
         assert!(old.is_current(), "its verdict still counts");
         assert!(a.to_store(None).is_empty());
         assert_eq!((a.unresolved(None), a.longest()), (1, 0));
+        assert!(!a.stored(&p(0), 90));
         old.resolve();
         assert_eq!(a.to_store(None), [(p(0), 4)]);
+        assert!(a.stored(&p(0), 4), "it is lower than an earlier one");
+    }
+
+    #[test]
+    fn offsets_that_are_left_out_are_noticed() {
+        let a = Assignments::default();
+        a.assign([p(0)].into_iter());
+        let before = [5, 6, 9, 10, 3, 4].map(|offset| {
+            let Taken { ticket, before } = a.take("images", 0, offset).unwrap();
+            ticket.resolve();
+            before
+        });
+        let (unknown, nothing) = (Before::Unknown, Before::Nothing);
+        assert_eq!(before, [unknown, nothing, Before::Gap(7), nothing, nothing, nothing]);
     }
 
     #[test]
     fn a_late_verdict_has_no_effect_on_the_next_epoch() {
         let a = Assignments::default();
         a.assign([p(0)].into_iter());
-        let late = a.take("images", 0, 5).unwrap();
+        let late = take(&a, 5);
         a.close(&[p(0)]);
         assert!(a.take("images", 0, 6).is_none(), "not assigned");
         a.assign([p(0)].into_iter());
-        let again = a.take("images", 0, 5).unwrap();
+        let again = take(&a, 5);
         assert!(!late.is_current() && again.is_current());
         late.resolve();
         assert!(a.to_store(None).is_empty());

@@ -31,6 +31,12 @@ fn item(location: &str, offset: i64, tracker: &Arc<Tracker>) -> Option<ReceivedI
         risk: None,
         metadata: None,
     };
-    let origin = Origin { ticket, headers: Vec::new(), key: None, received: Instant::now() };
+    let origin = Origin {
+        ticket,
+        headers: Vec::new(),
+        key: None,
+        timestamp: None,
+        received: Instant::now(),
+    };
     Some(ReceivedItem { origin, content: Ok(reference) })
 }

@@ -14,8 +14,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use tracing::{debug, info, warn};
 
-use super::assignment::Assignments;
+use super::assignment::{Assignments, Before, Taken};
 use super::rebalance::{Context, list};
+use super::skipped;
 use crate::config::kafka::KafkaConfig;
 use crate::config::source::{Format, SourceConfig};
 use crate::item::{Header, MAX_BATCH, Malformed, Origin, ReceivedItem};
@@ -183,11 +184,22 @@ impl KafkaSource {
         let topic = message.topic();
         let partition = message.partition();
         let offset = message.offset();
-        let Some(ticket) = self.context().assignments.take(topic, partition, offset) else {
+        let taken = self.context().assignments.take(topic, partition, offset);
+        let Some(Taken { ticket, before }) = taken else {
             debug!(topic, partition, offset, "message of a partition that is not assigned");
             return;
         };
+        if before != Before::Nothing {
+            let place = (topic, partition);
+            let skipped = skipped::skipped(&self.consumer, place, offset, before);
+            self.services.metrics.skipped.inc_by(skipped::report(place, &skipped));
+        }
         self.services.metrics.received.inc();
+        if message.payload().is_none() {
+            // A tombstone: the record of a key that a compacted topic forgets. It has no image.
+            self.services.metrics.tombstones.inc();
+            return ticket.resolve();
+        }
         let payload = message.payload().unwrap_or_default();
         let content = match self.format {
             Format::Json => Reference::from_json(payload),
@@ -197,7 +209,8 @@ impl KafkaSource {
         let content = content.map_err(malformed);
         let headers = headers(message);
         let key = message.key().map(key_hash);
-        let origin = Origin { ticket, headers, key, received: Instant::now() };
+        let timestamp = message.timestamp().to_millis();
+        let origin = Origin { ticket, headers, key, timestamp, received: Instant::now() };
         self.context().pending().push(ReceivedItem { origin, content });
     }
 

@@ -9,3 +9,4 @@ pub mod embedded;
 pub mod files;
 pub mod kafka;
 mod rebalance;
+mod skipped;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use rdkafka::{Offset, TopicPartitionList};
@@ -33,10 +33,23 @@ impl Context {
         self.services.health.in_flight(self.assignments.unresolved(None));
         for (partition, offset) in self.assignments.to_store(partitions) {
             match consumer.store_offsets(&list(std::slice::from_ref(&partition), Some(offset))) {
-                Ok(()) => self.assignments.stored(&partition, offset),
+                Ok(()) => {
+                    if self.assignments.stored(&partition, offset) {
+                        self.commit_lower(consumer, &partition, offset);
+                    }
+                }
                 // The partition was just revoked. Its next owner reads these items again.
                 Err(error) => debug!(%error, partition = partition.1, offset, "offset not stored"),
             }
+        }
+    }
+
+    /// Commits an offset that is lower than one that was committed before. librdkafka commits stored
+    /// offsets only if they rise.
+    fn commit_lower(&self, consumer: &BaseConsumer<Context>, partition: &Partition, offset: i64) {
+        let offsets = list(std::slice::from_ref(partition), Some(offset));
+        if let Err(error) = consumer.commit(&offsets, CommitMode::Async) {
+            warn!(%error, partition = partition.1, offset, "a lower offset was not committed");
         }
     }
 

@@ -1,6 +1,6 @@
 //! The decode threads: references become tensors, or dead letters.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use dorfman_model::cpu::thread_time;
 use dorfman_model::decode::Preprocessor;
 use dorfman_model::manifest::InputSpec;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::error::WorkerError;
@@ -27,13 +28,21 @@ const MAX_HOLD: Duration = Duration::from_millis(2);
 /// The longest wait for a message before a thread checks for the end.
 const POLL: Duration = Duration::from_millis(50);
 
+/// Items that are fetched over the network at once, or wait for it, at most. They hold no bytes yet.
+const MOST_FETCHES: usize = 10_000;
+
+/// The interval at which the queue of fetches is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
 /// What all decode threads share.
 pub(crate) struct Ingest {
     fetcher: Arc<Fetcher>,
     preprocessor: Preprocessor,
     runtime: tokio::runtime::Handle,
-    /// One permit per remote item, from the start of its fetch to the end of its decoding.
-    permits: Arc<Semaphore>,
+    /// One place per item that is fetched over the network, until its decoding begins.
+    places: Arc<Semaphore>,
+    /// One permit per image that was fetched and is not decoded. It bounds their memory.
+    undecoded: Arc<Semaphore>,
     fetched_out: Sender<FetchedItem>,
     fetched: Receiver<FetchedItem>,
     outputs: Outputs,
@@ -78,7 +87,8 @@ pub(crate) struct Outputs {
 struct FetchedItem {
     item: Item,
     bytes: Result<Bytes, Failure>,
-    _permit: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+    _undecoded: OwnedSemaphorePermit,
 }
 
 impl Ingest {
@@ -97,11 +107,14 @@ impl Ingest {
         let fetcher = Fetcher::new(&config.fetch).map_err(|e| WorkerError::Setup(e.to_string()))?;
         // There is one permit per place in this queue, so sending to it never waits.
         let (fetched_out, fetched) = bounded(config.fetch.concurrency);
+        let fetcher = Arc::new(fetcher);
+        runtime.spawn(watch(Arc::downgrade(&fetcher), services.clone()));
         Ok(Self {
-            fetcher: Arc::new(fetcher),
+            fetcher,
             preprocessor: Preprocessor::new(input, config.decode.max_pixels),
             runtime,
-            permits: Arc::new(Semaphore::new(config.fetch.concurrency)),
+            places: Arc::new(Semaphore::new(MOST_FETCHES)),
+            undecoded: Arc::new(Semaphore::new(config.fetch.concurrency)),
             fetched_out,
             fetched,
             outputs,
@@ -121,7 +134,9 @@ impl Ingest {
         let mut open = true;
         while !self.services.signals.aborted() {
             let mut batch = DecodeBatch::new(self);
-            match self.wait(open.then_some(received), &mut batch) {
+            // While a store is down, nothing more is read.
+            let reads = open && !self.services.health.outage();
+            match self.wait(reads.then_some(received), &mut batch) {
                 Arrival::Decoded => {}
                 Arrival::References(items) => self.receive(items, &mut batch),
                 Arrival::SourceEnded => open = false,
@@ -153,7 +168,7 @@ impl Ingest {
                 Arrival::Decoded
             }
             recv(self.fetched) -> fetched => {
-                if let Ok(FetchedItem { item, bytes, _permit }) = fetched {
+                if let Ok(FetchedItem { item, bytes, .. }) = fetched {
                     batch.take(item, bytes);
                 }
                 Arrival::Decoded
@@ -166,8 +181,7 @@ impl Ingest {
         }
     }
 
-    /// Decodes the items whose bytes are local, then starts the other fetches, which may wait for a
-    /// permit.
+    /// Decodes the items whose bytes are local, then starts the other fetches.
     fn receive(&self, items: Vec<ReceivedItem>, batch: &mut DecodeBatch<'_>) {
         let remote: Vec<Item> =
             items.into_iter().filter_map(|item| self.receive_local(item, batch)).collect();
@@ -177,6 +191,10 @@ impl Ingest {
     /// Decodes an item whose bytes are local. Returns an item whose bytes must be fetched.
     fn receive_local(&self, item: ReceivedItem, batch: &mut DecodeBatch<'_>) -> Option<Item> {
         let ReceivedItem { origin, content } = item;
+        if !origin.ticket.is_current() {
+            // The partition was revoked. Its next owner reads the item again.
+            return None;
+        }
         let reference = match content {
             Ok(reference) => reference,
             Err(Malformed { failure, payload }) => {
@@ -184,6 +202,7 @@ impl Ingest {
                 return None;
             }
         };
+        self.fetcher.arrived(&reference.location);
         let local = self.fetcher.local(&reference.location);
         batch.count_fetch();
         let item = Item { reference, origin };
@@ -192,28 +211,29 @@ impl Ingest {
         None
     }
 
-    /// Starts a fetch over the network when a permit is free.
+    /// Starts a fetch over the network.
     fn fetch(&self, item: Item, batch: &mut DecodeBatch<'_>) {
         batch.send();
-        let Some(permit) = self.permit(batch) else { return };
+        let Some(place) = self.place(batch) else { return };
         let (fetcher, out) = (Arc::clone(&self.fetcher), self.fetched_out.clone());
+        let undecoded = Arc::clone(&self.undecoded);
         self.runtime.spawn(async move {
             let bytes = match &item.reference.location {
                 Location::Uri(uri) => fetcher.remote(uri).await,
                 Location::Inline(bytes) => Ok(bytes.clone()),
             };
-            // The receivers are gone only if the worker was aborted.
-            let _ = out.send(FetchedItem { item, bytes, _permit: permit });
+            // The semaphore is never closed. The receivers are gone only if the worker was aborted.
+            let Ok(permit) = undecoded.acquire_owned().await else { return };
+            let _ = out.send(FetchedItem { item, bytes, _place: place, _undecoded: permit });
         });
     }
 
-    /// Waits for a permit. Decodes finished fetches meanwhile, because their permits are needed, and
-    /// items that have passed the screen, because they must not wait for a slow host. `None` if the
-    /// worker was aborted.
-    fn permit(&self, batch: &mut DecodeBatch<'_>) -> Option<OwnedSemaphorePermit> {
+    /// Waits for a place, if there are very many fetches. Decodes finished fetches and items that
+    /// have passed the screen meanwhile. `None` if the worker was aborted.
+    fn place(&self, batch: &mut DecodeBatch<'_>) -> Option<OwnedSemaphorePermit> {
         while !self.services.signals.aborted() {
-            if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-                return Some(permit);
+            if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+                return Some(place);
             }
             self.wait(None, batch);
             batch.send();
@@ -228,7 +248,34 @@ impl Ingest {
 
     /// Fetches that are running or waiting to be decoded.
     fn fetches(&self) -> usize {
-        Arc::strong_count(&self.permits) - 1
+        Arc::strong_count(&self.places) - 1
+    }
+}
+
+/// Lets fetches run whose turn has come, and reports a store that is down, until the fetcher is gone.
+async fn watch(fetcher: Weak<Fetcher>, services: Services) {
+    let mut ticks = tokio::time::interval(TICK);
+    let mut down: Option<String> = None;
+    loop {
+        ticks.tick().await;
+        let Some(fetcher) = fetcher.upgrade() else { return };
+        fetcher.tick();
+        services.metrics.fetch_waiting.set(fetcher.waiting() as i64);
+        let outage = fetcher.outage();
+        services.health.set_outage(outage.as_ref());
+        services.metrics.fetch_outage.set(i64::from(outage.is_some()));
+        let store = outage.map(|(store, _)| store);
+        if store != down {
+            match (&store, &down) {
+                (Some(store), _) => warn!(
+                    store,
+                    "a store of images is down: no more messages are read until it answers"
+                ),
+                (None, Some(store)) => info!(store, "no store of images is down; reading again"),
+                (None, None) => {}
+            }
+            down = store;
+        }
     }
 }
 
@@ -287,6 +334,9 @@ impl<'a> DecodeBatch<'a> {
 
     /// Takes in an item with its bytes: for the screen if it is in use, else for the engine.
     fn take(&mut self, mut item: Item, bytes: Result<Bytes, Failure>) {
+        if !item.origin.ticket.is_current() {
+            return;
+        }
         item.drop_inline();
         match (&self.ingest.screen, bytes) {
             (Some(screen), Ok(bytes)) if screen.control.in_use() => {

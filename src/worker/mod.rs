@@ -164,10 +164,11 @@ fn start_screen(
     Ok(way)
 }
 
-/// The runtime of sockets. One thread suffices: all heavy work has threads of its own.
+/// The runtime of sockets. All heavy work has threads of its own. With two threads, probes are
+/// answered while the other one resolves a name or encrypts.
 fn runtime() -> Result<Runtime, WorkerError> {
     let builder = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+        .worker_threads(2)
         .thread_name("io")
         .enable_all()
         .build();

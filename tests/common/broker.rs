@@ -40,11 +40,27 @@ impl Broker for Embedded {
 /// Apache Kafka, one server for all tests of a test binary.
 pub struct Real(&'static Server);
 
+impl Real {
+    /// Creates a topic of one partition. Returns whether the broker has done so.
+    pub fn try_create(&self, topic: &str) -> bool {
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+        let new = [new_topic(topic, 1)];
+        let created = block_on(admin(self.bootstrap()).create_topics(&new, &options)).unwrap();
+        created.iter().all(Result::is_ok)
+    }
+
+    /// Creates a topic of one partition with a property.
+    pub fn create_with(&self, topic: &str, property: &str, value: &str) {
+        self.0.create(&[new_topic(topic, 1).set(property, value)]);
+    }
+}
+
 impl Broker for Real {
     fn with_topics(topics: &[(String, i32)]) -> Self {
         static SERVER: OnceLock<Server> = OnceLock::new();
         let server = SERVER.get_or_init(Server::start);
-        server.create(topics);
+        let new: Vec<NewTopic<'_>> = topics.iter().map(|(t, n)| new_topic(t, *n)).collect();
+        server.create(&new);
         Self(server)
     }
 
@@ -109,17 +125,28 @@ impl Server {
         }
     }
 
-    fn create(&self, topics: &[(String, i32)]) {
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", &self.bootstrap).create().unwrap();
-        let new: Vec<NewTopic<'_>> =
-            topics.iter().map(|(t, n)| NewTopic::new(t, *n, TopicReplication::Fixed(1))).collect();
+    fn create(&self, new: &[NewTopic<'_>]) {
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        for created in runtime.block_on(admin.create_topics(&new, &options)).unwrap() {
+        let admin = admin(&self.bootstrap);
+        for created in block_on(admin.create_topics(new, &options)).unwrap() {
             created.unwrap();
         }
     }
+}
+
+/// A client for administration.
+pub fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap()
+}
+
+/// Waits for a request of a client.
+pub fn block_on<T>(request: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(request)
+}
+
+/// A topic to create.
+pub fn new_topic(name: &str, partitions: i32) -> NewTopic<'_> {
+    NewTopic::new(name, partitions, TopicReplication::Fixed(1))
 }
 
 fn free_ports() -> [u16; 2] {

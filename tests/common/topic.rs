@@ -35,6 +35,14 @@ pub fn produce<K: AsRef<str>, V: AsRef<[u8]>>(bootstrap: &str, topic: &str, mess
     producer.flush(PATIENCE).unwrap();
 }
 
+/// Produces a record with a key and without a payload.
+pub fn produce_tombstone(bootstrap: &str, topic: &str, key: &str) {
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
+    producer.send(BaseRecord::<str, [u8]>::to(topic).key(key)).map_err(|(e, _)| e).unwrap();
+    producer.flush(PATIENCE).unwrap();
+}
+
 /// Reads a topic with one partition from its beginning until `enough` is true.
 pub fn read_until<R: DeserializeOwned>(
     bootstrap: &str,

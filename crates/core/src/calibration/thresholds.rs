@@ -59,16 +59,17 @@ impl Thresholds {
     pub fn outcome(&self, arity: usize, scores: &[f32]) -> Outcome {
         let thresholds = &self.by_arity[arity.clamp(1, MAX_GROUP) - 1];
         let mut best = Outcome { positive: false, score: f32::NAN };
-        let mut margin = f32::NEG_INFINITY;
+        let (mut margin, mut unknown) = (f32::NEG_INFINITY, false);
         for (&column, &threshold) in self.columns.iter().zip(thresholds) {
             let score = scores[column];
-            if score.is_nan() {
-                return Outcome { positive: true, score };
-            }
+            unknown |= score.is_nan();
             if score - threshold > margin {
                 margin = score - threshold;
                 best = Outcome { positive: score >= threshold, score };
             }
+        }
+        if unknown && !best.positive {
+            return Outcome { positive: true, score: f32::NAN };
         }
         best
     }
@@ -112,5 +113,9 @@ mod tests {
     fn a_score_that_is_not_a_number_is_positive() {
         let outcome = Thresholds::constant(0.5).outcome(4, &[f32::NAN]);
         assert!(outcome.positive && outcome.score.is_nan());
+        let two = Thresholds::new(vec![0, 1], |_, _| 0.5);
+        assert!(two.outcome(1, &[0.4, f32::NAN]).score.is_nan());
+        let flagged = Outcome { positive: true, score: 0.7 };
+        assert_eq!(two.outcome(1, &[f32::NAN, 0.7]), flagged, "another label decides");
     }
 }

@@ -242,7 +242,8 @@ impl<N: Network> BundleEvaluation<'_, N> {
         let screen = self.screen.as_mut().ok_or_else(missing)?;
         if screen.scored.is_none() {
             let images = self.runner.reference.clone();
-            let batch = self.runner.settings.preferred_batch;
+            // As the worker does if many images wait for the screen.
+            let batch = self.runner.settings.max_batch;
             let mut reference = self.runner.reference();
             let turn = || Ok(reference.turn()?);
             screen.scored = Some(screen.score(&images, self.images, batch, turn)?);

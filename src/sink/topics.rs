@@ -1,0 +1,83 @@
+//! Whether topics exist, and what they accept.
+
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::client::{Client, DefaultClientContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
+
+use crate::config::Config;
+
+/// The longest wait for the brokers' answer.
+pub(crate) const ANSWER: Duration = Duration::from_secs(10);
+
+/// The number of partitions of a topic. `None` if the topic does not exist. If the brokers create
+/// topics on demand and `client` is a producer, the topic is created.
+///
+/// # Errors
+/// [`KafkaError`] if no broker answers, or if the client may not see the topic.
+pub(crate) fn partitions<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+) -> Result<Option<usize>, KafkaError> {
+    let answer = client.fetch_metadata(Some(topic), ANSWER)?;
+    let Some(found) = answer.topics().iter().find(|found| found.name() == topic) else {
+        return Ok(None);
+    };
+    match found.error() {
+        None => Ok(Some(found.partitions().len())),
+        Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => Ok(None),
+        // The topic was just created.
+        Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) => Ok(Some(0)),
+        Some(error) => Err(KafkaError::MetadataFetch(RDKafkaErrorCode::from(error))),
+    }
+}
+
+/// Connects with the settings of `config`, and checks that the topics exist. Returns one line per
+/// topic. No topic is created.
+///
+/// # Errors
+/// What is wrong, with the key and the remedy: no broker answers, or a topic does not exist.
+pub(crate) fn check(config: &Config) -> Result<Vec<String>, String> {
+    let topics = [("source.topic", &config.source.topic[..])];
+    let topics: Vec<_> = topics.into_iter().chain(config.sink.topics()).collect();
+    let mut client = config.kafka.client(&config.source.properties);
+    client.set("group.id", &config.kafka.group_id).set("allow.auto.create.topics", "false");
+    let consumer: BaseConsumer = client.create().map_err(unreachable(config))?;
+    let mut lines = Vec::new();
+    for (key, topic) in topics {
+        let found = partitions(consumer.client(), topic).map_err(unreachable(config))?;
+        let Some(count) = found else {
+            let what = "does not exist; create the topic, or name another one";
+            return Err(format!("`{key}`: the topic `{topic}` {what}"));
+        };
+        let limit = limit(config, topic).unwrap_or_else(|why| format!("limit unknown: {why}"));
+        lines.push(format!("{key}: topic {topic}: {count} partitions, {limit}"));
+    }
+    Ok(lines)
+}
+
+/// The largest record of a topic, in words.
+fn limit(config: &Config, topic: &str) -> Result<String, String> {
+    let say = |error: &dyn std::fmt::Display| error.to_string();
+    let admin: AdminClient<DefaultClientContext> =
+        config.kafka.client(&config.sink.properties).create().map_err(|e| say(&e))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let asked = [ResourceSpecifier::Topic(topic)];
+    let options = AdminOptions::new().request_timeout(Some(ANSWER));
+    let answer = runtime.map_err(|e| say(&e))?.block_on(admin.describe_configs(&asked, &options));
+    let found = answer.map_err(|e| say(&e))?.into_iter().next().ok_or("no answer")?;
+    let found = found.map_err(|e| say(&e))?;
+    let bytes = found.get("max.message.bytes").and_then(|entry| entry.value.clone());
+    Ok(format!("records of at most {} bytes", bytes.ok_or("no answer")?))
+}
+
+fn unreachable(config: &Config) -> impl Fn(KafkaError) -> String {
+    let brokers = config.kafka.brokers.clone();
+    move |error| {
+        format!("`kafka.brokers`: {brokers}: {error}; check the address and the credentials")
+    }
+}

@@ -1,0 +1,68 @@
+//! Messages that were deleted before they were read.
+//!
+//! If the retention of a topic, or a deletion of records, passes the position of the consumer group,
+//! librdkafka goes on at the first offset that is left. The images in between have no verdict.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
+use tracing::{debug, warn};
+
+use super::assignment::Before;
+use super::rebalance::Context;
+
+/// The longest wait for the brokers' answer. The consumer is not polled meanwhile.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// The offsets before the message at `offset` that were deleted before they were read. Empty if there
+/// are none, and if the brokers do not answer. Some of the offsets may be markers of transactions.
+pub(super) fn skipped(
+    consumer: &BaseConsumer<Context>,
+    (topic, partition): (&str, i32),
+    offset: i64,
+    before: Before,
+) -> Range<i64> {
+    let from = match before {
+        Before::Nothing => return 0..0,
+        Before::Gap(from) => Some(from),
+        Before::Unknown => committed(consumer, topic, partition),
+    };
+    let Some(from) = from.filter(|&from| from < offset) else { return 0..0 };
+    match consumer.fetch_watermarks(topic, partition, ANSWER) {
+        Ok((first, _)) => from..first.min(offset).max(from),
+        Err(error) => {
+            debug!(%error, topic, partition, "the first offset of the partition is unknown");
+            0..0
+        }
+    }
+}
+
+/// Reports deleted messages, and returns their number.
+pub(super) fn report((topic, partition): (&str, i32), skipped: &Range<i64>) -> u64 {
+    let messages = u64::try_from(skipped.end - skipped.start).unwrap_or(0);
+    if messages > 0 {
+        warn!(
+            topic,
+            partition,
+            from = skipped.start,
+            to = skipped.end,
+            "messages were deleted before they were read: their images have no verdict"
+        );
+    }
+    messages
+}
+
+/// The offset that the consumer group has committed. `None` if there is none.
+fn committed(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) -> Option<i64> {
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition(topic, partition);
+    let answer = consumer.committed_offsets(asked, ANSWER);
+    let answer = answer
+        .inspect_err(|error| debug!(%error, topic, partition, "the committed offset is unknown"));
+    match answer.ok()?.elements().first()?.offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    }
+}

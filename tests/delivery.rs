@@ -1,0 +1,180 @@
+//! What only Apache Kafka can prove about records: refused records, missing topics, deleted messages.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::process::Command;
+use std::time::Instant;
+
+use common::broker::{Broker, Real, admin, block_on};
+use common::topic::{committed, count, produce, read};
+use common::{PATIENCE, config, png, reference, start, stop, topics};
+use dorfman::config::Config;
+use dorfman::message::ReferenceMessage;
+use dorfman::sink::message::{DeadLetterRecord, FlagRecord};
+use rdkafka::admin::AdminOptions;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+/// A broker with the topics of a test, except one.
+fn broker_without(name: &str, kind: &str) -> Real {
+    let missing = format!("{name}-{kind}");
+    let some: Vec<_> = topics(name, 1).into_iter().filter(|(topic, _)| *topic != missing).collect();
+    Real::with_topics(&some)
+}
+
+/// A reference to a positive image with `bytes` of metadata.
+fn positive_with_metadata(id: &str, bytes: usize) -> (String, Vec<u8>) {
+    let mut message = ReferenceMessage::inline(id, &png(250));
+    let note = serde_json::Value::String("x".repeat(bytes));
+    message.metadata = Some([("note".to_owned(), note)].into_iter().collect());
+    (id.to_owned(), serde_json::to_vec(&message).unwrap())
+}
+
+fn plain(id: &str, positive: bool) -> (String, Vec<u8>) {
+    (id.to_owned(), reference(id, positive))
+}
+
+fn until_committed(broker: &Real, config: &Config, offsets: i64) {
+    let begin = Instant::now();
+    let now = || committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 1);
+    while now() < offsets {
+        assert!(begin.elapsed() < PATIENCE, "{} of {offsets} offsets are committed", now());
+    }
+}
+
+#[test]
+fn a_flag_that_is_too_large_is_sent_without_the_fields_of_the_sender() {
+    let broker = broker_without("slim", "flagged");
+    broker.create_with("slim-flagged", "max.message.bytes", "2000");
+    let config = config(broker.bootstrap(), "slim");
+    let messages =
+        [positive_with_metadata("large", 10_000), plain("small", true), plain("clean", false)];
+    produce(broker.bootstrap(), &config.source.topic, &messages);
+    let running = start(&config);
+    let flags = read::<FlagRecord>(broker.bootstrap(), &config.sink.flagged_topic, 2);
+    until_committed(&broker, &config, 3);
+    stop(running);
+
+    let large = flags.iter().find(|flag| flag.record.id == "large").unwrap();
+    assert_eq!(large.record.metadata, None);
+    assert_eq!(count(broker.bootstrap(), &config.sink.dead_letter_topic), 0);
+}
+
+#[test]
+fn a_flag_that_the_topic_refuses_becomes_a_dead_letter() {
+    let broker = broker_without("refused", "flagged");
+    broker.create_with("refused-flagged", "max.message.bytes", "120");
+    let config = config(broker.bootstrap(), "refused");
+    let messages = [plain("flagged", true), plain("clean", false)];
+    produce(broker.bootstrap(), &config.source.topic, &messages);
+    let running = start(&config);
+    let dead = read::<DeadLetterRecord>(broker.bootstrap(), &config.sink.dead_letter_topic, 1);
+    until_committed(&broker, &config, 2);
+    stop(running);
+
+    let dead = &dead[0].record;
+    assert_eq!((dead.id.as_deref(), &dead.reason[..]), (Some("flagged"), "undeliverable"));
+    for part in ["`refused-flagged`", "`bad`", "score"] {
+        assert!(dead.detail.contains(part), "{}", dead.detail);
+    }
+}
+
+#[test]
+fn a_missing_topic_of_dead_letters_stops_the_worker_at_its_start() {
+    let broker = broker_without("missing", "dead");
+    let config = config(broker.bootstrap(), "missing");
+    let error = start(&config).wait().unwrap_err().to_string();
+    assert!(
+        error.contains("`sink.dead_letter_topic`") && error.contains("missing-dead"),
+        "{error}"
+    );
+}
+
+#[test]
+fn check_connects_and_names_a_missing_topic() {
+    let broker = broker_without("checked", "dead");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("dorfman.yaml");
+    let yaml = format!(
+        "kafka: {{brokers: '{}'}}\nsource: {{topic: checked-images}}\n\
+         sink: {{flagged_topic: checked-flagged, dead_letter_topic: checked-dead}}\n",
+        broker.bootstrap()
+    );
+    std::fs::write(&file, yaml).unwrap();
+    let check = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dorfman"));
+        let output =
+            command.args(["check", "--quiet", "--connect", "--config"]).arg(&file).output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, text) = check();
+    assert_eq!(code, Some(64), "{text}");
+    assert!(text.contains("`sink.dead_letter_topic`"), "{text}");
+    broker.create_with("checked-dead", "max.message.bytes", "5000");
+    let (code, text) = check();
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("checked-dead: 1 partitions, records of at most 5000 bytes"), "{text}");
+}
+
+#[test]
+fn messages_that_were_deleted_before_they_were_read_are_counted() {
+    let broker = Real::with_topics(&topics("deleted", 1));
+    let config = config(broker.bootstrap(), "deleted");
+    let topic = &config.source.topic;
+    let messages: Vec<_> = (0..100).map(|i| plain(&format!("image-{i}"), false)).collect();
+    produce(broker.bootstrap(), topic, &messages);
+    let at = |offset: i64| {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, 0, Offset::Offset(offset)).unwrap();
+        list
+    };
+    let reader: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", broker.bootstrap())
+        .set("group.id", &config.kafka.group_id)
+        .create()
+        .unwrap();
+    reader.commit(&at(5), CommitMode::Sync).unwrap();
+    block_on(admin(broker.bootstrap()).delete_records(&at(50), &AdminOptions::new())).unwrap();
+    let running = start(&config);
+    until_committed(&broker, &config, 100);
+    let metrics = running.metrics().text();
+    stop(running);
+
+    assert!(metrics.contains("\ndorfman_skipped_messages_total 45\n"), "{metrics}");
+    assert!(metrics.contains("\ndorfman_messages_received_total 50\n"), "{metrics}");
+}
+
+#[test]
+fn the_offsets_of_a_topic_that_is_made_anew_are_committed() {
+    let broker = Real::with_topics(&topics("anew", 1));
+    let config = config(broker.bootstrap(), "anew");
+    let topic = &config.source.topic;
+    let messages = |kind: &str, count: usize| -> Vec<_> {
+        (0..count).map(|i| plain(&format!("{kind}-{i}"), i == 0)).collect()
+    };
+    produce(broker.bootstrap(), topic, &messages("old", 100));
+    let running = start(&config);
+    until_committed(&broker, &config, 100);
+    let admin = admin(broker.bootstrap());
+    block_on(admin.delete_topics(&[topic], &AdminOptions::new())).unwrap();
+    // The broker refuses the name until the deletion is complete.
+    let begin = Instant::now();
+    while !broker.try_create(topic) {
+        assert!(begin.elapsed() < PATIENCE, "the topic was not deleted");
+    }
+    produce(broker.bootstrap(), topic, &messages("new", 30));
+    let flags = read::<FlagRecord>(broker.bootstrap(), &config.sink.flagged_topic, 2);
+    let now = || committed(broker.bootstrap(), &config.kafka.group_id, topic, 1);
+    let begin = Instant::now();
+    while now() != 30 {
+        assert!(begin.elapsed() < PATIENCE, "{} offsets are committed, not 30", now());
+    }
+    stop(running);
+
+    let [old, new] = &flags[..2] else { panic!("{flags:?}") };
+    assert_eq!((old.record.source.offset, new.record.source.offset), (0, 0));
+    assert_ne!(old.record.flag_id, new.record.flag_id, "they are flags of different images");
+}
