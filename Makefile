@@ -16,7 +16,7 @@ TRAINING_ENV = PYTHONPATH=training PYTHONDONTWRITEBYTECODE=1 \
 .DEFAULT_GOAL := help
 # Targets run one after another: the setups share apt, and each build uses all cores.
 .NOTPARALLEL:
-.PHONY: help demo demo-photos test test-rust test-training bench bench-paper paper-data lint doc train results check-deploy test-kubernetes build build-tests \
+.PHONY: help demo demo-photos test test-rust test-training bench bench-kafka bench-paper paper-data lint doc train results check-deploy test-kubernetes build build-tests \
 	test-alerts image
 
 help: ## list the targets
@@ -25,7 +25,7 @@ help: ## list the targets
 demo: setup-build setup-onnxruntime setup-dataset build ## run the demonstration: find the rare images of a stream
 	target/release/dorfman demo
 
-# Uses the plan that docs/results.md recommends for photos.
+# The run `pooled` uses the plan that docs/results.md recommends for photos without exits.
 demo-photos: setup-build setup-onnxruntime build ## run the demonstration with photos: shoes among garments
 	DORFMAN_RETEST__POOLED_SENSITIVITY=0.98 DORFMAN_RETEST__CHAIN=[2] target/release/dorfman demo --bundle models/shoes --data models/shoes/photos.zip \
 		--group-size 4 --negatives 2400 --out target/demo-photos
@@ -51,6 +51,10 @@ test-training: setup-python setup-dataset ## run the tests of training/ and of t
 bench: setup-build setup-onnxruntime setup-dataset ## profile the shipped bundle and run the benchmarks
 	$(CARGO) run --release $(CARGO_FLAGS) -- profile --bundle models/fashion-bag --seconds 10
 	$(CARGO) run --release $(CARGO_FLAGS) -- bench
+
+# BENCH_KAFKA=... passes options, such as --images 100000: see `scripts/bench_kafka.py --help`.
+bench-kafka: setup-build setup-onnxruntime setup-kafka build ## measure photos through Apache Kafka: individual, pooled, planned
+	scripts/bench_kafka.py $(BENCH_KAFKA)
 
 # PAPER=DIR is the folder of the paper's recorded scores (docs/retesting.md), which are not part of
 # this repository. BENCH_PAPER=... passes more options, such as --groups 128: see

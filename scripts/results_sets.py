@@ -130,7 +130,7 @@ SETS = (
     ),
     # The planner's plans: a screen, exits and pooling, beside a plain cascade and pooling alone.
     Set("exits-bags", "Bags: exits and pooling", "bags", "bag", "fashion", (Run(("fashion-bag",), loss="0.005"),)),
-    Set("exits-boots", "Ankle boots: exits and pooling", "boots", "ankle-boot", "fashion", (Run(("fashion-boot",), loss="0.004"),)),
+    Set("exits-boots", "Ankle boots: exits and pooling", "boots", "ankle-boot", "fashion", (Run(("fashion-boot",), loss="0.003"),)),
     Set("exits-shoes", "Shoes: a screen, exits and pooling", "shoes", "shoes", "clothing", (Run(("shoes",), cap=2048),)),
     Set("exits-hats", "Hats: a screen, exits and pooling", "hats", "hat", "clothing", (Run(("hats",), cap=2048),)),
     Set("exits-firearms", "Firearms: a screen, exits and pooling", "firearms", FIREARMS, "firearms", (Run(("firearms-lite0-wide",), cap=8192, loss="0.008"),)),

@@ -12,7 +12,7 @@ use common::topic::{committed, count, produce, read};
 use common::{PATIENCE, config, png, reference, start, stop, topics};
 use dorfman::config::Config;
 use dorfman::message::ReferenceMessage;
-use dorfman::sink::message::{DeadLetterRecord, FlagRecord};
+use dorfman::sink::message::{DeadLetterRecord, FlagRecord, VerdictRecord};
 use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -49,8 +49,11 @@ fn a_flag_that_is_too_large_is_sent_without_the_fields_of_the_sender() {
     let broker = broker_without("slim", "flagged");
     broker.create_with("slim-flagged", "max.message.bytes", "2000");
     let config = config(broker.bootstrap(), "slim");
-    let messages =
-        [positive_with_metadata("large", 10_000), plain("small", true), plain("clean", false)];
+    let messages = [
+        positive_with_metadata("large", 10_000),
+        positive_with_metadata("small", 10),
+        plain("clean", false),
+    ];
     produce(broker.bootstrap(), &config.source.topic, &messages);
     let running = start(&config);
     let flags = read::<FlagRecord>(broker.bootstrap(), &config.sink.flagged_topic, 2);
@@ -58,7 +61,26 @@ fn a_flag_that_is_too_large_is_sent_without_the_fields_of_the_sender() {
     stop(running);
 
     let large = flags.iter().find(|flag| flag.record.id == "large").unwrap();
-    assert_eq!(large.record.metadata, None);
+    assert_eq!((&large.record.metadata, large.headers.is_empty()), (&None, true));
+    let small = flags.iter().find(|flag| flag.record.id == "small").unwrap();
+    assert!(small.record.metadata.is_some(), "it was refused only because of its batch");
+    assert_eq!(small.headers["trace"], b"small");
+    assert_eq!(count(broker.bootstrap(), &config.sink.dead_letter_topic), 0);
+}
+
+#[test]
+fn small_records_are_published_although_their_batch_is_too_large() {
+    let broker = broker_without("batch", "verdicts");
+    broker.create_with("batch-verdicts", "max.message.bytes", "3000");
+    let config = config(broker.bootstrap(), "batch");
+    let messages: Vec<_> = (0..300).map(|i| plain(&format!("image-{i}"), false)).collect();
+    produce(broker.bootstrap(), &config.source.topic, &messages);
+    let running = start(&config);
+    let topic = config.sink.verdicts_topic.clone().unwrap();
+    read::<VerdictRecord>(broker.bootstrap(), &topic, 300);
+    until_committed(&broker, &config, 300);
+    stop(running);
+
     assert_eq!(count(broker.bootstrap(), &config.sink.dead_letter_topic), 0);
 }
 

@@ -31,7 +31,7 @@ const BETWEEN: f32 = 0.5;
 /// fan-in of each stage (`None`: all slots of the test).
 const DESIGNS: [(&str, &str, f32, &[Option<usize>]); 4] = [
     ("tests/data/pixel", "tests/data/pixel", CLOSE, &[None]),
-    ("models/shoes", "tests/data/shoes", CLOSE_FOR_PHOTOS, &[None, Some(1), None]),
+    ("models/shoes", "tests/data/shoes", CLOSE_FOR_PHOTOS, &[None, None]),
     ("tests/data/tree", "tests/data/tree", CLOSE, &[None, Some(2), None]),
     ("tests/data/tree3", "tests/data/tree3", CLOSE, &[None, Some(2), Some(2), None]),
 ];

@@ -37,7 +37,8 @@ pub struct FetchConfig {
     #[schemars(with = "String")]
     pub backoff: Duration,
     /// The longest time to fetch an image, in all attempts and with the waits between them. The time
-    /// during which a store is down does not count.
+    /// in which other images of the host have their turn, or in which a store is down, does not
+    /// count. It is also the longest wait for a host that does not answer.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub deadline: Duration,
@@ -105,7 +106,9 @@ impl FetchConfig {
         require(!self.timeout.is_zero(), "fetch.timeout", "must be above 0, such as 30s")?;
         require((1..=20).contains(&self.attempts), "fetch.attempts", "must be 1 to 20")?;
         require(self.backoff <= Duration::from_secs(10), "fetch.backoff", "must be at most 10s")?;
-        require(!self.deadline.is_zero(), "fetch.deadline", "must be above 0, such as 60s")?;
+        let longest = Duration::from_secs(24 * 3600);
+        let what = "must be at least `fetch.timeout` and at most 24h, such as 60s";
+        require((self.timeout..=longest).contains(&self.deadline), "fetch.deadline", what)?;
         require(self.outage_after >= 1, "fetch.outage_after", "must be at least 1")?;
         require((0.0..=1.0).contains(&self.store_share), "fetch.store_share", "must be 0 to 1")?;
         // A header can only hold printable ASCII.
@@ -135,7 +138,7 @@ mod tests {
             (FetchConfig { timeout: Duration::ZERO, ..good() }, "fetch.timeout"),
             (FetchConfig { attempts: 0, ..good() }, "fetch.attempts"),
             (FetchConfig { backoff: Duration::from_secs(11), ..good() }, "fetch.backoff"),
-            (FetchConfig { deadline: Duration::ZERO, ..good() }, "fetch.deadline"),
+            (FetchConfig { deadline: Duration::from_secs(29), ..good() }, "fetch.deadline"),
             (FetchConfig { outage_after: 0, ..good() }, "fetch.outage_after"),
             (FetchConfig { store_share: 1.5, ..good() }, "fetch.store_share"),
             (FetchConfig { max_redirects: 21, ..good() }, "fetch.max_redirects"),

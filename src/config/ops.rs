@@ -14,8 +14,8 @@ pub struct OpsConfig {
     /// Address and port to listen on.
     pub listen: String,
     /// /healthz fails when images are in flight and there was no verdict for this long. Time in
-    /// which published records wait for the brokers does not count. Must be longer than the slowest
-    /// fetch: `fetch.attempts` times the sum of `fetch.timeout` and 10 s.
+    /// which published records wait for the brokers, or a store of images is down, does not count.
+    /// Must be above twice `fetch.deadline`, and above `group.max_wait`.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub stalled_after: Duration,

@@ -39,16 +39,23 @@ pub enum Outcome {
     Unknown,
 }
 
+/// A waiting fetch.
+pub trait Waiter {
+    /// Whether nobody waits any more.
+    fn gone(&self) -> bool;
+}
+
 /// What a waiting fetch is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Turn {
-    /// It may run. Its end must be reported with [`Hosts::ended`].
+    /// It may run. How it ends must be reported with [`Hosts::answered`], and then its place must be
+    /// given back with [`Hosts::released`].
     Go,
     /// It will not run, for this reason.
     Refused(String),
 }
 
-/// The hosts. `W` identifies a waiting fetch.
+/// The hosts. `W` is a waiting fetch.
 #[derive(Debug)]
 pub struct Hosts<W> {
     limits: HostLimits,
@@ -58,14 +65,12 @@ pub struct Hosts<W> {
     running: usize,
     /// The recent items, of all hosts and without a host.
     items: Recent,
-    /// The recent items with a host.
-    fetched: Recent,
     /// Items so far.
     arrived: u64,
     /// The network as a whole: many hosts that fail at the same time.
     network: Breaker,
-    /// The host that failed last.
-    failed_last: Option<Arc<str>>,
+    /// The hosts that have failed since any host answered.
+    failing: Vec<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -74,6 +79,7 @@ struct Host<W> {
     running: usize,
     items: Recent,
     breaker: Breaker,
+    answered: Option<Instant>,
 }
 
 /// A count of recent items: an item counts 1, and less with each later item.
@@ -96,12 +102,12 @@ struct Down {
     probe_at: Instant,
     interval: Duration,
     probing: bool,
+    /// Whether the host was a store when it went down.
+    store: bool,
 }
 
 /// The number of items over which shares are counted.
 const MEMORY: f64 = 1000.0;
-/// A host with fewer recent items is not a store.
-const FEWEST_ITEMS: f64 = 20.0;
 /// Fetches of one host that may always run at once.
 const FEWEST_RUNNING: usize = 4;
 /// The waits between two probes of a host.
@@ -121,8 +127,8 @@ impl Recent {
 }
 
 impl Breaker {
-    /// Takes in the end of an attempt. Returns whether the host has just gone down.
-    fn ended(&mut self, outcome: Outcome, failures: u32, now: Instant) -> bool {
+    /// Takes in the end of an attempt. `store`: whether the host is a store now.
+    fn ended(&mut self, outcome: Outcome, failures: u32, store: bool, now: Instant) {
         match outcome {
             Outcome::Answered => *self = Self::default(),
             Outcome::Unknown => self.end_probe(now, false),
@@ -130,14 +136,10 @@ impl Breaker {
                 self.failures = self.failures.saturating_add(1);
                 self.end_probe(now, true);
                 if self.down.is_none() && self.failures >= failures {
-                    let probe_at = now + FIRST_PROBE;
-                    let (interval, probing) = (FIRST_PROBE, false);
-                    self.down = Some(Down { since: now, probe_at, interval, probing });
-                    return true;
+                    self.down = Some(Down::new(store, now));
                 }
             }
         }
-        false
     }
 
     fn end_probe(&mut self, now: Instant, failed: bool) {
@@ -161,18 +163,27 @@ impl Breaker {
     }
 }
 
-impl<W> Host<W> {
-    fn new() -> Self {
-        let (waiting, breaker) = (VecDeque::new(), Breaker::default());
-        Self { waiting, running: 0, items: Recent::default(), breaker }
-    }
-
-    fn idle(&self) -> bool {
-        self.waiting.is_empty() && self.running == 0 && self.breaker.down.is_none()
+impl Down {
+    fn new(store: bool, now: Instant) -> Self {
+        let (interval, probing) = (FIRST_PROBE, false);
+        Self { since: now, probe_at: now + interval, interval, probing, store }
     }
 }
 
-impl<W> Hosts<W> {
+impl<W> Host<W> {
+    fn new() -> Self {
+        let (waiting, breaker) = (VecDeque::new(), Breaker::default());
+        Self { waiting, running: 0, items: Recent::default(), breaker, answered: None }
+    }
+
+    /// Whether nothing is lost if the host is forgotten.
+    fn idle(&self, arrived: u64) -> bool {
+        let rare = self.items.now(arrived) < 1.0;
+        rare && self.waiting.is_empty() && self.running == 0 && self.breaker.down.is_none()
+    }
+}
+
+impl<W: Waiter> Hosts<W> {
     /// No hosts yet.
     pub fn new(limits: HostLimits) -> Self {
         Self {
@@ -181,10 +192,9 @@ impl<W> Hosts<W> {
             turns: VecDeque::new(),
             running: 0,
             items: Recent::default(),
-            fetched: Recent::default(),
             arrived: 0,
             network: Breaker::default(),
-            failed_last: None,
+            failing: Vec::new(),
         }
     }
 
@@ -198,9 +208,9 @@ impl<W> Hosts<W> {
     pub fn arrived(&mut self, host: &str) {
         self.arrived += 1;
         self.items.add(self.arrived);
-        self.fetched.add(self.arrived);
         if self.hosts.len() >= MOST_HOSTS && !self.hosts.contains_key(host) {
-            self.hosts.retain(|_, host| !host.idle());
+            let arrived = self.arrived;
+            self.hosts.retain(|_, host| !host.idle(arrived));
         }
         let arrived = self.arrived;
         self.host(host).items.add(arrived);
@@ -215,35 +225,77 @@ impl<W> Hosts<W> {
             self.turns.push_back(key);
         }
         self.host(host).waiting.push_back((waiting, now));
-        self.turns(now)
+        self.turns(now, false)
     }
 
-    /// An attempt has ended.
-    pub fn ended(&mut self, host: &str, outcome: Outcome, now: Instant) -> Vec<(W, Turn)> {
-        self.running -= 1;
-        let failures = self.limits.failures;
+    /// An attempt has ended. Its place is still taken.
+    pub fn answered(&mut self, host: &str, outcome: Outcome, now: Instant) -> Vec<(W, Turn)> {
+        let (failures, key) = (self.limits.failures, self.key(host));
         let known = self.host(host);
-        known.running -= 1;
-        known.breaker.ended(outcome, failures, now);
-        let key = self.key(host);
-        // One host that fails again and again is not a failing network.
-        let again = outcome == Outcome::Failed && self.failed_last.as_ref() == Some(&key);
-        self.network.ended(if again { Outcome::Unknown } else { outcome }, failures, now);
-        if outcome == Outcome::Failed {
-            self.failed_last = Some(key);
+        let items = known.items;
+        if outcome == Outcome::Answered {
+            known.answered = Some(now);
         }
-        self.turns(now)
+        let store = self.is_store(items);
+        self.host(host).breaker.ended(outcome, failures, store, now);
+        self.network_answered(key, outcome, now);
+        self.turns(now, false)
+    }
+
+    /// The place of an attempt is free again.
+    pub fn released(&mut self, host: &str, now: Instant) -> Vec<(W, Turn)> {
+        self.running -= 1;
+        self.host(host).running -= 1;
+        self.turns(now, false)
+    }
+
+    /// Many hosts that fail while none answers are a failing network, if their items are a large
+    /// share.
+    fn network_answered(&mut self, host: Arc<str>, outcome: Outcome, now: Instant) {
+        match outcome {
+            Outcome::Unknown => self.network.end_probe(now, false),
+            Outcome::Answered => {
+                if self.network.down.is_some() {
+                    self.start_anew(now);
+                }
+                self.failing.clear();
+                self.network = Breaker::default();
+            }
+            Outcome::Failed => {
+                self.network.end_probe(now, true);
+                if self.network.down.is_none() && !self.failing.contains(&host) {
+                    self.failing.push(host);
+                    let items = self.failing.iter().filter_map(|host| self.hosts.get(host));
+                    let share: f64 = items.map(|host| self.share(host.items)).sum();
+                    let many = self.failing.len() >= self.limits.failures as usize;
+                    if many && share >= self.limits.store_share {
+                        self.network.down = Some(Down::new(true, now));
+                    }
+                }
+            }
+        }
+    }
+
+    /// After an outage of the network, no host is blamed for it.
+    fn start_anew(&mut self, now: Instant) {
+        for host in self.hosts.values_mut() {
+            host.waiting.iter_mut().for_each(|(_, since)| *since = now);
+            if let Some(down) = &mut host.breaker.down {
+                down.probe_at = now;
+            }
+        }
     }
 
     /// Tells the fetches whose turn has come by the time that has passed.
     pub fn tick(&mut self, now: Instant) -> Vec<(W, Turn)> {
-        self.turns(now)
+        self.turns(now, true)
     }
 
     /// The name of a store that is down while its items wait, with the time since when. Nothing
     /// more should be read then.
     pub fn outage(&self, now: Instant) -> Option<(String, Instant)> {
-        let waits = |host: &Host<W>| !host.waiting.is_empty() || host.running > 0;
+        let waits =
+            |host: &Host<W>| host.waiting.iter().any(|(w, _)| !w.gone()) || host.running > 0;
         if let Some(down) = self.network_down(now).filter(|_| self.hosts.values().any(waits)) {
             return Some(("all hosts".into(), down.since));
         }
@@ -254,8 +306,15 @@ impl<W> Hosts<W> {
     /// Whether the items of a host wait because it is down. An attempt that failed meanwhile does
     /// not count as an attempt.
     pub fn patient(&self, host: &str, now: Instant) -> bool {
-        let store = self.hosts.get(host).is_some_and(|host| self.waits_for(host, now));
-        store || self.network_down(now).is_some()
+        let known = self.hosts.get(host);
+        known.is_some_and(|host| self.waits_for(host, now)) || self.network_down(now).is_some()
+    }
+
+    /// Whether a store has failed for other items too since it last answered, so that an item that
+    /// has failed `attempts` times need not be the cause.
+    pub fn suspected(&self, host: &str, attempts: u32) -> bool {
+        let known = self.hosts.get(host);
+        known.is_some_and(|host| self.is_store(host.items) && host.breaker.failures > attempts)
     }
 
     /// Whether a host is down and is not a store, so that its items fail at once.
@@ -283,22 +342,22 @@ impl<W> Hosts<W> {
     }
 
     fn is_store(&self, items: Recent) -> bool {
-        items.now(self.arrived) >= FEWEST_ITEMS && self.share(items) >= self.limits.store_share
+        self.share(items) >= self.limits.store_share
     }
 
     fn within_limit(&self, down: &Down, now: Instant) -> bool {
-        self.limits.outage_limit.is_none_or(|limit| now < down.since + limit)
+        let time = now.saturating_duration_since(down.since);
+        self.limits.outage_limit.is_none_or(|limit| time < limit)
     }
 
     /// Whether a host is a store that is down, and its items still wait for it.
     fn waits_for(&self, host: &Host<W>, now: Instant) -> bool {
         let down = host.breaker.down.as_ref();
-        down.is_some_and(|down| self.is_store(host.items) && self.within_limit(down, now))
+        down.is_some_and(|down| down.store && self.within_limit(down, now))
     }
 
     fn network_down(&self, now: Instant) -> Option<&Down> {
-        let down = self.network.down.as_ref()?;
-        (self.is_store(self.fetched) && self.within_limit(down, now)).then_some(down)
+        self.network.down.as_ref().filter(|down| self.within_limit(down, now))
     }
 
     fn most_running(&self, host: &Host<W>) -> usize {
@@ -307,12 +366,18 @@ impl<W> Hosts<W> {
         fair.max(FEWEST_RUNNING).min(most)
     }
 
-    /// Lets fetches run, and refuses those of hosts that are down and no stores.
-    fn turns(&mut self, now: Instant) -> Vec<(W, Turn)> {
+    /// Lets fetches run, and refuses those of hosts that are down and no stores. Without `all`, the
+    /// hosts are looked at only while another fetch may run.
+    fn turns(&mut self, now: Instant, all: bool) -> Vec<(W, Turn)> {
         let mut told = Vec::new();
         let mut passed_over = 0;
-        while passed_over < self.turns.len() {
+        while passed_over < self.turns.len() && (all || self.running < self.limits.running) {
             let Some(name) = self.turns.pop_front() else { break };
+            if let Some(host) = self.hosts.get_mut(&name) {
+                while host.waiting.front().is_some_and(|(waiting, _)| waiting.gone()) {
+                    host.waiting.pop_front();
+                }
+            }
             let turn = self.turn(&name, now);
             let Some(host) = self.hosts.get_mut(&name) else { continue };
             match turn {
@@ -346,12 +411,13 @@ impl<W> Hosts<W> {
                     host.breaker.failures
                 )));
             }
-        } else if !waits_for
-            && now.saturating_duration_since(*since) > self.limits.patience
-            && !self.is_store(host.items)
-        {
-            let detail = "the host is too slow: the fetch was not its turn within `fetch.deadline`";
-            return Some(Turn::Refused(detail.into()));
+        } else if !waits_for && !self.is_store(host.items) {
+            // A host that answers is only slow; then the worker reads more slowly.
+            let long = |since: Instant| now.saturating_duration_since(since) > self.limits.patience;
+            if long(*since) && host.answered.is_none_or(long) {
+                let detail = "the host has not answered within `fetch.deadline`";
+                return Some(Turn::Refused(detail.into()));
+            }
         }
         let free = self.running < self.limits.running && host.running < self.most_running(host);
         let passes = host.breaker.lets_pass(now) && (!network_down || self.network.lets_pass(now));
@@ -372,6 +438,24 @@ impl<W> Hosts<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Waiter for usize {
+        fn gone(&self) -> bool {
+            false
+        }
+    }
+
+    /// An attempt ends, and its place is free.
+    fn end(
+        hosts: &mut Hosts<usize>,
+        host: &str,
+        outcome: Outcome,
+        now: Instant,
+    ) -> Vec<(usize, Turn)> {
+        let mut told = hosts.answered(host, outcome, now);
+        told.extend(hosts.released(host, now));
+        told
+    }
 
     const fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
@@ -410,7 +494,7 @@ mod tests {
     fn fail(hosts: &mut Hosts<usize>, host: &str, now: Instant) {
         for attempt in 0..3 {
             assert_eq!(go(&hosts.wait(host, attempt, now)), [attempt]);
-            hosts.ended(host, Outcome::Failed, now);
+            end(hosts, host, Outcome::Failed, now);
         }
     }
 
@@ -422,7 +506,11 @@ mod tests {
         assert_eq!(started, 6, "three quarters of the fetches");
         assert_eq!(go(&hosts.wait("other", 90, now)), [90]);
         assert_eq!(hosts.waiting(), 44);
-        assert_eq!(go(&hosts.ended("slow", Outcome::Answered, now)), [6], "in order of arrival");
+        assert_eq!(
+            go(&end(&mut hosts, "slow", Outcome::Answered, now)),
+            [6],
+            "in order of arrival"
+        );
     }
 
     #[test]
@@ -443,12 +531,12 @@ mod tests {
         let probe = start + FIRST_PROBE;
         assert_eq!(go(&hosts.wait("dead", 8, probe)), [8]);
         assert_eq!(refused(&hosts.wait("dead", 9, probe)), [9], "one probe at a time");
-        hosts.ended("dead", Outcome::Failed, probe);
+        end(&mut hosts, "dead", Outcome::Failed, probe);
         let next = probe + FIRST_PROBE;
         assert_eq!(refused(&hosts.wait("dead", 10, next)), [10], "the waits double");
         let next = next + FIRST_PROBE;
         assert_eq!(go(&hosts.wait("dead", 11, next)), [11]);
-        hosts.ended("dead", Outcome::Answered, next);
+        end(&mut hosts, "dead", Outcome::Answered, next);
         assert_eq!(go(&hosts.wait("dead", 12, next)), [12]);
     }
 
@@ -467,7 +555,7 @@ mod tests {
         let probe = start + FIRST_PROBE;
         assert_eq!(go(&hosts.tick(probe)), [7], "the oldest is the probe");
         assert!(hosts.outage(probe).is_some());
-        assert_eq!(go(&hosts.ended("store", Outcome::Answered, probe)), [8]);
+        assert_eq!(go(&end(&mut hosts, "store", Outcome::Answered, probe)), [8]);
         assert_eq!(hosts.outage(probe), None);
     }
 
@@ -485,27 +573,69 @@ mod tests {
     #[test]
     fn many_hosts_that_fail_at_the_same_time_are_an_outage_of_the_network() {
         let start = Instant::now();
-        let names: Vec<String> = (0..30).map(|i| format!("host-{i}")).collect();
+        let names: Vec<String> = (0..20).map(|i| format!("host-{i}")).collect();
         let each: Vec<(&str, usize)> = names.iter().map(|name| (&name[..], 1)).collect();
         let mut hosts = hosts(limits(64), 0, &each);
         for (i, name) in names[..3].iter().enumerate() {
             assert_eq!(go(&hosts.wait(name, i, start)), [i]);
-            hosts.ended(name, Outcome::Failed, start);
+            end(&mut hosts, name, Outcome::Failed, start);
         }
         assert_eq!(hosts.wait("host-5", 5, start), []);
         assert_eq!(hosts.outage(start).unwrap().0, "all hosts");
         assert_eq!(go(&hosts.tick(start + FIRST_PROBE)), [5]);
-        hosts.ended("host-5", Outcome::Answered, start + FIRST_PROBE);
+        end(&mut hosts, "host-5", Outcome::Answered, start + FIRST_PROBE);
         assert_eq!(go(&hosts.wait("host-6", 6, start + FIRST_PROBE)), [6]);
     }
 
     #[test]
-    fn a_fetch_does_not_wait_forever_for_a_slow_host() {
+    fn a_fetch_does_not_wait_forever_for_a_host_that_never_answers() {
+        let start = Instant::now();
+        let mut hosts = hosts(limits(64), 980, &[("silent", 20)]);
+        (0..4).for_each(|i| assert_eq!(go(&hosts.wait("silent", i, start)), [i]));
+        assert_eq!(hosts.wait("silent", 4, start), []);
+        assert_eq!(hosts.tick(start + Duration::from_secs(60)), []);
+        assert_eq!(refused(&hosts.tick(start + Duration::from_secs(61))), [4]);
+    }
+
+    #[test]
+    fn a_fetch_waits_for_a_host_that_is_only_slow() {
         let start = Instant::now();
         let mut hosts = hosts(limits(64), 980, &[("slow", 20)]);
         (0..4).for_each(|i| assert_eq!(go(&hosts.wait("slow", i, start)), [i]));
         assert_eq!(hosts.wait("slow", 4, start), []);
-        assert_eq!(hosts.tick(start + Duration::from_secs(60)), []);
-        assert_eq!(refused(&hosts.tick(start + Duration::from_secs(61))), [4]);
+        let later = start + Duration::from_secs(50);
+        assert_eq!(go(&end(&mut hosts, "slow", Outcome::Answered, later)), [4]);
+        assert_eq!(hosts.wait("slow", 5, start), []);
+        assert_eq!(hosts.tick(start + Duration::from_secs(100)), []);
+    }
+
+    #[test]
+    fn after_an_outage_of_the_network_no_host_is_blamed_for_it() {
+        let start = Instant::now();
+        let names: Vec<String> = (0..20).map(|i| format!("host-{i}")).collect();
+        let each: Vec<(&str, usize)> = names.iter().map(|name| (&name[..], 1)).collect();
+        let mut hosts = hosts(limits(64), 0, &each);
+        for (i, name) in names[..3].iter().enumerate() {
+            assert_eq!(go(&hosts.wait(name, i, start)), [i]);
+            end(&mut hosts, name, Outcome::Failed, start);
+        }
+        assert_eq!(hosts.wait("host-5", 5, start), []);
+        assert_eq!(hosts.wait("host-6", 6, start), []);
+        let later = start + Duration::from_secs(3600);
+        assert_eq!(go(&hosts.tick(later)), [5], "one probe, however long it took");
+        assert_eq!(go(&end(&mut hosts, "host-5", Outcome::Answered, later)), [6]);
+    }
+
+    #[test]
+    fn one_bad_item_of_a_store_is_told_from_a_store_that_fails() {
+        let now = Instant::now();
+        let limits = HostLimits { failures: 20, ..limits(64) };
+        let mut hosts = hosts(limits, 0, &[("store", 10)]);
+        for attempt in 0..4 {
+            assert!(!hosts.suspected("store", 3), "{attempt} attempts failed");
+            assert_eq!(go(&hosts.wait("store", attempt, now)), [attempt]);
+            end(&mut hosts, "store", Outcome::Failed, now);
+        }
+        assert!(hosts.suspected("store", 3));
     }
 }

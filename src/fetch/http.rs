@@ -9,7 +9,7 @@ use reqwest::{Client, Response, StatusCode, Url, header};
 
 use super::guard::{self, Refused};
 use super::hosts::{HostLimits, Outcome};
-use super::queue::Queue;
+use super::queue::{Pass, Queue};
 use super::{FetchSetupError, too_large};
 use crate::config::fetch::FetchConfig;
 use crate::failure::{Failure, Reason};
@@ -27,7 +27,7 @@ const TRUSTED_LENGTH: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Http {
     client: Client,
-    queue: Queue,
+    queue: Arc<Queue>,
     max_bytes: usize,
     attempts: u32,
     deadline: Duration,
@@ -64,7 +64,7 @@ impl Http {
             .map_err(|e| FetchSetupError::Http(chain(&e)))?;
         Ok(Self {
             client,
-            queue: Queue::new(limits(config)),
+            queue: Arc::new(Queue::new(limits(config))),
             max_bytes: config.max_bytes,
             attempts: config.attempts,
             deadline: config.deadline,
@@ -80,11 +80,12 @@ impl Http {
 
     /// The bytes at an `http` or `https` URI. Temporary errors are retried, within `fetch.attempts`
     /// and `fetch.deadline`. While a store is down, the call waits for it, and the time and the
-    /// attempts meanwhile do not count.
+    /// attempts meanwhile do not count. The bytes come with the place of the attempt: while they are
+    /// held, the place is taken, so that memory is bounded.
     ///
     /// # Errors
     /// [`Failure`] with the reason of the last attempt.
-    pub async fn get(&self, uri: &str) -> Result<Bytes, Failure> {
+    pub async fn get(&self, uri: &str) -> Result<(Bytes, Pass), Failure> {
         let url =
             Url::parse(uri).map_err(|e| Failure::new(Reason::Malformed, format!("{uri}: {e}")))?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -102,7 +103,7 @@ impl Http {
         let (mut tried, mut spent) = (0, Duration::ZERO);
         loop {
             let failed = match self.turn(&host, &url, self.deadline.saturating_sub(spent)).await {
-                (Ok(bytes), _) => return Ok(bytes),
+                (Ok(fetched), _) => return Ok(fetched),
                 (Err(failed), took) => {
                     spent += took;
                     failed
@@ -113,6 +114,9 @@ impl Http {
                 continue;
             }
             tried += 1;
+            if failed.again.is_some() && self.queue.suspected(&host, self.attempts) {
+                (tried, spent) = (tried.min(self.attempts - 1), Duration::ZERO);
+            }
             let again =
                 failed.again.filter(|_| tried < self.attempts && !self.queue.gave_up(&host));
             let wait = again.map(|retry_after| wait(self.backoff, tried, retry_after));
@@ -133,8 +137,8 @@ impl Http {
         host: &Arc<str>,
         url: &Url,
         longest: Duration,
-    ) -> (Result<Bytes, Failed>, Duration) {
-        let pass = match self.queue.turn(host).await {
+    ) -> (Result<(Bytes, Pass), Failed>, Duration) {
+        let mut pass = match self.queue.turn(host).await {
             Ok(pass) => pass,
             Err(why) => {
                 let failure = Failure::new(Reason::Unavailable, why);
@@ -144,11 +148,11 @@ impl Http {
         let begun = Instant::now();
         let result = tokio::time::timeout(longest, self.attempt(url.clone())).await;
         let result = result.unwrap_or_else(|_| Err(late()));
-        pass.end(match &result {
+        pass.answered(match &result {
             Err(Failed { again: Some(_), .. }) => Outcome::Failed,
             _ => Outcome::Answered,
         });
-        (result, begun.elapsed())
+        (result.map(|bytes| (bytes, pass)), begun.elapsed())
     }
 
     /// Sends one request and reads its body.

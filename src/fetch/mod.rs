@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub(crate) use self::queue::Pass;
 use crate::config::fetch::FetchConfig;
 use crate::failure::{Failure, Reason};
 use crate::message::Location;
@@ -83,6 +84,15 @@ impl Fetcher {
     /// # Errors
     /// [`Failure`] with the reason of the last attempt.
     pub async fn remote(&self, uri: &str) -> Result<Bytes, Failure> {
+        self.http.get(uri).await.map(|(bytes, _)| bytes)
+    }
+
+    /// Like [`Fetcher::remote`]. The bytes come with their place among the `fetch.concurrency`
+    /// fetches that run; it is free again when it is dropped.
+    ///
+    /// # Errors
+    /// As [`Fetcher::remote`].
+    pub(crate) async fn remote_with_place(&self, uri: &str) -> Result<(Bytes, Pass), Failure> {
         self.http.get(uri).await
     }
 

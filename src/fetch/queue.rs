@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::hosts::{HostLimits, Hosts, Outcome, Turn};
+use super::hosts::{HostLimits, Hosts, Outcome, Turn, Waiter};
 
 /// The queue of fetches of all hosts.
 #[derive(Debug)]
@@ -20,12 +20,19 @@ struct Waiting {
     told: oneshot::Sender<Turn>,
 }
 
-/// The right to make one attempt. Its end is reported when it is dropped.
+impl Waiter for Waiting {
+    fn gone(&self) -> bool {
+        self.told.is_closed()
+    }
+}
+
+/// The right to make one attempt, and its place among those that run. The place is free again when it
+/// is dropped.
 #[derive(Debug)]
-pub(super) struct Pass<'a> {
-    queue: &'a Queue,
+pub(crate) struct Pass {
+    queue: Arc<Queue>,
     host: Arc<str>,
-    outcome: Outcome,
+    answered: bool,
 }
 
 impl Queue {
@@ -45,14 +52,14 @@ impl Queue {
     ///
     /// # Errors
     /// Why the fetch has no turn.
-    pub async fn turn(&self, host: &Arc<str>) -> Result<Pass<'_>, String> {
+    pub async fn turn(self: &Arc<Self>, host: &Arc<str>) -> Result<Pass, String> {
         let (told, turn) = oneshot::channel();
         let waiting = Waiting { host: Arc::clone(host), told };
         let turns = self.hosts().wait(host, waiting, Instant::now());
         self.tell(turns);
         match turn.await {
             Ok(Turn::Go) => {
-                Ok(Pass { queue: self, host: Arc::clone(host), outcome: Outcome::Unknown })
+                Ok(Pass { queue: Arc::clone(self), host: Arc::clone(host), answered: false })
             }
             Ok(Turn::Refused(why)) => Err(why),
             Err(_) => Err("the worker is ending".into()),
@@ -68,6 +75,11 @@ impl Queue {
     /// As [`Hosts::patient`].
     pub fn patient(&self, host: &str) -> bool {
         self.hosts().patient(host, Instant::now())
+    }
+
+    /// As [`Hosts::suspected`].
+    pub fn suspected(&self, host: &str, attempts: u32) -> bool {
+        self.hosts().suspected(host, attempts)
     }
 
     /// As [`Hosts::gave_up`].
@@ -92,7 +104,9 @@ impl Queue {
             if waiting.told.send(turn).is_err() && runs {
                 // The task has ended meanwhile, so another fetch may run.
                 let now = Instant::now();
-                turns.extend(self.hosts().ended(&waiting.host, Outcome::Unknown, now));
+                let mut hosts = self.hosts();
+                turns.extend(hosts.answered(&waiting.host, Outcome::Unknown, now));
+                turns.extend(hosts.released(&waiting.host, now));
             }
         }
     }
@@ -102,16 +116,21 @@ impl Queue {
     }
 }
 
-impl Pass<'_> {
-    /// Ends the attempt.
-    pub fn end(mut self, outcome: Outcome) {
-        self.outcome = outcome;
+impl Pass {
+    /// Reports how the attempt has ended.
+    pub(super) fn answered(&mut self, outcome: Outcome) {
+        self.answered = true;
+        let turns = self.queue.hosts().answered(&self.host, outcome, Instant::now());
+        self.queue.tell(turns);
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for Pass {
     fn drop(&mut self) {
-        let turns = self.queue.hosts().ended(&self.host, self.outcome, Instant::now());
+        if !self.answered {
+            self.answered(Outcome::Unknown);
+        }
+        let turns = self.queue.hosts().released(&self.host, Instant::now());
         self.queue.tell(turns);
     }
 }

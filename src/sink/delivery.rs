@@ -10,6 +10,7 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 use tracing::{error, warn};
 
 use super::message::Record;
+use crate::item::Header;
 use crate::offsets::Ticket;
 
 /// The ticket of one item, shared by the records of the item. The ticket resolves when the broker
@@ -42,14 +43,27 @@ impl Drop for Receipt {
 pub(super) struct Outgoing {
     /// The receipt of its item.
     pub receipt: Arc<Receipt>,
-    /// The record without the sender's fields. It is sent again, or becomes a dead letter, if the
-    /// broker refuses it.
-    pub slim: Record,
-    /// Whether the record was sent in this form.
-    pub is_slim: bool,
+    /// The record.
+    pub record: Record,
+    /// The headers of its message.
+    pub headers: Vec<Header>,
+    /// In which form it was sent.
+    pub form: Form,
 }
 
-/// A record that the broker refuses, and will refuse again.
+/// In which form a record is sent. If the broker refuses one form, the next one follows; after the
+/// last one, the item becomes a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As it is, in a batch with other records. Brokers refuse whole batches.
+    Batched,
+    /// As it is, alone.
+    Alone,
+    /// Without the sender's fields and headers, alone.
+    Slim,
+}
+
+/// A record that the broker has refused.
 pub(super) struct Refused {
     /// The record.
     pub outgoing: Box<Outgoing>,
@@ -57,14 +71,17 @@ pub(super) struct Refused {
     pub error: String,
 }
 
-/// Whether an error concerns one record, which the broker will refuse again, and not the topic or
-/// the cluster.
+/// Whether an error concerns the records of one batch, which the broker would refuse again, and not
+/// the topic or the cluster.
 pub(super) fn concerns_record(code: Option<RDKafkaErrorCode>) -> bool {
     matches!(
         code,
         Some(
             RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::MessageBatchTooLarge
                 | RDKafkaErrorCode::InvalidRecord
+                // Another record of the same batch is invalid.
+                | RDKafkaErrorCode::InvalidDifferentRecord
                 | RDKafkaErrorCode::InvalidTimestamp
                 | RDKafkaErrorCode::PolicyViolation
         )
@@ -96,9 +113,17 @@ impl Deliveries {
         std::mem::take(&mut *self.refused.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes back [`Deliveries::sent`] for a record that the producer refused.
-    pub fn refused(&self) {
+    /// Takes back [`Deliveries::sent`] for a record that the producer does not take.
+    pub fn refused(&self, outgoing: Box<Outgoing>, error: &KafkaError) {
         self.outstanding.fetch_sub(1, Ordering::AcqRel);
+        if concerns_record(error.rdkafka_error_code()) {
+            self.add_refused(outgoing, error);
+        }
+    }
+
+    fn add_refused(&self, outgoing: Box<Outgoing>, error: &KafkaError) {
+        let refused = Refused { outgoing, error: error.to_string() };
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).push(refused);
     }
 
     /// Whether any record was acknowledged since the last call.
@@ -129,8 +154,7 @@ impl ProducerContext for Deliveries {
                 self.acknowledged.store(true, Ordering::Release);
             }
             Err((error, _)) if concerns_record(error.rdkafka_error_code()) => {
-                let refused = Refused { outgoing, error: error.to_string() };
-                self.refused.lock().unwrap_or_else(PoisonError::into_inner).push(refused);
+                self.add_refused(outgoing, error);
             }
             Err((error, record)) => {
                 error!(%error, topic = record.topic(), "a record was not delivered");

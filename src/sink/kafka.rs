@@ -12,7 +12,7 @@ use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tracing::warn;
 
-use super::delivery::{Deliveries, Outgoing, Receipt, Refused, concerns_record};
+use super::delivery::{Deliveries, Form, Outgoing, Receipt, Refused, concerns_record};
 use super::message::{FlagRecord, Record, Records, VerdictRecord, verdict_name};
 use super::topics;
 use crate::config::kafka::KafkaConfig;
@@ -27,6 +27,9 @@ use crate::ops::Services;
 const BUSY_WAIT: Duration = Duration::from_millis(2);
 /// The wait for finished items while no report is outstanding.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
+
+/// The longest wait for the brokers' answer about a topic at the start.
+const AT_START: Duration = Duration::from_secs(5);
 
 /// How long a record waits for the brokers, in milliseconds: two hours.
 const DELIVERY_TIMEOUT_MS: &str = "7200000";
@@ -122,11 +125,14 @@ impl KafkaSink {
     /// Checks that the topics exist, so that a missing one is noticed before its first record.
     fn check_topics(&self) -> Result<(), SinkError> {
         for (key, topic) in self.config.topics() {
-            match topics::partitions(self.producer.client(), topic) {
+            match topics::partitions(self.producer.client(), topic, AT_START) {
                 Ok(Some(_)) => {}
                 Ok(None) => return Err(SinkError::MissingTopic { key, topic: topic.to_owned() }),
                 // The brokers may come later, and a right may be given later.
-                Err(error) => warn!(key, topic, %error, "the topic could not be checked"),
+                Err(error) => {
+                    warn!(key, topic, %error, "the topics could not be checked");
+                    return Ok(());
+                }
             }
         }
         Ok(())
@@ -163,7 +169,7 @@ impl KafkaSink {
         if let Some(why) = deliveries.take_failed() {
             return Err(SinkError::Undelivered(why));
         }
-        deliveries.take_refused().into_iter().try_for_each(|refused| self.replace(refused))
+        self.send_refused()
     }
 
     fn publish(&self, item: FinishedItem, now: &str) -> Result<(), SinkError> {
@@ -231,7 +237,7 @@ impl KafkaSink {
         for label in &flag.labels {
             self.services.metrics.flagged.with_label_values(&[label.label.as_str()]).inc();
         }
-        self.send(&Record::Flag(flag), headers, receipt)
+        self.send(Record::Flag(flag), headers, receipt)
     }
 
     fn send_dead_letter(
@@ -245,7 +251,7 @@ impl KafkaSink {
         self.count_dead_letter(failure.reason);
         let record = self.records.dead_letter(&origin, reference, payload, failure, now);
         let receipt = Receipt::new(origin.ticket, 1 + usize::from(verdict.is_some()));
-        self.send(&Record::DeadLetter(record), &origin.headers, &receipt)?;
+        self.send(Record::DeadLetter(record), &origin.headers, &receipt)?;
         self.send_verdict(verdict, &origin.headers, &receipt)
     }
 
@@ -256,26 +262,29 @@ impl KafkaSink {
         receipt: &Arc<Receipt>,
     ) -> Result<(), SinkError> {
         let Some(record) = record else { return Ok(()) };
-        self.send(&Record::Verdict(record), headers, receipt)
+        self.send(Record::Verdict(record), headers, receipt)
     }
 
-    /// Queues a record, and waits while the queue is full.
+    /// Queues a record, in a batch with others.
     fn send(
         &self,
-        record: &Record,
+        record: Record,
         headers: &[Header],
         receipt: &Arc<Receipt>,
     ) -> Result<(), SinkError> {
-        let payload = serde_json::to_vec(record)?;
-        let slim = record.slim();
-        let is_slim = headers.is_empty() && slim == *record;
-        let outgoing = Box::new(Outgoing { receipt: Arc::clone(receipt), slim, is_slim });
-        let mut message = BaseRecord::with_opaque_to(self.topic(record), outgoing)
-            .key(record.key())
-            .payload(&payload);
-        if !headers.is_empty() {
-            message = message.headers(kafka_headers(headers));
-        }
+        let (receipt, headers, form) = (Arc::clone(receipt), headers.to_vec(), Form::Batched);
+        self.queue(Box::new(Outgoing { receipt, record, headers, form }))
+    }
+
+    /// Queues a record, and waits while the queue is full.
+    fn queue(&self, outgoing: Box<Outgoing>) -> Result<(), SinkError> {
+        let payload = serde_json::to_vec(&outgoing.record)?;
+        let topic = self.topic(&outgoing.record).to_owned();
+        let key = outgoing.record.key().to_owned();
+        let headers = (!outgoing.headers.is_empty()).then(|| kafka_headers(&outgoing.headers));
+        let mut message =
+            BaseRecord::with_opaque_to(&topic, outgoing).key(&key[..]).payload(&payload[..]);
+        message.headers = headers;
         self.deliveries().sent();
         loop {
             let (error, returned) = match self.producer.send(message) {
@@ -285,36 +294,63 @@ impl KafkaSink {
             let code = error.rdkafka_error_code();
             if code == Some(RDKafkaErrorCode::QueueFull) && !self.services.signals.aborted() {
                 message = returned;
-                self.poll(Duration::from_millis(10))?;
+                self.producer.poll(Duration::from_millis(10));
                 continue;
             }
-            self.deliveries().refused();
-            if !concerns_record(code) {
-                return Err(error.into());
-            }
-            let outgoing = returned.delivery_opaque;
-            return self.replace(Refused { outgoing, error: error.to_string() });
+            self.deliveries().refused(returned.delivery_opaque, &error);
+            return if concerns_record(code) { Ok(()) } else { Err(error.into()) };
         }
     }
 
-    /// Sends a record again that was refused, without the sender's fields and headers. If it was
-    /// sent in this form, its item becomes a dead letter.
-    fn replace(&self, refused: Refused) -> Result<(), SinkError> {
-        let Refused { outgoing, error } = refused;
-        let Outgoing { receipt, slim, is_slim } = *outgoing;
-        let topic = self.topic(&slim);
-        let id = slim.key();
-        if !is_slim {
-            warn!(topic, id, error, "a record was refused; it is sent without the sender's fields");
-            return self.send(&slim, &[], &receipt);
+    /// Sends the records again that were refused, each alone and in its next form, until none is
+    /// left.
+    fn send_refused(&self) -> Result<(), SinkError> {
+        loop {
+            let refused = self.deliveries().take_refused();
+            if refused.is_empty() {
+                return Ok(());
+            }
+            for Refused { outgoing, error } in refused {
+                self.settle();
+                self.queue(Box::new(self.next_form(*outgoing, &error)?))?;
+                self.settle();
+            }
         }
-        warn!(topic, id, error, "a record was refused; its item becomes a dead letter");
-        let undelivered = format!("{error} (topic {topic})");
-        let Some(dead) = slim.clone().refused(topic, &error) else {
-            return Err(SinkError::Undelivered(undelivered));
-        };
-        self.count_dead_letter(Reason::Undeliverable);
-        self.send(&Record::DeadLetter(dead), &[], &receipt)
+    }
+
+    /// Waits until no record is on its way.
+    fn settle(&self) {
+        while self.deliveries().outstanding() > 0 && !self.services.signals.aborted() {
+            self.producer.poll(Duration::from_millis(10));
+        }
+    }
+
+    /// What to send instead of a record that was refused.
+    fn next_form(&self, outgoing: Outgoing, error: &str) -> Result<Outgoing, SinkError> {
+        let Outgoing { receipt, record, headers, form } = outgoing;
+        let topic = self.topic(&record);
+        let id = record.key();
+        match form {
+            Form::Batched => Ok(Outgoing { receipt, record, headers, form: Form::Alone }),
+            Form::Alone => {
+                warn!(
+                    topic,
+                    id, error, "a record was refused; it is sent without the sender's fields"
+                );
+                let record = record.slim();
+                Ok(Outgoing { receipt, record, headers: Vec::new(), form: Form::Slim })
+            }
+            Form::Slim => {
+                warn!(topic, id, error, "a record was refused; its item becomes a dead letter");
+                let undelivered = format!("{error} (topic {topic})");
+                let Some(dead) = record.clone().refused(topic, error) else {
+                    return Err(SinkError::Undelivered(undelivered));
+                };
+                self.count_dead_letter(Reason::Undeliverable);
+                let (record, headers) = (Record::DeadLetter(dead), Vec::new());
+                Ok(Outgoing { receipt, record, headers, form: Form::Alone })
+            }
+        }
     }
 
     fn topic(&self, record: &Record) -> &str {

@@ -19,6 +19,9 @@ const PAYLOAD_KEPT: usize = 64 * 1024;
 /// Bytes of a text that a dead letter repeats, at most. A malformed URI can have any length.
 const TEXT_KEPT: usize = 2048;
 
+/// Bytes of the detail in a dead letter that was refused in full.
+const SLIM_DETAIL: usize = 200;
+
 /// The name and version of a bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BundleName {
@@ -169,18 +172,18 @@ impl Record {
         }
     }
 
-    /// The record without the sender's fields, which can have any size.
-    pub fn slim(&self) -> Self {
+    /// The record without the sender's fields, which can have any size. A dead letter keeps the
+    /// start of its detail.
+    pub fn slim(self) -> Self {
         match self {
-            Record::Flag(flag) => {
-                Record::Flag(FlagRecord { uri: None, metadata: None, ..flag.clone() })
-            }
-            Record::Verdict(verdict) => Record::Verdict(verdict.clone()),
+            Record::Flag(flag) => Record::Flag(FlagRecord { uri: None, metadata: None, ..flag }),
+            Record::Verdict(verdict) => Record::Verdict(verdict),
             Record::DeadLetter(dead) => Record::DeadLetter(DeadLetterRecord {
+                detail: start(&dead.detail, SLIM_DETAIL),
                 payload: None,
                 metadata: None,
                 uri: None,
-                ..dead.clone()
+                ..dead
             }),
         }
     }
@@ -338,7 +341,12 @@ pub fn verdict_name(verdict: &Verdict) -> &'static str {
 
 /// The start of a text, at most [`TEXT_KEPT`] bytes.
 fn cut(text: &str) -> String {
-    match text.char_indices().find(|(at, c)| at + c.len_utf8() > TEXT_KEPT) {
+    start(text, TEXT_KEPT)
+}
+
+/// The start of a text, at most `bytes` bytes and an ellipsis.
+fn start(text: &str, bytes: usize) -> String {
+    match text.char_indices().find(|(at, c)| at + c.len_utf8() > bytes) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }

@@ -11,10 +11,13 @@ use rdkafka::types::RDKafkaRespErr;
 
 use crate::config::Config;
 
-/// The longest wait for the brokers' answer.
-pub(crate) const ANSWER: Duration = Duration::from_secs(10);
+/// The default of librdkafka's `batch.size`.
+const BATCH_BYTES: u64 = 1_000_000;
 
-/// The number of partitions of a topic. `None` if the topic does not exist. If the brokers create
+/// The longest wait for the brokers' answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// The number of partitions of a topic, asked for at most `longest`. `None` if the topic does not exist. If the brokers create
 /// topics on demand and `client` is a producer, the topic is created.
 ///
 /// # Errors
@@ -22,8 +25,9 @@ pub(crate) const ANSWER: Duration = Duration::from_secs(10);
 pub(crate) fn partitions<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
+    longest: Duration,
 ) -> Result<Option<usize>, KafkaError> {
-    let answer = client.fetch_metadata(Some(topic), ANSWER)?;
+    let answer = client.fetch_metadata(Some(topic), longest)?;
     let Some(found) = answer.topics().iter().find(|found| found.name() == topic) else {
         return Ok(None);
     };
@@ -49,7 +53,7 @@ pub(crate) fn check(config: &Config) -> Result<Vec<String>, String> {
     let consumer: BaseConsumer = client.create().map_err(unreachable(config))?;
     let mut lines = Vec::new();
     for (key, topic) in topics {
-        let found = partitions(consumer.client(), topic).map_err(unreachable(config))?;
+        let found = partitions(consumer.client(), topic, ANSWER).map_err(unreachable(config))?;
         let Some(count) = found else {
             let what = "does not exist; create the topic, or name another one";
             return Err(format!("`{key}`: the topic `{topic}` {what}"));
@@ -72,7 +76,15 @@ fn limit(config: &Config, topic: &str) -> Result<String, String> {
     let found = answer.map_err(|e| say(&e))?.into_iter().next().ok_or("no answer")?;
     let found = found.map_err(|e| say(&e))?;
     let bytes = found.get("max.message.bytes").and_then(|entry| entry.value.clone());
-    Ok(format!("records of at most {} bytes", bytes.ok_or("no answer")?))
+    let bytes = bytes.ok_or("no answer")?;
+    let small = bytes.parse().is_ok_and(|bytes: u64| bytes < BATCH_BYTES);
+    let advice = if small {
+        ". Set `batch.size` in `sink.properties` to less: brokers refuse larger batches, and their \
+         records are then sent one by one"
+    } else {
+        ""
+    };
+    Ok(format!("records of at most {bytes} bytes{advice}"))
 }
 
 fn unreachable(config: &Config) -> impl Fn(KafkaError) -> String {

@@ -173,6 +173,14 @@ impl Assignments {
         highest > Some(offset)
     }
 
+    /// Records that an offset above the messages of a partition was committed: its offsets have
+    /// fallen while nobody read it.
+    pub fn fell(&self, partition: &Partition, committed: i64) {
+        if let Some(offsets) = self.lock().get_mut(partition) {
+            offsets.highest = offsets.highest.max(Some(committed));
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Partition, Offsets>> {
         self.by_partition.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -98,6 +98,7 @@ impl KafkaSource {
             services: services.clone(),
             paused: AtomicBool::new(false),
             pending: Mutex::new(Vec::new()),
+            asked: Mutex::new(None),
         };
         let consumer: BaseConsumer<Context> = client.create_with_context(context)?;
         let topic = source.topic.clone();
@@ -156,6 +157,9 @@ impl KafkaSource {
     fn fill(&self) -> Result<(), SourceError> {
         let mut wait = POLL;
         for _ in 0..MAX_BATCH {
+            if self.services.signals.stopping() {
+                break;
+            }
             let Some(message) = self.poll(wait)? else { break };
             self.receive(&message);
             wait = Duration::ZERO;
@@ -190,9 +194,7 @@ impl KafkaSource {
             return;
         };
         if before != Before::Nothing {
-            let place = (topic, partition);
-            let skipped = skipped::skipped(&self.consumer, place, offset, before);
-            self.services.metrics.skipped.inc_by(skipped::report(place, &skipped));
+            self.look_before(topic, partition, offset, before);
         }
         self.services.metrics.received.inc();
         if message.payload().is_none() {
@@ -212,6 +214,23 @@ impl KafkaSource {
         let timestamp = message.timestamp().to_millis();
         let origin = Origin { ticket, headers, key, timestamp, received: Instant::now() };
         self.context().pending().push(ReceivedItem { origin, content });
+    }
+
+    /// Counts messages before a message that were deleted, and notices if the offsets have fallen
+    /// while nobody read the partition. The brokers are asked for the first message of a partition,
+    /// and after a gap at most once per second.
+    fn look_before(&self, topic: &str, partition: i32, offset: i64, before: Before) {
+        let context = self.context();
+        let gap = matches!(before, Before::Gap(_));
+        if gap && !context.may_ask() {
+            return;
+        }
+        let found = skipped::ask(&self.consumer, (topic, partition), offset, before);
+        let messages = skipped::report((topic, partition), &found.skipped);
+        self.services.metrics.skipped.inc_by(messages);
+        if let Some(above) = found.above {
+            context.assignments.fell(&(topic.to_owned(), partition), above);
+        }
     }
 
     /// Sends the pending items to the next stage. If its queue stays full, the partitions are

@@ -25,7 +25,12 @@ pub(super) struct Context {
     pub paused: AtomicBool,
     /// Items that were read and not yet sent to the next stage.
     pub pending: Mutex<Vec<ReceivedItem>>,
+    /// When the brokers were last asked about a gap.
+    pub asked: Mutex<Option<Instant>>,
 }
+
+/// The least time between two questions about gaps.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 impl Context {
     /// Writes the watermarks to the offset store. librdkafka commits them from there.
@@ -42,6 +47,16 @@ impl Context {
                 Err(error) => debug!(%error, partition = partition.1, offset, "offset not stored"),
             }
         }
+    }
+
+    /// Whether the brokers may be asked about a gap now.
+    pub fn may_ask(&self) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = asked.is_none_or(|at| at.elapsed() >= ASK_EVERY);
+        if may {
+            *asked = Some(Instant::now());
+        }
+        may
     }
 
     /// Commits an offset that is lower than one that was committed before. librdkafka commits stored

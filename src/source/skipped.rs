@@ -1,7 +1,8 @@
 //! Messages that were deleted before they were read.
 //!
 //! If the retention of a topic, or a deletion of records, passes the position of the consumer group,
-//! librdkafka goes on at the first offset that is left. The images in between have no verdict.
+//! librdkafka goes on at the first offset that is left (`auto.offset.reset: earliest`). The images in
+//! between have no verdict.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -16,25 +17,39 @@ use super::rebalance::Context;
 /// The longest wait for the brokers' answer. The consumer is not polled meanwhile.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// The offsets before the message at `offset` that were deleted before they were read. Empty if there
-/// are none, and if the brokers do not answer. Some of the offsets may be markers of transactions.
-pub(super) fn skipped(
+/// What the brokers say about the offsets before a message.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Found {
+    /// Offsets that were deleted before they were read. Some of them may be markers of
+    /// transactions.
+    pub skipped: Range<i64>,
+    /// The offset that the consumer group has committed, if the message is below it: the offsets of
+    /// the partition have fallen.
+    pub above: Option<i64>,
+}
+
+/// Asks about the offsets before the message at `offset`. Finds nothing if the brokers do not answer.
+pub(super) fn ask(
     consumer: &BaseConsumer<Context>,
     (topic, partition): (&str, i32),
     offset: i64,
     before: Before,
-) -> Range<i64> {
+) -> Found {
     let from = match before {
-        Before::Nothing => return 0..0,
-        Before::Gap(from) => Some(from),
+        // A marker of a transaction takes one offset.
+        Before::Gap(from) if offset - from > 1 => Some(from),
+        Before::Gap(_) | Before::Nothing => None,
         Before::Unknown => committed(consumer, topic, partition),
     };
-    let Some(from) = from.filter(|&from| from < offset) else { return 0..0 };
+    let Some(from) = from else { return Found::default() };
+    if from >= offset {
+        return Found { skipped: 0..0, above: (from > offset).then_some(from) };
+    }
     match consumer.fetch_watermarks(topic, partition, ANSWER) {
-        Ok((first, _)) => from..first.min(offset).max(from),
+        Ok((first, _)) => Found { skipped: from..first.min(offset).max(from), above: None },
         Err(error) => {
             debug!(%error, topic, partition, "the first offset of the partition is unknown");
-            0..0
+            Found::default()
         }
     }
 }

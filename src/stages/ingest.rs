@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::error::WorkerError;
 use crate::failure::Failure;
-use crate::fetch::Fetcher;
+use crate::fetch::{Fetcher, Pass};
 use crate::item::{DecodedItem, FinishedItem, Item, Malformed, Origin, ReceivedItem};
 use crate::message::{Location, Reference};
 use crate::ops::Services;
@@ -31,6 +31,9 @@ const POLL: Duration = Duration::from_millis(50);
 /// Items that are fetched over the network at once, or wait for it, at most. They hold no bytes yet.
 const MOST_FETCHES: usize = 10_000;
 
+/// The interval at which a fetch checks whether its partition is still assigned.
+const REVOKED: Duration = Duration::from_secs(1);
+
 /// The interval at which the queue of fetches is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -39,10 +42,8 @@ pub(crate) struct Ingest {
     fetcher: Arc<Fetcher>,
     preprocessor: Preprocessor,
     runtime: tokio::runtime::Handle,
-    /// One place per item that is fetched over the network, until its decoding begins.
+    /// One place per item that is fetched over the network, until it is decoded.
     places: Arc<Semaphore>,
-    /// One permit per image that was fetched and is not decoded. It bounds their memory.
-    undecoded: Arc<Semaphore>,
     fetched_out: Sender<FetchedItem>,
     fetched: Receiver<FetchedItem>,
     outputs: Outputs,
@@ -88,7 +89,8 @@ struct FetchedItem {
     item: Item,
     bytes: Result<Bytes, Failure>,
     _place: OwnedSemaphorePermit,
-    _undecoded: OwnedSemaphorePermit,
+    /// The place among the fetches that run. It bounds the memory of images that are not decoded.
+    _pass: Option<Pass>,
 }
 
 impl Ingest {
@@ -105,8 +107,8 @@ impl Ingest {
         services: Services,
     ) -> Result<Self, WorkerError> {
         let fetcher = Fetcher::new(&config.fetch).map_err(|e| WorkerError::Setup(e.to_string()))?;
-        // There is one permit per place in this queue, so sending to it never waits.
-        let (fetched_out, fetched) = bounded(config.fetch.concurrency);
+        // There is one place per item in this queue, so sending to it never waits.
+        let (fetched_out, fetched) = bounded(MOST_FETCHES);
         let fetcher = Arc::new(fetcher);
         runtime.spawn(watch(Arc::downgrade(&fetcher), services.clone()));
         Ok(Self {
@@ -114,7 +116,6 @@ impl Ingest {
             preprocessor: Preprocessor::new(input, config.decode.max_pixels),
             runtime,
             places: Arc::new(Semaphore::new(MOST_FETCHES)),
-            undecoded: Arc::new(Semaphore::new(config.fetch.concurrency)),
             fetched_out,
             fetched,
             outputs,
@@ -135,7 +136,8 @@ impl Ingest {
         while !self.services.signals.aborted() {
             let mut batch = DecodeBatch::new(self);
             // While a store is down, nothing more is read.
-            let reads = open && !self.services.health.outage();
+            let waits = self.services.health.outage() && !self.services.signals.stopping();
+            let reads = open && !waits;
             match self.wait(reads.then_some(received), &mut batch) {
                 Arrival::Decoded => {}
                 Arrival::References(items) => self.receive(items, &mut batch),
@@ -168,7 +170,7 @@ impl Ingest {
                 Arrival::Decoded
             }
             recv(self.fetched) -> fetched => {
-                if let Ok(FetchedItem { item, bytes, .. }) = fetched {
+                if let Ok(FetchedItem { item, bytes, _place, _pass }) = fetched {
                     batch.take(item, bytes);
                 }
                 Arrival::Decoded
@@ -216,15 +218,14 @@ impl Ingest {
         batch.send();
         let Some(place) = self.place(batch) else { return };
         let (fetcher, out) = (Arc::clone(&self.fetcher), self.fetched_out.clone());
-        let undecoded = Arc::clone(&self.undecoded);
         self.runtime.spawn(async move {
-            let bytes = match &item.reference.location {
-                Location::Uri(uri) => fetcher.remote(uri).await,
-                Location::Inline(bytes) => Ok(bytes.clone()),
+            let Some(fetched) = fetched(&fetcher, &item).await else { return };
+            let (bytes, pass) = match fetched {
+                Ok((bytes, pass)) => (Ok(bytes), Some(pass)),
+                Err(failure) => (Err(failure), None),
             };
-            // The semaphore is never closed. The receivers are gone only if the worker was aborted.
-            let Ok(permit) = undecoded.acquire_owned().await else { return };
-            let _ = out.send(FetchedItem { item, bytes, _place: place, _undecoded: permit });
+            // The receivers are gone only if the worker was aborted.
+            let _ = out.send(FetchedItem { item, bytes, _place: place, _pass: pass });
         });
     }
 
@@ -250,6 +251,18 @@ impl Ingest {
     fn fetches(&self) -> usize {
         Arc::strong_count(&self.places) - 1
     }
+}
+
+/// The bytes of an item. `None` if its partition is revoked meanwhile: its next owner fetches it.
+async fn fetched(fetcher: &Fetcher, item: &Item) -> Option<Result<(Bytes, Pass), Failure>> {
+    let Location::Uri(uri) = &item.reference.location else { return None };
+    let mut fetch = std::pin::pin!(fetcher.remote_with_place(uri));
+    while item.origin.ticket.is_current() {
+        if let Ok(fetched) = tokio::time::timeout(REVOKED, &mut fetch).await {
+            return Some(fetched);
+        }
+    }
+    None
 }
 
 /// Lets fetches run whose turn has come, and reports a store that is down, until the fetcher is gone.

@@ -79,10 +79,11 @@ impl<N: Network, T> Engine<N, T> {
         let confirmed = thresholds.passed(1, scores);
         let mut item = self.flight.items.remove(id);
         item.tests += 1;
-        if score.is_nan() {
+        let labels = in_both(&item.passed, &confirmed);
+        let unknown = item.passed.iter().any(|&(column, _)| scores[column].is_nan());
+        if score.is_nan() || (labels.is_empty() && unknown) {
             return self.finish(item, Verdict::Failed(NotFinite::Confirm), None);
         }
-        let labels = in_both(&item.passed, &confirmed);
         let named = highest(&labels).or(highest(&item.passed));
         let score = named.map_or(score, |(column, _)| scores[column]);
         self.stats.confirmed += u64::from(!labels.is_empty());
