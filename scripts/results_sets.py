@@ -133,7 +133,10 @@ SETS = (
     Set("exits-boots", "Ankle boots: exits and pooling", "boots", "ankle-boot", "fashion", (Run(("fashion-boot",), loss="0.003"),)),
     Set("exits-shoes", "Shoes: a screen, exits and pooling", "shoes", "shoes", "clothing", (Run(("shoes",), cap=2048),)),
     Set("exits-hats", "Hats: a screen, exits and pooling", "hats", "hat", "clothing", (Run(("hats",), cap=2048),)),
-    Set("exits-firearms", "Firearms: a screen, exits and pooling", "firearms", FIREARMS, "firearms", (Run(("firearms-lite0-wide",), cap=8192, loss="0.008"),)),
+    Set(
+        "exits-firearms", "Firearms: a screen, exits and pooling", "firearms", FIREARMS, "firearms",
+        (Run(("firearms-lite0-wide",), cap=8192, loss="0.008"),),
+    ),
     Set(
         "exits-firearms-scenes", "Firearms among scenes: a screen, exits and pooling", "firearms among scenes", FIREARMS, "firearms",
         (Run(("firearms-lite0-wide",), cap=8192, loss="0.008"),),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use dorfman_core::engine::{ItemVerdict, Verdict};
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -27,9 +27,6 @@ use crate::ops::Services;
 const BUSY_WAIT: Duration = Duration::from_millis(2);
 /// The wait for finished items while no report is outstanding.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
-
-/// The longest wait for the brokers' answer about a topic at the start.
-const AT_START: Duration = Duration::from_secs(5);
 
 /// How long a record waits for the brokers, in milliseconds: two hours.
 const DELIVERY_TIMEOUT_MS: &str = "7200000";
@@ -62,6 +59,8 @@ pub enum SinkError {
 /// The producer of the worker.
 pub struct KafkaSink {
     producer: BaseProducer<Deliveries>,
+    /// How to reach the brokers.
+    client: ClientConfig,
     config: SinkConfig,
     records: Records,
     deadline: Duration,
@@ -90,6 +89,7 @@ impl KafkaSink {
         services: Services,
     ) -> Result<Self, SinkError> {
         let mut client = kafka.client(&config.properties);
+        let plain = client.clone();
         client.set("enable.idempotence", "true");
         // Two names of one property. Back pressure bounds the memory of the records meanwhile.
         if client.get("message.timeout.ms").or(client.get("delivery.timeout.ms")).is_none() {
@@ -97,7 +97,7 @@ impl KafkaSink {
         }
         client.set_log_level(RDKafkaLogLevel::Warning);
         let producer = client.create_with_context(Deliveries::default())?;
-        Ok(Self { producer, config: config.clone(), records, deadline, services })
+        Ok(Self { producer, client: plain, config: config.clone(), records, deadline, services })
     }
 
     /// Publishes every item until the stages before have ended, then waits for the delivery
@@ -122,10 +122,12 @@ impl KafkaSink {
         }
     }
 
-    /// Checks that the topics exist, so that a missing one is noticed before its first record.
+    /// Checks that the topics exist, so that a missing one is noticed before its first record. If the
+    /// brokers create topics on demand, they create them now.
     fn check_topics(&self) -> Result<(), SinkError> {
+        let asking = topics::Asking::new(&self.client)?;
         for (key, topic) in self.config.topics() {
-            match topics::partitions(self.producer.client(), topic, AT_START) {
+            match asking.partitions_or_create(topic, &self.services.signals) {
                 Ok(Some(_)) => {}
                 Ok(None) => return Err(SinkError::MissingTopic { key, topic: topic.to_owned() }),
                 // The brokers may come later, and a right may be given later.

@@ -1,24 +1,69 @@
 //! Whether topics exist, and what they accept.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::{Client, DefaultClientContext};
+use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 
 use crate::config::Config;
+use crate::ops::Signals;
 
 /// The default of librdkafka's `batch.size`.
 const BATCH_BYTES: u64 = 1_000_000;
 
+/// The longest wait for the brokers' answer at the start of a worker.
+const AT_START: Duration = Duration::from_secs(5);
+
+/// The longest wait for the creation of a topic.
+const CREATED: Duration = Duration::from_secs(3);
+
+/// The wait between two questions about a topic that is missing.
+const AGAIN: Duration = Duration::from_millis(200);
+
 /// The longest wait for the brokers' answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// The number of partitions of a topic, asked for at most `longest`. `None` if the topic does not exist. If the brokers create
-/// topics on demand and `client` is a producer, the topic is created.
+/// A client that asks about topics.
+pub(crate) struct Asking(BaseConsumer);
+
+impl Asking {
+    /// A client with the settings of `client`.
+    ///
+    /// # Errors
+    /// [`KafkaError`] if a property is wrong.
+    pub(crate) fn new(client: &ClientConfig) -> Result<Self, KafkaError> {
+        // Only a consumer can be told to have topics created by a question.
+        client.clone().set("allow.auto.create.topics", "true").create().map(Self)
+    }
+
+    /// As [`partitions`], within [`AT_START`]. If the brokers create topics on demand, the topic is
+    /// created.
+    ///
+    /// # Errors
+    /// As [`partitions`].
+    pub(crate) fn partitions_or_create(
+        &self,
+        topic: &str,
+        signals: &Signals,
+    ) -> Result<Option<usize>, KafkaError> {
+        let begin = Instant::now();
+        loop {
+            let found = partitions(self.0.client(), topic, AT_START)?;
+            // The first answer comes before the topic is created.
+            if found.is_some() || begin.elapsed() > CREATED || signals.stopping() {
+                return Ok(found);
+            }
+            std::thread::sleep(AGAIN);
+        }
+    }
+}
+
+/// The number of partitions of a topic, asked for at most `longest`. `None` if the topic does not exist.
 ///
 /// # Errors
 /// [`KafkaError`] if no broker answers, or if the client may not see the topic.
