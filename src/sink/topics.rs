@@ -58,7 +58,7 @@ impl Asking {
             if found.is_some() || begin.elapsed() > CREATED || signals.stopping() {
                 return Ok(found);
             }
-            std::thread::sleep(AGAIN);
+            std::thread::park_timeout(AGAIN);
         }
     }
 }
