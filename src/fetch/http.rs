@@ -267,10 +267,11 @@ fn failed(error: reqwest::Error) -> Failed {
     Failed { failure: Failure::new(reason, chain(&error)), again: again.then_some(None) }
 }
 
-/// The wait after `tried` attempts (at least 1): the backoff, doubled after each further attempt
+/// The wait after `tried` attempts: the backoff, doubled after each further attempt
 /// and with jitter, or the server's `Retry-After` if that is longer. At most [`LONGEST_WAIT`].
 fn wait(backoff: Duration, tried: u32, retry_after: Option<Duration>) -> Duration {
-    let own = backoff.saturating_mul(2u32.saturating_pow(tried - 1)).min(LONGEST_WAIT);
+    let own =
+        backoff.saturating_mul(2u32.saturating_pow(tried.saturating_sub(1))).min(LONGEST_WAIT);
     // The jitter takes 50 to 100 % of the wait. Workers that failed together then do not retry
     // together.
     let jitter = (RandomState::new().hash_one(tried) % 1024) as f64 / 1024.0;
@@ -320,7 +321,9 @@ mod tests {
 
     #[test]
     fn waits_double_with_jitter_up_to_a_bound() {
-        for (tried, full) in [(1, 200), (2, 400), (3, 800), (30, 10_000), (u32::MAX, 10_000)] {
+        for (tried, full) in
+            [(0, 200), (1, 200), (2, 400), (3, 800), (30, 10_000), (u32::MAX, 10_000)]
+        {
             let wait = wait(ms(200), tried, None);
             assert!(wait >= ms(full / 2) && wait <= ms(full), "{tried}: {wait:?}");
         }
