@@ -7,12 +7,12 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::broker::{Broker, Embedded, Real};
 use common::topic::{Read, committed, count, produce, produce_tombstone, read, read_until};
 use common::{
-    PATIENCE, config, confirmed_model, gated, ids, model, png, png_pair, reference, references,
+    config, confirmed_model, eventually, gated, ids, model, png, png_pair, reference, references,
     start, stop, topics,
 };
 use dorfman::message::ReferenceMessage;
@@ -37,15 +37,6 @@ on_both_brokers![
 /// The number of items that have at least one verdict.
 fn distinct(read: &[Read<VerdictRecord>]) -> usize {
     read.iter().map(|r| r.record.id.as_str()).collect::<BTreeSet<_>>().len()
-}
-
-/// Waits until a condition is true. Between checks it parks, so that the worker's threads can run.
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "timed out before {what}");
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
 }
 
 fn positives_are_flagged_and_all_offsets_are_committed<B: Broker>(name: &str) {

@@ -5,11 +5,10 @@
 mod common;
 
 use std::process::Command;
-use std::time::Instant;
 
 use common::broker::{Broker, Real, admin, block_on};
 use common::topic::{committed, count, produce, read};
-use common::{PATIENCE, config, png, reference, start, stop, topics};
+use common::{config, eventually, png, reference, start, stop, topics};
 use dorfman::config::Config;
 use dorfman::message::ReferenceMessage;
 use dorfman::sink::message::{DeadLetterRecord, FlagRecord, VerdictRecord};
@@ -36,12 +35,12 @@ fn plain(id: &str, positive: bool) -> (String, Vec<u8>) {
     (id.to_owned(), reference(id, positive))
 }
 
+fn committed_of(broker: &Real, config: &Config) -> i64 {
+    committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 1)
+}
+
 fn until_committed(broker: &Real, config: &Config, offsets: i64) {
-    let begin = Instant::now();
-    let now = || committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 1);
-    while now() < offsets {
-        assert!(begin.elapsed() < PATIENCE, "{} of {offsets} offsets are committed", now());
-    }
+    eventually("the offsets are committed", || committed_of(broker, config) >= offsets);
 }
 
 #[test]
@@ -171,9 +170,9 @@ fn messages_that_were_deleted_before_they_were_read_are_counted() {
 }
 
 #[test]
-fn the_offsets_of_a_topic_that_is_made_anew_are_committed() {
-    let broker = Real::with_topics(&topics("anew", 1));
-    let config = config(broker.bootstrap(), "anew");
+fn the_offsets_of_a_recreated_topic_are_committed() {
+    let broker = Real::with_topics(&topics("recreated", 1));
+    let config = config(broker.bootstrap(), "recreated");
     let topic = &config.source.topic;
     let messages = |kind: &str, count: usize| -> Vec<_> {
         (0..count).map(|i| plain(&format!("{kind}-{i}"), i == 0)).collect()
@@ -184,17 +183,10 @@ fn the_offsets_of_a_topic_that_is_made_anew_are_committed() {
     let admin = admin(broker.bootstrap());
     block_on(admin.delete_topics(&[topic], &AdminOptions::new())).unwrap();
     // The broker refuses the name until the deletion is complete.
-    let begin = Instant::now();
-    while !broker.try_create(topic) {
-        assert!(begin.elapsed() < PATIENCE, "the topic was not deleted");
-    }
+    eventually("the topic is deleted", || broker.try_create(topic));
     produce(broker.bootstrap(), topic, &messages("new", 30));
     let flags = read::<FlagRecord>(broker.bootstrap(), &config.sink.flagged_topic, 2);
-    let now = || committed(broker.bootstrap(), &config.kafka.group_id, topic, 1);
-    let begin = Instant::now();
-    while now() != 30 {
-        assert!(begin.elapsed() < PATIENCE, "{} offsets are committed, not 30", now());
-    }
+    eventually("the lower offset is committed", || committed_of(&broker, &config) == 30);
     stop(running);
 
     let [old, new] = &flags[..2] else { panic!("{flags:?}") };

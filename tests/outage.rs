@@ -1,6 +1,6 @@
 //! Hosts that do not answer: the stream goes on without them, or waits for the store.
 //!
-//! The tests that need no broker of their own run on librdkafka's mock cluster and on Apache Kafka.
+//! The same tests run on librdkafka's mock cluster and on Apache Kafka.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -10,11 +10,11 @@ mod common;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::broker::{Broker, Embedded, Real};
 use common::topic::{count, produce, read, read_until};
-use common::{PATIENCE, config, png, reference, start, stop, topics};
+use common::{config, eventually, png, reference, start, stop, topics};
 use dorfman::config::Config;
 use dorfman::message::ReferenceMessage;
 use dorfman::sink::message::{DeadLetterRecord, VerdictRecord};
@@ -83,14 +83,6 @@ fn judged(broker: &impl Broker, config: &Config, count: usize) -> BTreeSet<Strin
     ids(&read_until(broker.bootstrap(), topic, |read| ids(read).len() >= count))
 }
 
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "timed out before {what}");
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-}
-
 fn down(running: &Running) -> bool {
     running.metrics().text().contains("\ndorfman_fetch_outage 1\n")
 }
@@ -128,17 +120,17 @@ fn a_store_that_is_down_pauses_the_stream_until_it_answers<B: Broker>(name: &str
     let (first, later) = messages.split_at(300);
     produce(broker.bootstrap(), &config.source.topic, first);
     let running = start(&config);
-    until("the store is reported as down", || down(&running));
+    eventually("the store is reported as down", || down(&running));
     let unready = running.health().unready();
     assert!(unready.as_ref().is_some_and(|why| why.contains(&store.to_string())), "{unready:?}");
     assert_eq!(running.health().unhealthy(), None, "a restart does not help");
     produce(broker.bootstrap(), &config.source.topic, later);
-    until("the partitions are paused", || {
+    eventually("the partitions are paused", || {
         running.metrics().text().contains("\ndorfman_partitions_paused 1\n")
     });
     serve(TcpListener::bind(store).unwrap());
     let ids = judged(&broker, &config, messages.len());
-    until("the outage is over", || !down(&running));
+    eventually("the outage is over", || !down(&running));
     stop(running);
 
     assert_eq!(ids.len(), messages.len());

@@ -13,6 +13,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::breaker::{Breaker, Down, Outcome};
+
 /// The limits of fetches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostLimits {
@@ -28,20 +30,9 @@ pub struct HostLimits {
     pub patience: Duration,
 }
 
-/// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The host answered, with an image or with a reason why there is none.
-    Answered,
-    /// The host did not answer, or could not for now.
-    Failed,
-    /// The attempt was given up for another reason.
-    Unknown,
-}
-
 /// A waiting fetch.
 pub trait Waiter {
-    /// Whether nobody waits any more.
+    /// Whether the fetch was given up.
     fn gone(&self) -> bool;
 }
 
@@ -89,30 +80,10 @@ struct Recent {
     at: u64,
 }
 
-/// Whether a host answers.
-#[derive(Debug, Clone, Default)]
-struct Breaker {
-    failures: u32,
-    down: Option<Down>,
-}
-
-#[derive(Debug, Clone)]
-struct Down {
-    since: Instant,
-    probe_at: Instant,
-    interval: Duration,
-    probing: bool,
-    /// Whether the host was a store when it went down.
-    store: bool,
-}
-
 /// The number of items over which shares are counted.
 const MEMORY: f64 = 1000.0;
 /// Fetches of one host that may always run at once.
 const FEWEST_RUNNING: usize = 4;
-/// The waits between two probes of a host.
-const FIRST_PROBE: Duration = Duration::from_secs(1);
-const LAST_PROBE: Duration = Duration::from_secs(30);
 /// Hosts that are remembered, at most, without fetches.
 const MOST_HOSTS: usize = 10_000;
 
@@ -123,50 +94,6 @@ impl Recent {
 
     fn add(&mut self, arrived: u64) {
         *self = Self { count: self.now(arrived) + 1.0, at: arrived };
-    }
-}
-
-impl Breaker {
-    /// Takes in the end of an attempt. `store`: whether the host is a store now.
-    fn ended(&mut self, outcome: Outcome, failures: u32, store: bool, now: Instant) {
-        match outcome {
-            Outcome::Answered => *self = Self::default(),
-            Outcome::Unknown => self.end_probe(now, false),
-            Outcome::Failed => {
-                self.failures = self.failures.saturating_add(1);
-                self.end_probe(now, true);
-                if self.down.is_none() && self.failures >= failures {
-                    self.down = Some(Down::new(store, now));
-                }
-            }
-        }
-    }
-
-    fn end_probe(&mut self, now: Instant, failed: bool) {
-        let Some(down) = self.down.as_mut().filter(|down| down.probing) else { return };
-        down.probing = false;
-        if failed {
-            down.interval = (down.interval * 2).min(LAST_PROBE);
-        }
-        down.probe_at = now + down.interval;
-    }
-
-    /// Whether an attempt may start: the host is not down, or it is time for a probe.
-    fn lets_pass(&self, now: Instant) -> bool {
-        self.down.as_ref().is_none_or(|down| !down.probing && now >= down.probe_at)
-    }
-
-    fn start(&mut self) {
-        if let Some(down) = &mut self.down {
-            down.probing = true;
-        }
-    }
-}
-
-impl Down {
-    fn new(store: bool, now: Instant) -> Self {
-        let (interval, probing) = (FIRST_PROBE, false);
-        Self { since: now, probe_at: now + interval, interval, probing, store }
     }
 }
 
@@ -436,206 +363,4 @@ impl<W: Waiter> Hosts<W> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    impl Waiter for usize {
-        fn gone(&self) -> bool {
-            false
-        }
-    }
-
-    /// An attempt ends, and its place is free.
-    fn end(
-        hosts: &mut Hosts<usize>,
-        host: &str,
-        outcome: Outcome,
-        now: Instant,
-    ) -> Vec<(usize, Turn)> {
-        let mut told = hosts.answered(host, outcome, now);
-        told.extend(hosts.released(host, now));
-        told
-    }
-
-    const fn ms(n: u64) -> Duration {
-        Duration::from_millis(n)
-    }
-
-    fn limits(running: usize) -> HostLimits {
-        HostLimits {
-            running,
-            failures: 3,
-            store_share: 0.1,
-            outage_limit: None,
-            patience: Duration::from_secs(60),
-        }
-    }
-
-    /// Hosts after `items` items without a host and `of` items of `host`.
-    fn hosts(limits: HostLimits, items: usize, of: &[(&str, usize)]) -> Hosts<usize> {
-        let mut hosts = Hosts::new(limits);
-        let each = of.iter().map(|&(_, items)| items).max().unwrap_or(0);
-        for round in 0..each {
-            of.iter().filter(|of| of.1 > round).for_each(|of| hosts.arrived(of.0));
-            (0..items / each).for_each(|_| hosts.arrived_without_host());
-        }
-        hosts
-    }
-
-    fn go(told: &[(usize, Turn)]) -> Vec<usize> {
-        told.iter().filter(|(_, turn)| *turn == Turn::Go).map(|&(who, _)| who).collect()
-    }
-
-    fn refused(told: &[(usize, Turn)]) -> Vec<usize> {
-        told.iter().filter(|(_, turn)| *turn != Turn::Go).map(|&(who, _)| who).collect()
-    }
-
-    /// Lets attempts of a host fail until it is down.
-    fn fail(hosts: &mut Hosts<usize>, host: &str, now: Instant) {
-        for attempt in 0..3 {
-            assert_eq!(go(&hosts.wait(host, attempt, now)), [attempt]);
-            end(hosts, host, Outcome::Failed, now);
-        }
-    }
-
-    #[test]
-    fn one_host_leaves_room_for_the_others() {
-        let now = Instant::now();
-        let mut hosts = hosts(limits(8), 0, &[("slow", 100), ("other", 2)]);
-        let started: usize = (0..50).map(|i| go(&hosts.wait("slow", i, now)).len()).sum();
-        assert_eq!(started, 6, "three quarters of the fetches");
-        assert_eq!(go(&hosts.wait("other", 90, now)), [90]);
-        assert_eq!(hosts.waiting(), 44);
-        assert_eq!(
-            go(&end(&mut hosts, "slow", Outcome::Answered, now)),
-            [6],
-            "in order of arrival"
-        );
-    }
-
-    #[test]
-    fn a_host_with_few_items_has_few_fetches() {
-        let now = Instant::now();
-        let mut hosts = hosts(limits(64), 980, &[("rare", 20)]);
-        let started: usize = (0..20).map(|i| go(&hosts.wait("rare", i, now)).len()).sum();
-        assert_eq!(started, FEWEST_RUNNING);
-    }
-
-    #[test]
-    fn items_of_a_dead_host_fail_at_once_and_probes_find_out_when_it_answers() {
-        let start = Instant::now();
-        let mut hosts = hosts(limits(64), 1000, &[("dead", 25)]);
-        fail(&mut hosts, "dead", start);
-        assert!(hosts.gave_up("dead", start) && hosts.outage(start).is_none());
-        assert_eq!(refused(&hosts.wait("dead", 7, start)), [7]);
-        let probe = start + FIRST_PROBE;
-        assert_eq!(go(&hosts.wait("dead", 8, probe)), [8]);
-        assert_eq!(refused(&hosts.wait("dead", 9, probe)), [9], "one probe at a time");
-        end(&mut hosts, "dead", Outcome::Failed, probe);
-        let next = probe + FIRST_PROBE;
-        assert_eq!(refused(&hosts.wait("dead", 10, next)), [10], "the waits double");
-        let next = next + FIRST_PROBE;
-        assert_eq!(go(&hosts.wait("dead", 11, next)), [11]);
-        end(&mut hosts, "dead", Outcome::Answered, next);
-        assert_eq!(go(&hosts.wait("dead", 12, next)), [12]);
-    }
-
-    #[test]
-    fn items_wait_for_a_store_that_is_down() {
-        let start = Instant::now();
-        let mut hosts = hosts(limits(64), 60, &[("store", 40)]);
-        fail(&mut hosts, "store", start);
-        assert!(hosts.patient("store", start) && !hosts.gave_up("store", start));
-        assert_eq!(hosts.outage(start), None, "no item waits");
-        for waiting in [7, 8] {
-            assert_eq!(hosts.wait("store", waiting, start + ms(10)), []);
-        }
-        assert_eq!(hosts.outage(start).unwrap().0, "store");
-        assert_eq!(go(&hosts.wait("other", 90, start)), [90], "another host is not affected");
-        let probe = start + FIRST_PROBE;
-        assert_eq!(go(&hosts.tick(probe)), [7], "the oldest is the probe");
-        assert!(hosts.outage(probe).is_some());
-        assert_eq!(go(&end(&mut hosts, "store", Outcome::Answered, probe)), [8]);
-        assert_eq!(hosts.outage(probe), None);
-    }
-
-    #[test]
-    fn a_limit_turns_the_wait_for_a_store_into_failures() {
-        let start = Instant::now();
-        let limits = HostLimits { outage_limit: Some(ms(500)), ..limits(64) };
-        let mut hosts = hosts(limits, 0, &[("store", 40)]);
-        fail(&mut hosts, "store", start);
-        assert_eq!(hosts.wait("store", 7, start), []);
-        assert_eq!(refused(&hosts.tick(start + ms(500))), [7]);
-        assert_eq!(hosts.outage(start + ms(500)), None);
-    }
-
-    #[test]
-    fn many_hosts_that_fail_at_the_same_time_are_an_outage_of_the_network() {
-        let start = Instant::now();
-        let names: Vec<String> = (0..20).map(|i| format!("host-{i}")).collect();
-        let each: Vec<(&str, usize)> = names.iter().map(|name| (&name[..], 1)).collect();
-        let mut hosts = hosts(limits(64), 0, &each);
-        for (i, name) in names[..3].iter().enumerate() {
-            assert_eq!(go(&hosts.wait(name, i, start)), [i]);
-            end(&mut hosts, name, Outcome::Failed, start);
-        }
-        assert_eq!(hosts.wait("host-5", 5, start), []);
-        assert_eq!(hosts.outage(start).unwrap().0, "all hosts");
-        assert_eq!(go(&hosts.tick(start + FIRST_PROBE)), [5]);
-        end(&mut hosts, "host-5", Outcome::Answered, start + FIRST_PROBE);
-        assert_eq!(go(&hosts.wait("host-6", 6, start + FIRST_PROBE)), [6]);
-    }
-
-    #[test]
-    fn a_fetch_does_not_wait_forever_for_a_host_that_never_answers() {
-        let start = Instant::now();
-        let mut hosts = hosts(limits(64), 980, &[("silent", 20)]);
-        (0..4).for_each(|i| assert_eq!(go(&hosts.wait("silent", i, start)), [i]));
-        assert_eq!(hosts.wait("silent", 4, start), []);
-        assert_eq!(hosts.tick(start + Duration::from_secs(60)), []);
-        assert_eq!(refused(&hosts.tick(start + Duration::from_secs(61))), [4]);
-    }
-
-    #[test]
-    fn a_fetch_waits_for_a_host_that_is_only_slow() {
-        let start = Instant::now();
-        let mut hosts = hosts(limits(64), 980, &[("slow", 20)]);
-        (0..4).for_each(|i| assert_eq!(go(&hosts.wait("slow", i, start)), [i]));
-        assert_eq!(hosts.wait("slow", 4, start), []);
-        let later = start + Duration::from_secs(50);
-        assert_eq!(go(&end(&mut hosts, "slow", Outcome::Answered, later)), [4]);
-        assert_eq!(hosts.wait("slow", 5, start), []);
-        assert_eq!(hosts.tick(start + Duration::from_secs(100)), []);
-    }
-
-    #[test]
-    fn after_an_outage_of_the_network_no_host_is_blamed_for_it() {
-        let start = Instant::now();
-        let names: Vec<String> = (0..20).map(|i| format!("host-{i}")).collect();
-        let each: Vec<(&str, usize)> = names.iter().map(|name| (&name[..], 1)).collect();
-        let mut hosts = hosts(limits(64), 0, &each);
-        for (i, name) in names[..3].iter().enumerate() {
-            assert_eq!(go(&hosts.wait(name, i, start)), [i]);
-            end(&mut hosts, name, Outcome::Failed, start);
-        }
-        assert_eq!(hosts.wait("host-5", 5, start), []);
-        assert_eq!(hosts.wait("host-6", 6, start), []);
-        let later = start + Duration::from_secs(3600);
-        assert_eq!(go(&hosts.tick(later)), [5], "one probe, however long it took");
-        assert_eq!(go(&end(&mut hosts, "host-5", Outcome::Answered, later)), [6]);
-    }
-
-    #[test]
-    fn one_bad_item_of_a_store_is_told_from_a_store_that_fails() {
-        let now = Instant::now();
-        let limits = HostLimits { failures: 20, ..limits(64) };
-        let mut hosts = hosts(limits, 0, &[("store", 10)]);
-        for attempt in 0..4 {
-            assert!(!hosts.suspected("store", 3), "{attempt} attempts failed");
-            assert_eq!(go(&hosts.wait("store", attempt, now)), [attempt]);
-            end(&mut hosts, "store", Outcome::Failed, now);
-        }
-        assert!(hosts.suspected("store", 3));
-    }
-}
+mod tests;

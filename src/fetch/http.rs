@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use reqwest::{Client, Response, StatusCode, Url, header};
 
+use super::breaker::Outcome;
 use super::guard::{self, Refused};
-use super::hosts::{HostLimits, Outcome};
+use super::hosts::HostLimits;
 use super::queue::{Pass, Queue};
 use super::{FetchSetupError, too_large};
 use crate::config::fetch::FetchConfig;

@@ -5,6 +5,7 @@
 //! only to addresses that the configuration allows.
 
 pub mod address;
+mod breaker;
 mod file;
 mod guard;
 mod hosts;
@@ -98,7 +99,7 @@ impl Fetcher {
 
     /// Counts an item, for the share of its host among the recent items. To be called once per item,
     /// before it is fetched.
-    pub fn arrived(&self, location: &Location) {
+    pub(crate) fn arrived(&self, location: &Location) {
         let host = match location {
             Location::Uri(uri) if is_http(uri) => http::host(uri),
             Location::Uri(_) | Location::Inline(_) => None,
@@ -108,19 +109,19 @@ impl Fetcher {
 
     /// Lets the fetches run whose turn has come by the time that has passed. To be called a few
     /// times per second while fetches run.
-    pub fn tick(&self) {
+    pub(crate) fn tick(&self) {
         self.http.queue().tick();
     }
 
     /// The store of images that is down while items wait for it, and for how long. Nothing more
     /// should be read meanwhile. A store is a host with at least `fetch.store_share` of the recent
     /// items.
-    pub fn outage(&self) -> Option<(String, Duration)> {
+    pub(crate) fn outage(&self) -> Option<(String, Duration)> {
         self.http.queue().outage()
     }
 
     /// Fetches that wait for their turn.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.http.queue().waiting()
     }
 }

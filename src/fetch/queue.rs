@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::hosts::{HostLimits, Hosts, Outcome, Turn, Waiter};
+use super::breaker::Outcome;
+use super::hosts::{HostLimits, Hosts, Turn, Waiter};
 
 /// The queue of fetches of all hosts.
 #[derive(Debug)]

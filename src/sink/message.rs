@@ -319,8 +319,8 @@ impl Records {
         }
     }
 
-    /// A name-based UUID (RFC 9562, version 5) of the item and the bundle. The offset alone is not
-    /// enough: a topic that is made anew, or whose log was truncated, has the same offsets again.
+    /// A name-based UUID (RFC 9562, version 5) of the item and the bundle. It includes the id and
+    /// the timestamp, because a recreated or truncated topic uses the same offsets again.
     fn flag_id(&self, id: &str, origin: &Origin) -> String {
         let BundleName { name, version } = &self.bundle;
         let (t, time) = (&origin.ticket, origin.timestamp.unwrap_or(-1));
@@ -418,9 +418,9 @@ mod tests {
         assert_eq!(id("1", 5, "now"), id("1", 5, "later"));
         assert_ne!(id("1", 5, "now"), id("1", 6, "now"));
         assert_ne!(id("1", 5, "now"), id("2", 5, "now"));
-        let mut made_anew = verdict(5);
-        made_anew.payload.origin.timestamp = Some(8);
-        let other = records("1").flag(&made_anew, &[(0, 0.7)], "now").flag_id;
+        let mut recreated = verdict(5);
+        recreated.payload.origin.timestamp = Some(8);
+        let other = records("1").flag(&recreated, &[(0, 0.7)], "now").flag_id;
         assert_ne!(id("1", 5, "now"), other, "another record at the same offset");
     }
 

@@ -10,6 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 
+use super::kafka::SinkError;
 use crate::config::Config;
 use crate::ops::Signals;
 
@@ -100,8 +101,8 @@ pub(crate) fn check(config: &Config) -> Result<Vec<String>, String> {
     for (key, topic) in topics {
         let found = partitions(consumer.client(), topic, ANSWER).map_err(unreachable(config))?;
         let Some(count) = found else {
-            let what = "does not exist; create the topic, or name another one";
-            return Err(format!("`{key}`: the topic `{topic}` {what}"));
+            let topic = topic.to_owned();
+            return Err(SinkError::MissingTopic { key, topic }.to_string());
         };
         let limit = limit(config, topic).unwrap_or_else(|why| format!("limit unknown: {why}"));
         lines.push(format!("{key}: topic {topic}: {count} partitions, {limit}"));

@@ -173,8 +173,8 @@ impl Assignments {
         highest > Some(offset)
     }
 
-    /// Records that an offset above the messages of a partition was committed: its offsets have
-    /// fallen while nobody read it.
+    /// Records that the group has committed an offset above the next message: the offsets have
+    /// fallen while no worker read the partition.
     pub fn fell(&self, partition: &Partition, committed: i64) {
         if let Some(offsets) = self.lock().get_mut(partition) {
             offsets.highest = offsets.highest.max(Some(committed));

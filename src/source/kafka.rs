@@ -216,9 +216,9 @@ impl KafkaSource {
         self.context().pending().push(ReceivedItem { origin, content });
     }
 
-    /// Counts messages before a message that were deleted, and notices if the offsets have fallen
-    /// while nobody read the partition. The brokers are asked for the first message of a partition,
-    /// and after a gap at most once per second.
+    /// Counts deleted messages before a message, and notices that offsets have fallen while no worker
+    /// read the partition. It asks the brokers at the first message of a partition, and at most once
+    /// per second after a gap.
     fn look_before(&self, topic: &str, partition: i32, offset: i64, before: Before) {
         let context = self.context();
         let gap = matches!(before, Before::Gap(_));

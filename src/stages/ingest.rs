@@ -1,25 +1,23 @@
 //! The decode threads: references become tensors, or dead letters.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender};
 use dorfman_core::screen::Screened;
 use dorfman_model::cpu::thread_time;
 use dorfman_model::decode::Preprocessor;
 use dorfman_model::manifest::InputSpec;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::error::WorkerError;
 use crate::failure::Failure;
-use crate::fetch::{Fetcher, Pass};
 use crate::item::{DecodedItem, FinishedItem, Item, Malformed, Origin, ReceivedItem};
-use crate::message::{Location, Reference};
+use crate::message::Reference;
 use crate::ops::Services;
 use crate::stages::budget::{Budget, Held};
+use crate::stages::fetching::{FetchedItem, Fetching, Place};
 use crate::stages::screen::{PassedItem, ScreenControl, ScreenItem};
 
 /// The longest time that a decoded image waits for its batch.
@@ -28,24 +26,10 @@ const MAX_HOLD: Duration = Duration::from_millis(2);
 /// The longest wait for a message before a thread checks for the end.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Items that are fetched over the network at once, or wait for it, at most. They hold no bytes yet.
-const MOST_FETCHES: usize = 10_000;
-
-/// The interval at which a fetch checks whether its partition is still assigned.
-const REVOKED: Duration = Duration::from_secs(1);
-
-/// The interval at which the queue of fetches is looked at.
-const TICK: Duration = Duration::from_millis(100);
-
 /// What all decode threads share.
 pub(crate) struct Ingest {
-    fetcher: Arc<Fetcher>,
+    fetching: Fetching,
     preprocessor: Preprocessor,
-    runtime: tokio::runtime::Handle,
-    /// One place per item that is fetched over the network, until it is decoded.
-    places: Arc<Semaphore>,
-    fetched_out: Sender<FetchedItem>,
-    fetched: Receiver<FetchedItem>,
     outputs: Outputs,
     screen: Option<ScreenInput>,
     services: Services,
@@ -84,15 +68,6 @@ pub(crate) struct Outputs {
     pub finished: Sender<Vec<FinishedItem>>,
 }
 
-/// An item whose bytes were fetched over the network.
-struct FetchedItem {
-    item: Item,
-    bytes: Result<Bytes, Failure>,
-    _place: OwnedSemaphorePermit,
-    /// The place among the fetches that run. It bounds the memory of images that are not decoded.
-    _pass: Option<Pass>,
-}
-
 impl Ingest {
     /// The shared state of the decode threads.
     ///
@@ -106,18 +81,9 @@ impl Ingest {
         outputs: Outputs,
         services: Services,
     ) -> Result<Self, WorkerError> {
-        let fetcher = Fetcher::new(&config.fetch).map_err(|e| WorkerError::Setup(e.to_string()))?;
-        // There is one place per item in this queue, so sending to it never waits.
-        let (fetched_out, fetched) = bounded(MOST_FETCHES);
-        let fetcher = Arc::new(fetcher);
-        runtime.spawn(watch(Arc::downgrade(&fetcher), services.clone()));
         Ok(Self {
-            fetcher,
+            fetching: Fetching::new(&config.fetch, runtime, services.clone())?,
             preprocessor: Preprocessor::new(input, config.decode.max_pixels),
-            runtime,
-            places: Arc::new(Semaphore::new(MOST_FETCHES)),
-            fetched_out,
-            fetched,
             outputs,
             screen: None,
             services,
@@ -143,7 +109,7 @@ impl Ingest {
                 Arrival::References(items) => self.receive(items, &mut batch),
                 Arrival::SourceEnded => open = false,
                 Arrival::Nothing => {
-                    if !open && self.fetches() == 0 && self.in_screen() == 0 {
+                    if !open && self.fetching.running() == 0 && self.in_screen() == 0 {
                         return Ok(());
                     }
                 }
@@ -169,7 +135,7 @@ impl Ingest {
                 items.into_iter().flatten().for_each(|item| batch.decode_passed(item));
                 Arrival::Decoded
             }
-            recv(self.fetched) -> fetched => {
+            recv(self.fetching.fetched()) -> fetched => {
                 if let Ok(FetchedItem { item, bytes, _place, _pass }) = fetched {
                     batch.take(item, bytes);
                 }
@@ -204,8 +170,7 @@ impl Ingest {
                 return None;
             }
         };
-        self.fetcher.arrived(&reference.location);
-        let local = self.fetcher.local(&reference.location);
+        let local = self.fetching.local(&reference.location);
         batch.count_fetch();
         let item = Item { reference, origin };
         let Some(bytes) = local else { return Some(item) };
@@ -217,23 +182,14 @@ impl Ingest {
     fn fetch(&self, item: Item, batch: &mut DecodeBatch<'_>) {
         batch.send();
         let Some(place) = self.place(batch) else { return };
-        let (fetcher, out) = (Arc::clone(&self.fetcher), self.fetched_out.clone());
-        self.runtime.spawn(async move {
-            let Some(fetched) = fetched(&fetcher, &item).await else { return };
-            let (bytes, pass) = match fetched {
-                Ok((bytes, pass)) => (Ok(bytes), Some(pass)),
-                Err(failure) => (Err(failure), None),
-            };
-            // The receivers are gone only if the worker was aborted.
-            let _ = out.send(FetchedItem { item, bytes, _place: place, _pass: pass });
-        });
+        self.fetching.start(item, place);
     }
 
     /// Waits for a place, if there are very many fetches. Decodes finished fetches and items that
     /// have passed the screen meanwhile. `None` if the worker was aborted.
-    fn place(&self, batch: &mut DecodeBatch<'_>) -> Option<OwnedSemaphorePermit> {
+    fn place(&self, batch: &mut DecodeBatch<'_>) -> Option<Place> {
         while !self.services.signals.aborted() {
-            if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            if let Some(place) = self.fetching.place() {
                 return Some(place);
             }
             self.wait(None, batch);
@@ -245,50 +201,6 @@ impl Ingest {
     /// Items on the way to the screen and back.
     fn in_screen(&self) -> usize {
         self.screen.as_ref().map_or(0, |screen| screen.budget.items())
-    }
-
-    /// Fetches that are running or waiting to be decoded.
-    fn fetches(&self) -> usize {
-        Arc::strong_count(&self.places) - 1
-    }
-}
-
-/// The bytes of an item. `None` if its partition is revoked meanwhile: its next owner fetches it.
-async fn fetched(fetcher: &Fetcher, item: &Item) -> Option<Result<(Bytes, Pass), Failure>> {
-    let Location::Uri(uri) = &item.reference.location else { return None };
-    let mut fetch = std::pin::pin!(fetcher.remote_with_place(uri));
-    while item.origin.ticket.is_current() {
-        if let Ok(fetched) = tokio::time::timeout(REVOKED, &mut fetch).await {
-            return Some(fetched);
-        }
-    }
-    None
-}
-
-/// Lets fetches run whose turn has come, and reports a store that is down, until the fetcher is gone.
-async fn watch(fetcher: Weak<Fetcher>, services: Services) {
-    let mut ticks = tokio::time::interval(TICK);
-    let mut down: Option<String> = None;
-    loop {
-        ticks.tick().await;
-        let Some(fetcher) = fetcher.upgrade() else { return };
-        fetcher.tick();
-        services.metrics.fetch_waiting.set(fetcher.waiting() as i64);
-        let outage = fetcher.outage();
-        services.health.set_outage(outage.as_ref());
-        services.metrics.fetch_outage.set(i64::from(outage.is_some()));
-        let store = outage.map(|(store, _)| store);
-        if store != down {
-            match (&store, &down) {
-                (Some(store), _) => warn!(
-                    store,
-                    "a store of images is down: no more messages are read until it answers"
-                ),
-                (None, Some(store)) => info!(store, "no store of images is down; reading again"),
-                (None, None) => {}
-            }
-            down = store;
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod budget;
 pub(crate) mod engine;
+mod fetching;
 pub(crate) mod ingest;
 mod planner;
 pub(crate) mod planners;

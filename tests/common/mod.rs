@@ -31,7 +31,7 @@ pub mod topic;
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dorfman::config::Config;
 use dorfman::config::group::GroupSize;
@@ -49,6 +49,15 @@ use topic::Read;
 
 /// The longest wait of a test.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until a condition is true. Between checks it parks, so that the worker's threads can run.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "timed out before {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
 
 /// A PNG of one pixel. Its level is the score of the image.
 pub fn png(level: u8) -> Vec<u8> {
