@@ -89,8 +89,7 @@ impl Reference {
     /// [`Reason::Malformed`], with what is wrong and where.
     pub fn from_json(payload: &[u8]) -> Result<Self, Failure> {
         let malformed = |detail: String| Failure::new(Reason::Malformed, detail);
-        let message: ReferenceMessage =
-            serde_json::from_slice(payload).map_err(|e| malformed(e.to_string()))?;
+        let message = parse(payload).map_err(malformed)?;
         check_id(&message.id).map_err(|what| malformed(format!("`id` {what}")))?;
         if let Some(risk) = message.risk
             && !(0.0..=1.0).contains(&risk)
@@ -147,6 +146,59 @@ impl Reference {
     }
 }
 
+/// Reads the JSON form. JavaScript and Java can write half of a surrogate pair into a string, which
+/// is not Unicode. In `metadata` it becomes U+FFFD; elsewhere the message is refused.
+fn parse(payload: &[u8]) -> Result<ReferenceMessage, String> {
+    let error = match serde_json::from_slice(payload) {
+        Ok(message) => return Ok(message),
+        Err(error) => error.to_string(),
+    };
+    let Some(mended) = without_lone_surrogates(payload) else { return Err(error) };
+    let Ok(message) = serde_json::from_slice::<ReferenceMessage>(&mended) else {
+        return Err(error);
+    };
+    let strings = [Some(&message.id), message.uri.as_ref(), message.data.as_ref()];
+    let replaced = strings.into_iter().flatten().any(|text| text.contains('\u{FFFD}'));
+    if replaced { Err(error) } else { Ok(message) }
+}
+
+/// A JSON text with U+FFFD instead of lone surrogates. `None` if there are none.
+fn without_lone_surrogates(json: &[u8]) -> Option<Vec<u8>> {
+    let mut mended = json.to_vec();
+    let (mut at, mut found) = (0, false);
+    while at < mended.len() {
+        at += match (mended[at], surrogate(&mended[at..]), mended.get(at + 6..).and_then(surrogate))
+        {
+            (_, Some(Half::First), Some(Half::Second)) => 12,
+            (_, Some(_), _) => {
+                mended[at + 2..at + 6].copy_from_slice(b"fffd");
+                found = true;
+                6
+            }
+            // The character behind a backslash is not the start of an escape.
+            (b'\\', None, _) => 2,
+            _ => 1,
+        };
+    }
+    found.then_some(mended)
+}
+
+/// A half of a surrogate pair.
+enum Half {
+    First,
+    Second,
+}
+
+/// The half of a surrogate pair that a text starts with, as an escape such as `\ud83d`.
+fn surrogate(text: &[u8]) -> Option<Half> {
+    let digits = std::str::from_utf8(text.strip_prefix(b"\\u")?.get(..4)?).ok()?;
+    match u16::from_str_radix(digits, 16).ok()? {
+        0xD800..=0xDBFF => Some(Half::First),
+        0xDC00..=0xDFFF => Some(Half::Second),
+        _ => None,
+    }
+}
+
 /// The longest id, in bytes. The id is the key of every record about the item.
 const LONGEST_ID: usize = 1024;
 
@@ -178,6 +230,17 @@ mod tests {
     fn white_space_around_a_uri_is_ignored() {
         let r = Reference::from_json(br#"{"id":"a","uri":"\t https://x.org/a b.png\n"}"#).unwrap();
         assert_eq!(r.location, Location::Uri("https://x.org/a b.png".into()));
+    }
+
+    #[test]
+    fn lone_surrogates_in_metadata_are_replaced() {
+        let text = r#"{"id":"a","uri":"x","metadata":{"a":"\ud83dx","b":"\ude00\\ud83d","c":"\ud83d\ude00"}}"#;
+        let metadata = Reference::from_json(text.as_bytes()).unwrap().metadata.unwrap();
+        assert_eq!(metadata["a"], "\u{FFFD}x");
+        assert_eq!(metadata["b"], "\u{FFFD}\\ud83d", "a backslash and five letters");
+        assert_eq!(metadata["c"], "\u{1F600}");
+        let id = Reference::from_json(br#"{"id":"\ud83d","uri":"x"}"#).unwrap_err();
+        assert!(id.detail.contains("surrogate") || id.detail.contains("escape"), "{}", id.detail);
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn positives_are_flagged_and_all_offsets_are_committed<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 3));
     let config = config(broker.bootstrap(), name);
     let (messages, positives) = references(0..500, 50);
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let running = start(&config);
     let flags: Vec<Read<FlagRecord>> =
         read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
@@ -64,7 +64,7 @@ fn positives_are_flagged_and_all_offsets_are_committed<B: Broker>(name: &str) {
         );
         assert_eq!(
             (flag.record.bundle.name.as_str(), flag.record.source.topic.as_str()),
-            ("scripted", &*config.source.topic)
+            ("scripted", config.source.topic.first())
         );
         assert_eq!(
             flag.record.tests, 3,
@@ -80,7 +80,10 @@ fn positives_are_flagged_and_all_offsets_are_committed<B: Broker>(name: &str) {
     );
     let flagged = verdicts.iter().filter(|v| v.record.verdict == "flagged").count();
     assert_eq!(flagged, positives.len());
-    assert_eq!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 3), 500);
+    assert_eq!(
+        committed(broker.bootstrap(), &config.kafka.group_id, config.source.topic.first(), 3),
+        500
+    );
 }
 
 fn only_images_that_the_confirm_network_confirms_are_flagged<B: Broker>(name: &str) {
@@ -91,7 +94,7 @@ fn only_images_that_the_confirm_network_confirms_are_flagged<B: Broker>(name: &s
         let reference = ReferenceMessage::inline(id, &png_pair(first, second));
         (id.to_owned(), serde_json::to_vec(&reference).unwrap())
     };
-    produce(broker.bootstrap(), &config.source.topic, &images.map(message));
+    produce(broker.bootstrap(), config.source.topic.first(), &images.map(message));
     let running = worker::start(&config, confirmed_model()).unwrap();
     let verdicts_topic = config.sink.verdicts_topic.as_ref().unwrap();
     let verdicts: Vec<Read<VerdictRecord>> = read(broker.bootstrap(), verdicts_topic, 3);
@@ -142,7 +145,7 @@ fn items_that_cannot_be_scored_are_dead_lettered<B: Broker>(name: &str) {
             serde_json::to_vec(&ReferenceMessage::inline("text", b"no image")).unwrap(),
         ),
     ];
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let running = start(&config);
     let dead: Vec<Read<DeadLetterRecord>> =
         read(broker.bootstrap(), &config.sink.dead_letter_topic, 7);
@@ -168,7 +171,7 @@ fn items_that_cannot_be_scored_are_dead_lettered<B: Broker>(name: &str) {
     assert_eq!(malformed.headers["trace"], b"not-json");
     assert_eq!(ids(&flags, |f| &f.id), ["good"]);
     assert_eq!(
-        committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 1),
+        committed(broker.bootstrap(), &config.kafka.group_id, config.source.topic.first(), 1),
         8,
         "dead letters are acknowledged"
     );
@@ -180,7 +183,7 @@ fn the_message_key_is_the_id_of_a_raw_image<B: Broker>(name: &str) {
     config.source.format = dorfman::config::source::Format::Raw;
     produce(
         broker.bootstrap(),
-        &config.source.topic,
+        config.source.topic.first(),
         &[("clean", png(3)), ("bad", png(255)), ("", png(255))],
     );
     let running = start(&config);
@@ -195,13 +198,13 @@ fn the_message_key_is_the_id_of_a_raw_image<B: Broker>(name: &str) {
 fn a_record_without_a_payload_is_skipped<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 1));
     let config = config(broker.bootstrap(), name);
-    produce_tombstone(broker.bootstrap(), &config.source.topic, "forgotten");
-    produce(broker.bootstrap(), &config.source.topic, &[("a", reference("a", true))]);
+    produce_tombstone(broker.bootstrap(), config.source.topic.first(), "forgotten");
+    produce(broker.bootstrap(), config.source.topic.first(), &[("a", reference("a", true))]);
     let running = start(&config);
     read::<FlagRecord>(broker.bootstrap(), &config.sink.flagged_topic, 1);
     let group = &config.kafka.group_id;
     eventually("both offsets are committed", || {
-        committed(broker.bootstrap(), group, &config.source.topic, 1) == 2
+        committed(broker.bootstrap(), group, config.source.topic.first(), 1) == 2
     });
     let metrics = running.metrics().text();
     stop(running);
@@ -214,7 +217,7 @@ fn a_group_is_tested_at_its_deadline<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 1));
     let config = config(broker.bootstrap(), name);
     let running = start(&config);
-    produce(broker.bootstrap(), &config.source.topic, &references(0..3, 2).0);
+    produce(broker.bootstrap(), config.source.topic.first(), &references(0..3, 2).0);
     let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, 2);
     assert_eq!(ids(&flags, |f| &f.id), ["image-00000", "image-00002"]);
     stop(running);
@@ -225,7 +228,7 @@ fn a_stop_finishes_taken_items_and_a_restart_resumes_after_them<B: Broker>(name:
     let config = config(broker.bootstrap(), name);
     let verdicts_topic = config.sink.verdicts_topic.clone().unwrap();
     let (messages, positives) = references(0..3000, 100);
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let (network, permits) = gated();
     let running = worker::start(&config, model(network)).unwrap();
     for _ in 0..20 {
@@ -239,7 +242,7 @@ fn a_stop_finishes_taken_items_and_a_restart_resumes_after_them<B: Broker>(name:
     running.wait().unwrap();
     let published = count(broker.bootstrap(), &verdicts_topic);
     let acknowledged =
-        committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 3);
+        committed(broker.bootstrap(), &config.kafka.group_id, config.source.topic.first(), 3);
     assert_eq!(acknowledged, published, "exactly the items with a verdict are acknowledged");
     assert!(published < 3000, "the worker stopped before the end of the stream");
 
@@ -258,7 +261,7 @@ fn a_full_queue_pauses_the_partitions_and_loses_no_item<B: Broker>(name: &str) {
     let mut config = config(broker.bootstrap(), name);
     config.source.queue = 32;
     let (messages, _) = references(0..2000, 10_000);
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let (network, permits) = gated();
     let running = worker::start(&config, model(network)).unwrap();
     eventually("the partitions are paused", || running.metrics().paused.get() == 1);
@@ -270,7 +273,7 @@ fn a_full_queue_pauses_the_partitions_and_loses_no_item<B: Broker>(name: &str) {
     eventually("the partitions are resumed", || running.metrics().paused.get() == 0);
     stop(running);
     assert_eq!(
-        committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 3),
+        committed(broker.bootstrap(), &config.kafka.group_id, config.source.topic.first(), 3),
         2000
     );
 }
@@ -281,8 +284,9 @@ fn no_partition_stays_paused_after_a_rebalance<B: Broker>(name: &str) {
     config.source.queue = 32;
     config.source.drain = Duration::from_secs(1);
     let verdicts_topic = config.sink.verdicts_topic.clone().unwrap();
-    let send =
-        |range| produce(broker.bootstrap(), &config.source.topic, &references(range, 10_000).0);
+    let send = |range| {
+        produce(broker.bootstrap(), config.source.topic.first(), &references(range, 10_000).0)
+    };
     let wait_for = |n: usize| {
         read_until(broker.bootstrap(), &verdicts_topic, |v: &[Read<VerdictRecord>]| {
             distinct(v) >= n
@@ -303,7 +307,7 @@ fn no_partition_stays_paused_after_a_rebalance<B: Broker>(name: &str) {
     wait_for(3000);
     stop(first);
     assert_eq!(
-        committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 4),
+        committed(broker.bootstrap(), &config.kafka.group_id, config.source.topic.first(), 4),
         3000
     );
 }
@@ -312,7 +316,7 @@ fn a_failing_network_acknowledges_no_item_without_a_verdict<B: Broker>(name: &st
     let broker = B::with_topics(&topics(name, 1));
     let config = config(broker.bootstrap(), name);
     let verdicts_topic = config.sink.verdicts_topic.clone().unwrap();
-    produce(broker.bootstrap(), &config.source.topic, &references(0..200, 10_000).0);
+    produce(broker.bootstrap(), config.source.topic.first(), &references(0..200, 10_000).0);
     let (network, permits) = gated();
     let running = worker::start(&config, model(network)).unwrap();
     permits.send(Ok(())).unwrap();
@@ -321,7 +325,8 @@ fn a_failing_network_acknowledges_no_item_without_a_verdict<B: Broker>(name: &st
     assert!(error.contains("out of memory"), "{error}");
     let published = count(broker.bootstrap(), &verdicts_topic);
     assert!(
-        committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 1) <= published
+        committed(broker.bootstrap(), &config.kafka.group_id, config.source.topic.first(), 1)
+            <= published
     );
 
     let restarted = start(&config);
@@ -336,7 +341,7 @@ fn no_item_is_lost_when_workers_join_and_leave<B: Broker>(name: &str) {
     let config = config(broker.bootstrap(), name);
     let verdicts_topic = config.sink.verdicts_topic.clone().unwrap();
     let send = |range: std::ops::Range<usize>| {
-        produce(broker.bootstrap(), &config.source.topic, &references(range, 50).0)
+        produce(broker.bootstrap(), config.source.topic.first(), &references(range, 50).0)
     };
     let wait_for = |n: usize| {
         read_until(broker.bootstrap(), &verdicts_topic, |v: &[Read<VerdictRecord>]| {
@@ -363,7 +368,7 @@ fn no_item_is_lost_when_workers_join_and_leave<B: Broker>(name: &str) {
     let flagged: BTreeSet<String> = ids(&flags, |f| &f.id).into_iter().collect();
     assert_eq!(flagged.into_iter().collect::<Vec<_>>(), positives);
     assert_eq!(
-        committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 4),
+        committed(broker.bootstrap(), &config.kafka.group_id, config.source.topic.first(), 4),
         4000
     );
     assert_eq!(distinct(&verdicts), 4000);
@@ -372,8 +377,8 @@ fn no_item_is_lost_when_workers_join_and_leave<B: Broker>(name: &str) {
 fn probes_and_metrics_report_the_state_of_the_worker<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 1));
     let config = config(broker.bootstrap(), name);
-    produce(broker.bootstrap(), &config.source.topic, &references(0..100, 25).0);
-    produce(broker.bootstrap(), &config.source.topic, &[("x", b"{")]);
+    produce(broker.bootstrap(), config.source.topic.first(), &references(0..100, 25).0);
+    produce(broker.bootstrap(), config.source.topic.first(), &[("x", b"{")]);
     let running = start(&config);
     let address = running.address().unwrap();
     read::<VerdictRecord>(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), 101);
@@ -417,13 +422,16 @@ fn a_worker_consumes_with_the_protocol_of_kip_848() {
     let broker = Real::with_topics(&topics(name, 3));
     let mut config = config(broker.bootstrap(), name);
     config.source.properties = [("group.protocol".to_owned(), "consumer".to_owned())].into();
-    produce(broker.bootstrap(), &config.source.topic, &references(0..300, 30).0);
+    produce(broker.bootstrap(), config.source.topic.first(), &references(0..300, 30).0);
     let running = start(&config);
     let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, 10);
     read::<VerdictRecord>(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), 300);
     stop(running);
     assert_eq!(flags.len(), 10);
-    assert_eq!(committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 3), 300);
+    assert_eq!(
+        committed(broker.bootstrap(), &config.kafka.group_id, config.source.topic.first(), 3),
+        300
+    );
 }
 
 /// The record of the flag with its metadata would be larger than `message.max.bytes`.
@@ -437,7 +445,7 @@ fn a_flag_is_published_without_metadata_that_is_too_large() {
     message["metadata"] = serde_json::json!({ "note": "x".repeat(10_000) });
     produce(
         broker.bootstrap(),
-        &config.source.topic,
+        config.source.topic.first(),
         &[("big", serde_json::to_vec(&message).unwrap())],
     );
     let running = start(&config);

@@ -63,7 +63,11 @@ fn an_invalid_configuration_exits_64_and_names_the_key() {
             "`kafka.properties.sasl.pasword`",
             "No such configuration property",
         ),
-        ("sink: {dead_letter_topic: images}", "`sink.dead_letter_topic`", "is also `source.topic`"),
+        (
+            "sink: {dead_letter_topic: images}",
+            "`sink.dead_letter_topic`",
+            "is also in `source.topic`",
+        ),
         ("ops: {stalled_after: 30s}", "`ops.stalled_after`", "120s"),
         ("source: {topic: ^images}", "`source.topic`", "not the name of a topic"),
         ("sink: {verdicts_topic: 'a b'}", "`sink.verdicts_topic`", "not the name of a topic"),
@@ -201,6 +205,18 @@ fn sigterm_during_startup_exits_0() {
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     lines.for_each(drop);
     assert_eq!(worker.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn check_warns_of_messages_that_may_be_skipped() {
+    let (_dir, file) = config_file("source: {properties: {auto.offset.reset: latest}}");
+    let output = dorfman(&["check", "--quiet", "--config", &file]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        err(&output).contains("warning: `source.properties.auto.offset.reset`"),
+        "{}",
+        err(&output)
+    );
 }
 
 #[test]

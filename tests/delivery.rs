@@ -7,7 +7,7 @@ mod common;
 use std::process::Command;
 
 use common::broker::{Broker, Real, admin, block_on};
-use common::topic::{committed, count, produce, read};
+use common::topic::{committed, count, produce, produce_transaction, read};
 use common::{config, eventually, png, reference, start, stop, topics};
 use dorfman::config::Config;
 use dorfman::message::ReferenceMessage;
@@ -36,7 +36,7 @@ fn plain(id: &str, positive: bool) -> (String, Vec<u8>) {
 }
 
 fn committed_of(broker: &Real, config: &Config) -> i64 {
-    committed(broker.bootstrap(), &config.kafka.group_id, &config.source.topic, 1)
+    committed(broker.bootstrap(), &config.kafka.group_id, config.source.topic.first(), 1)
 }
 
 fn until_committed(broker: &Real, config: &Config, offsets: i64) {
@@ -53,7 +53,7 @@ fn a_flag_that_is_too_large_is_sent_without_the_fields_of_the_sender() {
         positive_with_metadata("small", 10),
         plain("clean", false),
     ];
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let running = start(&config);
     let flags = read::<FlagRecord>(broker.bootstrap(), &config.sink.flagged_topic, 2);
     until_committed(&broker, &config, 3);
@@ -73,7 +73,7 @@ fn small_records_are_published_although_their_batch_is_too_large() {
     broker.create_with("batch-verdicts", "max.message.bytes", "3000");
     let config = config(broker.bootstrap(), "batch");
     let messages: Vec<_> = (0..300).map(|i| plain(&format!("image-{i}"), false)).collect();
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let running = start(&config);
     let topic = config.sink.verdicts_topic.clone().unwrap();
     read::<VerdictRecord>(broker.bootstrap(), &topic, 300);
@@ -89,7 +89,7 @@ fn a_flag_that_the_topic_refuses_becomes_a_dead_letter() {
     broker.create_with("refused-flagged", "max.message.bytes", "120");
     let config = config(broker.bootstrap(), "refused");
     let messages = [plain("flagged", true), plain("clean", false)];
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let running = start(&config);
     let dead = read::<DeadLetterRecord>(broker.bootstrap(), &config.sink.dead_letter_topic, 1);
     until_committed(&broker, &config, 2);
@@ -144,7 +144,7 @@ fn check_connects_and_names_a_missing_topic() {
 fn messages_that_were_deleted_before_they_were_read_are_counted() {
     let broker = Real::with_topics(&topics("deleted", 1));
     let config = config(broker.bootstrap(), "deleted");
-    let topic = &config.source.topic;
+    let topic = config.source.topic.first();
     let messages: Vec<_> = (0..100).map(|i| plain(&format!("image-{i}"), false)).collect();
     produce(broker.bootstrap(), topic, &messages);
     let at = |offset: i64| {
@@ -173,7 +173,7 @@ fn messages_that_were_deleted_before_they_were_read_are_counted() {
 fn the_offsets_of_a_recreated_topic_are_committed() {
     let broker = Real::with_topics(&topics("recreated", 1));
     let config = config(broker.bootstrap(), "recreated");
-    let topic = &config.source.topic;
+    let topic = config.source.topic.first();
     let messages = |kind: &str, count: usize| -> Vec<_> {
         (0..count).map(|i| plain(&format!("{kind}-{i}"), i == 0)).collect()
     };
@@ -192,4 +192,47 @@ fn the_offsets_of_a_recreated_topic_are_committed() {
     let [old, new] = &flags[..2] else { panic!("{flags:?}") };
     assert_eq!((old.record.source.offset, new.record.source.offset), (0, 0));
     assert_ne!(old.record.flag_id, new.record.flag_id, "they are flags of different images");
+}
+
+/// A lag that never reaches 0 would keep an autoscaler from stopping the last worker.
+#[test]
+fn offsets_are_committed_behind_the_markers_of_transactions() {
+    let broker = Real::with_topics(&topics("markers", 1));
+    let mut config = config(broker.bootstrap(), "markers");
+    let properties = &mut config.source.properties;
+    properties.insert("statistics.interval.ms".into(), "500".into());
+    let topic = config.source.topic.first().to_owned();
+    produce_transaction(broker.bootstrap(), &topic, &[plain("a", true), plain("b", false)]);
+    let running = start(&config);
+    until_committed(&broker, &config, 3);
+    produce(broker.bootstrap(), &topic, &[plain("c", true)]);
+    read::<FlagRecord>(broker.bootstrap(), &config.sink.flagged_topic, 2);
+    until_committed(&broker, &config, 4);
+    let metrics = running.metrics().text();
+    stop(running);
+
+    assert!(metrics.contains("dorfman_skipped_messages_total 0"), "{metrics}");
+    assert_eq!(committed_of(&broker, &config), 4);
+}
+
+#[test]
+fn several_topics_are_read() {
+    let mut all = topics("several", 1);
+    all.push(("several-uploads".into(), 2));
+    let broker = Real::with_topics(&all);
+    let mut config = config(broker.bootstrap(), "several");
+    let both = ["several-images", "several-uploads"];
+    config.source.topic = both.map(str::to_owned).into_iter().collect();
+    produce(broker.bootstrap(), both[0], &[plain("a", true)]);
+    produce(broker.bootstrap(), both[1], &[plain("b", true), plain("c", false)]);
+    let running = start(&config);
+    let verdicts =
+        read::<VerdictRecord>(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), 3);
+    stop(running);
+
+    let from =
+        |id: &str| verdicts.iter().find(|v| v.record.id == id).unwrap().record.source.topic.clone();
+    assert_eq!(["a", "b", "c"].map(from), [both[0], both[1], both[1]]);
+    let group = &config.kafka.group_id;
+    assert_eq!(committed(broker.bootstrap(), group, both[1], 2), 2);
 }

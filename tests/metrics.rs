@@ -96,7 +96,7 @@ fn scraped() -> String {
     };
     let mut messages: Vec<(String, Vec<u8>)> = (0..400).map(message).collect();
     messages.push(("broken".into(), b"{".to_vec()));
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let bundle = Bundle::open(&path("models/fashion-bag")).unwrap();
     let network = Box::new(ScriptedNetwork::new(shape(&bundle)));
     let model =

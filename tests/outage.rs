@@ -98,7 +98,7 @@ fn a_host_that_never_answers_stops_no_other_item<B: Broker>(name: &str) {
     let others = (0..300).map(|i| local(format!("local-{i}")));
     let fetched = (0..100).map(|i| remote(format!("fetched-{i}"), good_at));
     let messages: Vec<_> = hanging.chain(others).chain(fetched).collect();
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let running = start(&config);
     let ids = judged(&broker, &config, 400);
     assert_eq!(count(broker.bootstrap(), &config.sink.dead_letter_topic), 0, "a fetch has ended");
@@ -118,13 +118,13 @@ fn a_store_that_is_down_pauses_the_stream_until_it_answers<B: Broker>(name: &str
     let store = closed();
     let messages: Vec<_> = (0..1000).map(|i| remote(format!("image-{i}"), store)).collect();
     let (first, later) = messages.split_at(300);
-    produce(broker.bootstrap(), &config.source.topic, first);
+    produce(broker.bootstrap(), config.source.topic.first(), first);
     let running = start(&config);
     eventually("the store is reported as down", || down(&running));
     let unready = running.health().unready();
     assert!(unready.as_ref().is_some_and(|why| why.contains(&store.to_string())), "{unready:?}");
     assert_eq!(running.health().unhealthy(), None, "a restart does not help");
-    produce(broker.bootstrap(), &config.source.topic, later);
+    produce(broker.bootstrap(), config.source.topic.first(), later);
     eventually("the partitions are paused", || {
         running.metrics().text().contains("\ndorfman_partitions_paused 1\n")
     });
@@ -143,7 +143,7 @@ fn with_a_limit_the_items_of_a_store_become_dead_letters<B: Broker>(name: &str) 
     config.fetch.outage_limit = Some(Duration::from_millis(300));
     let store = closed();
     let messages: Vec<_> = (0..200).map(|i| remote(format!("image-{i}"), store)).collect();
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let running = start(&config);
     let dead = read::<DeadLetterRecord>(broker.bootstrap(), &config.sink.dead_letter_topic, 200);
     stop(running);
@@ -161,7 +161,7 @@ fn a_dead_host_becomes_dead_letters_at_once<B: Broker>(name: &str) {
     let others = (0..1000).map(|i| local(format!("local-{i}")));
     let dead = (0..60).map(|i| remote(format!("dead-{i}"), dead_host));
     let messages: Vec<_> = others.chain(dead).collect();
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let running = start(&config);
     let dead = read::<DeadLetterRecord>(broker.bootstrap(), &config.sink.dead_letter_topic, 60);
     judged(&broker, &config, 1000);

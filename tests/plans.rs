@@ -30,7 +30,7 @@ fn the_plan_follows_the_stream<B: Broker>(name: &str) {
         PlanningConfig { prevalence: 0.0001, memory: 1000, ..PlanningConfig::default() };
     config.validate().unwrap();
     let (messages, positives) = references(0..3000, 3);
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     // The scores are the pixels. The sizes and thresholds are those of the shipped bundle.
     let bundle =
         Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/fashion-bag")).unwrap();
@@ -67,7 +67,7 @@ fn an_audit_finds_positives_that_pooling_misses<B: Broker>(name: &str) {
     let mut config = config(broker.bootstrap(), name);
     config.audit.fraction = 1.0;
     let (messages, positives) = references(0..320, 20);
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let running = worker::start(&config, model(misses_in_pools())).unwrap();
     let flags: Vec<Read<FlagRecord>> =
         read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());

@@ -56,7 +56,7 @@ fn images_with_a_high_risk_are_tested_alone<B: Broker>(name: &str) {
             _ => risky(&format!("likely-{i}"), true, 0.9),
         })
         .collect();
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let running = worker::start(&config, model(scripted())).unwrap();
     let verdicts = verdicts(&broker, &config, messages.len());
     let metrics = running.metrics().text();
@@ -96,7 +96,7 @@ fn images_with_the_same_key_share_a_group<B: Broker>(name: &str) {
     let message =
         |i: usize| (albums[i % 4].clone(), reference(&format!("{}/{i}", i % 4), i % 4 == 3));
     let messages: Vec<(String, Vec<u8>)> = (0..16).map(message).collect();
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let running = worker::start(&config, model(scripted())).unwrap();
     let verdicts = verdicts(&broker, &config, messages.len());
     stop(running);
@@ -115,7 +115,7 @@ fn one_round_flags_without_retests<B: Broker>(name: &str) {
     let id = |i: usize| format!("image-{i:02}");
     let messages: Vec<(String, Vec<u8>)> =
         (0..16).map(|i| (id(i), reference(&id(i), i == 11))).collect();
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let running = worker::start(&config, model(scripted())).unwrap();
     let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, 1);
     let verdicts = verdicts(&broker, &config, messages.len());

@@ -93,7 +93,7 @@ fn an_image_that_the_screen_clears_is_not_tested<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 3));
     let config = only_the_screen(broker.bootstrap(), name);
     let messages = messages(1500);
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let running = worker::start(&config, screened()).unwrap();
     let verdicts = verdicts(&broker, &config, messages.len());
     let metrics = running.metrics().text();
@@ -123,7 +123,7 @@ fn audited_images_of_the_screen_are_tested_alone<B: Broker>(name: &str) {
     let mut config = only_the_screen(broker.bootstrap(), name);
     config.audit.fraction = 1.0;
     let messages = messages(100);
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let running = worker::start(&config, screened()).unwrap();
     let verdicts = verdicts(&broker, &config, messages.len());
     let metrics = running.metrics().text();
@@ -147,7 +147,7 @@ fn an_image_that_the_screen_cannot_read_is_a_dead_letter<B: Broker>(name: &str) 
     let broken = ReferenceMessage::inline("broken", b"not an image");
     let mut messages = messages(20);
     messages.push(("broken".into(), serde_json::to_vec(&broken).unwrap()));
-    produce(broker.bootstrap(), &config.source.topic, &messages);
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let running = worker::start(&config, screened()).unwrap();
     let dead = read::<DeadLetterRecord>(broker.bootstrap(), &config.sink.dead_letter_topic, 1);
     let verdicts = verdicts(&broker, &config, messages.len());
@@ -174,7 +174,7 @@ fn images_that_pass_do_not_wait_for_a_slow_host<B: Broker>(name: &str) {
     };
     let local = messages(20);
     let all = [&local[..], &[slow("slow-1"), slow("slow-2")]].concat();
-    produce(broker.bootstrap(), &config.source.topic, &all);
+    produce(broker.bootstrap(), config.source.topic.first(), &all);
     let running = worker::start(&config, screened()).unwrap();
     let records = verdicts(&broker, &config, local.len());
     assert_eq!(count(broker.bootstrap(), &config.sink.dead_letter_topic), 0, "a fetch has ended");

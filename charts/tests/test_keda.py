@@ -48,6 +48,10 @@ class Keda(ChartTest):
         late = self.scaled(more="config: {source: {properties: {auto.offset.reset: latest}}}")
         self.assertEqual(late["triggers"][0]["metadata"]["offsetResetPolicy"], "latest")
 
+    def test_each_topic_has_its_lag(self) -> None:
+        triggers = self.scaled(more="config: {source: {topic: [images, uploads]}}")["triggers"]
+        self.assertEqual([t["metadata"]["topic"] for t in triggers], ["images", "uploads"])
+
     def test_it_reads_with_the_credentials_of_the_worker(self) -> None:
         (trigger,) = self.one("ScaledObject", SECURE)["spec"]["triggers"]
         self.assertEqual((trigger["metadata"]["sasl"], trigger["metadata"]["tls"]), ("scram_sha512", "enable"))

@@ -44,6 +44,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
     if !args.quiet {
         print!("{}", config.redacted());
     }
+    config.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
     eprintln!("{}: ok", args.config.config.display());
     eprintln!("plan: {}", plan(&config, profile.as_ref())?);
     if !args.model && config.model.bundle.join("profiles").is_dir() {

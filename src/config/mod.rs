@@ -42,7 +42,7 @@ use dorfman_model::LoadOptions;
 pub struct Config {
     /// The Kafka cluster.
     pub kafka: kafka::KafkaConfig,
-    /// The topic of image references.
+    /// The topics of image references.
     pub source: source::SourceConfig,
     /// How the bytes of images are fetched.
     pub fetch: fetch::FetchConfig,
@@ -163,9 +163,9 @@ impl Config {
     /// Checks what concerns several sections.
     fn validate_together(&self) -> Result<(), ConfigError> {
         for (key, topic) in self.sink.topics() {
-            let what = "is also `source.topic`: the worker would read its own records again; \
+            let what = "is also in `source.topic`: the worker would read its own records again; \
                 use another topic";
-            require(topic != self.source.topic, key, what)?;
+            require(self.source.topic.names().all(|read| read != topic), key, what)?;
         }
         // An image waits at most `fetch.deadline` for its host, and is fetched within as much.
         let slowest = self.fetch.deadline * 2;
@@ -179,12 +179,31 @@ impl Config {
         require(self.source.drain < longest, "source.drain", what)
     }
 
+    /// What is allowed, but is often a mistake.
+    pub fn warnings(&self) -> Vec<String> {
+        let key = "auto.offset.reset";
+        let skips = |reset: &&str| matches!(*reset, "latest" | "largest" | "end");
+        let latest = self.consumer_property(key).filter(skips).map(|reset| {
+            format!(
+                "`source.properties.{key}` is {reset}: messages that arrive before the consumer \
+                 group has committed an offset get no verdict; use earliest, unless these messages \
+                 may be skipped"
+            )
+        });
+        latest.into_iter().collect()
+    }
+
     /// The longest time that the consumer may spend between two polls.
     fn longest_poll(&self) -> Duration {
-        let key = "max.poll.interval.ms";
-        let given = self.source.properties.get(key).or(self.kafka.properties.get(key));
+        let given = self.consumer_property("max.poll.interval.ms");
         let given = given.and_then(|value| value.parse().ok());
         Duration::from_millis(given.unwrap_or(LONGEST_POLL_MS))
+    }
+
+    /// A librdkafka property of the consumer, if it is configured.
+    fn consumer_property(&self, key: &str) -> Option<&str> {
+        let given = self.source.properties.get(key).or(self.kafka.properties.get(key));
+        given.map(String::as_str)
     }
 
     /// The parameters of the configured plan. `None` if the worker chooses the plan.

@@ -43,6 +43,11 @@ impl Tracker {
         self.watermark().committable()
     }
 
+    /// Passes offsets without messages up to `offset`, as [`Watermark::pass`].
+    pub fn pass(&self, offset: i64) -> bool {
+        self.watermark().pass(offset)
+    }
+
     /// Items that are neither resolved nor released, including lost items.
     pub fn unresolved(&self) -> usize {
         self.watermark().unresolved()

@@ -76,6 +76,16 @@ impl Watermark {
         self.committable
     }
 
+    /// Passes offsets without messages, such as the markers of transactions, up to `offset`. Returns
+    /// false if an offset is not resolved, or if `offset` is not above the offset to commit.
+    pub fn pass(&mut self, offset: i64) -> bool {
+        let passes = self.taken.is_empty() && self.committable.is_none_or(|o| o < offset);
+        if passes {
+            self.committable = Some(offset);
+        }
+        passes
+    }
+
     /// Offsets from the first unresolved offset on.
     pub fn held(&self) -> usize {
         self.taken.len()
@@ -119,6 +129,16 @@ mod tests {
         assert!(!w.resolve(3));
         assert!(!w.take(3), "a resolved offset is not taken again in the same epoch");
         assert!(w.take(4));
+    }
+
+    #[test]
+    fn offsets_without_messages_are_passed_only_behind_resolved_ones() {
+        let mut w = Watermark::new();
+        assert!(w.pass(3) && w.committable() == Some(3), "nothing was read before");
+        assert!(!w.take(2) && w.take(3) && !w.pass(5));
+        assert!(w.resolve(3) && w.pass(5) && !w.pass(5) && !w.pass(4));
+        assert_eq!(w.committable(), Some(5));
+        assert!(w.take(5) && w.release(5) && !w.pass(7), "it will be read again");
     }
 
     #[test]

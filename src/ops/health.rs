@@ -13,6 +13,8 @@ pub struct Health {
     in_flight: AtomicUsize,
     unacknowledged: AtomicUsize,
     progress_ms: AtomicU64,
+    /// When the source was last seen at work. 0 before it has started.
+    polled_ms: AtomicU64,
     warm: AtomicBool,
     joined: AtomicBool,
     stopping: AtomicBool,
@@ -32,6 +34,7 @@ impl Health {
             in_flight: AtomicUsize::new(0),
             unacknowledged: AtomicUsize::new(0),
             progress_ms: AtomicU64::new(0),
+            polled_ms: AtomicU64::new(0),
             warm: AtomicBool::new(false),
             joined: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -80,7 +83,31 @@ impl Health {
 
     /// Records that a verdict was published.
     pub fn progress(&self) {
-        self.progress_ms.store(self.start.elapsed().as_millis() as u64, Ordering::Release);
+        self.progress_ms.store(self.now_ms(), Ordering::Release);
+    }
+
+    /// Records that the source polls the brokers.
+    pub fn polled(&self) {
+        self.polled_ms.store(self.now_ms().max(1), Ordering::Release);
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.start.elapsed().as_millis() as u64
+    }
+
+    /// The time since a moment in milliseconds since the start.
+    fn since(&self, moment: &AtomicU64) -> Duration {
+        let moment = Duration::from_millis(moment.load(Ordering::Acquire));
+        self.start.elapsed().saturating_sub(moment)
+    }
+
+    /// Why the source is stuck, if it is. A source that waits for the verdicts of a revoked partition
+    /// is not stuck.
+    fn source_stuck(&self) -> Option<String> {
+        let runs = self.polled_ms.load(Ordering::Acquire) > 0;
+        let since = self.since(&self.polled_ms);
+        let stuck = runs && !self.stopping.load(Ordering::Acquire) && since > self.stalled_after;
+        stuck.then(|| format!("the source has not polled for {:.0} s", since.as_secs_f32()))
     }
 
     /// Records that the network has run once at every batch size.
@@ -116,10 +143,10 @@ impl Health {
         if !self.warm.load(Ordering::Acquire) {
             return Some("warming up".into());
         }
-        let since = self
-            .start
-            .elapsed()
-            .saturating_sub(Duration::from_millis(self.progress_ms.load(Ordering::Acquire)));
+        if let Some(stuck) = self.source_stuck() {
+            return Some(stuck);
+        }
+        let since = self.since(&self.progress_ms);
         let items = self.in_flight.load(Ordering::Acquire);
         let waits_for_broker = self.unacknowledged.load(Ordering::Acquire) > 0;
         let waits = waits_for_broker || self.outage();
@@ -165,6 +192,18 @@ mod tests {
         h.unacknowledged(0);
         h.in_flight(0);
         assert_eq!(h.unhealthy(), None);
+    }
+
+    #[test]
+    fn a_source_that_does_not_poll_is_unhealthy() {
+        let h = Health::new(Duration::from_millis(1), 3);
+        h.warmed_up();
+        assert_eq!(h.unhealthy(), None, "a worker without a source");
+        h.polled();
+        while h.start.elapsed() < Duration::from_millis(4) {}
+        assert!(h.unhealthy().unwrap().contains("not polled"));
+        h.stopping();
+        assert_eq!(h.unhealthy(), None, "a worker that stops polls for its own time");
     }
 
     #[test]

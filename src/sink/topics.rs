@@ -92,8 +92,8 @@ pub(crate) fn partitions<C: ClientContext>(
 /// # Errors
 /// What is wrong, with the key and the remedy: no broker answers, or a topic does not exist.
 pub(crate) fn check(config: &Config) -> Result<Vec<String>, String> {
-    let topics = [("source.topic", &config.source.topic[..])];
-    let topics: Vec<_> = topics.into_iter().chain(config.sink.topics()).collect();
+    let sources = config.source.topic.names().map(|topic| ("source.topic", topic));
+    let topics: Vec<_> = sources.chain(config.sink.topics()).collect();
     let mut client = config.kafka.client(&config.source.properties);
     client.set("group.id", &config.kafka.group_id).set("allow.auto.create.topics", "false");
     let consumer: BaseConsumer = client.create().map_err(unreachable(config))?;

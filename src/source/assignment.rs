@@ -28,6 +28,17 @@ struct Offsets {
     highest: Option<i64>,
     /// The offset behind the last message, if there was one.
     next: Option<i64>,
+    /// What the last statistics showed.
+    seen: Option<Seen>,
+}
+
+/// What statistics show of a partition whose messages are all read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    /// The next offset to fetch. Every message below it is read.
+    fetch: i64,
+    /// The offset behind the last message at that time.
+    next: Option<i64>,
 }
 
 /// A ticket, and what lies before its message.
@@ -52,7 +63,7 @@ pub(super) enum Before {
 impl Offsets {
     fn new(topic: &str, partition: i32) -> Self {
         let tracker = Tracker::new(topic.into(), partition);
-        Self { tracker, earlier: Vec::new(), stored: None, highest: None, next: None }
+        Self { tracker, earlier: Vec::new(), stored: None, highest: None, next: None, seen: None }
     }
 
     fn trackers(&self) -> impl Iterator<Item = &Arc<Tracker>> {
@@ -131,6 +142,22 @@ impl Assignments {
         offsets.stored = None;
         let ticket = offsets.tracker.take(offset)?;
         Some(Taken { ticket, before })
+    }
+
+    /// Takes in statistics of a partition: `fetch` is the next offset to fetch if all messages below
+    /// are read. Offsets between the last message and `fetch` have no messages, such as the markers
+    /// of transactions. If two statistics in a row agree, they are passed. Otherwise the lag of a
+    /// topic with transactions would never fall to 0.
+    pub fn fetched(&self, partition: &Partition, fetch: Option<i64>) {
+        let mut assigned = self.lock();
+        let Some(offsets) = assigned.get_mut(partition) else { return };
+        let seen = fetch.map(|fetch| Seen { fetch, next: offsets.next });
+        let before = std::mem::replace(&mut offsets.seen, seen);
+        let Some(Seen { fetch, next }) = seen.filter(|_| seen == before) else { return };
+        let resolved = offsets.trackers().all(|tracker| tracker.unresolved() == 0);
+        if resolved && next.is_none_or(|next| next < fetch) && offsets.tracker.pass(fetch) {
+            offsets.next = Some(fetch);
+        }
     }
 
     /// The largest number of offsets above the watermark of any partition.
@@ -237,6 +264,29 @@ mod tests {
         });
         let (unknown, nothing) = (Before::Unknown, Before::Nothing);
         assert_eq!(before, [unknown, nothing, Before::Gap(7), nothing, nothing, nothing]);
+    }
+
+    #[test]
+    fn offsets_without_messages_are_passed_when_all_is_resolved_and_statistics_agree() {
+        let a = Assignments::default();
+        a.assign([p(0)].into_iter());
+        let last = take(&a, 5);
+        let twice = |fetch| (0..2).for_each(|_| a.fetched(&p(0), Some(fetch)));
+        twice(8);
+        assert!(a.to_store(None).is_empty(), "an item is unresolved");
+        last.resolve();
+        a.fetched(&p(0), Some(9));
+        a.fetched(&p(0), None);
+        a.fetched(&p(0), Some(9));
+        assert_eq!(a.to_store(None), [(p(0), 6)], "statistics have not agreed");
+        a.fetched(&p(0), Some(9));
+        assert_eq!(a.to_store(None), [(p(0), 9)]);
+        let next = a.take("images", 0, 9).unwrap();
+        assert_eq!(next.before, Before::Nothing, "the markers are no gap");
+        twice(8);
+        next.ticket.resolve();
+        twice(8);
+        assert_eq!(a.to_store(None), [(p(0), 10)], "an offset below the last message");
     }
 
     #[test]

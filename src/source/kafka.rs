@@ -18,7 +18,7 @@ use super::assignment::{Assignments, Before, Taken};
 use super::rebalance::{Context, list};
 use super::skipped;
 use crate::config::kafka::KafkaConfig;
-use crate::config::source::{Format, SourceConfig};
+use crate::config::source::{Format, SourceConfig, Topics};
 use crate::item::{Header, MAX_BATCH, Malformed, Origin, ReceivedItem};
 use crate::message::Reference;
 use crate::ops::Services;
@@ -55,7 +55,7 @@ pub enum SourceError {
 pub struct KafkaSource {
     consumer: BaseConsumer<Context>,
     format: Format,
-    topic: String,
+    topics: Topics,
     deadline: Duration,
     services: Services,
 }
@@ -99,10 +99,11 @@ impl KafkaSource {
             paused: AtomicBool::new(false),
             pending: Mutex::new(Vec::new()),
             asked: Mutex::new(None),
+            moved: Mutex::new(Instant::now()),
         };
         let consumer: BaseConsumer<Context> = client.create_with_context(context)?;
-        let topic = source.topic.clone();
-        Ok(Self { consumer, format: source.format, topic, deadline, services })
+        let topics = source.topic.clone();
+        Ok(Self { consumer, format: source.format, topics, deadline, services })
     }
 
     /// Polls until the worker stops. Then waits for the verdicts of the items that were read,
@@ -111,7 +112,8 @@ impl KafkaSource {
     /// # Errors
     /// [`SourceError`] if the consumer fails. The consumer leaves the group also after an error.
     pub fn run(self, out: Sender<Vec<ReceivedItem>>) -> Result<(), SourceError> {
-        self.consumer.subscribe(&[&self.topic])?;
+        let topics: Vec<&str> = self.topics.names().collect();
+        self.consumer.subscribe(&topics)?;
         let result = self.poll_until_stopped(&out);
         if result.is_ok() && !self.services.signals.aborted() {
             self.drain(&out);
@@ -135,6 +137,7 @@ impl KafkaSource {
     fn poll_until_stopped(&self, out: &Sender<Vec<ReceivedItem>>) -> Result<(), SourceError> {
         let mut stored = Instant::now();
         while !self.services.signals.stopping() {
+            self.services.health.polled();
             if self.context().pending().is_empty() {
                 self.fill()?;
             } else if let Some(message) = self.poll(POLL)? {
@@ -268,6 +271,7 @@ impl KafkaSource {
             warn!(%error, "partitions were not paused");
         }
         self.context().paused.store(true, Ordering::Relaxed);
+        self.context().has_moved();
         self.services.metrics.paused.set(1);
     }
 
@@ -278,6 +282,7 @@ impl KafkaSource {
             warn!(%error, "partitions were not resumed");
         }
         self.context().paused.store(false, Ordering::Relaxed);
+        self.context().has_moved();
         self.services.metrics.paused.set(0);
     }
 

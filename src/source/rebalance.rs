@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::statistics::Statistics;
+use rdkafka::statistics::{self, Statistics};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
@@ -27,7 +27,14 @@ pub(super) struct Context {
     pub pending: Mutex<Vec<ReceivedItem>>,
     /// When the brokers were last asked about a gap.
     pub asked: Mutex<Option<Instant>>,
+    /// When partitions were last assigned, revoked, paused or resumed.
+    pub moved: Mutex<Instant>,
 }
+
+/// How long after partitions have moved statistics are not trusted. A pause discards messages that
+/// librdkafka has fetched, and the next offset to fetch is set back later. Statistics are collected
+/// up to a second before they arrive.
+const SETTLED: Duration = Duration::from_secs(4);
 
 /// The least time between two questions about gaps.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -47,6 +54,21 @@ impl Context {
                 Err(error) => debug!(%error, partition = partition.1, offset, "offset not stored"),
             }
         }
+    }
+
+    /// Records that partitions were assigned, revoked, paused or resumed.
+    pub fn has_moved(&self) {
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// The next offset to fetch of a partition, if every message below it is read.
+    fn fetched(&self, of: &statistics::Partition) -> Option<i64> {
+        let moved = *self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        let settled = !self.paused.load(Ordering::Relaxed) && moved.elapsed() > SETTLED;
+        // librdkafka raises the offset after it has queued the messages below, so an empty queue
+        // means that they are read.
+        let read = settled && of.fetchq_cnt == 0 && of.fetch_state == "active";
+        read.then_some(of.next_offset).filter(|&offset| offset >= 0)
     }
 
     /// Whether the brokers may be asked about a gap now.
@@ -99,6 +121,7 @@ impl Context {
             && !self.services.signals.aborted()
         {
             self.services.signals.flush();
+            self.services.health.polled();
             self.services.signals.wait_for_verdicts(Duration::from_millis(20));
         }
         let left = self.assignments.unresolved(Some(partitions));
@@ -116,18 +139,14 @@ impl ClientContext for Context {
         // Statistics may arrive after a revocation. Only assigned partitions are exported, because
         // the series of a revoked partition would never be removed again.
         for (topic, partition) in self.assignments.partitions() {
-            let lag = statistics
-                .topics
-                .get(&topic)
-                .and_then(|t| t.partitions.get(&partition))
-                .map(|p| p.consumer_lag);
-            if let Some(lag) = lag.filter(|lag| *lag >= 0) {
-                self.services
-                    .metrics
-                    .lag
-                    .with_label_values(&[topic.as_str(), &partition.to_string()])
-                    .set(lag);
+            let of_topic = statistics.topics.get(&topic);
+            let Some(found) = of_topic.and_then(|t| t.partitions.get(&partition)) else { continue };
+            if found.consumer_lag >= 0 {
+                let labels = [topic.as_str(), &partition.to_string()];
+                self.services.metrics.lag.with_label_values(&labels).set(found.consumer_lag);
             }
+            let fetched = self.fetched(found);
+            self.assignments.fetched(&(topic, partition), fetched);
         }
     }
 
@@ -138,6 +157,7 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        self.has_moved();
         match rebalance {
             Rebalance::Assign(partitions) => {
                 info!(partitions = partitions.count(), "partitions assigned");

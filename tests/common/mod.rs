@@ -135,7 +135,7 @@ pub fn config(bootstrap: &str, name: &str) -> Config {
     let mut config = Config::default();
     config.kafka.brokers = bootstrap.to_owned();
     config.kafka.group_id = format!("{name}-workers");
-    config.source.topic = format!("{name}-images");
+    config.source.topic = [format!("{name}-images")].into_iter().collect();
     config.source.properties = quick();
     config.sink.flagged_topic = format!("{name}-flagged");
     config.sink.verdicts_topic = Some(format!("{name}-verdicts"));

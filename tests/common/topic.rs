@@ -35,6 +35,21 @@ pub fn produce<K: AsRef<str>, V: AsRef<[u8]>>(bootstrap: &str, topic: &str, mess
     producer.flush(PATIENCE).unwrap();
 }
 
+/// Produces messages in one transaction. Behind them, the partition has a marker without a message.
+pub fn produce_transaction(bootstrap: &str, topic: &str, messages: &[(String, Vec<u8>)]) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("transactional.id", topic)
+        .create()
+        .unwrap();
+    producer.init_transactions(PATIENCE).unwrap();
+    producer.begin_transaction().unwrap();
+    for (key, payload) in messages {
+        producer.send(BaseRecord::to(topic).key(key).payload(payload)).map_err(|(e, _)| e).unwrap();
+    }
+    producer.commit_transaction(PATIENCE).unwrap();
+}
+
 /// Produces a record with a key and without a payload.
 pub fn produce_tombstone(bootstrap: &str, topic: &str, key: &str) {
     let producer: BaseProducer =

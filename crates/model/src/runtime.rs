@@ -14,6 +14,8 @@ use ort::session::builder::GraphOptimizationLevel;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cpu;
+
 /// The environment variable that names the library's file, for machines that have it in an unusual
 /// place.
 pub const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
@@ -108,7 +110,8 @@ static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 impl Runtime {
     /// Loads the library from `library`, or from the usual places if it is `None`.
     ///
-    /// All sessions share one pool of `threads` threads (0: one per core). The pool does not spin:
+    /// All sessions share one pool of `threads` threads (0: one per core, or as the CPU quota of the
+    /// container allows). The pool does not spin:
     /// with several pools that spin, the pools compete for the cores, which halves the gain of a
     /// cut network. The library is loaded once per process; later calls return the same runtime and
     /// ignore their arguments.
@@ -138,7 +141,7 @@ impl Runtime {
         let failed = |message: String| RuntimeError::Load { path: path.clone(), message };
         let builder = ort::init_from(&path).map_err(|e| failed(e.to_string()))?;
         let options = GlobalThreadPoolOptions::default()
-            .with_intra_threads(threads)
+            .with_intra_threads(cpu::runtime_threads(threads))
             .and_then(|o| o.with_spin_control(false))
             .map_err(|e| failed(e.to_string()))?;
         let builder =
