@@ -23,6 +23,7 @@ use bytes::Bytes;
 use dorfman_core::engine::ItemVerdict;
 use dorfman_core::screen::Screened;
 
+use crate::budget::Held;
 use crate::failure::Failure;
 use crate::message::{Location, Reference};
 use crate::offsets::Ticket;
@@ -37,6 +38,11 @@ pub struct ReceivedItem {
     pub origin: Origin,
     /// The reference, or why the record is not one.
     pub content: Result<Reference, Malformed>,
+    /// The bytes of the message.
+    pub bytes: usize,
+    /// The part of `source.queue_bytes` that the message takes until its image is decoded or found
+    /// elsewhere.
+    pub(crate) held: Option<Held>,
 }
 
 /// A record that is not a reference.

@@ -16,6 +16,7 @@
 //! decoding and ONNX Runtime are in `dorfman-model`. Experiments (`dorfman evaluate`, `replay`,
 //! `bench-paper`) are in `dorfman-lab`.
 
+mod budget;
 pub mod cli;
 pub mod config;
 mod error;

@@ -8,10 +8,11 @@ use std::process::Command;
 
 use common::broker::{Broker, Real, admin, block_on};
 use common::topic::{committed, count, produce, produce_transaction, read};
-use common::{config, eventually, png, reference, start, stop, topics};
+use common::{config, eventually, gated, model, png, reference, start, stop, topics};
 use dorfman::config::Config;
 use dorfman::message::ReferenceMessage;
 use dorfman::sink::message::{DeadLetterRecord, FlagRecord, VerdictRecord};
+use dorfman::worker;
 use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -235,4 +236,26 @@ fn several_topics_are_read() {
     assert_eq!(["a", "b", "c"].map(from), [both[0], both[1], both[1]]);
     let group = &config.kafka.group_id;
     assert_eq!(committed(broker.bootstrap(), group, both[1], 2), 2);
+}
+
+#[test]
+fn large_messages_are_limited_by_their_bytes() {
+    let broker = Real::with_topics(&topics("large", 1));
+    let mut config = config(broker.bootstrap(), "large");
+    config.source.queue_bytes = 1 << 20;
+    let messages: Vec<_> =
+        (0..300).map(|i| positive_with_metadata(&format!("{i}"), 50_000)).collect();
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
+    let (network, permits) = gated();
+    let running = worker::start(&config, model(network)).unwrap();
+    eventually("the partitions are paused", || {
+        running.metrics().text().contains("\ndorfman_partitions_paused 1\n")
+    });
+    let waiting = running.metrics().received.get();
+    drop(permits);
+    until_committed(&broker, &config, 300);
+    stop(running);
+
+    // 20 messages wait, and one batch and the items in the engine have left the queue.
+    assert!(waiting < 250, "{waiting}");
 }

@@ -19,8 +19,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+/// The bytes of a file.
 fn local(fetcher: &Fetcher, uri: impl ToString) -> Result<Bytes, Failure> {
-    fetcher.local(&Location::Uri(uri.to_string())).expect("it is a file")
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(fetcher.bytes(&Location::Uri(uri.to_string())))
+}
+
+/// The bytes behind a URL.
+async fn remote(fetcher: &Fetcher, uri: &str) -> Result<Bytes, Failure> {
+    fetcher.bytes(&Location::Uri(uri.to_owned())).await
 }
 
 fn files(root: &Path) -> Fetcher {
@@ -32,23 +39,12 @@ fn files(root: &Path) -> Fetcher {
     .unwrap()
 }
 
-#[test]
-fn inline_images_are_limited_in_size() {
+#[tokio::test]
+async fn inline_images_are_limited_in_size() {
     let fetcher = Fetcher::new(&FetchConfig { max_bytes: 4, ..FetchConfig::default() }).unwrap();
-    let fetch =
-        |bytes: &'static [u8]| fetcher.local(&Location::Inline(Bytes::from_static(bytes))).unwrap();
-    assert_eq!(fetch(b"four").unwrap(), "four");
-    assert_eq!(fetch(b"fiver").unwrap_err().reason, Reason::TooLarge);
-}
-
-#[test]
-fn http_uris_are_not_local() {
-    let fetcher = Fetcher::new(&FetchConfig::default()).unwrap();
-    for uri in
-        ["http://example.org/a.png", "https://example.org/a.png", "HTTPS://example.org/a.png"]
-    {
-        assert!(fetcher.local(&Location::Uri(uri.into())).is_none(), "{uri}");
-    }
+    let inline = |bytes| Location::Inline(Bytes::from_static(bytes));
+    assert_eq!(fetcher.bytes(&inline(b"four")).await.unwrap(), "four");
+    assert_eq!(fetcher.bytes(&inline(b"fiver")).await.unwrap_err().reason, Reason::TooLarge);
 }
 
 #[test]
@@ -258,7 +254,8 @@ fn config() -> FetchConfig {
 }
 
 async fn get(config: &FetchConfig, server: &Server) -> Result<Bytes, Failure> {
-    Fetcher::new(config).unwrap().remote(&format!("{}/image?signature=secret", server.base)).await
+    let fetcher = Fetcher::new(config).unwrap();
+    remote(&fetcher, &format!("{}/image?signature=secret", server.base)).await
 }
 
 /// Makes a fetch that must fail. Returns the reason and the number of requests.
@@ -406,7 +403,7 @@ async fn private_addresses_are_refused() {
         "169.254.169.254",
         "0.0.0.0",
     ] {
-        let failure = fetcher.remote(&format!("http://{host}:{port}/")).await.unwrap_err();
+        let failure = remote(&fetcher, &format!("http://{host}:{port}/")).await.unwrap_err();
         assert_eq!(failure.reason, Reason::Forbidden, "{host}: {failure}");
         assert!(failure.detail.contains("fetch.allow_private"), "{failure}");
     }
@@ -419,7 +416,7 @@ async fn a_server_that_does_not_listen_is_unavailable() {
     let fetcher = Fetcher::new(&config()).unwrap();
     for scheme in ["http", "https"] {
         let failure =
-            fetcher.remote(&format!("{scheme}://127.0.0.1:{port}/a.png")).await.unwrap_err();
+            remote(&fetcher, &format!("{scheme}://127.0.0.1:{port}/a.png")).await.unwrap_err();
         assert_eq!(failure.reason, Reason::Unavailable);
         assert!(
             failure.detail.contains("/a.png") && failure.detail.contains("tries: 3"),
@@ -427,10 +424,10 @@ async fn a_server_that_does_not_listen_is_unavailable() {
         );
     }
     assert_eq!(
-        fetcher.remote("ftp://127.0.0.1/a").await.unwrap_err().reason,
+        remote(&fetcher, "ftp://127.0.0.1/a").await.unwrap_err().reason,
         Reason::UnsupportedScheme
     );
-    assert_eq!(fetcher.remote("http://").await.unwrap_err().reason, Reason::Malformed);
+    assert_eq!(remote(&fetcher, "http://").await.unwrap_err().reason, Reason::Malformed);
 }
 
 #[tokio::test]
@@ -462,7 +459,7 @@ async fn the_number_of_concurrent_requests_is_limited() {
         .map(|_| {
             let fetcher = Arc::clone(&fetcher);
             let uri = uri.clone();
-            tokio::spawn(async move { fetcher.remote(&uri).await })
+            tokio::spawn(async move { remote(&fetcher, &uri).await })
         })
         .collect();
     for fetch in fetches {

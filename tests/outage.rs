@@ -25,6 +25,7 @@ on_both_brokers![
     a_store_that_is_down_pauses_the_stream_until_it_answers,
     with_a_limit_the_items_of_a_store_become_dead_letters,
     a_dead_host_becomes_dead_letters_at_once,
+    a_folder_that_is_gone_pauses_the_stream_until_it_is_back,
 ];
 
 /// Serves one image at every path, with one thread per connection.
@@ -170,4 +171,40 @@ fn a_dead_host_becomes_dead_letters_at_once<B: Broker>(name: &str) {
     let probed =
         |dead: &&common::topic::Read<DeadLetterRecord>| dead.record.detail.contains("in a row");
     assert!(dead.iter().filter(probed).count() >= 20, "{:?}", dead[0]);
+}
+
+fn a_folder_that_is_gone_pauses_the_stream_until_it_is_back<B: Broker>(name: &str) {
+    let broker = B::with_topics(&topics(name, 1));
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("images");
+    let fill = || {
+        std::fs::create_dir(&root).unwrap();
+        std::fs::write(root.join("image.png"), png(5)).unwrap();
+    };
+    fill();
+    let mut config = over_http(broker.bootstrap(), name);
+    config.fetch.roots = vec![root.clone()];
+    let file = |i: usize| {
+        let uri = root.join("image.png").to_str().unwrap().to_owned();
+        let reference = ReferenceMessage::uri(format!("file-{i}"), uri);
+        (format!("file-{i}"), serde_json::to_vec(&reference).unwrap())
+    };
+    let produce = |range: std::ops::Range<usize>| {
+        let messages: Vec<_> = range.map(file).collect();
+        produce(broker.bootstrap(), config.source.topic.first(), &messages);
+    };
+    let running = start(&config);
+    produce(0..50);
+    judged(&broker, &config, 50);
+    std::fs::remove_dir_all(&root).unwrap();
+    produce(50..300);
+    eventually("the folder is reported as down", || down(&running));
+    let unready = running.health().unready();
+    assert!(unready.as_ref().is_some_and(|why| why.contains("file:/")), "{unready:?}");
+    fill();
+    judged(&broker, &config, 300);
+    eventually("the outage is over", || !down(&running));
+    stop(running);
+
+    assert_eq!(count(broker.bootstrap(), &config.sink.dead_letter_topic), 0);
 }

@@ -16,19 +16,25 @@ pub struct FetchConfig {
     pub roots: Vec<PathBuf>,
     /// Bytes per image, at most, from any source.
     pub max_bytes: usize,
+    /// Bytes of images that are fetched and wait for a decode thread, at most, plus the image that
+    /// exceeds it. Further fetches wait.
+    pub buffer_bytes: usize,
     /// HTTP fetches that run at once, at most. One host may use three quarters of them, and not more
-    /// than twice its share of the recent images, or 4.
+    /// than twice its share of the recent images, or 4. It is also the number of threads that read
+    /// files, at most.
     pub concurrency: usize,
     /// The longest time for a connection.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub connect_timeout: Duration,
-    /// The longest time for one attempt, from the request to the last byte.
+    /// The longest time for one attempt, from the request to the last byte, or to open or to read a
+    /// file.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub timeout: Duration,
     /// Attempts per image, at most. Only temporary errors are retried (connection errors, timeouts,
-    /// HTTP 408, 425, 429 and 5xx).
+    /// HTTP 408, 425, 429 and 5xx; errors of a disk or of a network file system, too many open files,
+    /// and a folder of `roots` that is gone or not mounted).
     pub attempts: u32,
     /// The wait before the second attempt, at most 10s. The wait doubles before each further
     /// attempt, up to 10s, with jitter. A longer `Retry-After` of the server is respected, up to
@@ -47,7 +53,7 @@ pub struct FetchConfig {
     pub outage_after: u32,
     /// Share of the recent images from which a host is a store, 0 to 1. If a store is down, the
     /// worker waits for it and reads no more messages. The images of other hosts that are down
-    /// become dead letters at once.
+    /// become dead letters at once. A folder of `roots` counts as a host.
     pub store_share: f64,
     /// The longest time to wait for a store that is down. Then its images become dead letters.
     /// Without a limit, the worker waits until the store answers.
@@ -68,6 +74,7 @@ impl Default for FetchConfig {
         Self {
             roots: Vec::new(),
             max_bytes: 32 << 20,
+            buffer_bytes: 256 << 20,
             concurrency: 64,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(30),
@@ -93,6 +100,8 @@ impl FetchConfig {
             "fetch.max_bytes",
             "must be 1 byte to 1 GiB",
         )?;
+        let what = "must be at least 1048576 (1 MiB)";
+        require(self.buffer_bytes >= 1 << 20, "fetch.buffer_bytes", what)?;
         require(
             (1..=10_000).contains(&self.concurrency),
             "fetch.concurrency",
@@ -133,6 +142,7 @@ mod tests {
         for (wrong, key) in [
             (FetchConfig { roots: vec!["images".into()], ..good() }, "fetch.roots"),
             (FetchConfig { max_bytes: 0, ..good() }, "fetch.max_bytes"),
+            (FetchConfig { buffer_bytes: 0, ..good() }, "fetch.buffer_bytes"),
             (FetchConfig { concurrency: 0, ..good() }, "fetch.concurrency"),
             (FetchConfig { connect_timeout: Duration::ZERO, ..good() }, "fetch.connect_timeout"),
             (FetchConfig { timeout: Duration::ZERO, ..good() }, "fetch.timeout"),

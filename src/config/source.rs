@@ -112,6 +112,9 @@ pub struct SourceConfig {
     /// Messages that wait for a decode thread, at most, in batches of up to 32 (at least one
     /// batch). When the queue is full, the partitions are paused.
     pub queue: usize,
+    /// Bytes of the messages that wait for a decode thread, at most, or one message. Messages that
+    /// carry their images can be large. When the limit is reached, the partitions are paused.
+    pub queue_bytes: usize,
     /// How long the worker finishes the images of a revoked partition before the partition is
     /// reassigned. Images that are not finished then are read again by another worker.
     #[serde(with = "humantime_serde")]
@@ -129,6 +132,7 @@ impl Default for SourceConfig {
             topic: "images".into(),
             format: Format::Json,
             queue: 1024,
+            queue_bytes: 64 << 20,
             drain: Duration::from_secs(10),
             properties: BTreeMap::new(),
         }
@@ -143,6 +147,8 @@ impl SourceConfig {
             "source.queue",
             "must be 1 to 1000000 messages",
         )?;
+        let what = "must be at least 1048576 (1 MiB)";
+        require(self.queue_bytes >= 1 << 20, "source.queue_bytes", what)?;
         require(!self.drain.is_zero(), "source.drain", "must be above 0, such as 10s")?;
         check_properties("source.properties", &self.properties)
     }

@@ -2,14 +2,17 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use url::Url;
 
+use super::attempt::Failed;
+use super::root::{Found, Root};
 use super::{FetchSetupError, too_large};
 use crate::failure::{Failure, Reason};
 
@@ -24,20 +27,20 @@ pub(super) struct Files {
     max_bytes: usize,
 }
 
-/// A folder below which files may be read.
+/// A file that is open and not read yet.
 #[derive(Debug)]
-struct Root {
-    /// The path as configured.
-    given: PathBuf,
-    /// The path with symbolic links resolved.
-    real: PathBuf,
-    folder: OwnedFd,
+pub(super) struct Opened {
+    file: File,
+    /// The bytes of the file.
+    pub length: usize,
 }
 
 /// Why a file was not opened.
 enum Refused {
     /// The file is not below a root.
     Outside,
+    /// The folder of the root is gone.
+    Gone,
     /// The operating system refused to open the file.
     Failed(Errno),
 }
@@ -54,43 +57,63 @@ impl Files {
         Ok(Self { roots: roots.collect::<Result<_, _>>()?, max_bytes })
     }
 
-    /// Reads the file at a `file:` URI or an absolute path.
+    /// The path of a `file:` URI or of an absolute path, and the store that its root is.
     ///
     /// # Errors
-    /// [`Failure`] if the file is not below a root, is not a regular file, is too large or cannot
-    /// be read.
-    pub fn read(&self, uri: &str) -> Result<Bytes, Failure> {
+    /// [`Failure`] if the URI is malformed, or if the path is not below a root.
+    pub fn find(&self, uri: &str) -> Result<(PathBuf, Arc<str>), Failure> {
         let path = path(uri)?;
-        let mut file = self.open(&path).map_err(|refused| failure(uri, &refused))?;
-        let failed = |e: &std::io::Error| Failure::new(Reason::Unavailable, format!("{uri}: {e}"));
-        let metadata = file.metadata().map_err(|e| failed(&e))?;
+        match self.root(&path) {
+            Some((root, _)) => Ok((path, Arc::clone(root.store()))),
+            None => Err(failure(&path, &Refused::Outside).failure),
+        }
+    }
+
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`Failed`] if the file is not below a root, is not a regular file, is too large or cannot be
+    /// opened.
+    pub fn open(&self, path: &Path) -> Result<Opened, Failed> {
+        let file = self.find_and_open(path).map_err(|refused| failure(path, &refused))?;
+        let metadata = file.metadata().map_err(|e| broken(path, &e))?;
         if !metadata.is_file() {
-            return Err(Failure::new(Reason::Forbidden, format!("{uri} is not a regular file")));
+            let detail = format!("{} is not a regular file", path.display());
+            return Err(Failed::for_good(Failure::new(Reason::Forbidden, detail)));
         }
         if metadata.len() > self.max_bytes as u64 {
-            return Err(too_large(self.max_bytes));
+            return Err(Failed::for_good(too_large(self.max_bytes)));
         }
-        // At most the length above is read. A file that grows in the meantime cannot exceed the
-        // limit, and no further read is needed to detect the end of the file.
-        let mut bytes = vec![0; metadata.len() as usize];
-        let read = fill(&mut file, &mut bytes).map_err(|e| failed(&e))?;
-        bytes.truncate(read);
-        Ok(bytes.into())
+        Ok(Opened { file, length: metadata.len() as usize })
+    }
+
+    /// Opens a file. If the file is not found, looks whether its root is still there.
+    fn find_and_open(&self, path: &Path) -> Result<File, Refused> {
+        let refused = match self.open_below(path) {
+            Err(Refused::Failed(errno @ (Errno::NOENT | Errno::STALE))) => errno,
+            other => return other,
+        };
+        match self.root(path).map(|(root, _)| root.look()) {
+            Some(Found::Replaced) => self.open_below(path),
+            Some(Found::Gone) => Err(Refused::Gone),
+            Some(Found::Same) | None => Err(Refused::Failed(refused)),
+        }
+    }
+
+    /// The root of a path, and the path below it.
+    fn root<'a>(&self, path: &'a Path) -> Option<(&Root, &'a Path)> {
+        self.roots.iter().find_map(|root| Some((root, root.below(path)?)))
     }
 
     /// Opens a file if it is below a root after links are resolved. A file outside the roots is
     /// never returned, even if a link or a folder is replaced at the same time.
-    fn open(&self, path: &Path) -> Result<File, Refused> {
+    fn open_below(&self, path: &Path) -> Result<File, Refused> {
         if !path.components().all(|c| matches!(c, Component::RootDir | Component::Normal(_))) {
             return Err(Refused::Outside);
         }
-        let (root, relative) = self
-            .roots
-            .iter()
-            .find_map(|root| Some((root, root.below(path)?)))
-            .ok_or(Refused::Outside)?;
+        let (root, relative) = self.root(path).ok_or(Refused::Outside)?;
         match rustix::fs::openat2(
-            &root.folder,
+            root.folder(),
             relative,
             FLAGS,
             Mode::empty(),
@@ -106,12 +129,12 @@ impl Files {
         }
     }
 
-    /// Does the same as [`Files::open`] in more steps: resolves links, opens the file, then checks
+    /// Does the same as [`Files::open_below`] in more steps: resolves links, opens the file, then checks
     /// the path of the open file.
     fn open_resolved(&self, path: &Path) -> Result<File, Refused> {
         let failed =
             |e: std::io::Error| Refused::Failed(Errno::from_io_error(&e).unwrap_or(Errno::IO));
-        let inside = |real: &Path| self.roots.iter().any(|root| real.starts_with(&root.real));
+        let inside = |real: &Path| self.roots.iter().any(|root| real.starts_with(root.real()));
         let real = path.canonicalize().map_err(failed)?;
         if !inside(&real) {
             return Err(Refused::Outside);
@@ -126,24 +149,18 @@ impl Files {
     }
 }
 
-impl Root {
-    /// Opens the folder of a root.
-    fn new(root: &Path) -> std::io::Result<Self> {
-        let real = root.canonicalize()?;
-        let folder = rustix::fs::open(
-            &real,
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        Ok(Self { given: root.to_owned(), real, folder })
-    }
-
-    /// The part of a path below this root. `None` if the path does not start with the root. Links
-    /// are not resolved.
-    fn below<'a>(&self, path: &'a Path) -> Option<&'a Path> {
-        let relative =
-            path.strip_prefix(&self.given).or_else(|_| path.strip_prefix(&self.real)).ok()?;
-        Some(if relative.as_os_str().is_empty() { Path::new(".") } else { relative })
+impl Opened {
+    /// Reads the file. Blocks the thread.
+    ///
+    /// # Errors
+    /// [`Failed`] if the file cannot be read.
+    pub fn read(mut self, path: &Path) -> Result<Bytes, Failed> {
+        // At most the length above is read. A file that grows in the meantime cannot exceed the
+        // limit, and no further read is needed to detect the end of the file.
+        let mut bytes = vec![0; self.length];
+        let read = fill(&mut self.file, &mut bytes).map_err(|e| broken(path, &e))?;
+        bytes.truncate(read);
+        Ok(bytes.into())
     }
 }
 
@@ -181,20 +198,35 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
     Ok(filled)
 }
 
-/// The failure for a file that was not opened.
-fn failure(uri: &str, refused: &Refused) -> Failure {
-    let Refused::Failed(errno) = refused else {
-        let detail = format!("{uri} is not below a folder of `fetch.roots`; add its folder there");
-        return Failure::new(Reason::Forbidden, detail);
+/// The failure of a file that was not opened.
+fn failure(path: &Path, refused: &Refused) -> Failed {
+    let shown = path.display();
+    let errno = match *refused {
+        Refused::Outside => {
+            let detail =
+                format!("{shown} is not below a folder of `fetch.roots`; add its folder there");
+            return Failed::for_good(Failure::new(Reason::Forbidden, detail));
+        }
+        Refused::Gone => {
+            let detail = format!("{shown}: its folder in `fetch.roots` is gone or not mounted");
+            return Failed::for_now(Failure::new(Reason::Unavailable, detail));
+        }
+        Refused::Failed(errno) => errno,
     };
-    let reason = match *errno {
+    let reason = match errno {
         Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Reason::NotFound,
         // NXIO: the file is a socket.
         Errno::ACCESS | Errno::PERM | Errno::NXIO => Reason::Forbidden,
         Errno::INVAL | Errno::NAMETOOLONG => Reason::Malformed,
-        _ => Reason::Unavailable,
+        _ => return broken(path, &errno.into()),
     };
-    Failure::new(reason, format!("{uri}: {errno}"))
+    Failed::for_good(Failure::new(reason, format!("{shown}: {errno}")))
+}
+
+/// The failure of a file that could not be read for now, such as by an error of the disk or of the
+/// network behind the file system, or because the process has too many open files.
+fn broken(path: &Path, error: &std::io::Error) -> Failed {
+    Failed::for_now(Failure::new(Reason::Unavailable, format!("{}: {error}", path.display())))
 }
 
 #[cfg(test)]
@@ -255,7 +287,7 @@ mod tests {
             ("none", false),
         ] {
             let path = root.join(name);
-            assert_eq!(files.open(&path).is_ok(), opens, "{name}");
+            assert_eq!(files.open_below(&path).is_ok(), opens, "{name}");
             assert_eq!(files.open_resolved(&path).is_ok(), opens, "{name}");
         }
     }

@@ -46,7 +46,8 @@ pub enum Turn {
     Refused(String),
 }
 
-/// The hosts. `W` is a waiting fetch.
+/// The hosts, and the folders of `fetch.roots`, whose names begin with `file:/`. `W` is a waiting
+/// fetch.
 #[derive(Debug)]
 pub struct Hosts<W> {
     limits: HostLimits,
@@ -110,6 +111,11 @@ impl<W> Host<W> {
     }
 }
 
+/// Whether a host is a folder, which is reached without the network.
+fn is_folder(host: &str) -> bool {
+    host.starts_with("file:/")
+}
+
 impl<W: Waiter> Hosts<W> {
     /// No hosts yet.
     pub fn new(limits: HostLimits) -> Self {
@@ -165,7 +171,9 @@ impl<W: Waiter> Hosts<W> {
         }
         let store = self.is_store(items);
         self.host(host).breaker.ended(outcome, failures, store, now);
-        self.network_answered(key, outcome, now);
+        if !is_folder(host) {
+            self.network_answered(key, outcome, now);
+        }
         self.turns(now, false)
     }
 
@@ -174,6 +182,11 @@ impl<W: Waiter> Hosts<W> {
         self.running -= 1;
         self.host(host).running -= 1;
         self.turns(now, false)
+    }
+
+    /// Whether a store is not down, as far as is known.
+    pub fn answers(&self, host: &str) -> bool {
+        self.hosts.get(host).is_none_or(|host| host.breaker.down.is_none())
     }
 
     /// Many hosts that fail while none answers are a failing network, if their items are a large
@@ -223,7 +236,9 @@ impl<W: Waiter> Hosts<W> {
     pub fn outage(&self, now: Instant) -> Option<(String, Instant)> {
         let waits =
             |host: &Host<W>| host.waiting.iter().any(|(w, _)| !w.gone()) || host.running > 0;
-        if let Some(down) = self.network_down(now).filter(|_| self.hosts.values().any(waits)) {
+        let mut on_network = self.hosts.iter().filter(|(name, _)| !is_folder(name));
+        let any = on_network.any(|(_, host)| waits(host));
+        if let Some(down) = self.network_down(now).filter(|_| any) {
             return Some(("all hosts".into(), down.since));
         }
         let store = self.hosts.iter().find(|(_, host)| waits(host) && self.waits_for(host, now));
@@ -234,7 +249,8 @@ impl<W: Waiter> Hosts<W> {
     /// not count as an attempt.
     pub fn patient(&self, host: &str, now: Instant) -> bool {
         let known = self.hosts.get(host);
-        known.is_some_and(|host| self.waits_for(host, now)) || self.network_down(now).is_some()
+        let network_down = !is_folder(host) && self.network_down(now).is_some();
+        network_down || known.is_some_and(|host| self.waits_for(host, now))
     }
 
     /// Whether a store has failed for other items too since it last answered, so that an item that
@@ -327,7 +343,7 @@ impl<W: Waiter> Hosts<W> {
     fn turn(&mut self, name: &str, now: Instant) -> Option<Turn> {
         let host = self.hosts.get(name)?;
         let (_, since) = host.waiting.front()?;
-        let network_down = self.network_down(now).is_some();
+        let network_down = !is_folder(name) && self.network_down(now).is_some();
         let waits_for = self.waits_for(host, now) || network_down;
         if let Some(down) = host.breaker.down.as_ref().filter(|_| !waits_for) {
             if !host.breaker.lets_pass(now) {

@@ -30,7 +30,7 @@ impl Waiter for Waiting {
 /// The right to make one attempt, and its place among those that run. The place is free again when it
 /// is dropped.
 #[derive(Debug)]
-pub(crate) struct Pass {
+pub(super) struct Pass {
     queue: Arc<Queue>,
     host: Arc<str>,
     answered: bool,
@@ -70,6 +70,17 @@ impl Queue {
     /// Lets the fetches run whose turn has come by the time that has passed.
     pub fn tick(&self) {
         let turns = self.hosts().tick(Instant::now());
+        self.tell(turns);
+    }
+
+    /// As [`Hosts::answers`].
+    pub fn answers(&self, host: &str) -> bool {
+        self.hosts().answers(host)
+    }
+
+    /// Records that a host has answered without a turn.
+    pub fn answered(&self, host: &str) {
+        let turns = self.hosts().answered(host, Outcome::Answered, Instant::now());
         self.tell(turns);
     }
 

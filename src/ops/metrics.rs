@@ -207,7 +207,10 @@ impl Metrics {
             &["stage"],
         );
         let ingest_cpu = GenericCounterVec::new(
-            opts("ingest_cpu_seconds_total", "CPU seconds of fetch (local bytes) and decode."),
+            opts(
+                "ingest_cpu_seconds_total",
+                "CPU seconds to read files (fetch) and to decode images.",
+            ),
             &["part"],
         );
         let missed = "Share of the images flagged by individual testing that exits and pooling \

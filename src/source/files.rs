@@ -38,5 +38,5 @@ fn item(location: &str, offset: i64, tracker: &Arc<Tracker>) -> Option<ReceivedI
         timestamp: None,
         received: Instant::now(),
     };
-    Some(ReceivedItem { origin, content: Ok(reference) })
+    Some(ReceivedItem { origin, content: Ok(reference), bytes: 0, held: None })
 }

@@ -1,8 +1,8 @@
 //! The consumer, on its own thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use super::assignment::{Assignments, Before, Taken};
 use super::rebalance::{Context, list};
 use super::skipped;
+use crate::budget::Budget;
 use crate::config::kafka::KafkaConfig;
 use crate::config::source::{Format, SourceConfig, Topics};
 use crate::item::{Header, MAX_BATCH, Malformed, Origin, ReceivedItem};
@@ -55,6 +56,8 @@ pub enum SourceError {
 pub struct KafkaSource {
     consumer: BaseConsumer<Context>,
     format: Format,
+    /// The bytes of messages between the source and the decode threads.
+    budget: Arc<Budget>,
     topics: Topics,
     deadline: Duration,
     services: Services,
@@ -103,7 +106,9 @@ impl KafkaSource {
         };
         let consumer: BaseConsumer<Context> = client.create_with_context(context)?;
         let topics = source.topic.clone();
-        Ok(Self { consumer, format: source.format, topics, deadline, services })
+        // The number of messages is limited by the queue.
+        let budget = Budget::new(source.queue_bytes, usize::MAX);
+        Ok(Self { consumer, format: source.format, budget, topics, deadline, services })
     }
 
     /// Polls until the worker stops. Then waits for the verdicts of the items that were read,
@@ -216,7 +221,8 @@ impl KafkaSource {
         let key = message.key().map(key_hash);
         let timestamp = message.timestamp().to_millis();
         let origin = Origin { ticket, headers, key, timestamp, received: Instant::now() };
-        self.context().pending().push(ReceivedItem { origin, content });
+        let bytes = payload.len();
+        self.context().pending().push(ReceivedItem { origin, content, bytes, held: None });
     }
 
     /// Counts deleted messages before a message, and notices that offsets have fallen while no worker
@@ -240,19 +246,25 @@ impl KafkaSource {
     /// paused until the queue is half empty.
     fn send_pending(&self, out: &Sender<Vec<ReceivedItem>>) {
         let context = self.context();
-        let batch = std::mem::take(&mut *context.pending());
+        let mut batch = std::mem::take(&mut *context.pending());
         let paused = context.paused.load(Ordering::Relaxed);
         self.services.metrics.queue.with_label_values(&["decode"]).set(out.len() as i64);
+        let rest = self.without_memory(&mut batch);
         if !batch.is_empty() {
             let refused = if paused {
                 out.try_send(batch).err().map(TrySendError::into_inner)
             } else {
                 out.send_timeout(batch, MAX_BLOCK).err().map(SendTimeoutError::into_inner)
             };
-            if let Some(batch) = refused {
+            if let Some(mut batch) = refused {
+                batch.extend(rest);
                 *context.pending() = batch;
                 return self.pause();
             }
+        }
+        if !rest.is_empty() {
+            *context.pending() = rest;
+            return self.pause();
         }
         // Each pause costs a fetch, so a pause ends only when half of the queue is free.
         let room = out.capacity().is_none_or(|capacity| out.len() <= capacity / 2);
@@ -262,6 +274,17 @@ impl KafkaSource {
         } else if paused && room && !held && !self.services.signals.stopping() {
             self.resume();
         }
+    }
+
+    /// Takes memory for messages, in their order, and returns those for which there is none left.
+    fn without_memory(&self, batch: &mut Vec<ReceivedItem>) -> Vec<ReceivedItem> {
+        for (at, item) in batch.iter_mut().enumerate() {
+            item.held = item.held.take().or_else(|| self.budget.take(item.bytes));
+            if item.held.is_none() {
+                return batch.split_off(at);
+            }
+        }
+        Vec::new()
     }
 
     fn pause(&self) {

@@ -1,4 +1,4 @@
-//! The decode threads: references become tensors, or dead letters.
+//! The decode threads: references become tensors, or dead letters. They read no file and no socket.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,17 +7,19 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 use dorfman_core::screen::Screened;
 use dorfman_model::cpu::thread_time;
-use dorfman_model::decode::Preprocessor;
+use dorfman_model::decode::{DecodeMemory, Preprocessor};
 use dorfman_model::manifest::InputSpec;
 
+use crate::budget::{Budget, Held};
 use crate::config::Config;
 use crate::error::WorkerError;
 use crate::failure::Failure;
+use crate::fetch::{Fetched, Located, Stored};
 use crate::item::{DecodedItem, FinishedItem, Item, Malformed, Origin, ReceivedItem};
 use crate::message::Reference;
 use crate::ops::Services;
-use crate::stages::budget::{Budget, Held};
 use crate::stages::fetching::{FetchedItem, Fetching, Place};
+use crate::stages::reading::Unread;
 use crate::stages::screen::{PassedItem, ScreenControl, ScreenItem};
 
 /// The longest time that a decoded image waits for its batch.
@@ -30,6 +32,8 @@ const POLL: Duration = Duration::from_millis(50);
 pub(crate) struct Ingest {
     fetching: Fetching,
     preprocessor: Preprocessor,
+    /// The memory for decoding, also for the screen.
+    memory: Arc<DecodeMemory>,
     outputs: Outputs,
     screen: Option<ScreenInput>,
     services: Services,
@@ -81,9 +85,12 @@ impl Ingest {
         outputs: Outputs,
         services: Services,
     ) -> Result<Self, WorkerError> {
+        let memory = DecodeMemory::new(config.decode.memory_bytes);
+        let preprocessor = Preprocessor::new(input, config.decode.max_pixels);
         Ok(Self {
             fetching: Fetching::new(&config.fetch, runtime, services.clone())?,
-            preprocessor: Preprocessor::new(input, config.decode.max_pixels),
+            preprocessor: preprocessor.with_memory(Arc::clone(&memory)),
+            memory,
             outputs,
             screen: None,
             services,
@@ -91,9 +98,9 @@ impl Ingest {
     }
 
     /// Sends images to a screen first.
-    pub(crate) fn with_screen(mut self, screen: ScreenInput) -> Self {
-        self.screen = Some(screen);
-        self
+    pub(crate) fn with_screen(self, screen: ScreenInput) -> Self {
+        let preprocessor = screen.preprocessor.with_memory(Arc::clone(&self.memory));
+        Self { screen: Some(ScreenInput { preprocessor, ..screen }), ..self }
     }
 
     /// Runs until the source has ended and every fetch has ended.
@@ -136,9 +143,7 @@ impl Ingest {
                 Arrival::Decoded
             }
             recv(self.fetching.fetched()) -> fetched => {
-                if let Ok(FetchedItem { item, bytes, _place, _pass }) = fetched {
-                    batch.take(item, bytes);
-                }
+                fetched.into_iter().flatten().for_each(|item| batch.take_fetched(item));
                 Arrival::Decoded
             }
             recv(received.unwrap_or(&never)) -> items => match items {
@@ -149,16 +154,37 @@ impl Ingest {
         }
     }
 
-    /// Decodes the items whose bytes are local, then starts the other fetches.
+    /// Decodes the items whose bytes are in their messages, and starts to fetch the others.
     fn receive(&self, items: Vec<ReceivedItem>, batch: &mut DecodeBatch<'_>) {
-        let remote: Vec<Item> =
-            items.into_iter().filter_map(|item| self.receive_local(item, batch)).collect();
-        remote.into_iter().for_each(|item| self.fetch(item, batch));
+        let stored: Vec<(Item, Stored)> =
+            items.into_iter().filter_map(|item| self.receive_one(item, batch)).collect();
+        if stored.is_empty() {
+            return;
+        }
+        batch.send();
+        let mut files = Vec::new();
+        for (item, stored) in stored {
+            let at_once = self.fetching.reads_at_once(&stored);
+            let Some(place) = self.place(at_once, batch) else { return };
+            let stored = Arc::new(stored);
+            if at_once {
+                files.push(Unread { item, stored, place });
+            } else {
+                self.fetching.start(item, stored, place);
+            }
+        }
+        if !files.is_empty() {
+            self.fetching.read(files);
+        }
     }
 
-    /// Decodes an item whose bytes are local. Returns an item whose bytes must be fetched.
-    fn receive_local(&self, item: ReceivedItem, batch: &mut DecodeBatch<'_>) -> Option<Item> {
-        let ReceivedItem { origin, content } = item;
+    /// Decodes an item whose bytes are in its message. Returns an item whose bytes are in a store.
+    fn receive_one(
+        &self,
+        item: ReceivedItem,
+        batch: &mut DecodeBatch<'_>,
+    ) -> Option<(Item, Stored)> {
+        let ReceivedItem { origin, content, held: _held, .. } = item;
         if !origin.ticket.is_current() {
             // The partition was revoked. Its next owner reads the item again.
             return None;
@@ -170,27 +196,23 @@ impl Ingest {
                 return None;
             }
         };
-        let local = self.fetching.local(&reference.location);
-        batch.count_fetch();
+        let found = self.fetching.find(&reference.location);
         let item = Item { reference, origin };
-        let Some(bytes) = local else { return Some(item) };
-        batch.take(item, bytes);
+        match found {
+            Ok(Located::Stored(stored)) => return Some((item, stored)),
+            Ok(Located::Inline(bytes)) => batch.take(item, Ok(bytes)),
+            Err(failure) => batch.take(item, Err(failure)),
+        }
         None
-    }
-
-    /// Starts a fetch over the network.
-    fn fetch(&self, item: Item, batch: &mut DecodeBatch<'_>) {
-        batch.send();
-        let Some(place) = self.place(batch) else { return };
-        self.fetching.start(item, place);
     }
 
     /// Waits for a place, if there are very many fetches. Decodes finished fetches and items that
     /// have passed the screen meanwhile. `None` if the worker was aborted.
-    fn place(&self, batch: &mut DecodeBatch<'_>) -> Option<Place> {
+    fn place(&self, of_file: bool, batch: &mut DecodeBatch<'_>) -> Option<Place> {
         while !self.services.signals.aborted() {
-            if let Some(place) = self.fetching.place() {
-                return Some(place);
+            let place = if of_file { self.fetching.file_place() } else { self.fetching.place() };
+            if place.is_some() {
+                return place;
             }
             self.wait(None, batch);
             batch.send();
@@ -225,7 +247,6 @@ struct DecodeBatch<'a> {
     since: Instant,
     /// The thread's CPU time at the last measurement.
     cpu: Duration,
-    fetch_cpu: Duration,
     decode_cpu: Duration,
     screen_cpu: Duration,
 }
@@ -239,7 +260,6 @@ impl<'a> DecodeBatch<'a> {
             dead_letters: Vec::new(),
             since: Instant::now(),
             cpu: thread_time(),
-            fetch_cpu: Duration::ZERO,
             decode_cpu: Duration::ZERO,
             screen_cpu: Duration::ZERO,
         }
@@ -251,10 +271,14 @@ impl<'a> DecodeBatch<'a> {
         now - std::mem::replace(&mut self.cpu, now)
     }
 
-    /// Counts the CPU time since the last measurement as fetching.
-    fn count_fetch(&mut self) {
-        let spent = self.cpu_since_last();
-        self.fetch_cpu += spent;
+    /// Takes in an item whose fetch has ended. Its memory is free again when it is decoded.
+    fn take_fetched(&mut self, fetched: FetchedItem) {
+        let FetchedItem { item, bytes, _place } = fetched;
+        let (bytes, _memory) = match bytes {
+            Ok(Fetched { bytes, memory }) => (Ok(bytes), memory),
+            Err(failure) => (Err(failure), None),
+        };
+        self.take(item, bytes);
     }
 
     /// Takes in an item with its bytes: for the screen if it is in use, else for the engine.
@@ -359,8 +383,7 @@ impl<'a> DecodeBatch<'a> {
     /// Sends the remaining items and adds the CPU times to the metrics.
     fn finish(mut self) {
         self.send();
-        let parts =
-            [("fetch", self.fetch_cpu), ("screen", self.screen_cpu), ("decode", self.decode_cpu)];
+        let parts = [("screen", self.screen_cpu), ("decode", self.decode_cpu)];
         for (part, time) in parts {
             if !time.is_zero() {
                 let counter = self.ingest.services.metrics.ingest_cpu.with_label_values(&[part]);

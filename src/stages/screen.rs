@@ -15,7 +15,7 @@ use dorfman_core::screen::{Screen, ScreenNetwork, ScreenStats, Screened};
 use dorfman_model::Profile;
 use dorfman_model::cpu::SystemClock;
 
-use super::budget::Held;
+use crate::budget::Held;
 use crate::error::{WorkerError, setup};
 use crate::item::{FinishedItem, Item};
 use crate::ops::Services;

@@ -19,6 +19,7 @@ use tracing::info;
 pub use running::{Report, Running};
 use threads::Threads;
 
+use crate::budget::Budget;
 use crate::config::Config;
 pub use crate::error::WorkerError;
 use crate::error::setup;
@@ -28,7 +29,6 @@ use crate::ops::{Services, server};
 use crate::sink::kafka::KafkaSink;
 use crate::sink::message::Records;
 use crate::source::kafka::KafkaSource;
-use crate::stages::budget::{Budget, MOST_ITEMS};
 use crate::stages::engine::EngineStage;
 use crate::stages::ingest::{Ingest, Outputs, ScreenInput};
 use crate::stages::plans::{self, Plans};
@@ -36,6 +36,9 @@ use crate::stages::screen::{ScreenControl, ScreenOutputs, ScreenSettings, Screen
 
 /// Batches of finished items that may wait for the sink.
 const SINK_QUEUE: usize = 256;
+
+/// Items that may wait for the screen, or for being decoded in full after it, at most.
+const MOST_SCREENED: usize = 1024;
 
 /// Starts a worker on Kafka. Its threads run until [`Running::stop`] or a failure.
 ///
@@ -145,9 +148,9 @@ fn start_screen(
     services: &Services,
 ) -> Result<ScreenInput, WorkerError> {
     // Every item in these queues holds a part of the budget, so sending never waits.
-    let (screening_out, screening) = bounded(MOST_ITEMS);
-    let (passed_out, passed) = bounded(MOST_ITEMS);
-    let budget = Budget::new(config.exits.screen_bytes);
+    let (screening_out, screening) = bounded(MOST_SCREENED);
+    let (passed_out, passed) = bounded(MOST_SCREENED);
+    let budget = Budget::new(config.exits.screen_bytes, MOST_SCREENED);
     let shared = Arc::clone(control);
     let way = ScreenInput::new(&input, config, shared, screening_out, passed, budget);
     let settings = ScreenSettings {

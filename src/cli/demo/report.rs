@@ -132,7 +132,7 @@ fn cpu(measured: &RunMeasurement, items: usize) -> Vec<CpuPart> {
         ("decode for the screen", small),
         ("decode in full", full),
         ("fetch (files)", fetch),
-        ("decode threads, other (queues)", (thread("decode") - fetch - small - full).max(0.0)),
+        ("decode threads, other (queues)", (thread("decode") - small - full).max(0.0)),
         (
             "engine (grouping, policies, batching)",
             (thread("engine") + thread("screen") - engine - screen).max(0.0),
@@ -140,7 +140,7 @@ fn cpu(measured: &RunMeasurement, items: usize) -> Vec<CpuPart> {
         ("source (poll, parse, offsets)", thread("source")),
         ("sink (records, reports)", thread("sink")),
         ("librdkafka", with_prefix("rdk:main") + with_prefix("rdk:broker")),
-        ("io (health, metrics)", thread("io")),
+        ("io (requests, health, metrics)", (thread("io") - fetch).max(0.0)),
     ];
     let per_image = |seconds: f64| 1e6 * seconds / items.max(1) as f64;
     parts.map(|(part, seconds)| CpuPart { part, microseconds: per_image(seconds) }).into()

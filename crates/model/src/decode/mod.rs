@@ -7,6 +7,7 @@
 mod error;
 mod header;
 mod jpeg;
+mod memory;
 mod pixels;
 mod png;
 mod read;
@@ -14,10 +15,13 @@ mod resize;
 mod webp;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 pub use error::{DecodeError, DecodeFault};
+pub use memory::DecodeMemory;
 
 use crate::manifest::{Channels, InputSpec, Layout};
+use memory::Room;
 use pixels::Pixels;
 
 /// Decodes and preprocesses images. All decoding threads share one preprocessor.
@@ -25,6 +29,7 @@ use pixels::Pixels;
 pub struct Preprocessor {
     input: InputSpec,
     max_pixels: u64,
+    memory: Option<Arc<DecodeMemory>>,
     /// One table per channel, with the normalised value of each of the 256 levels.
     levels: Vec<[f32; 256]>,
 }
@@ -35,7 +40,13 @@ impl Preprocessor {
     pub fn new(input: &InputSpec, max_pixels: u64) -> Self {
         let table = |(mean, std): (&f32, &f32)| std::array::from_fn(|x| (x as f32 - mean) / std);
         let levels = input.mean.iter().zip(&input.std).map(table).collect();
-        Self { input: input.clone(), max_pixels, levels }
+        Self { input: input.clone(), max_pixels, memory: None, levels }
+    }
+
+    /// Lets images wait until `memory` has room for them.
+    #[must_use]
+    pub fn with_memory(self, memory: Arc<DecodeMemory>) -> Self {
+        Self { memory: Some(memory), ..self }
     }
 
     /// The tensor of one image: [`InputSpec::len`] normalised values in the input's layout. `bytes`
@@ -53,7 +64,8 @@ impl Preprocessor {
     }
 
     fn preprocess(&self, bytes: &[u8]) -> Result<Vec<f32>, DecodeError> {
-        let decoded = read::read(bytes, self.max_pixels, self.input.draft_size())?;
+        let mut room = Room::new(self.max_pixels, self.memory.as_deref());
+        let decoded = read::read(bytes, &mut room, self.input.draft_size())?;
         let pixels =
             resize::fit(Pixels::new(decoded, self.input.channels == Channels::Grey), &self.input)?;
         Ok(self.normalise(&pixels))

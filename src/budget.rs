@@ -1,15 +1,15 @@
-//! The memory of encoded images that wait for the screen: how much of it is free, and whose turn it is.
+//! A limit of the bytes of items between two stages: how much of it is free, and whose turn it is.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-/// The memory of the encoded images that wait for the screen, or for being decoded in full after
-/// it.
+/// A limit of the bytes and the number of items between two stages.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    most: usize,
+    most_bytes: usize,
+    most_items: usize,
     used: Mutex<Used>,
 }
 
@@ -28,17 +28,14 @@ pub(crate) struct Held {
     bytes: usize,
 }
 
-/// Items that may wait for the screen, at most.
-pub(crate) const MOST_ITEMS: usize = 1024;
-
 impl Budget {
-    /// A budget of `most` bytes.
-    pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, used: Mutex::default() })
+    /// A budget of `most_bytes` bytes for `most_items` items.
+    pub(crate) fn new(most_bytes: usize, most_items: usize) -> Arc<Self> {
+        Arc::new(Self { most_bytes, most_items, used: Mutex::default() })
     }
 
     /// Takes `bytes` if the budget has room for them and no [`Place`] is in the queue. If no item
-    /// holds a part of the budget, an image of any size has room.
+    /// holds a part of the budget, an item of any size has room.
     pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Option<Held> {
         let mut used = self.used();
         if !used.waiting.is_empty() {
@@ -60,7 +57,7 @@ impl Budget {
     }
 
     fn take_from(self: &Arc<Self>, used: &mut Used, bytes: usize) -> Option<Held> {
-        let fits = used.bytes + bytes <= self.most && used.items < MOST_ITEMS;
+        let fits = used.bytes + bytes <= self.most_bytes && used.items < self.most_items;
         if used.items > 0 && !fits {
             return None;
         }
@@ -130,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_budget_is_freed_with_what_it_holds() {
-        let budget = Budget::new(100);
+        let budget = Budget::new(100, 1024);
         let first = budget.take(60);
         assert!(first.is_some() && budget.take(60).is_none() && budget.items() == 1);
         let second = budget.take(40);
@@ -143,7 +140,7 @@ mod tests {
 
     #[test]
     fn an_image_larger_than_the_budget_is_allowed_alone() {
-        let budget = Budget::new(100);
+        let budget = Budget::new(100, 1024);
         let large = budget.take(1000);
         assert!(large.is_some() && budget.take(1).is_none());
         drop(large);
@@ -152,7 +149,7 @@ mod tests {
 
     #[test]
     fn small_images_do_not_overtake_a_large_one() {
-        let budget = Budget::new(100);
+        let budget = Budget::new(100, 1024);
         let held = [budget.take(50), budget.take(40)];
         let (large, small) = (budget.queue(), budget.queue());
         assert!(budget.take(1).is_none(), "somebody waits");
@@ -169,8 +166,8 @@ mod tests {
 
     #[test]
     fn the_number_of_items_is_limited_too() {
-        let budget = Budget::new(1 << 30);
-        let held: Vec<_> = (0..MOST_ITEMS).map(|_| budget.take(1)).collect();
+        let budget = Budget::new(1 << 30, 3);
+        let held: Vec<_> = (0..3).map(|_| budget.take(1)).collect();
         assert!(held.iter().all(Option::is_some) && budget.take(1).is_none());
     }
 }
