@@ -17,7 +17,7 @@ TRAINING_ENV = PYTHONPATH=training PYTHONDONTWRITEBYTECODE=1 \
 # Targets run one after another: the setups share apt, and each build uses all cores.
 .NOTPARALLEL:
 .PHONY: help demo demo-photos test test-rust test-training bench bench-kafka bench-paper paper-data lint doc train results check-deploy test-kubernetes build build-tests \
-	test-alerts image
+	test-alerts image faults
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,11 @@ bench: setup-build setup-onnxruntime setup-dataset ## profile the shipped bundle
 # BENCH_KAFKA=... passes options, such as --images 100000: see `scripts/bench_kafka.py --help`.
 bench-kafka: setup-build setup-onnxruntime setup-kafka build ## measure photos through Apache Kafka: individual, pooled, planned
 	scripts/bench_kafka.py $(BENCH_KAFKA)
+
+# Not a part of `test`, because it takes a quarter of an hour. FAULTS=... passes options, such as
+# "--seed 2" or --short: see `scripts/faults.py --help`.
+faults: setup-build setup-onnxruntime setup-kafka setup-faults build ## random faults of workers, brokers and stores on a stream of 100,000 items
+	.dorfman/faults/bin/python scripts/faults.py $(FAULTS)
 
 # PAPER=DIR is the folder of the paper's recorded scores (docs/retesting.md), which are not part of
 # this repository. BENCH_PAPER=... passes more options, such as --groups 128: see

@@ -33,6 +33,7 @@ readonly CHECK_JSONSCHEMA=0.39.0
 readonly YAMLLINT=1.38.0
 readonly MYPY=2.4.1
 readonly RUFF=0.17.6
+readonly CONFLUENT_KAFKA=2.12.2
 
 usage() {
     cat <<'USAGE'
@@ -49,6 +50,7 @@ usage: scripts/setup.sh TARGET...
   kubernetes-validate  schemas of Kubernetes and compose, and validators for them, in .dorfman/venv
   crds                 the definitions of the custom resources that the chart uses, in .dorfman/crds
   kubernetes           a control plane with simulated nodes, in .dorfman/cluster/bin; the build takes ten minutes or more
+  faults               confluent-kafka in .dorfman/faults, and faketime, for scripts/faults.py
   prometheus           Prometheus, Alertmanager and their tools, in .dorfman/prometheus; starts no service
   image                buildah, runc and debootstrap, to build and run the container image without a daemon
   all                  all of these except onnxruntime-gpu, kubernetes and image
@@ -256,6 +258,12 @@ lint() {
     say "lint: shellcheck, mypy $MYPY and ruff $RUFF are installed"
 }
 
+faults() {
+    installed faketime || apt_install faketime
+    venv "$home/faults" "confluent-kafka==$CONFLUENT_KAFKA" python3
+    say "faults: confluent-kafka $CONFLUENT_KAFKA and faketime are installed"
+}
+
 # From version 1.21 on, go fetches the newer toolchain that a module requires.
 go_will_do() {
     command -v go >/dev/null && at_least "$(go env GOVERSION | sed 's/^go//')" 1.21
@@ -387,7 +395,7 @@ image() {
 }
 for target in "$@"; do
     case $target in
-    build | onnxruntime | dataset | kafka | python | lint | helm | crds | kubernetes | prometheus | image) "$target" ;;
+    build | onnxruntime | dataset | kafka | python | lint | helm | crds | kubernetes | prometheus | image | faults) "$target" ;;
     onnxruntime-gpu) onnxruntime_gpu ;;
     kubernetes-validate) kubernetes_validate ;;
     all)
@@ -401,6 +409,7 @@ for target in "$@"; do
         crds
         kubernetes_validate
         prometheus
+        faults
         ;;
     -h | --help | help) usage ;;
     *)

@@ -63,6 +63,8 @@ reasons! {
     TooManyPixels => "too_many_pixels",
     /// The network's score of the image was not a number.
     ScoreNotFinite => "score_not_finite",
+    /// The image has ended the worker several times.
+    Quarantined => "quarantined",
     /// The broker refuses the flag or the verdict of the image.
     Undeliverable => "undeliverable",
 }

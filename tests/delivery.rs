@@ -4,10 +4,12 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::process::Command;
+use std::time::Duration;
 
 use common::broker::{Broker, Real, admin, block_on};
-use common::topic::{committed, count, produce, produce_transaction, read};
+use common::topic::{Read, committed, count, produce, produce_transaction, read, read_until};
 use common::{config, eventually, gated, model, png, reference, start, stop, topics};
 use dorfman::config::Config;
 use dorfman::message::ReferenceMessage;
@@ -15,6 +17,8 @@ use dorfman::sink::message::{DeadLetterRecord, FlagRecord, VerdictRecord};
 use dorfman::worker;
 use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 /// A broker with the topics of a test, except one.
@@ -258,4 +262,39 @@ fn large_messages_are_limited_by_their_bytes() {
 
     // 20 messages wait, and one batch and the items in the engine have left the queue.
     assert!(waiting < 250, "{waiting}");
+}
+
+/// The brokers answer, but take no records for a time. A mock cluster is told so.
+#[test]
+fn records_without_an_answer_are_sent_again_by_a_new_producer() {
+    let cluster = MockCluster::new(1).unwrap();
+    for (topic, partitions) in topics("anew", 1) {
+        cluster.create_topic(&topic, partitions, 1).unwrap();
+    }
+    let mut config = config(&cluster.bootstrap_servers(), "anew");
+    config.sink.renew_after = Duration::from_secs(1);
+    let bootstrap = config.kafka.brokers.clone();
+    let messages: Vec<_> = (0..50).map(|i| plain(&format!("{i:02}"), true)).collect();
+    produce(&bootstrap, config.source.topic.first(), &messages);
+    cluster.request_errors(
+        RDKafkaApiKey::Produce,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS; 30],
+    );
+    let running = start(&config);
+    eventually("the producer is made anew twice", || {
+        running.metrics().producer_renewals.get() >= 2
+    });
+    cluster.clear_request_errors(RDKafkaApiKey::Produce);
+    let flags = read_until(&bootstrap, &config.sink.flagged_topic, |flags| flag_ids(flags) >= 50);
+    eventually("the offsets are committed", || {
+        committed(&bootstrap, &config.kafka.group_id, config.source.topic.first(), 1) == 50
+    });
+    stop(running);
+
+    let ids: BTreeSet<_> = flags.iter().map(|flag| flag.record.id.clone()).collect();
+    assert_eq!((ids.len(), flag_ids(&flags)), (50, 50));
+}
+
+fn flag_ids(flags: &[Read<FlagRecord>]) -> usize {
+    flags.iter().map(|flag| &flag.record.flag_id).collect::<BTreeSet<_>>().len()
 }

@@ -1,6 +1,7 @@
 //! `sink`: the topics of flags, verdicts and dead letters.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,12 @@ pub struct SinkConfig {
     /// Dead letters in a row after which the worker reports that it is not ready. So many dead
     /// letters mean that the producer of the references or their server has failed.
     pub unready_after: u64,
+    /// How long a record waits for the brokers before it is sent again by a new connection, although
+    /// the brokers answer. Each time that this does not help, the wait doubles, up to 30m. The record
+    /// may then be delivered twice, with the same `flag_id`.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub renew_after: Duration,
     /// librdkafka properties of the producer only.
     #[serde(deserialize_with = "properties")]
     #[schemars(with = "BTreeMap<String, Property>")]
@@ -34,6 +41,7 @@ impl Default for SinkConfig {
             verdicts_topic: None,
             dead_letter_topic: "images.dead".into(),
             unready_after: 1000,
+            renew_after: Duration::from_secs(60),
             properties: BTreeMap::new(),
         }
     }
@@ -55,6 +63,8 @@ impl SinkConfig {
             check_topic("sink.verdicts_topic", topic)?;
         }
         require(self.unready_after > 0, "sink.unready_after", "must be at least 1")?;
+        let what = "must be at least 1s, such as 60s";
+        require(self.renew_after >= Duration::from_secs(1), "sink.renew_after", what)?;
         check_properties("sink.properties", &self.properties)
     }
 }

@@ -19,6 +19,7 @@ pub struct Health {
     joined: AtomicBool,
     stopping: AtomicBool,
     dead_in_a_row: AtomicU64,
+    brokers_failed: AtomicBool,
     /// Why nothing is read, while a store of images is down.
     outage: Mutex<Option<String>>,
 }
@@ -39,6 +40,7 @@ impl Health {
             joined: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             dead_in_a_row: AtomicU64::new(0),
+            brokers_failed: AtomicBool::new(false),
             outage: Mutex::new(None),
         }
     }
@@ -58,6 +60,21 @@ impl Health {
     /// Whether a store of images is down.
     pub fn outage(&self) -> bool {
         self.told_outage().is_some()
+    }
+
+    /// Records that the worker ends because the brokers do not take its records.
+    pub fn set_brokers_failed(&self) {
+        self.brokers_failed.store(true, Ordering::Release);
+    }
+
+    /// Whether the worker ends because the brokers do not take its records.
+    pub fn brokers_failed(&self) -> bool {
+        self.brokers_failed.load(Ordering::Acquire)
+    }
+
+    /// Whether the worker waits for others: for a store of images, or for the brokers.
+    pub fn waits(&self) -> bool {
+        self.outage() || self.unacknowledged.load(Ordering::Acquire) > 0
     }
 
     fn told_outage(&self) -> MutexGuard<'_, Option<String>> {
@@ -148,9 +165,7 @@ impl Health {
         }
         let since = self.since(&self.progress_ms);
         let items = self.in_flight.load(Ordering::Acquire);
-        let waits_for_broker = self.unacknowledged.load(Ordering::Acquire) > 0;
-        let waits = waits_for_broker || self.outage();
-        let stalled = items > 0 && !waits && since > self.stalled_after;
+        let stalled = items > 0 && !self.waits() && since > self.stalled_after;
         stalled.then(|| {
             format!("no verdict for {:.0} s with {items} items in flight", since.as_secs_f32())
         })

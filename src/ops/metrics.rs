@@ -24,6 +24,8 @@ pub struct Metrics {
     pub tombstones: IntCounter,
     /// Messages that were deleted before they were read.
     pub skipped: IntCounter,
+    /// Times that the producer was made anew, because its records had no answer.
+    pub producer_renewals: IntCounter,
     /// Verdicts, by `verdict`: flagged, cleared, failed.
     pub items: IntCounterVec,
     /// Flags, by `label`.
@@ -225,6 +227,10 @@ impl Metrics {
             skipped: m.counter(
                 "skipped_messages_total",
                 "Messages of the source topic that were deleted before they were read.",
+            )?,
+            producer_renewals: m.counter(
+                "producer_renewals_total",
+                "Times that records were sent again by a new producer, because they had no answer.",
             )?,
             items: m.counters("items_total", "Items with a verdict.", &["verdict"])?,
             flagged: m.counters("flagged_total", "Flags published, by label.", &["label"])?,

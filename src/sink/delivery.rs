@@ -1,7 +1,9 @@
 //! Delivery reports: which records the broker has acknowledged, and whose tickets then resolve.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -49,6 +51,8 @@ pub(super) struct Outgoing {
     pub headers: Vec<Header>,
     /// In which form it was sent.
     pub form: Form,
+    /// Its number among the records of its producer.
+    pub number: u64,
 }
 
 /// In which form a record is sent. If the broker refuses one form, the next one follows; after the
@@ -88,24 +92,69 @@ pub(super) fn concerns_record(code: Option<RDKafkaErrorCode>) -> bool {
     )
 }
 
+/// Whether a record has no report because its producer was told to forget it.
+fn purged(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight))
+}
+
 /// The state that librdkafka's callbacks change. They run inside the poll of the sink's thread.
 #[derive(Default)]
 pub(super) struct Deliveries {
-    outstanding: AtomicUsize,
+    outstanding: Mutex<Outstanding>,
+    /// Whether the producer is being replaced, so that its records are taken back.
+    replaced: AtomicBool,
+    taken_back: Mutex<Vec<Outgoing>>,
     acknowledged: AtomicBool,
     failed: Mutex<Option<String>>,
     refused: Mutex<Vec<Refused>>,
 }
 
+/// The records that were sent and have no report yet: since when they wait, by their numbers.
+#[derive(Default)]
+struct Outstanding {
+    since: BTreeMap<u64, Instant>,
+    next: u64,
+}
+
 impl Deliveries {
     /// Records that were sent and have no report yet.
     pub fn outstanding(&self) -> usize {
-        self.outstanding.load(Ordering::Acquire)
+        self.waiting().since.len()
     }
 
-    /// Counts a record that is sent.
-    pub fn sent(&self) {
-        self.outstanding.fetch_add(1, Ordering::AcqRel);
+    /// Since when the oldest record waits for its report, if any does.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.waiting().since.first_key_value().map(|(_, &since)| since)
+    }
+
+    /// The number of a record that is sent now.
+    pub fn sent(&self) -> u64 {
+        let mut waiting = self.waiting();
+        let number = waiting.next;
+        waiting.next += 1;
+        waiting.since.insert(number, Instant::now());
+        number
+    }
+
+    /// Takes records back that are purged from now on, because their producer is replaced.
+    pub fn replace(&self) {
+        self.replaced.store(true, Ordering::Release);
+    }
+
+    /// The records that were taken back, in the order in which they were sent.
+    pub fn take_back(&self) -> Vec<Outgoing> {
+        let mut back = self.taken_back.lock().unwrap_or_else(PoisonError::into_inner);
+        back.sort_by_key(|outgoing| outgoing.number);
+        std::mem::take(&mut *back)
+    }
+
+    fn ended(&self, outgoing: &Outgoing) {
+        self.waiting().since.remove(&outgoing.number);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Outstanding> {
+        self.outstanding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The records that the broker has refused since the last call.
@@ -115,7 +164,7 @@ impl Deliveries {
 
     /// Takes back [`Deliveries::sent`] for a record that the producer does not take.
     pub fn refused(&self, outgoing: Box<Outgoing>, error: &KafkaError) {
-        self.outstanding.fetch_sub(1, Ordering::AcqRel);
+        self.ended(&outgoing);
         if concerns_record(error.rdkafka_error_code()) {
             self.add_refused(outgoing, error);
         }
@@ -147,7 +196,7 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = Box<Outgoing>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, outgoing: Box<Outgoing>) {
-        self.outstanding.fetch_sub(1, Ordering::AcqRel);
+        self.ended(&outgoing);
         match result {
             Ok(_) => {
                 outgoing.receipt.unacknowledged.fetch_sub(1, Ordering::AcqRel);
@@ -155,6 +204,9 @@ impl ProducerContext for Deliveries {
             }
             Err((error, _)) if concerns_record(error.rdkafka_error_code()) => {
                 self.add_refused(outgoing, error);
+            }
+            Err((error, _)) if self.replaced.load(Ordering::Acquire) && purged(error) => {
+                self.taken_back.lock().unwrap_or_else(PoisonError::into_inner).push(*outgoing);
             }
             Err((error, record)) => {
                 error!(%error, topic = record.topic(), "a record was not delivered");

@@ -1,5 +1,6 @@
 //! The producer, on its own thread.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,11 +10,12 @@ use dorfman_core::engine::{ItemVerdict, Verdict};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use tracing::warn;
 
 use super::delivery::{Deliveries, Form, Outgoing, Receipt, Refused, concerns_record};
 use super::message::{FlagRecord, Record, Records, VerdictRecord, verdict_name};
+use super::renewal::Renewal;
 use super::topics;
 use crate::config::kafka::KafkaConfig;
 use crate::config::sink::SinkConfig;
@@ -58,7 +60,11 @@ pub enum SinkError {
 
 /// The producer of the worker.
 pub struct KafkaSink {
-    producer: BaseProducer<Deliveries>,
+    /// Replaced if its records wait without end.
+    producer: RefCell<BaseProducer<Deliveries>>,
+    renewal: RefCell<Renewal>,
+    /// The properties of the producer.
+    properties: ClientConfig,
     /// How to reach the brokers.
     client: ClientConfig,
     config: SinkConfig,
@@ -97,7 +103,16 @@ impl KafkaSink {
         }
         client.set_log_level(RDKafkaLogLevel::Warning);
         let producer = client.create_with_context(Deliveries::default())?;
-        Ok(Self { producer, client: plain, config: config.clone(), records, deadline, services })
+        Ok(Self {
+            producer: RefCell::new(producer),
+            renewal: RefCell::new(Renewal::new(config.renew_after)),
+            properties: client,
+            client: plain,
+            config: config.clone(),
+            records,
+            deadline,
+            services,
+        })
     }
 
     /// Publishes every item until the stages before have ended, then waits for the delivery
@@ -106,9 +121,17 @@ impl KafkaSink {
     /// # Errors
     /// [`SinkError`] if a topic does not exist, or if a record was not delivered.
     pub fn run(self, finished: Receiver<Vec<FinishedItem>>) -> Result<(), SinkError> {
+        let result = self.publish_all(&finished);
+        if result.is_err() {
+            self.services.health.set_brokers_failed();
+        }
+        result
+    }
+
+    fn publish_all(&self, finished: &Receiver<Vec<FinishedItem>>) -> Result<(), SinkError> {
         self.check_topics()?;
         loop {
-            let busy = self.deliveries().outstanding() > 0;
+            let busy = self.outstanding() > 0;
             match finished.recv_timeout(if busy { BUSY_WAIT } else { IDLE_WAIT }) {
                 Ok(batch) => {
                     let waiting = finished.len() as i64;
@@ -151,10 +174,10 @@ impl KafkaSink {
 
     fn flush(&self) -> Result<(), SinkError> {
         let start = Instant::now();
-        while self.deliveries().outstanding() > 0 && start.elapsed() < self.deadline {
+        while self.outstanding() > 0 && start.elapsed() < self.deadline {
             self.poll(Duration::from_millis(20))?;
         }
-        match self.deliveries().outstanding() {
+        match self.outstanding() {
             0 => Ok(()),
             n => Err(SinkError::Undelivered(format!("{n} records had no report at the deadline"))),
         }
@@ -162,16 +185,55 @@ impl KafkaSink {
 
     /// Serves delivery reports.
     fn poll(&self, wait: Duration) -> Result<(), SinkError> {
-        self.producer.poll(wait);
-        let deliveries = self.deliveries();
-        self.services.health.unacknowledged(deliveries.outstanding());
-        if deliveries.take_acknowledged() {
-            self.services.signals.verdicts_published();
+        self.serve(wait)?;
+        let failed = {
+            let producer = self.producer.borrow();
+            let deliveries = producer.context();
+            self.services.health.unacknowledged(deliveries.outstanding());
+            if deliveries.take_acknowledged() {
+                self.services.signals.verdicts_published();
+            }
+            deliveries.take_failed()
+        };
+        match failed {
+            Some(why) => Err(SinkError::Undelivered(why)),
+            None => self.send_refused(),
         }
-        if let Some(why) = deliveries.take_failed() {
-            return Err(SinkError::Undelivered(why));
+    }
+
+    /// Calls librdkafka's callbacks, and makes the producer anew if its records wait for too long.
+    fn serve(&self, wait: Duration) -> Result<(), SinkError> {
+        self.producer.borrow().poll(wait);
+        let oldest = self.producer.borrow().context().oldest();
+        if self.renewal.borrow_mut().due(oldest, Instant::now()) {
+            self.renew()?;
         }
-        self.send_refused()
+        Ok(())
+    }
+
+    /// Sends all records that wait again, with a new producer. Some of them may then be delivered
+    /// twice. Does nothing if the brokers do not answer a new client, or if a topic is missing.
+    fn renew(&self) -> Result<(), SinkError> {
+        let asking = topics::Asking::new(&self.client)?;
+        let exists = |topic| asking.partitions(topic).is_ok_and(|found| found.is_some());
+        if !self.config.topics().into_iter().all(|(_, topic)| exists(topic)) {
+            return Ok(());
+        }
+        let new = self.properties.create_with_context(Deliveries::default())?;
+        let old = self.producer.replace(new);
+        old.context().replace();
+        old.purge(PurgeConfig::default().queue().inflight());
+        let begun = Instant::now();
+        while old.context().outstanding() > 0 && begun.elapsed() < self.deadline {
+            old.poll(Duration::from_millis(10));
+        }
+        let again = old.context().take_back();
+        warn!(
+            records = again.len(),
+            "records had no answer from the brokers for too long; they are sent again by a new producer"
+        );
+        self.services.metrics.producer_renewals.inc();
+        again.into_iter().try_for_each(|outgoing| self.queue(Box::new(outgoing)))
     }
 
     fn publish(&self, item: FinishedItem, now: &str) -> Result<(), SinkError> {
@@ -275,31 +337,31 @@ impl KafkaSink {
         receipt: &Arc<Receipt>,
     ) -> Result<(), SinkError> {
         let (receipt, headers, form) = (Arc::clone(receipt), headers.to_vec(), Form::Batched);
-        self.queue(Box::new(Outgoing { receipt, record, headers, form }))
+        self.queue(Box::new(Outgoing { receipt, record, headers, form, number: 0 }))
     }
 
     /// Queues a record, and waits while the queue is full.
-    fn queue(&self, outgoing: Box<Outgoing>) -> Result<(), SinkError> {
+    fn queue(&self, mut outgoing: Box<Outgoing>) -> Result<(), SinkError> {
         let payload = serde_json::to_vec(&outgoing.record)?;
         let topic = self.topic(&outgoing.record).to_owned();
         let key = outgoing.record.key().to_owned();
         let headers = (!outgoing.headers.is_empty()).then(|| kafka_headers(&outgoing.headers));
+        outgoing.number = self.producer.borrow().context().sent();
         let mut message =
             BaseRecord::with_opaque_to(&topic, outgoing).key(&key[..]).payload(&payload[..]);
         message.headers = headers;
-        self.deliveries().sent();
         loop {
-            let (error, returned) = match self.producer.send(message) {
+            let (error, returned) = match self.producer.borrow().send(message) {
                 Ok(()) => return Ok(()),
                 Err(refused) => refused,
             };
             let code = error.rdkafka_error_code();
             if code == Some(RDKafkaErrorCode::QueueFull) && !self.services.signals.aborted() {
                 message = returned;
-                self.producer.poll(Duration::from_millis(10));
+                self.producer.borrow().poll(Duration::from_millis(10));
                 continue;
             }
-            self.deliveries().refused(returned.delivery_opaque, &error);
+            self.producer.borrow().context().refused(returned.delivery_opaque, &error);
             return if concerns_record(code) { Ok(()) } else { Err(error.into()) };
         }
     }
@@ -308,39 +370,40 @@ impl KafkaSink {
     /// left.
     fn send_refused(&self) -> Result<(), SinkError> {
         loop {
-            let refused = self.deliveries().take_refused();
+            let refused = self.producer.borrow().context().take_refused();
             if refused.is_empty() {
                 return Ok(());
             }
             for Refused { outgoing, error } in refused {
-                self.settle();
+                self.settle()?;
                 self.queue(Box::new(self.next_form(*outgoing, &error)?))?;
-                self.settle();
+                self.settle()?;
             }
         }
     }
 
     /// Waits until no record is on its way.
-    fn settle(&self) {
-        while self.deliveries().outstanding() > 0 && !self.services.signals.aborted() {
-            self.producer.poll(Duration::from_millis(10));
+    fn settle(&self) -> Result<(), SinkError> {
+        while self.outstanding() > 0 && !self.services.signals.aborted() {
+            self.serve(Duration::from_millis(10))?;
         }
+        Ok(())
     }
 
     /// What to send instead of a record that was refused.
     fn next_form(&self, outgoing: Outgoing, error: &str) -> Result<Outgoing, SinkError> {
-        let Outgoing { receipt, record, headers, form } = outgoing;
+        let Outgoing { receipt, record, headers, form, number } = outgoing;
         let topic = self.topic(&record);
         let id = record.key();
         match form {
-            Form::Batched => Ok(Outgoing { receipt, record, headers, form: Form::Alone }),
+            Form::Batched => Ok(Outgoing { receipt, record, headers, form: Form::Alone, number }),
             Form::Alone => {
                 warn!(
                     topic,
                     id, error, "a record was refused; it is sent without the sender's fields"
                 );
                 let record = record.slim();
-                Ok(Outgoing { receipt, record, headers: Vec::new(), form: Form::Slim })
+                Ok(Outgoing { receipt, record, headers: Vec::new(), form: Form::Slim, number })
             }
             Form::Slim => {
                 warn!(topic, id, error, "a record was refused; its item becomes a dead letter");
@@ -350,7 +413,7 @@ impl KafkaSink {
                 };
                 self.count_dead_letter(Reason::Undeliverable);
                 let (record, headers) = (Record::DeadLetter(dead), Vec::new());
-                Ok(Outgoing { receipt, record, headers, form: Form::Alone })
+                Ok(Outgoing { receipt, record, headers, form: Form::Alone, number })
             }
         }
     }
@@ -375,8 +438,9 @@ impl KafkaSink {
         self.config.verdicts_topic.is_some()
     }
 
-    fn deliveries(&self) -> &Deliveries {
-        self.producer.context()
+    /// Records that were sent and have no report yet.
+    fn outstanding(&self) -> usize {
+        self.producer.borrow().context().outstanding()
     }
 }
 

@@ -7,4 +7,5 @@
 mod delivery;
 pub mod kafka;
 pub mod message;
+mod renewal;
 pub(crate) mod topics;

@@ -42,6 +42,14 @@ impl Asking {
         client.clone().set("allow.auto.create.topics", "true").create().map(Self)
     }
 
+    /// As [`partitions`], within [`AT_START`].
+    ///
+    /// # Errors
+    /// As [`partitions`].
+    pub(crate) fn partitions(&self, topic: &str) -> Result<Option<usize>, KafkaError> {
+        partitions(self.0.client(), topic, AT_START)
+    }
+
     /// As [`partitions`], within [`AT_START`]. If the brokers create topics on demand, the topic is
     /// created.
     ///

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::warn;
 
+use super::caution::{Caution, LARGEST, Note};
 use crate::offsets::{Ticket, Tracker};
 
 /// A partition of a topic.
@@ -30,6 +31,9 @@ struct Offsets {
     next: Option<i64>,
     /// What the last statistics showed.
     seen: Option<Seen>,
+    caution: Caution,
+    /// The offset of the first message of this assignment.
+    first: Option<i64>,
 }
 
 /// What statistics show of a partition whose messages are all read.
@@ -39,6 +43,14 @@ struct Seen {
     fetch: i64,
     /// The offset behind the last message at that time.
     next: Option<i64>,
+}
+
+/// An offset to commit, with the note beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Commit {
+    pub partition: Partition,
+    pub offset: i64,
+    pub note: Note,
 }
 
 /// A ticket, and what lies before its message.
@@ -63,7 +75,16 @@ pub(super) enum Before {
 impl Offsets {
     fn new(topic: &str, partition: i32) -> Self {
         let tracker = Tracker::new(topic.into(), partition);
-        Self { tracker, earlier: Vec::new(), stored: None, highest: None, next: None, seen: None }
+        Self {
+            tracker,
+            earlier: Vec::new(),
+            stored: None,
+            highest: None,
+            next: None,
+            seen: None,
+            caution: Caution::default(),
+            first: None,
+        }
     }
 
     fn trackers(&self) -> impl Iterator<Item = &Arc<Tracker>> {
@@ -79,6 +100,11 @@ impl Offsets {
     fn committable(&self) -> Option<i64> {
         let open = self.earlier.iter().any(|t| t.unresolved() > 0);
         self.tracker.committable().filter(|&o| !open && Some(o) != self.stored)
+    }
+
+    /// The note beside an offset that is committed.
+    fn note(&self, open: bool) -> Note {
+        self.caution.note(self.next.unwrap_or_default(), open)
     }
 
     fn close(&self) {
@@ -181,12 +207,73 @@ impl Assignments {
         self.lock().values().flat_map(Offsets::trackers).map(|t| t.lost()).sum()
     }
 
-    /// Offsets that rose since they were last stored, of all partitions or of the given ones.
-    pub fn to_store(&self, partitions: Option<&[Partition]>) -> Vec<(Partition, i64)> {
+    /// Offsets that rose since they were last stored, of all partitions or of the given ones. A
+    /// partition that is read cautiously is not among them: its offsets are committed batch by batch.
+    pub fn to_store(&self, partitions: Option<&[Partition]>) -> Vec<Commit> {
+        let mut assigned = self.lock();
+        let mut commits = Vec::new();
+        for (partition, offsets) in assigned.iter_mut() {
+            let wanted = partitions.is_none_or(|some| some.contains(partition));
+            if !wanted || offsets.caution.batch().is_some() {
+                continue;
+            }
+            if let Some(offset) = offsets.committable() {
+                offsets.caution.passed(offset);
+                let (partition, note) = (partition.clone(), offsets.note(true));
+                commits.push(Commit { partition, offset, note });
+            }
+        }
+        commits
+    }
+
+    /// Begins to read a partition whose first message is at `first`, with the note beside the
+    /// committed offset. Returns what to commit, unless the partition is read cautiously, and whether
+    /// the first item is to be quarantined.
+    pub fn begin(&self, partition: &Partition, first: i64, note: Note) -> Option<(Commit, bool)> {
+        let mut assigned = self.lock();
+        let offsets = assigned.get_mut(partition)?;
+        let (caution, quarantine) = Caution::begin(note, first);
+        offsets.caution = caution;
+        offsets.first = Some(first);
+        let note = offsets.note(true);
+        Some((Commit { partition: partition.clone(), offset: first, note }, quarantine))
+    }
+
+    /// Whether any partition is read cautiously.
+    pub fn cautious(&self) -> bool {
+        self.lock().values().any(|offsets| offsets.caution.batch().is_some())
+    }
+
+    /// Begins a batch of a partition at an offset, while nothing else is judged. Returns the number
+    /// of its items, at most, and what to commit before, if the partition is read cautiously.
+    pub fn begin_batch(&self, partition: &Partition, offset: i64) -> (usize, Option<Commit>) {
         let assigned = self.lock();
-        let offsets =
-            assigned.iter().filter(|(p, _)| partitions.is_none_or(|some| some.contains(p)));
-        offsets.filter_map(|(p, b)| Some((p.clone(), b.committable()?))).collect()
+        let Some(offsets) = assigned.get(partition) else { return (LARGEST as usize, None) };
+        let Some(most) = offsets.caution.batch() else { return (LARGEST as usize, None) };
+        let (partition, note) = (partition.clone(), offsets.note(true));
+        (most, Some(Commit { partition, offset, note }))
+    }
+
+    /// All items of a batch are judged. Returns what to commit.
+    pub fn end_batch(&self, partition: &Partition) -> Option<Commit> {
+        let mut assigned = self.lock();
+        let offsets = assigned.get_mut(partition)?;
+        let offset = offsets.tracker.committable()?;
+        offsets.caution.batch_ended(offset);
+        let (partition, note) = (partition.clone(), offsets.note(false));
+        Some(Commit { partition, offset, note })
+    }
+
+    /// What to commit for partitions that were read, so that the next reader knows that this one has
+    /// left them on purpose.
+    pub fn leave(&self, partitions: &[Partition]) -> Vec<Commit> {
+        let assigned = self.lock();
+        let leave = |partition: &Partition| {
+            let offsets = assigned.get(partition)?;
+            let offset = offsets.stored.or(offsets.first)?;
+            Some(Commit { partition: partition.clone(), offset, note: offsets.note(false) })
+        };
+        partitions.iter().filter_map(leave).collect()
     }
 
     /// Records that an offset was stored. Returns whether a higher one was stored before: the
@@ -221,6 +308,10 @@ mod tests {
         a.take("images", 0, offset).unwrap().ticket
     }
 
+    fn to_store(a: &Assignments) -> Vec<(Partition, i64)> {
+        a.to_store(None).into_iter().map(|commit| (commit.partition, commit.offset)).collect()
+    }
+
     fn p(partition: i32) -> Partition {
         ("images".into(), partition)
     }
@@ -230,11 +321,11 @@ mod tests {
         let a = Assignments::default();
         a.assign([p(0), p(1)].into_iter());
         take(&a, 5).resolve();
-        assert_eq!(a.to_store(None), [(p(0), 6)]);
+        assert_eq!(to_store(&a), [(p(0), 6)]);
         a.stored(&p(0), 6);
-        assert!(a.to_store(None).is_empty());
+        assert!(to_store(&a).is_empty());
         take(&a, 6).resolve();
-        assert_eq!(a.to_store(Some(&[p(0)])), [(p(0), 7)]);
+        assert_eq!(a.to_store(Some(&[p(0)]))[0].offset, 7);
         assert!(a.to_store(Some(&[p(1)])).is_empty());
     }
 
@@ -245,11 +336,11 @@ mod tests {
         let old = take(&a, 90);
         take(&a, 3).resolve();
         assert!(old.is_current(), "its verdict still counts");
-        assert!(a.to_store(None).is_empty());
+        assert!(to_store(&a).is_empty());
         assert_eq!((a.unresolved(None), a.longest()), (1, 0));
         assert!(!a.stored(&p(0), 90));
         old.resolve();
-        assert_eq!(a.to_store(None), [(p(0), 4)]);
+        assert_eq!(to_store(&a), [(p(0), 4)]);
         assert!(a.stored(&p(0), 4), "it is lower than an earlier one");
     }
 
@@ -273,20 +364,20 @@ mod tests {
         let last = take(&a, 5);
         let twice = |fetch| (0..2).for_each(|_| a.fetched(&p(0), Some(fetch)));
         twice(8);
-        assert!(a.to_store(None).is_empty(), "an item is unresolved");
+        assert!(to_store(&a).is_empty(), "an item is unresolved");
         last.resolve();
         a.fetched(&p(0), Some(9));
         a.fetched(&p(0), None);
         a.fetched(&p(0), Some(9));
-        assert_eq!(a.to_store(None), [(p(0), 6)], "statistics have not agreed");
+        assert_eq!(to_store(&a), [(p(0), 6)], "statistics have not agreed");
         a.fetched(&p(0), Some(9));
-        assert_eq!(a.to_store(None), [(p(0), 9)]);
+        assert_eq!(to_store(&a), [(p(0), 9)]);
         let next = a.take("images", 0, 9).unwrap();
         assert_eq!(next.before, Before::Nothing, "the markers are no gap");
         twice(8);
         next.ticket.resolve();
         twice(8);
-        assert_eq!(a.to_store(None), [(p(0), 10)], "an offset below the last message");
+        assert_eq!(to_store(&a), [(p(0), 10)], "an offset below the last message");
     }
 
     #[test]
@@ -300,9 +391,27 @@ mod tests {
         let again = take(&a, 5);
         assert!(!late.is_current() && again.is_current());
         late.resolve();
-        assert!(a.to_store(None).is_empty());
+        assert!(to_store(&a).is_empty());
         assert_eq!((a.unresolved(None), a.lost()), (1, 0));
         again.resolve();
-        assert_eq!(a.to_store(None), [(p(0), 6)]);
+        assert_eq!(to_store(&a), [(p(0), 6)]);
+    }
+
+    #[test]
+    fn a_cautious_partition_is_committed_batch_by_batch() {
+        let a = Assignments::default();
+        a.assign([p(0)].into_iter());
+        let ticket = take(&a, 5);
+        let note = Note { ends: 2, read: 9, open: true, ..Note::default() };
+        let (begun, quarantine) = a.begin(&p(0), 5, note).unwrap();
+        assert_eq!((begun.offset, begun.note.ends, quarantine), (5, 3, false));
+        assert!(a.cautious());
+        let (most, commit) = a.begin_batch(&p(0), 5);
+        assert_eq!((most, commit.unwrap().note.open), (32, true));
+        ticket.resolve();
+        assert!(to_store(&a).is_empty());
+        let ended = a.end_batch(&p(0)).unwrap();
+        assert_eq!((ended.offset, ended.note.open), (6, false));
+        assert_eq!(a.leave(&[p(0), p(1)]).len(), 1);
     }
 }

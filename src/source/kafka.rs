@@ -15,11 +15,13 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use tracing::{debug, info, warn};
 
 use super::assignment::{Assignments, Before, Taken};
+use super::caution::Note;
 use super::rebalance::{Context, list};
 use super::skipped;
 use crate::budget::Budget;
 use crate::config::kafka::KafkaConfig;
 use crate::config::source::{Format, SourceConfig, Topics};
+use crate::failure::{Failure, Reason};
 use crate::item::{Header, MAX_BATCH, Malformed, Origin, ReceivedItem};
 use crate::message::Reference;
 use crate::ops::Services;
@@ -102,6 +104,7 @@ impl KafkaSource {
             paused: AtomicBool::new(false),
             pending: Mutex::new(Vec::new()),
             asked: Mutex::new(None),
+            batch: Mutex::new(None),
             moved: Mutex::new(Instant::now()),
         };
         let consumer: BaseConsumer<Context> = client.create_with_context(context)?;
@@ -125,6 +128,13 @@ impl KafkaSource {
         }
         self.context().store(&self.consumer, None);
         let gave_up = self.context().assignments.unresolved(None) > 0;
+        // An item without a verdict may be why the worker fails or hangs, unless the brokers or a
+        // store of images are.
+        let (signals, health) = (&self.services.signals, &self.services.health);
+        let waits = health.waits() && !signals.aborted();
+        if result.is_ok() && (!gave_up || waits || health.brokers_failed()) {
+            self.context().leave(&self.consumer, &self.context().assignments.partitions());
+        }
         self.context().assignments.close(&self.context().assignments.partitions());
         if gave_up {
             // The items will be read again. The other stages must not wait for them.
@@ -201,9 +211,10 @@ impl KafkaSource {
             debug!(topic, partition, offset, "message of a partition that is not assigned");
             return;
         };
-        if before != Before::Nothing {
-            self.look_before(topic, partition, offset, before);
-        }
+        let ends = match before {
+            Before::Nothing => None,
+            before => self.look_before(topic, partition, offset, before),
+        };
         self.services.metrics.received.inc();
         if message.payload().is_none() {
             // A tombstone: the record of a key that a compacted topic forgets. It has no image.
@@ -211,9 +222,9 @@ impl KafkaSource {
             return ticket.resolve();
         }
         let payload = message.payload().unwrap_or_default();
-        let content = match self.format {
-            Format::Json => Reference::from_json(payload),
-            Format::Raw => Reference::from_raw(message.key(), payload),
+        let content = match ends {
+            Some(ends) => Err(quarantined(ends)),
+            None => self.parse(message.key(), payload),
         };
         let malformed = |failure| Malformed { failure, payload: Bytes::copy_from_slice(payload) };
         let content = content.map_err(malformed);
@@ -225,14 +236,21 @@ impl KafkaSource {
         self.context().pending().push(ReceivedItem { origin, content, bytes, held: None });
     }
 
+    fn parse(&self, key: Option<&[u8]>, payload: &[u8]) -> Result<Reference, Failure> {
+        match self.format {
+            Format::Json => Reference::from_json(payload),
+            Format::Raw => Reference::from_raw(key, payload),
+        }
+    }
+
     /// Counts deleted messages before a message, and notices that offsets have fallen while no worker
     /// read the partition. It asks the brokers at the first message of a partition, and at most once
-    /// per second after a gap.
-    fn look_before(&self, topic: &str, partition: i32, offset: i64, before: Before) {
+    /// per second after a gap. Returns the number of ended workers if the message has ended them.
+    fn look_before(&self, topic: &str, partition: i32, offset: i64, before: Before) -> Option<u32> {
         let context = self.context();
         let gap = matches!(before, Before::Gap(_));
         if gap && !context.may_ask() {
-            return;
+            return None;
         }
         let found = skipped::ask(&self.consumer, (topic, partition), offset, before);
         let messages = skipped::report((topic, partition), &found.skipped);
@@ -240,6 +258,28 @@ impl KafkaSource {
         if let Some(above) = found.above {
             context.assignments.fell(&(topic.to_owned(), partition), above);
         }
+        if gap {
+            return None;
+        }
+        let (begun, quarantine) =
+            context.assignments.begin(&(topic.to_owned(), partition), offset, found.note)?;
+        let Note { ends, batch, .. } = begun.note;
+        if batch > 0 {
+            warn!(
+                topic,
+                partition,
+                offset,
+                ends,
+                batch,
+                "workers that read this partition have ended without warning; its items are judged in \
+                 small batches until the cause is found or passed"
+            );
+        } else {
+            // The item may end the process at once.
+            context.commit(&self.consumer, &[begun], CommitMode::Sync);
+        }
+        // The offset of a batch that is judged is committed before.
+        (quarantine && found.committed == Some(offset)).then_some(ends)
     }
 
     /// Sends the pending items to the next stage. If its queue stays full, the partitions are
@@ -249,7 +289,9 @@ impl KafkaSource {
         let mut batch = std::mem::take(&mut *context.pending());
         let paused = context.paused.load(Ordering::Relaxed);
         self.services.metrics.queue.with_label_values(&["decode"]).set(out.len() as i64);
-        let rest = self.without_memory(&mut batch);
+        let held_back = self.hold_back(&mut batch);
+        let mut rest = self.without_memory(&mut batch);
+        rest.extend(held_back);
         if !batch.is_empty() {
             let refused = if paused {
                 out.try_send(batch).err().map(TrySendError::into_inner)
@@ -276,6 +318,33 @@ impl KafkaSource {
         }
     }
 
+    /// While partitions are read cautiously, lets one batch of one partition be judged at a time.
+    /// Returns the messages that wait.
+    fn hold_back(&self, batch: &mut Vec<ReceivedItem>) -> Vec<ReceivedItem> {
+        let context = self.context();
+        if !context.assignments.cautious() {
+            return Vec::new();
+        }
+        // Groups need not wait for more members than there are.
+        self.services.signals.flush();
+        if context.assignments.unresolved(None) > batch.len() {
+            return std::mem::take(batch);
+        }
+        context.end_batch(&self.consumer);
+        let Some(first) = batch.first().map(|item| &item.origin.ticket) else { return Vec::new() };
+        let partition = (first.topic().to_owned(), first.partition());
+        let mut left = context.begin_batch(&self.consumer, &partition, first.offset());
+        let chosen = |item: &mut ReceivedItem| {
+            let ticket = &item.origin.ticket;
+            let same = ticket.topic() == partition.0 && ticket.partition() == partition.1;
+            let chosen = same && left > 0;
+            left -= usize::from(chosen);
+            chosen
+        };
+        let chosen: Vec<ReceivedItem> = batch.extract_if(.., chosen).collect();
+        std::mem::replace(batch, chosen)
+    }
+
     /// Takes memory for messages, in their order, and returns those for which there is none left.
     fn without_memory(&self, batch: &mut Vec<ReceivedItem>) -> Vec<ReceivedItem> {
         for (at, item) in batch.iter_mut().enumerate() {
@@ -288,9 +357,7 @@ impl KafkaSource {
     }
 
     fn pause(&self) {
-        if let Err(error) =
-            self.consumer.pause(&list(&self.context().assignments.partitions(), None))
-        {
+        if let Err(error) = self.consumer.pause(&list(&self.context().assignments.partitions())) {
             warn!(%error, "partitions were not paused");
         }
         self.context().paused.store(true, Ordering::Relaxed);
@@ -299,9 +366,7 @@ impl KafkaSource {
     }
 
     fn resume(&self) {
-        if let Err(error) =
-            self.consumer.resume(&list(&self.context().assignments.partitions(), None))
-        {
+        if let Err(error) = self.consumer.resume(&list(&self.context().assignments.partitions())) {
             warn!(%error, "partitions were not resumed");
         }
         self.context().paused.store(false, Ordering::Relaxed);
@@ -355,6 +420,15 @@ fn headers(message: &BorrowedMessage<'_>) -> Vec<Header> {
         warn!(offset = message.offset(), "a header's key is not UTF-8; the headers are ignored");
         Vec::new()
     })
+}
+
+/// The failure of an item that has ended workers.
+fn quarantined(ends: u32) -> Failure {
+    let detail = format!(
+        "{ends} workers that read this partition ended without warning, the last one while it judged \
+         only this image"
+    );
+    Failure::new(Reason::Quarantined, detail)
 }
 
 fn header(header: rdkafka::message::Header<'_, &[u8]>) -> Header {

@@ -5,6 +5,7 @@
 //! offset store, and only up to the watermark.
 
 mod assignment;
+mod caution;
 pub mod embedded;
 pub mod files;
 pub mod kafka;

@@ -12,7 +12,7 @@ use rdkafka::statistics::{self, Statistics};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
-use super::assignment::{Assignments, Partition};
+use super::assignment::{Assignments, Commit, Partition};
 use crate::item::ReceivedItem;
 use crate::ops::Services;
 
@@ -27,6 +27,8 @@ pub(super) struct Context {
     pub pending: Mutex<Vec<ReceivedItem>>,
     /// When the brokers were last asked about a gap.
     pub asked: Mutex<Option<Instant>>,
+    /// The partition of the batch that is judged, if partitions are read cautiously.
+    pub batch: Mutex<Option<Partition>>,
     /// When partitions were last assigned, revoked, paused or resumed.
     pub moved: Mutex<Instant>,
 }
@@ -43,11 +45,13 @@ impl Context {
     /// Writes the watermarks to the offset store. librdkafka commits them from there.
     pub fn store(&self, consumer: &BaseConsumer<Context>, partitions: Option<&[Partition]>) {
         self.services.health.in_flight(self.assignments.unresolved(None));
-        for (partition, offset) in self.assignments.to_store(partitions) {
-            match consumer.store_offsets(&list(std::slice::from_ref(&partition), Some(offset))) {
+        for commit in self.assignments.to_store(partitions) {
+            let (partition, offset) = (&commit.partition, commit.offset);
+            match consumer.store_offsets(&with_notes(std::slice::from_ref(&commit))) {
                 Ok(()) => {
-                    if self.assignments.stored(&partition, offset) {
-                        self.commit_lower(consumer, &partition, offset);
+                    // librdkafka commits stored offsets only if they rise.
+                    if self.assignments.stored(partition, offset) {
+                        self.commit(consumer, &[commit], CommitMode::Async);
                     }
                 }
                 // The partition was just revoked. Its next owner reads these items again.
@@ -81,18 +85,52 @@ impl Context {
         may
     }
 
-    /// Commits an offset that is lower than one that was committed before. librdkafka commits stored
-    /// offsets only if they rise.
-    fn commit_lower(&self, consumer: &BaseConsumer<Context>, partition: &Partition, offset: i64) {
-        let offsets = list(std::slice::from_ref(partition), Some(offset));
+    /// Commits offsets with their notes at once.
+    pub fn commit(&self, consumer: &BaseConsumer<Context>, commits: &[Commit], mode: CommitMode) {
+        if commits.is_empty() {
+            return;
+        }
         #[expect(
             clippy::disallowed_methods,
-            reason = "the partition is assigned, and the broker refuses a commit of a former member"
+            reason = "the partitions are assigned, and the broker refuses a commit of a former member"
         )]
-        let committed = consumer.commit(&offsets, CommitMode::Async);
+        let committed = consumer.commit(&with_notes(commits), mode);
         if let Err(error) = committed {
-            warn!(%error, partition = partition.1, offset, "a lower offset was not committed");
+            warn!(%error, partitions = commits.len(), "offsets were not committed");
         }
+    }
+
+    /// Begins a batch of a partition that is read cautiously. Returns the number of its items, at most.
+    pub fn begin_batch(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        partition: &Partition,
+        offset: i64,
+    ) -> usize {
+        let (most, commit) = self.assignments.begin_batch(partition, offset);
+        if let Some(commit) = commit {
+            self.commit(consumer, &[commit], CommitMode::Sync);
+            *self.batch() = Some(partition.clone());
+        }
+        most
+    }
+
+    /// Commits the batch that was begun before, if there is one. All of its items are judged.
+    pub fn end_batch(&self, consumer: &BaseConsumer<Context>) {
+        let Some(partition) = self.batch().take() else { return };
+        if let Some(commit) = self.assignments.end_batch(&partition) {
+            self.assignments.stored(&partition, commit.offset);
+            self.commit(consumer, &[commit], CommitMode::Sync);
+        }
+    }
+
+    /// Tells the next readers of partitions that this one leaves them on purpose.
+    pub fn leave(&self, consumer: &BaseConsumer<Context>, partitions: &[Partition]) {
+        self.commit(consumer, &self.assignments.leave(partitions), CommitMode::Sync);
+    }
+
+    fn batch(&self) -> MutexGuard<'_, Option<Partition>> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn pending(&self) -> MutexGuard<'_, Vec<ReceivedItem>> {
@@ -173,11 +211,12 @@ impl ConsumerContext for Context {
                 if !consumer.assignment_lost() {
                     self.drain(&partitions);
                     self.store(consumer, Some(&partitions));
+                    self.leave(consumer, &partitions);
                 }
                 self.assignments.close(&partitions);
                 // A pause outlives the assignment: if the partition were assigned again, it would
                 // stay paused.
-                if let Err(error) = consumer.resume(&list(&partitions, None)) {
+                if let Err(error) = consumer.resume(&list(&partitions)) {
                     debug!(%error, "revoked partitions were not resumed");
                 }
                 for (topic, partition) in &partitions {
@@ -218,14 +257,22 @@ fn owned(list: &TopicPartitionList) -> Vec<Partition> {
     list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect()
 }
 
-/// A list of partitions for librdkafka, each with `offset` if it is given.
-pub(super) fn list(partitions: &[Partition], offset: Option<i64>) -> TopicPartitionList {
+/// A list of partitions for librdkafka.
+pub(super) fn list(partitions: &[Partition]) -> TopicPartitionList {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for (topic, partition) in partitions {
+        list.add_partition(topic, *partition);
+    }
+    list
+}
+
+/// A list of offsets with their notes for librdkafka.
+fn with_notes(commits: &[Commit]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(commits.len());
+    for Commit { partition: (topic, partition), offset, note } in commits {
         let mut element = list.add_partition(topic, *partition);
-        if let Some(offset) = offset
-            && let Err(error) = element.set_offset(Offset::Offset(offset))
-        {
+        element.set_metadata(note.to_string());
+        if let Err(error) = element.set_offset(Offset::Offset(*offset)) {
             warn!(%error, offset, "offset not set");
         }
     }
