@@ -46,7 +46,7 @@ test-rust: setup-build setup-onnxruntime setup-dataset setup-kafka ## run the Ru
 	$(CARGO) test --release $(CARGO_FLAGS) --workspace --lib --bins --tests
 
 test-training: setup-python setup-dataset ## run the tests of training/ and of the result tables
-	$(TRAINING_ENV) $(PYTHON) -m pytest training/tests scripts/test_results.py -q -p no:cacheprovider
+	$(TRAINING_ENV) $(PYTHON) -m pytest training/tests scripts/test_results.py scripts/faults/test_oracle.py -q -p no:cacheprovider
 
 bench: setup-build setup-onnxruntime setup-dataset ## profile the shipped bundle and run the benchmarks
 	$(CARGO) run --release $(CARGO_FLAGS) -- profile --bundle models/fashion-bag --seconds 10
