@@ -27,6 +27,7 @@ pub mod message;
 mod model;
 pub mod offsets;
 pub mod ops;
+mod redrive;
 pub mod sink;
 pub mod source;
 mod stages;

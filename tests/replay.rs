@@ -1,4 +1,4 @@
-//! `dorfman replay` on the paper's recorded scores gives every row of the paper's Table 1, with the
+//! `dorfman replay-scores` on the paper's recorded scores gives every row of the paper's Table 1, with the
 //! printed digits.
 //!
 //! The recordings are not part of the repository. The tests read them from the folder in
@@ -53,7 +53,7 @@ fn data() -> Option<PathBuf> {
 
 fn replay(data: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dorfman"));
-    command.arg("replay").arg("--data").arg(data).args(more).output().unwrap()
+    command.arg("replay-scores").arg("--data").arg(data).args(more).output().unwrap()
 }
 
 fn out(output: Output) -> String {

@@ -12,7 +12,7 @@ from . import oracle, report
 from .clock import Clock
 from .cluster import Cluster
 from .collector import Collector
-from .evidence import Evidence, Offsets, Window
+from .evidence import Evidence, Offsets
 from .happening import Happening
 from .items import Item, Sources, break_image, clear_images, make_items
 from .kinds import KINDS
@@ -194,7 +194,8 @@ class Run:
             return look() or bool(found) and all(found[-1].committed.get(p, 0) > offset for p, offset in last.items())
 
         system.until(items_committed, 60)
-        system.until(look, 10)
+        # The worker passes markers after two statistics of librdkafka, which come every 5 s.
+        system.until(look, 60)
         if not found:
             raise HarnessError(f"the committed offsets could not be read within 60 s; see the brokers' logs in {self.logs}")
         return found[-1]
@@ -204,7 +205,7 @@ class Run:
         workers = system.all_workers()
         exits = sorted((e for w in workers for e in w.exits), key=lambda e: e.time)
         windows = [h.window() for h in self.happenings if h.repeats]
-        windows += [Window(t, t, f"{w.name} logs: {line}", logged=True) for w in workers for t, line in w.explained]
+        windows += [window for worker in workers for window in worker.windows]
         evidence = Evidence(
             system.ledger.entries,
             system.collector.records,

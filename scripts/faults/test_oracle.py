@@ -9,6 +9,7 @@ from .items import Item
 from .ledger import ABORTED, ACKNOWLEDGED, UNKNOWN, Entry, Ledger, Position
 from .oracle import check, explained_by_logs, history, repeats
 from .topics import DEAD, FLAGGED, VERDICTS
+from .worker_log import explanation
 
 CLEARED, POSITIVE, BROKEN, GONE = (0, 0), (0, 1), (0, 2), (0, 3)
 
@@ -177,3 +178,15 @@ def test_a_message_that_the_source_topic_lost_is_a_problem() -> None:
     ledger = Ledger()
     ledger.add(item, 0, 0, ACKNOWLEDGED)
     assert len(ledger.complete({(0, 1): "a"}, [item])) == 1
+
+
+def test_a_worker_that_lost_its_session_explains_repeats_since_then() -> None:
+    line = "WARN librdkafka: Consumer group session timed out (in join-state steady) after 9069 ms without a response"
+    window = explanation("worker-3", line, 200.0)
+    assert window is not None and window.logged
+    assert (round(window.begin, 3), window.end) == (190.931, 200.0)
+
+
+def test_a_drain_without_items_left_explains_nothing() -> None:
+    assert explanation("worker-1", "INFO drained revoked partitions partitions=3 left=0 seconds=0.1", 200.0) is None
+    assert explanation("worker-1", "INFO drained revoked partitions partitions=3 left=2 seconds=5.0", 200.0) is not None

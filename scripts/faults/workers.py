@@ -1,20 +1,20 @@
 """The workers: their configuration by group protocol, their processes, and their exits."""
 
 import json
-import re
 import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from machine import ROOT
 
 from .cluster import SESSION_TIMEOUT_MS
-from .evidence import Exit
+from .evidence import Exit, Window
 from .items import BUNDLE, SAMPLES
 from .processes import Process, free_ports
 from .topics import DEAD, FLAGGED, GROUP, SOURCE, VERDICTS
+from .worker_log import WorkerLog
 
 RESTART_AFTER = 1.0
 
@@ -26,10 +26,6 @@ PROTOCOLS: dict[str, dict[str, str]] = {
     "static": _CLASSIC | {"group.instance.id": "{name}"},
     "consumer": {"group.protocol": "consumer"},
 }
-
-# What a worker logs when items are read again although no fault forces it: a revoked partition was
-# not drained in time, a stop was not drained in time, or offsets were not committed.
-REPEATS_FOLLOW = re.compile(r"drained revoked partitions.*left=[1-9]|these items will be read again|offsets were not committed")
 
 
 @dataclass
@@ -49,23 +45,6 @@ class Allowed:
     codes: set[int]
 
 
-@dataclass
-class Log:
-    """The lines of a worker's log that explain repeats, with the time when they were read."""
-
-    position: int = 0
-    rest: str = ""
-    found: list[tuple[float, str]] = field(default_factory=list)
-
-    def read(self, path: Path) -> None:
-        with open(path, errors="replace") as log:
-            log.seek(self.position)
-            text = self.rest + log.read()
-            self.position = log.tell()
-        *lines, self.rest = text.split("\n")
-        self.found += [(time.time(), line) for line in lines if REPEATS_FOLLOW.search(line)]
-
-
 class Worker:
     """One worker. It is started again by `tick` after it has ended by itself."""
 
@@ -77,11 +56,12 @@ class Worker:
         self._starts = 0
         self._restart_at: float | None = None
         self._allowed: Allowed | None = None
-        self._log = Log()
+        self._log: WorkerLog | None = None
         self._extra: dict[str, str] = {}
         self.protocol = ""
         self.exits: list[Exit] = []
-        self.explained: list[tuple[float, str]] = []
+        # Times in which items may have been read again, by the worker's own logs.
+        self.windows: list[Window] = []
 
     @property
     def ops(self) -> str:
@@ -102,7 +82,8 @@ class Worker:
         config.write_text(json.dumps(self._config(), indent=1))
         log = self._places.folder / f"{self.name}.{self._starts}.log"
         command = [str(self._binary), "run", "--config", str(config)]
-        self._process, self._log = Process(command, log, ROOT, self._environment | self._extra), Log()
+        self._process = Process(command, log, ROOT, self._environment | self._extra)
+        self._log = WorkerLog(self.name, log, self.windows)
 
     def kill(self, fault: str) -> None:
         """Sends SIGKILL and takes note of the exit."""
@@ -130,7 +111,7 @@ class Worker:
     def tick(self) -> None:
         """Takes note of an exit and of the log, and starts the process again when it is time."""
         if self._process is not None:
-            self._log.read(self._process.log)
+            self._read_log()
             code = self._process.code()
             if code is not None:
                 self._note_exit(code)
@@ -139,8 +120,7 @@ class Worker:
 
     def _note_exit(self, code: int) -> None:
         assert self._process is not None
-        self._log.read(self._process.log)
-        self.explained += self._log.found
+        self._read_log()
         allowed, self._allowed = self._allowed, None
         fits = allowed is not None and code in allowed.codes
         asked = allowed.fault if allowed else ""
@@ -148,6 +128,10 @@ class Worker:
         self._process = None
         asked_to_stop = allowed is not None and fits and allowed.codes <= {0, -signal.SIGKILL}
         self._restart_at = None if asked_to_stop else time.monotonic() + RESTART_AFTER
+
+    def _read_log(self) -> None:
+        if self._log is not None:
+            self._log.read()
 
     def close(self) -> None:
         """Ends the process at the end of the run."""
@@ -172,7 +156,8 @@ class Worker:
             "decode": {"threads": 1},
             "model": {"bundle": str(BUNDLE), "threads": 1},
             "planning": {"prevalence": 0.01},
-            "sink": {"flagged_topic": FLAGGED, "verdicts_topic": VERDICTS, "dead_letter_topic": DEAD},
+            # Shorter than the default of a minute, so that a topic that is made anew holds up the run less.
+            "sink": {"flagged_topic": FLAGGED, "verdicts_topic": VERDICTS, "dead_letter_topic": DEAD, "renew_after": "10s"},
             "shutdown": {"deadline": "8s"},
             "ops": {"listen": f"127.0.0.1:{self._port}"},
         }

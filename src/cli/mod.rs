@@ -13,6 +13,7 @@ mod plan;
 mod produce;
 mod profile;
 mod progress;
+mod redrive;
 mod replay;
 mod run;
 mod scan;
@@ -48,13 +49,16 @@ Examples:
   dorfman demo                                  broker, stream and worker in one process
   dorfman check --config dorfman.yaml           validate a configuration
   dorfman run --config dorfman.yaml             run the worker
+  dorfman redrive --config dorfman.yaml --reason unavailable --dry-run
+                                                count the dead letters that would be sent again
   dorfman scan photos/ --bundle models/shoes    score a folder, without Kafka
   dorfman evaluate --bundle models/fashion-bag --data labelled/ --positive bag --prevalence 0.01
                                                 recall and cost of a bundle on labelled images
   dorfman plan --bundle models/fashion-bag      the best group size by prevalence
   dorfman simulate --bundle models/fashion-bag  a day with a burst of positives
   dorfman profile --bundle models/fashion-bag   measure each stage on this device
-  dorfman replay --data recorded/ --table1      the paper's table, from recorded scores";
+  dorfman replay-scores --data recorded/ --table1
+                                                the paper's table, from recorded scores";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -72,6 +76,8 @@ enum Command {
     Scan(scan::ScanArgs),
     /// Produce references to the images of a folder, to try a deployment.
     Produce(produce::ProduceArgs),
+    /// Send the items of dead letters to the source topic again, after their cause is removed.
+    Redrive(redrive::RedriveArgs),
     /// Show the worker in one process: an embedded broker, a stream with rare positives, and a
     /// table of grouped and individual testing.
     Demo(demo::DemoArgs),
@@ -86,6 +92,7 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Run plans on recorded scores instead of a network: recall and cost of each, and Table 1 of
     /// the paper.
+    #[command(name = "replay-scores")]
     Replay(replay::ReplayArgs),
     /// Measure every stage of a bundle at every batch size on this device, and write the profile to
     /// the bundle.
@@ -216,6 +223,7 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Schema(args) => schema::run(&args),
         Command::Scan(args) => scan::run(&args),
         Command::Produce(args) => produce::run(&args),
+        Command::Redrive(args) => redrive::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Plan(args) => plan::run(&args),

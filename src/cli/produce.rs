@@ -41,7 +41,8 @@ pub(super) struct ProduceArgs {
     property: Vec<(String, String)>,
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+/// A rate above 0.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|e| format!("{e}"))?;
     if rate.is_finite() && rate > 0.0 { Ok(rate) } else { Err("must be above 0".into()) }
 }

@@ -1,4 +1,4 @@
-//! `dorfman replay`: the worker's policies over recorded scores, and what they find and cost.
+//! `dorfman replay-scores`: the worker's policies over recorded scores, and what they find and cost.
 
 use std::path::PathBuf;
 
@@ -111,12 +111,12 @@ rows, the paper takes the second round from another checkpoint than the first ro
 computed the features, and charges it as cached. With --accounting honest it pays in full.
 
 Examples:
-  dorfman replay --data recorded/ --table1
-  dorfman replay --data recorded/ --table1 --accounting honest --json
-  dorfman replay --data recorded/ --folder p0.10_seed42 --design d3 --chain 16,8,4,1 --threshold 0.5
-  dorfman replay --data recorded/ --folder p0.10_seed42 --chain d3:16,d2:4,1 --threshold 0.9,0.7,0.5
-  dorfman replay --data recorded/ --policy planned
-  dorfman replay --data recorded/ --policy planned --folder p0.10_seed42 --design d3 --chain 16,8,4,1";
+  dorfman replay-scores --data recorded/ --table1
+  dorfman replay-scores --data recorded/ --table1 --accounting honest --json
+  dorfman replay-scores --data recorded/ --folder p0.10_seed42 --design d3 --chain 16,8,4,1 --threshold 0.5
+  dorfman replay-scores --data recorded/ --folder p0.10_seed42 --chain d3:16,d2:4,1 --threshold 0.9,0.7,0.5
+  dorfman replay-scores --data recorded/ --policy planned
+  dorfman replay-scores --data recorded/ --policy planned --folder p0.10_seed42 --design d3 --chain 16,8,4,1";
 
 pub(super) fn run(args: &ReplayArgs) -> Result<(), CliError> {
     if args.policy.is_some() {

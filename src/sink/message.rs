@@ -16,8 +16,12 @@ use crate::offsets::Ticket;
 /// Bytes of a payload that its dead letter repeats, at most.
 const PAYLOAD_KEPT: usize = 64 * 1024;
 
-/// Bytes of a text that a dead letter repeats, at most. A malformed URI can have any length.
+/// Bytes of a detail that a dead letter repeats, at most. It may contain a malformed URI of any length.
 const TEXT_KEPT: usize = 2048;
+
+/// The header with the position at which an item was read first. `dorfman redrive` sets it. The id of
+/// a flag follows from it, so that an item that is sent again has the same id.
+pub const ORIGIN_HEADER: &str = "dorfman-origin";
 
 /// Bytes of the detail in a dead letter that was refused in full.
 const SLIM_DETAIL: usize = 200;
@@ -135,17 +139,29 @@ pub struct DeadLetterRecord {
     pub reason: String,
     /// The details of the error.
     pub detail: String,
-    /// The URI of the image, if the reference had a URI.
+    /// The URI of the image, up to 64 KiB, if the reference had a URI.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub uri: Option<String>,
+    /// The sender's media type.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub content_type: Option<String>,
+    /// The sender's estimate of the probability that the image is positive, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub risk: Option<f32>,
     /// The sender's metadata.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub metadata: Option<Map<String, Value>>,
-    /// The message in base64, up to 64 KiB, if the message was not a reference.
+    /// The message in base64, up to 64 KiB, if the message was not a reference or was not read.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub payload: Option<String>,
-    /// Where the message was read.
+    /// True if `uri` or `payload` is only the start. Absent otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub truncated: bool,
+    /// Where the message was read. It holds everything, until the topic's retention deletes it.
     pub source: SourcePosition,
+    /// The timestamp of the message, in milliseconds since 1970, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source_timestamp: Option<i64>,
     /// The time of the dead letter, RFC 3339.
     pub time: String,
 }
@@ -204,9 +220,13 @@ impl Record {
             reason: Reason::Undeliverable.code().to_owned(),
             detail: cut(&format!("topic `{topic}` refuses {what}: {error}")),
             uri: None,
+            content_type: None,
+            risk: None,
             metadata: None,
             payload: None,
+            truncated: false,
             source,
+            source_timestamp: None,
             time,
         })
     }
@@ -307,27 +327,44 @@ impl Records {
         time: &str,
     ) -> DeadLetterRecord {
         let kept = &payload[..payload.len().min(PAYLOAD_KEPT)];
+        let whole_uri = reference.and_then(uri);
+        let truncated = kept.len() < payload.len()
+            || whole_uri.as_ref().is_some_and(|uri| uri.len() > PAYLOAD_KEPT);
         DeadLetterRecord {
             id: reference.map(|r| r.id.clone()),
             reason: failure.reason.code().to_owned(),
             detail: cut(&failure.detail),
-            uri: reference.and_then(uri).map(|u| cut(&u)),
+            uri: whole_uri.map(|uri| start(&uri, PAYLOAD_KEPT)),
+            content_type: reference.and_then(|r| r.content_type.clone()),
+            risk: reference.and_then(|r| r.risk),
             metadata: reference.and_then(|r| r.metadata.clone()),
             payload: (!kept.is_empty()).then(|| STANDARD.encode(kept)),
+            truncated,
             source: position(&origin.ticket),
+            source_timestamp: origin.timestamp,
             time: time.to_owned(),
         }
     }
 
     /// A name-based UUID (RFC 9562, version 5) of the item and the bundle. It includes the id and
-    /// the timestamp, because a recreated or truncated topic uses the same offsets again.
+    /// the timestamp, because a recreated or truncated topic uses the same offsets again. For an item
+    /// that is sent again, it is the id of the first time.
     fn flag_id(&self, id: &str, origin: &Origin) -> String {
         let BundleName { name, version } = &self.bundle;
-        let (t, time) = (&origin.ticket, origin.timestamp.unwrap_or(-1));
-        let place = format!("{}/{}/{}", t.topic(), t.partition(), t.offset());
-        let text = format!("kafka:{place}@{time}/{id}#{name}@{version}");
+        let first = origin.headers.iter().find(|header| header.key == ORIGIN_HEADER);
+        let first = first.and_then(|header| std::str::from_utf8(header.value.as_deref()?).ok());
+        let here = || origin_of(&position(&origin.ticket), origin.timestamp);
+        let place = first.map_or_else(here, str::to_owned);
+        let text = format!("kafka:{place}/{id}#{name}@{version}");
         Uuid::new_v5(&Uuid::NAMESPACE_URL, text.as_bytes()).to_string()
     }
+}
+
+/// The position of an item as text, as in [`ORIGIN_HEADER`]: `topic/partition/offset@timestamp`, with
+/// the timestamp in milliseconds since 1970, or -1.
+pub fn origin_of(source: &SourcePosition, timestamp: Option<i64>) -> String {
+    let SourcePosition { topic, partition, offset } = source;
+    format!("{topic}/{partition}/{offset}@{}", timestamp.unwrap_or(-1))
 }
 
 /// The name of a verdict in records and metrics.
@@ -372,6 +409,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::item::Header;
     use crate::offsets::Tracker;
 
     fn verdict(offset: i64) -> ItemVerdict<Item> {
@@ -422,6 +460,13 @@ mod tests {
         recreated.payload.origin.timestamp = Some(8);
         let other = records("1").flag(&recreated, &[(0, 0.7)], "now").flag_id;
         assert_ne!(id("1", 5, "now"), other, "another record at the same offset");
+        let mut again = verdict(6);
+        let origin = origin_of(&position(&verdict(5).payload.origin.ticket), Some(7));
+        assert_eq!(origin, "images/3/5@7");
+        let value = Some(origin.into_bytes());
+        again.payload.origin.headers = vec![Header { key: ORIGIN_HEADER.into(), value }];
+        let again = records("1").flag(&again, &[(0, 0.7)], "now").flag_id;
+        assert_eq!(id("1", 5, "now"), again, "an item that is sent again");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! | [`evaluate`] | What does a bundle find and cost on labelled images? | `dorfman evaluate` |
 //! | [`plan`] | Which plan is the cheapest for a prevalence? | `dorfman plan` |
 //! | [`simulate`] | What does a plan cost and find over a day? | `dorfman simulate` |
-//! | [`replay`] | What does a plan find and cost on recorded scores? | `dorfman replay` |
+//! | [`replay`] | What does a plan find and cost on recorded scores? | `dorfman replay-scores` |
 //! | [`paper`] | How many seconds does the paper's network save? | `dorfman bench-paper` |
 //!
 //! Each experiment takes a request and returns a report. A report can be serialised as JSON, and it
