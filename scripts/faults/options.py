@@ -63,7 +63,7 @@ def parse(arguments: list[str] | None, kinds: list[str]) -> Options:
     add("--faults", type=int, help="faults, with three changes of the group protocol (default: 50; with --short: 8)")
     add("--seed", type=int, default=1, help="seed of items and faults (default: %(default)s)")
     add("--workers", type=int, help="worker processes (default: 3; with --short: 2)")
-    add("--short", action="store_true", help="a run of about 90 s with the main kinds of faults")
+    add("--short", action="store_true", help="a run of about 100 s with the main kinds of faults")
     add(
         "--only",
         action="append",

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
@@ -32,9 +33,14 @@ struct Offsets {
     /// What the last statistics showed.
     seen: Option<Seen>,
     caution: Caution,
-    /// The offset of the first message of this assignment.
-    first: Option<i64>,
+    /// The offset of the first message of this assignment, and when it was read.
+    first: Option<(i64, Instant)>,
+    /// Whether the note says that the reader has survived its first items.
+    survived: bool,
 }
+
+/// A reader that has lived for this long has survived its first items.
+const SURVIVED: Duration = Duration::from_secs(60);
 
 /// What statistics show of a partition whose messages are all read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +90,7 @@ impl Offsets {
             seen: None,
             caution: Caution::default(),
             first: None,
+            survived: false,
         }
     }
 
@@ -100,6 +107,11 @@ impl Offsets {
     fn committable(&self) -> Option<i64> {
         let open = self.earlier.iter().any(|t| t.unresolved() > 0);
         self.tracker.committable().filter(|&o| !open && Some(o) != self.stored)
+    }
+
+    /// The offset at which the next reader goes on, if anything was read.
+    fn left_at(&self) -> Option<i64> {
+        self.committable().or(self.stored).or(self.first.map(|(offset, _)| offset))
     }
 
     /// The note beside an offset that is committed.
@@ -208,18 +220,20 @@ impl Assignments {
     }
 
     /// Offsets that rose since they were last stored, of all partitions or of the given ones. A
-    /// partition that is read cautiously is not among them: its offsets are committed batch by batch.
+    /// partition that is read cautiously is not among them while a batch is judged.
     pub fn to_store(&self, partitions: Option<&[Partition]>) -> Vec<Commit> {
         let mut assigned = self.lock();
         let mut commits = Vec::new();
         for (partition, offsets) in assigned.iter_mut() {
             let wanted = partitions.is_none_or(|some| some.contains(partition));
-            if !wanted || offsets.caution.batch().is_some() {
+            let cautious = offsets.caution.batch().is_some();
+            if !wanted || (cautious && offsets.unresolved() > 0) {
                 continue;
             }
             if let Some(offset) = offsets.committable() {
                 offsets.caution.passed(offset);
-                let (partition, note) = (partition.clone(), offsets.note(true));
+                let open = !cautious && !offsets.survived;
+                let (partition, note) = (partition.clone(), offsets.note(open));
                 commits.push(Commit { partition, offset, note });
             }
         }
@@ -234,9 +248,27 @@ impl Assignments {
         let offsets = assigned.get_mut(partition)?;
         let (caution, quarantine) = Caution::begin(note, first);
         offsets.caution = caution;
-        offsets.first = Some(first);
+        offsets.first = Some((first, Instant::now()));
         let note = offsets.note(true);
         Some((Commit { partition: partition.clone(), offset: first, note }, quarantine))
+    }
+
+    /// What to commit for partitions whose reader has just survived their first items.
+    pub fn survived(&self) -> Vec<Commit> {
+        let mut assigned = self.lock();
+        let mut commits = Vec::new();
+        for (partition, offsets) in assigned.iter_mut() {
+            let long = offsets.first.is_some_and(|(_, since)| since.elapsed() >= SURVIVED);
+            if offsets.survived || !long || offsets.caution.batch().is_some() {
+                continue;
+            }
+            offsets.survived = true;
+            if let Some(offset) = offsets.left_at() {
+                let (partition, note) = (partition.clone(), offsets.note(false));
+                commits.push(Commit { partition, offset, note });
+            }
+        }
+        commits
     }
 
     /// Whether any partition is read cautiously.
@@ -270,7 +302,7 @@ impl Assignments {
         let assigned = self.lock();
         let leave = |partition: &Partition| {
             let offsets = assigned.get(partition)?;
-            let offset = offsets.stored.or(offsets.first)?;
+            let offset = offsets.left_at()?;
             Some(Commit { partition: partition.clone(), offset, note: offsets.note(false) })
         };
         partitions.iter().filter_map(leave).collect()
@@ -402,14 +434,15 @@ mod tests {
         let a = Assignments::default();
         a.assign([p(0)].into_iter());
         let ticket = take(&a, 5);
-        let note = Note { ends: 2, read: 9, open: true, ..Note::default() };
+        let note = Note { ends: 2, read: 9, began: 5, open: true, ..Note::default() };
         let (begun, quarantine) = a.begin(&p(0), 5, note).unwrap();
         assert_eq!((begun.offset, begun.note.ends, quarantine), (5, 3, false));
         assert!(a.cautious());
         let (most, commit) = a.begin_batch(&p(0), 5);
         assert_eq!((most, commit.unwrap().note.open), (32, true));
-        ticket.resolve();
         assert!(to_store(&a).is_empty());
+        ticket.resolve();
+        assert!(!a.to_store(None)[0].note.open, "no item is judged");
         let ended = a.end_batch(&p(0)).unwrap();
         assert_eq!((ended.offset, ended.note.open), (6, false));
         assert_eq!(a.leave(&[p(0), p(1)]).len(), 1);

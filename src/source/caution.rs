@@ -3,8 +3,9 @@
 //! An item can end the process that judges it: by a bug in a decoder, or by more memory than there is.
 //! The next worker would read the same item, and end too. The worker therefore writes a [`Note`]
 //! beside each offset that it commits. The note says that somebody reads the partition, and up to
-//! where. A worker that leaves a partition says so in the note. If the note of a partition says that
-//! it is read, although its reader is gone, the reader has ended without warning.
+//! where. A worker that leaves a partition, or that has lived for a minute, says so in the note. If the
+//! note of a partition says that it is read, although its reader is gone and has committed nothing, the
+//! reader has ended without warning.
 //!
 //! After [`TOLERATED`] such ends, the items that may be the cause are judged in small batches, while
 //! the worker judges nothing else. After each further end, the items of the batch that was judged are
@@ -40,15 +41,17 @@ pub(super) struct Note {
     pub read: i64,
     /// The offset behind the items that may be the cause of the ends.
     pub until: i64,
-    /// Whether items are being judged.
+    /// The offset at which the reader began.
+    pub began: i64,
+    /// Whether items are being judged that may end the reader.
     pub open: bool,
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ends, batch, within, read, until, open } = self;
+        let Self { ends, batch, within, read, until, began, open } = self;
         write!(f, "dorfman ends={ends} batch={batch} within={within} ")?;
-        write!(f, "read={read} until={until} open={open}")
+        write!(f, "read={read} until={until} began={began} open={open}")
     }
 }
 
@@ -65,6 +68,7 @@ impl FromStr for Note {
                 "within" => note.within = value.parse().map_err(|_| ())?,
                 "read" => note.read = value.parse().map_err(|_| ())?,
                 "until" => note.until = value.parse().map_err(|_| ())?,
+                "began" => note.began = value.parse().map_err(|_| ())?,
                 "open" => note.open = value.parse().map_err(|_| ())?,
                 // A later version may write more.
                 _ => {}
@@ -81,15 +85,18 @@ pub(super) struct Caution {
     batch: u32,
     within: i64,
     until: i64,
+    began: i64,
 }
 
 impl Caution {
     /// How to begin with a partition at the committed offset, and whether its first item is to be
     /// quarantined.
     pub fn begin(note: Note, committed: i64) -> (Self, bool) {
-        let Note { ends, batch, within, read, until, open } = note;
-        if !open {
-            return (Self { ends, batch, within, until }, false);
+        let Note { ends, batch, within, read, until, began, open } = note;
+        // A reader that has committed what it judged was not ended by its first items. In a rebalance,
+        // the brokers may refuse the note with which a reader leaves.
+        if !open || (batch == 0 && began != committed) {
+            return (Self { ends, batch, within, until, began: committed }, false);
         }
         let ends = ends.saturating_add(1);
         let read = read.max(committed);
@@ -101,7 +108,7 @@ impl Caution {
         let batch = if ends > TOLERATED { smaller } else { 0 };
         // Each message may be followed by the marker of a transaction.
         let within = committed + 2 * i64::from(note.batch);
-        (Self { ends, batch, within, until }, note.batch == 1)
+        (Self { ends, batch, within, until, began: committed }, note.batch == 1)
     }
 
     /// Items that may be judged at once. `None`: any number.
@@ -120,14 +127,14 @@ impl Caution {
     /// All items below `offset` are judged.
     pub fn passed(&mut self, offset: i64) {
         if self.ends > 0 && offset >= self.until {
-            *self = Self::default();
+            *self = Self { began: self.began, ..Self::default() };
         }
     }
 
     /// The note to write beside an offset. `read` is the offset behind the last message that was read.
     pub fn note(&self, read: i64, open: bool) -> Note {
-        let Self { ends, batch, within, until } = *self;
-        Note { ends, batch, within, read, until, open }
+        let Self { ends, batch, within, until, began } = *self;
+        Note { ends, batch, within, read, until, began, open }
     }
 }
 
@@ -139,7 +146,8 @@ mod tests {
 
     #[test]
     fn a_note_is_read_as_it_was_written() {
-        let note = Note { ends: 3, batch: 4, within: 90, read: 120, until: 1_300, open: true };
+        let note =
+            Note { ends: 3, batch: 4, within: 90, read: 120, until: 1_300, began: 80, open: true };
         assert_eq!(note.to_string().parse(), Ok(note));
         assert_eq!("dorfman ends=1 later=x".parse(), Ok(Note { ends: 1, ..Note::default() }));
         for other in ["", "of another program", "dorfman ends=many"] {
@@ -153,18 +161,19 @@ mod tests {
         assert!(!quarantine && caution.batch().is_none());
         let note = caution.note(9, false);
         assert_eq!(Caution::begin(note, 9).0.ends, 0);
-        assert_eq!(Caution::begin(Note { open: true, ..note }, 9).0.ends, 1);
+        assert_eq!(Caution::begin(Note { open: true, ..note }, 5).0.ends, 1);
+        assert_eq!(Caution::begin(Note { open: true, ..note }, 6).0.ends, 0, "it has committed");
     }
 
     #[test]
     fn caution_ends_behind_the_items_that_may_be_the_cause() {
-        let note = Note { ends: 2, read: 500, open: true, ..Note::default() };
+        let note = Note { ends: 2, read: 500, began: 100, open: true, ..Note::default() };
         let (mut caution, _) = Caution::begin(note, 100);
         assert_eq!(caution.batch(), Some(32));
         caution.batch_ended(1_899);
         assert_eq!(caution.batch(), Some(32));
         caution.batch_ended(1_900);
-        assert_eq!(caution, Caution::default());
+        assert_eq!(caution, Caution { began: 100, ..Caution::default() });
     }
 
     /// A partition with an item that ends the process, and workers that read it one after the other.

@@ -45,6 +45,7 @@ impl Context {
     /// Writes the watermarks to the offset store. librdkafka commits them from there.
     pub fn store(&self, consumer: &BaseConsumer<Context>, partitions: Option<&[Partition]>) {
         self.services.health.in_flight(self.assignments.unresolved(None));
+        self.commit(consumer, &self.assignments.survived(), CommitMode::Async);
         for commit in self.assignments.to_store(partitions) {
             let (partition, offset) = (&commit.partition, commit.offset);
             match consumer.store_offsets(&with_notes(std::slice::from_ref(&commit))) {
