@@ -27,7 +27,6 @@ pub mod message;
 mod model;
 pub mod offsets;
 pub mod ops;
-mod redrive;
 pub mod sink;
 pub mod source;
 mod stages;

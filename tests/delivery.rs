@@ -281,9 +281,7 @@ fn records_without_an_answer_are_sent_again_by_a_new_producer() {
         &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS; 30],
     );
     let running = start(&config);
-    eventually("the producer is made anew twice", || {
-        running.metrics().producer_renewals.get() >= 2
-    });
+    eventually("the producer is replaced twice", || running.metrics().producer_renewals.get() >= 2);
     cluster.clear_request_errors(RDKafkaApiKey::Produce);
     let flags = read_until(&bootstrap, &config.sink.flagged_topic, |flags| flag_ids(flags) >= 50);
     eventually("the offsets are committed", || {

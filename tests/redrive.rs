@@ -84,6 +84,8 @@ fn dead_letters_are_sent_again_and_keep_their_flag_ids() {
     assert!(out(&redrive(&file, &only)).contains("2  not_found            sent"));
     flags(&broker, &config, 2);
     assert_eq!(out(&redrive(&file, &only)), "", "it goes on where it stopped");
+    let other = out(&redrive(&file, &["--reason", "malformed", "--dry-run"]));
+    assert!(other.contains("1  malformed            to send"), "{other}");
     out(&redrive(&file, &[&only[..], &["--since", "2020-01-01T00:00:00Z"]].concat()));
     let flags = flags(&broker, &config, 4);
     stop(running);
@@ -127,4 +129,27 @@ fn without_the_message_a_reference_is_made_from_the_dead_letter() {
     assert!(printed.contains("1  not_found            sent, from the dead letter"), "{printed}");
     assert!(printed.contains("1  unsupported_format   lost"), "{printed}");
     assert_eq!(flags[0].record.id, "a");
+}
+
+/// The brokers refuse a message that is sent again. It must be sent again in the next run.
+#[test]
+fn a_message_that_the_brokers_refuse_is_not_passed_over() {
+    let broker = Real::with_topics(&topics("rerefused", 1));
+    let dir = tempfile::tempdir().unwrap();
+    let (config, file) = story(&broker, "rerefused", dir.path());
+    let topic = config.source.topic.first();
+    produce(broker.bootstrap(), topic, &missing(dir.path(), &["a"]));
+    let running = start(&config);
+    read::<DeadLetterRecord>(broker.bootstrap(), &config.sink.dead_letter_topic, 1);
+    fill(dir.path(), &["a"]);
+    broker.alter(topic, "max.message.bytes", "50");
+    let refused = redrive(&file, &[]);
+    broker.alter(topic, "max.message.bytes", "1000000");
+    assert!(out(&redrive(&file, &[])).contains("1  not_found            sent"));
+    flags(&broker, &config, 1);
+    stop(running);
+
+    assert_eq!(refused.status.code(), Some(1));
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(message.contains("did not accept 1 of the messages"), "{message}");
 }

@@ -177,14 +177,14 @@ class Cluster:
         return all(state in ("EMPTY", "DEAD") for state in states)
 
     def _metadata(self, broker: str = "") -> Any:
-        """Returns what one broker, or any, says about brokers and topics. `None` if there is no answer."""
+        """Returns the metadata of brokers and topics, from one broker or from any. `None` if no broker answers."""
         try:
             return self._admin(broker).list_topics(timeout=3)
         except KafkaException:
             return None
 
     def _admin(self, broker: str = "") -> AdminClient:
-        """Returns a new client. A client keeps what it knows of a topic that was made anew."""
+        """Returns a new client. An old client can have old metadata of a topic that was recreated."""
         return AdminClient({"bootstrap.servers": broker or self.bootstrap, **QUIET})
 
     def _ask(self, request: Callable[[AdminClient], Iterable[Any]]) -> list[Any]:

@@ -19,7 +19,7 @@ class Collector(Watched):
     def __init__(self, brokers: str, topics: dict[str, int]) -> None:
         super().__init__("collector")
         self._brokers, self._topics = brokers, topics
-        # For each topic how often it was made anew, and the next offset of each partition.
+        # Per topic: how often it was recreated, and the next offset of each partition.
         self._generations = dict.fromkeys(topics, 0)
         self._next = {topic: dict.fromkeys(range(count), 0) for topic, count in topics.items()}
         self._detached: set[str] = set()
@@ -53,7 +53,7 @@ class Collector(Watched):
             self._close()
 
     def attach(self, topic: str) -> None:
-        """Reads a topic from its start again, after it was made anew."""
+        """Reads a topic from its start, after it was recreated."""
         with self._lock:
             self._detached.discard(topic)
             self._generations[topic] += 1

@@ -13,7 +13,7 @@ from .topics import DEAD, FLAGGED, VERDICTS
 class Record:
     """A record that a worker published. `time` is when the broker appended it, in seconds since 1970.
 
-    `generation` counts how often the topic had been made anew.
+    `generation` is the number of times that the topic was recreated before.
     """
 
     topic: str

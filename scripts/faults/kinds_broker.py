@@ -1,4 +1,4 @@
-"""Faults of brokers: they are killed, ended, stopped, their disk is full, a topic is made anew."""
+"""Faults of brokers: a kill, an end, a stop, a full disk, a recreated topic."""
 
 import signal
 
@@ -107,7 +107,7 @@ class FullDisk(BrokerFault):
 
 @register
 class TopicAnew(Fault):
-    """An output topic is deleted and made anew while items are in flight.
+    """An output topic is deleted and recreated while items are in flight.
 
     The workers are stopped meanwhile (SIGSTOP). The collector reads the topic to its end before the
     deletion. Every record that was acknowledged was therefore read, and the oracle makes no exception: an

@@ -156,7 +156,7 @@ class Worker:
             "decode": {"threads": 1},
             "model": {"bundle": str(BUNDLE), "threads": 1},
             "planning": {"prevalence": 0.01},
-            # Shorter than the default of a minute, so that a topic that is made anew holds up the run less.
+            # Shorter than the default of a minute, so that a recreated topic delays the run less.
             "sink": {"flagged_topic": FLAGGED, "verdicts_topic": VERDICTS, "dead_letter_topic": DEAD, "renew_after": "10s"},
             "shutdown": {"deadline": "8s"},
             "ops": {"listen": f"127.0.0.1:{self._port}"},

@@ -11,6 +11,7 @@ mod health;
 mod local_run;
 mod plan;
 mod produce;
+mod producer;
 mod profile;
 mod progress;
 mod redrive;

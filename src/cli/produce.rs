@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use dorfman_model::image_files;
-use rdkafka::client::ClientContext;
-use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::producer::BaseRecord;
 
 use super::CliError;
+use super::producer::MessageProducer;
 use super::progress::progress;
 use crate::config::kafka::KafkaConfig;
 use crate::message::ReferenceMessage;
@@ -60,20 +58,21 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
         properties: args.property.iter().cloned().collect(),
         ..KafkaConfig::default()
     };
-    let producer = ReferenceProducer::new(&kafka)?;
+    let producer = MessageProducer::new(&kafka, &BTreeMap::new())?;
     let total = locations.len() as u64 * args.repeat;
     let bar = progress("producing", total);
     let start = Instant::now();
     for (sent, location) in (0..args.repeat).flat_map(|_| &locations).enumerate() {
         if let Some(rate) = args.rate {
             let due = Duration::from_secs_f64(sent as f64 / rate);
-            producer.0.poll(due.saturating_sub(start.elapsed()));
+            producer.wait(due.saturating_sub(start.elapsed()));
         }
         let message = message(location, args.inline)?;
-        producer.send(&args.topic, &message.id, &serde_json::to_vec(&message)?)?;
+        let payload = serde_json::to_vec(&message)?;
+        producer.send(BaseRecord::to(&args.topic).key(&message.id).payload(&payload))?;
         bar.inc(1);
     }
-    producer.finish().map_err(|e| undelivered(&e, args))?;
+    producer.flush().map_err(|e| undelivered(&e, args))?;
     bar.finish_and_clear();
     eprintln!("{total} references to {} on {}", args.topic, args.brokers);
     Ok(())
@@ -98,71 +97,4 @@ fn message(location: &str, inline: bool) -> Result<ReferenceMessage, CliError> {
         std::path::absolute(location)?.to_string_lossy().into_owned()
     };
     Ok(ReferenceMessage::uri(location, uri))
-}
-
-/// Produces messages, and reports an error if the broker did not acknowledge all of them.
-pub(super) struct ReferenceProducer(BaseProducer<Count>);
-
-/// Counts messages that were not delivered.
-#[derive(Default)]
-struct Count {
-    failed: AtomicU64,
-}
-
-impl ClientContext for Count {}
-
-impl ProducerContext for Count {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            tracing::warn!(%error, "a message was not delivered");
-            self.failed.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl ReferenceProducer {
-    /// A producer for a cluster.
-    ///
-    /// # Errors
-    /// If a property is wrong.
-    pub fn new(kafka: &KafkaConfig) -> Result<Self, CliError> {
-        Ok(Self(kafka.client(&BTreeMap::new()).create_with_context(Count::default())?))
-    }
-
-    /// Queues one message. Waits while the queue is full.
-    ///
-    /// # Errors
-    /// If librdkafka refuses the message.
-    pub fn send(&self, topic: &str, key: &str, payload: &[u8]) -> Result<(), CliError> {
-        let mut record = BaseRecord::to(topic).key(key).payload(payload);
-        loop {
-            match self.0.send(record) {
-                Ok(()) => {
-                    self.0.poll(Duration::ZERO);
-                    return Ok(());
-                }
-                Err((error, returned))
-                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) =>
-                {
-                    record = returned;
-                    self.0.poll(Duration::from_millis(10));
-                }
-                Err((error, _)) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// Waits until the broker has acknowledged every message.
-    ///
-    /// # Errors
-    /// If the broker has not acknowledged every message within a minute.
-    pub fn finish(self) -> Result<(), CliError> {
-        self.0.flush(Duration::from_secs(60))?;
-        match self.0.context().failed.load(Ordering::Relaxed) {
-            0 => Ok(()),
-            n => Err(CliError::Failed(format!("the broker did not accept {n} of the messages"))),
-        }
-    }
 }

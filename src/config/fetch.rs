@@ -20,8 +20,8 @@ pub struct FetchConfig {
     /// exceeds it. Further fetches wait.
     pub buffer_bytes: usize,
     /// HTTP fetches that run at once, at most. One host may use three quarters of them, and not more
-    /// than twice its share of the recent images, or 4. It is also the number of threads that read
-    /// files, at most.
+    /// than twice its share of the recent images, or 4. It is also the number of batches of files
+    /// that are read at once, at most, with one thread per batch.
     pub concurrency: usize,
     /// The longest time for a connection.
     #[serde(with = "humantime_serde")]

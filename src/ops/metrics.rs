@@ -24,7 +24,7 @@ pub struct Metrics {
     pub tombstones: IntCounter,
     /// Messages that were deleted before they were read.
     pub skipped: IntCounter,
-    /// Times that the producer was made anew, because its records had no answer.
+    /// Times that the producer was replaced, because its records had no answer.
     pub producer_renewals: IntCounter,
     /// Verdicts, by `verdict`: flagged, cleared, failed.
     pub items: IntCounterVec,

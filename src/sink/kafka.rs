@@ -201,7 +201,7 @@ impl KafkaSink {
         }
     }
 
-    /// Calls librdkafka's callbacks, and makes the producer anew if its records wait for too long.
+    /// Calls librdkafka's callbacks, and replaces the producer if its records wait for too long.
     fn serve(&self, wait: Duration) -> Result<(), SinkError> {
         self.producer.borrow().poll(wait);
         let oldest = self.producer.borrow().context().oldest();
@@ -227,7 +227,12 @@ impl KafkaSink {
         while old.context().outstanding() > 0 && begun.elapsed() < self.deadline {
             old.poll(Duration::from_millis(10));
         }
-        let again = old.context().take_back();
+        if let Some(why) = old.context().take_failed() {
+            return Err(SinkError::Undelivered(why));
+        }
+        // A refused record is refused again, by the new producer.
+        let refused = old.context().take_refused().into_iter().map(|refused| *refused.outgoing);
+        let again: Vec<Outgoing> = refused.chain(old.context().take_back()).collect();
         warn!(
             records = again.len(),
             "records had no answer from the brokers for too long; they are sent again by a new producer"

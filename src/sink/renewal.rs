@@ -1,4 +1,4 @@
-//! When the producer is made anew (pure).
+//! When the producer is replaced (pure).
 //!
 //! A topic that is deleted and made again can leave librdkafka with the leaders of the old topic: it
 //! takes the metadata of the new one for older ones, and its records wait without end. A new producer
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// The longest wait between two producers.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
 
-/// Decides when the producer is made anew. Each time that this does not help, the next wait is twice
+/// Decides when the producer is replaced. Each time that this does not help, the next wait is twice
 /// as long.
 #[derive(Debug)]
 pub(super) struct Renewal {
@@ -19,12 +19,12 @@ pub(super) struct Renewal {
 }
 
 impl Renewal {
-    /// The producer is made anew when a record has waited for `first`.
+    /// The producer is replaced when a record has waited for `first`.
     pub fn new(first: Duration) -> Self {
         Self { first, wait: first, last: None }
     }
 
-    /// Whether the producer is to be made anew now. `oldest`: since when the oldest record waits for
+    /// Whether the producer is to be replaced now. `oldest`: since when the oldest record waits for
     /// its acknowledgement, if any does.
     pub fn due(&mut self, oldest: Option<Instant>, now: Instant) -> bool {
         let Some(oldest) = oldest else {
@@ -56,6 +56,6 @@ mod tests {
         assert!(!due(Some(0), 0) && due(Some(0), 1) && !due(Some(0), 2));
         assert!(due(Some(0), 3) && !due(Some(0), 6) && due(Some(0), 7));
         assert!(!due(None, 8));
-        assert!(!due(Some(8), 8) && due(Some(8), 9), "it begins anew");
+        assert!(!due(Some(8), 8) && due(Some(8), 9), "the waits begin again");
     }
 }

@@ -177,7 +177,8 @@ impl Assignments {
         let old = std::mem::replace(&mut offsets.tracker, next);
         offsets.earlier.push(old);
         offsets.earlier.retain(|t| t.unresolved() > 0);
-        offsets.stored = None;
+        // Offsets from before are no longer those of the messages.
+        (offsets.stored, offsets.first) = (None, None);
         let ticket = offsets.tracker.take(offset)?;
         Some(Taken { ticket, before })
     }
@@ -374,6 +375,18 @@ mod tests {
         old.resolve();
         assert_eq!(to_store(&a), [(p(0), 4)]);
         assert!(a.stored(&p(0), 4), "it is lower than an earlier one");
+    }
+
+    #[test]
+    fn after_offsets_fall_the_first_offset_is_not_committed_again() {
+        let a = Assignments::default();
+        a.assign([p(0)].into_iter());
+        take(&a, 90).resolve();
+        a.begin(&p(0), 90, Note::default()).unwrap();
+        let new = take(&a, 3);
+        assert!(a.leave(&[p(0)]).is_empty(), "the messages from 3 to 90 would be skipped");
+        new.resolve();
+        assert_eq!(a.leave(&[p(0)])[0].offset, 4);
     }
 
     #[test]

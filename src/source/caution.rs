@@ -9,8 +9,8 @@
 //!
 //! After [`TOLERATED`] such ends, the items that may be the cause are judged in small batches, while
 //! the worker judges nothing else. After each further end, the items of the batch that was judged are
-//! judged in smaller ones. An item that ended
-//! the process while it was alone is *quarantined*: it is not judged, and becomes a dead letter.
+//! judged in smaller ones. An item that ended the process while it was alone is *quarantined*: it is
+//! not judged, and becomes a dead letter.
 
 use std::fmt;
 use std::str::FromStr;

@@ -252,6 +252,8 @@ impl KafkaSource {
         if gap && !context.may_ask() {
             return None;
         }
+        // With many new partitions and slow brokers, the questions take long.
+        self.services.health.polled();
         let found = skipped::ask(&self.consumer, (topic, partition), offset, before);
         let messages = skipped::report((topic, partition), &found.skipped);
         self.services.metrics.skipped.inc_by(messages);
@@ -392,7 +394,7 @@ impl KafkaSource {
             }
         }
         match assignments.unresolved(None) {
-            0 => info!(seconds = start.elapsed().as_secs_f32(), "every item has its verdict"),
+            0 => info!(seconds = start.elapsed().as_secs_f32(), "no item waits for its verdict"),
             items => warn!(items, "stopped waiting for verdicts; these items will be read again"),
         }
     }

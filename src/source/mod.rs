@@ -1,8 +1,8 @@
 //! Reads items: from a topic ([`kafka`]) or from files ([`files`]).
 //!
 //! The output is batches of [`crate::item::ReceivedItem`], each with the ticket that acknowledges
-//! it. The consumer is polled as long as the worker lives. Offsets are committed only through the
-//! offset store, and only up to the watermark.
+//! it. The consumer is polled as long as the worker lives. Offsets are committed only up
+//! to the watermark.
 
 mod assignment;
 mod caution;

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
 
-use super::reading::{Outcome, Reading, Unread};
+use super::reading::{BatchReader, Reading, Unread};
 use crate::config::fetch::FetchConfig;
 use crate::error::WorkerError;
 use crate::failure::Failure;
@@ -133,8 +133,8 @@ impl Fetching {
         self.runtime.spawn(async move {
             let Ok(_permit) = Arc::clone(&this.readers).acquire_owned().await else { return };
             let reading = Reading::new(files);
-            let (shared, outcome) = (Arc::clone(&reading), this.clone());
-            let thread = tokio::task::spawn_blocking(move || outcome.run(&shared));
+            let (shared, reader) = (Arc::clone(&reading), this.clone());
+            let thread = tokio::task::spawn_blocking(move || reader.run(&shared));
             reading.watch(thread, this.longest, &this).await;
         });
     }
@@ -162,7 +162,7 @@ impl Fetching {
     }
 }
 
-impl Outcome for Fetching {
+impl BatchReader for Fetching {
     fn read(&self, stored: &Stored) -> Result<Option<Fetched>, Failure> {
         self.fetcher.read_now(stored, &self.runtime)
     }

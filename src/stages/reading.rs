@@ -42,8 +42,8 @@ struct State {
     ended: usize,
 }
 
-/// What becomes of the files.
-pub(super) trait Outcome: Clone + Send + 'static {
+/// Reads the files of a batch, and takes what becomes of them.
+pub(super) trait BatchReader: Clone + Send + 'static {
     /// Reads a file. `Ok(None)`: it cannot be read for now.
     fn read(&self, stored: &Stored) -> Result<Option<Fetched>, Failure>;
 
@@ -61,20 +61,20 @@ impl Reading {
     }
 
     /// Reads the files. Blocks the thread. Returns the last file that was read well.
-    pub fn run(&self, outcome: &impl Outcome) -> Option<Arc<Stored>> {
+    pub fn run(&self, reader: &impl BatchReader) -> Option<Arc<Stored>> {
         let mut well = None;
         while let Some(stored) = self.first() {
-            let read = outcome.read(&stored).transpose();
+            let read = reader.read(&stored).transpose();
             let Some(unread) = self.take(&stored) else { return well };
             match read {
                 Some(bytes) => {
                     well = bytes.is_ok().then_some(stored).or(well);
-                    self.add(unread, bytes, outcome);
+                    self.add(unread, bytes, reader);
                 }
-                None => outcome.again(unread),
+                None => reader.again(unread),
             }
         }
-        self.flush(outcome);
+        self.flush(reader);
         well
     }
 
@@ -84,7 +84,7 @@ impl Reading {
         &self,
         mut thread: JoinHandle<()>,
         longest: Duration,
-        outcome: &impl Outcome,
+        reader: &impl BatchReader,
     ) {
         let mut ended = self.ended();
         while tokio::time::timeout(longest, &mut thread).await.is_err() {
@@ -93,9 +93,9 @@ impl Reading {
                 break;
             }
         }
-        self.flush(outcome);
+        self.flush(reader);
         let left = std::mem::take(&mut self.state().left);
-        left.into_iter().for_each(|unread| outcome.again(unread));
+        left.into_iter().for_each(|unread| reader.again(unread));
     }
 
     /// The first file, which stays in the list. Items of revoked partitions are dropped: the next
@@ -116,24 +116,24 @@ impl Reading {
         if first { state.left.pop_front() } else { None }
     }
 
-    fn add(&self, unread: Unread, bytes: Result<Fetched, Failure>, outcome: &impl Outcome) {
+    fn add(&self, unread: Unread, bytes: Result<Fetched, Failure>, reader: &impl BatchReader) {
         let mut state = self.state();
         state.ready_bytes += bytes.as_ref().map_or(0, |fetched| fetched.bytes.len());
         state.ready.push(FetchedItem { item: unread.item, bytes, _place: unread.place });
         let full = state.ready.len() >= MOST_READY || state.ready_bytes >= MOST_BYTES;
         drop(state);
         if full {
-            self.flush(outcome);
+            self.flush(reader);
         }
     }
 
-    fn flush(&self, outcome: &impl Outcome) {
+    fn flush(&self, reader: &impl BatchReader) {
         let mut state = self.state();
         state.ready_bytes = 0;
         let ready = std::mem::take(&mut state.ready);
         drop(state);
         if !ready.is_empty() {
-            outcome.send(ready);
+            reader.send(ready);
         }
     }
 
@@ -172,7 +172,7 @@ mod tests {
         again: Sender<String>,
     }
 
-    impl Outcome for Scripted {
+    impl BatchReader for Scripted {
         fn read(&self, stored: &Stored) -> Result<Option<Fetched>, Failure> {
             let name = format!("{stored:?}");
             if name.contains("slow") {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     struct Story {
-        outcome: Scripted,
+        reader: Scripted,
         permit: Sender<()>,
         sent: Receiver<(String, bool)>,
         again: Receiver<String>,
@@ -216,9 +216,9 @@ mod tests {
             let (permit, permits) = bounded(9);
             let (sent_out, sent) = bounded(9);
             let (again_out, again) = bounded(9);
-            let outcome = Scripted { permits, sent: sent_out, again: again_out };
+            let reader = Scripted { permits, sent: sent_out, again: again_out };
             let tracker = Tracker::new("images".into(), 0);
-            Self { outcome, permit, sent, again, tracker, fetcher, root }
+            Self { reader, permit, sent, again, tracker, fetcher, root }
         }
 
         fn files(&self, names: &[&str]) -> Arc<Reading> {
@@ -256,7 +256,7 @@ mod tests {
     fn files_are_read_in_order() {
         let story = Story::new();
         let reading = story.files(&["a", "none", "later", "b"]);
-        let well = reading.run(&story.outcome).unwrap();
+        let well = reading.run(&story.reader).unwrap();
         assert!(format!("{well:?}").contains("/b"));
         let sent = [("a", true), ("none", false), ("b", true)];
         assert_eq!(all(&story.sent), sent.map(|(id, ok)| (id.to_owned(), ok)));
@@ -268,7 +268,7 @@ mod tests {
         let story = Story::new();
         let reading = story.files(&["a", "b"]);
         story.tracker.close();
-        assert!(reading.run(&story.outcome).is_none());
+        assert!(reading.run(&story.reader).is_none());
         assert!(all(&story.sent).is_empty() && all(&story.again).is_empty());
     }
 
@@ -277,12 +277,12 @@ mod tests {
     async fn a_thread_that_hangs_loses_its_files() {
         let story = Story::new();
         let reading = story.files(&["a", "slow", "b"]);
-        let (shared, outcome) = (Arc::clone(&reading), story.outcome.clone());
+        let (shared, reader) = (Arc::clone(&reading), story.reader.clone());
         let (ended_out, ended) = bounded(1);
         let thread = tokio::task::spawn_blocking(move || {
-            ended_out.send(shared.run(&outcome).is_some()).unwrap();
+            ended_out.send(shared.run(&reader).is_some()).unwrap();
         });
-        reading.watch(thread, Duration::from_millis(20), &story.outcome).await;
+        reading.watch(thread, Duration::from_millis(20), &story.reader).await;
         assert_eq!(all(&story.sent), [("a".to_owned(), true)]);
         assert_eq!(all(&story.again), ["slow", "b"]);
         story.permit.send(()).unwrap();
@@ -295,10 +295,10 @@ mod tests {
     async fn a_thread_that_is_slow_but_goes_on_keeps_its_files() {
         let story = Story::new();
         let reading = story.files(&["slow", "slow2", "b"]);
-        let (shared, outcome) = (Arc::clone(&reading), story.outcome.clone());
-        let thread = tokio::task::spawn_blocking(move || drop(shared.run(&outcome)));
+        let (shared, reader) = (Arc::clone(&reading), story.reader.clone());
+        let thread = tokio::task::spawn_blocking(move || drop(shared.run(&reader)));
         (0..2).for_each(|_| story.permit.send(()).unwrap());
-        reading.watch(thread, Duration::from_secs(60), &story.outcome).await;
+        reading.watch(thread, Duration::from_secs(60), &story.reader).await;
         assert_eq!(all(&story.sent).len(), 3);
         assert!(all(&story.again).is_empty());
     }

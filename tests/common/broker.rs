@@ -9,7 +9,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use dorfman::source::embedded::EmbeddedBroker;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -47,6 +49,19 @@ impl Real {
         let new = [new_topic(topic, 1)];
         let created = block_on(admin(self.bootstrap()).create_topics(&new, &options)).unwrap();
         created.iter().all(Result::is_ok)
+    }
+
+    /// Sets a property of a topic, and waits until the broker has taken it over.
+    pub fn alter(&self, topic: &str, property: &str, value: &str) {
+        let admin = admin(self.bootstrap());
+        let of_topic = ResourceSpecifier::Topic(topic);
+        let altered = AlterConfig::new(of_topic).set(property, value);
+        block_on(admin.alter_configs([&altered], &AdminOptions::new())).unwrap();
+        super::eventually("the topic has the property", || {
+            let asked = block_on(admin.describe_configs([&of_topic], &AdminOptions::new()));
+            let found = asked.unwrap().remove(0).unwrap();
+            found.get(property).is_some_and(|entry| entry.value.as_deref() == Some(value))
+        });
     }
 
     /// Creates a topic of one partition with a property.

@@ -29,9 +29,9 @@ pub fn threads(configured: usize) -> usize {
     }
 }
 
-/// The number of threads for ONNX Runtime: `configured`, or if it is 0, the CPU quota of the
-/// container, rounded down. 0 if there is no quota: ONNX Runtime then starts one thread per core. It
-/// does not look at quotas itself, and threads beyond the quota are stopped for most of the time.
+/// The number of threads for ONNX Runtime. If `configured` is 0, this is the CPU quota of the
+/// container, rounded down. Without a quota it is 0, and ONNX Runtime starts one thread per core. ONNX
+/// Runtime does not look at quotas, and threads beyond a quota are stopped for most of the time.
 pub fn runtime_threads(configured: usize) -> usize {
     let cores = rustix::thread::sched_getaffinity(None).map_or(0, |set| set.count() as usize);
     match threads(configured) {

@@ -1,6 +1,7 @@
 //! The worker from poll to commit with a null network: the cost of everything except the network,
 //! and the memory over time.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use dorfman_core::calibration::Thresholds;
@@ -9,10 +10,11 @@ use dorfman_model::manifest::{Channels, Filter, InputSpec, Layout, Resize};
 use dorfman_model::{Provider, cpu};
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
+use rdkafka::producer::BaseRecord;
 
 use super::super::CliError;
 use super::super::demo::stream::{Watched, watch};
-use super::super::produce::ReferenceProducer;
+use super::super::producer::MessageProducer;
 use super::super::progress::progress;
 use super::figure;
 use crate::config::Config;
@@ -85,13 +87,13 @@ fn produce(config: &Config, items: usize, partitions: i32) -> Result<(), CliErro
     PngEncoder::new(&mut png)
         .write_image(&pixels, SIDE, SIDE, ExtendedColorType::L8)
         .map_err(|e| CliError::Failed(e.to_string()))?;
-    let producer = ReferenceProducer::new(&config.kafka)?;
+    let producer = MessageProducer::new(&config.kafka, &BTreeMap::new())?;
     eprintln!("producing {items} inline images of {} bytes to {partitions} partitions", png.len());
     for i in 0..items {
         let message = serde_json::to_vec(&ReferenceMessage::inline(format!("item-{i}"), &png))?;
-        producer.send(TOPIC, &i.to_string(), &message)?;
+        producer.send(BaseRecord::to(TOPIC).key(&i.to_string()).payload(&message))?;
     }
-    producer.finish()
+    producer.flush()
 }
 
 /// A model that clears every item without computation.

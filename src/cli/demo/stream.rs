@@ -10,10 +10,11 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
+use rdkafka::producer::BaseRecord;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::super::CliError;
-use super::super::produce::ReferenceProducer;
+use super::super::producer::MessageProducer;
 use super::super::progress::progress;
 use super::items::DemoItem;
 use crate::config::Config;
@@ -88,12 +89,13 @@ impl Stream {
     /// [`CliError`] if the broker does not accept a message.
     pub fn produce(&self) -> Result<(), CliError> {
         let kafka = KafkaConfig { brokers: self.bootstrap.clone(), ..KafkaConfig::default() };
-        let producer = ReferenceProducer::new(&kafka)?;
+        let producer = MessageProducer::new(&kafka, &BTreeMap::new())?;
         for item in &self.items {
             let message = ReferenceMessage::uri(&item.id, item.path.to_string_lossy());
-            producer.send(IMAGES, &item.id, &serde_json::to_vec(&message)?)?;
+            let payload = serde_json::to_vec(&message)?;
+            producer.send(BaseRecord::to(IMAGES).key(&item.id).payload(&payload))?;
         }
-        producer.finish()
+        producer.flush()
     }
 
     /// Sets the broker, the topics and the consumer group of a run.
