@@ -9,7 +9,7 @@
 //! of the recent items is a store of images: its items wait, and the worker reads no more items. The
 //! items of other hosts fail at once, so that a dead host cannot stop the stream.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -62,7 +62,7 @@ pub struct Hosts<W> {
     /// The network as a whole: many hosts that fail at the same time.
     network: Breaker,
     /// The hosts that have failed since any host answered.
-    failing: Vec<Arc<str>>,
+    failing: HashSet<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -83,6 +83,8 @@ struct Recent {
 
 /// The number of items over which shares are counted.
 const MEMORY: f64 = 1000.0;
+/// The count of a host whose last item is long ago: about three times [`MEMORY`] items.
+const RECENT: f64 = 0.05;
 /// Fetches of one host that may always run at once.
 const FEWEST_RUNNING: usize = 4;
 /// Hosts that are remembered, at most, without fetches.
@@ -104,10 +106,10 @@ impl<W> Host<W> {
         Self { waiting, running: 0, items: Recent::default(), breaker, answered: None }
     }
 
-    /// Whether nothing is lost if the host is forgotten.
+    /// Whether the host may be forgotten. If it is down, its next item tries it again.
     fn idle(&self, arrived: u64) -> bool {
         let rare = self.items.now(arrived) < 1.0;
-        rare && self.waiting.is_empty() && self.running == 0 && self.breaker.down.is_none()
+        rare && self.waiting.is_empty() && self.running == 0
     }
 }
 
@@ -127,7 +129,7 @@ impl<W: Waiter> Hosts<W> {
             items: Recent::default(),
             arrived: 0,
             network: Breaker::default(),
-            failing: Vec::new(),
+            failing: HashSet::new(),
         }
     }
 
@@ -203,8 +205,8 @@ impl<W: Waiter> Hosts<W> {
             }
             Outcome::Failed => {
                 self.network.end_probe(now, true);
-                if self.network.down.is_none() && !self.failing.contains(&host) {
-                    self.failing.push(host);
+                if self.network.down.is_none() && self.failing.insert(host) {
+                    self.forget_old_failures();
                     let items = self.failing.iter().filter_map(|host| self.hosts.get(host));
                     let share: f64 = items.map(|host| self.share(host.items)).sum();
                     let many = self.failing.len() >= self.limits.failures as usize;
@@ -214,6 +216,14 @@ impl<W: Waiter> Hosts<W> {
                 }
             }
         }
+    }
+
+    /// Forgets the failures of hosts without recent items. They would change the share of the failing
+    /// hosts by less than [`RECENT`] items each.
+    fn forget_old_failures(&mut self) {
+        let (hosts, arrived) = (&self.hosts, self.arrived);
+        let recent = |host: &Host<W>| host.items.now(arrived) > RECENT;
+        self.failing.retain(|name| hosts.get(name).is_some_and(recent));
     }
 
     /// After an outage of the network, no host is blamed for it.

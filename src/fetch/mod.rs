@@ -105,7 +105,15 @@ enum At {
 pub(crate) struct Fetched {
     pub bytes: Bytes,
     /// Held until the image is decoded.
-    pub memory: Option<Reserved>,
+    pub memory: Reserved,
+}
+
+#[cfg(test)]
+impl From<&'static [u8]> for Fetched {
+    /// Bytes that take no memory of a fetcher.
+    fn from(bytes: &'static [u8]) -> Self {
+        Self { bytes: Bytes::from_static(bytes), memory: Memory::new(0).reserve() }
+    }
 }
 
 impl Stored {
@@ -252,7 +260,7 @@ impl Fetcher {
         let result = tokio::time::timeout(longest, attempt).await;
         let result = result.unwrap_or_else(|_| Err(Failed::late("fetch.deadline")));
         let short_of = memory.waited_for().filter(|_| result.is_err());
-        let fetched = |bytes| Fetched { bytes, memory: Some(memory) };
+        let fetched = |bytes| Fetched { bytes, memory };
         Attempt { result: result.map(fetched), took: begun.elapsed(), short_of }
     }
 
@@ -272,7 +280,7 @@ impl Fetcher {
         let (begun, at) = (Instant::now(), Arc::clone(path));
         let read = blocking(longest, move || opened.read(&at)).await;
         took += begun.elapsed();
-        Attempt::ended(read.map(|bytes| Fetched { bytes, memory: Some(memory) }), took)
+        Attempt::ended(read.map(|bytes| Fetched { bytes, memory }), took)
     }
 
     /// Reads a file at once, without retries. Blocks the thread, which must not be one of `runtime`'s
@@ -291,7 +299,7 @@ impl Fetcher {
             let mut memory = self.memory.reserve();
             runtime.block_on(memory.grow(opened.length));
             let bytes = opened.read(path)?;
-            Ok(Fetched { bytes, memory: Some(memory) })
+            Ok(Fetched { bytes, memory })
         });
         match read {
             Ok(fetched) => Ok(Some(fetched)),

@@ -191,3 +191,17 @@ fn one_bad_item_of_a_store_is_told_from_a_store_that_fails() {
     }
     assert!(hosts.suspected("store", 3));
 }
+
+#[test]
+fn dead_hosts_without_number_are_forgotten() {
+    let now = Instant::now();
+    let mut hosts: Hosts<usize> = Hosts::new(HostLimits { failures: 1, ..limits(64) });
+    for i in 0..2 * MOST_HOSTS {
+        (0..19).for_each(|_| hosts.arrived_without_host());
+        let name = format!("host-{i}");
+        hosts.arrived(&name);
+        assert_eq!(go(&hosts.wait(&name, i, now)), [i]);
+        end(&mut hosts, &name, Outcome::Failed, now);
+    }
+    assert!(hosts.hosts.len() <= MOST_HOSTS && hosts.failing.len() < 1000);
+}
