@@ -24,6 +24,8 @@ pub struct Metrics {
     pub tombstones: IntCounter,
     /// Messages that were deleted before they were read.
     pub skipped: IntCounter,
+    /// Times that the consumer failed and was replaced.
+    pub consumer_renewals: IntCounter,
     /// Times that the producer was replaced, because its records had no answer.
     pub producer_renewals: IntCounter,
     /// Verdicts, by `verdict`: flagged, cleared, failed.
@@ -228,6 +230,10 @@ impl Metrics {
                 "skipped_messages_total",
                 "Messages of the source topic that were deleted before they were read.",
             )?,
+            consumer_renewals: m.counter(
+                "consumer_renewals_total",
+                "Times that a consumer failed and a new one joined the consumer group.",
+            )?,
             producer_renewals: m.counter(
                 "producer_renewals_total",
                 "Times that records were sent again by a new producer, because they had no answer.",
@@ -370,6 +376,11 @@ impl Metrics {
             let share = exit.cleared / exit.scored;
             self.exit_expected.with_label_values(&[&exit.part.to_string()]).set(share);
         }
+    }
+
+    /// Counts a dead letter.
+    pub fn dead_letter(&self, reason: Reason) {
+        self.dead_letters.with_label_values(&[reason.code()]).inc();
     }
 
     /// Adds the difference of two sums of a screen.

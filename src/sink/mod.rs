@@ -7,5 +7,6 @@
 mod delivery;
 pub mod kafka;
 pub mod message;
+mod producer;
 mod renewal;
 pub(crate) mod topics;
