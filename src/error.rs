@@ -28,6 +28,13 @@ pub enum WorkerError {
     Panic(&'static str),
 }
 
+impl WorkerError {
+    /// Whether the worker has failed for a reason that no item has caused.
+    pub(crate) fn no_item_is_the_cause(&self) -> bool {
+        matches!(self, Self::Sink(_) | Self::Engine(EngineError::Network(_)))
+    }
+}
+
 /// A setup error with the message of another error.
 pub(crate) fn setup(error: impl std::fmt::Display) -> WorkerError {
     WorkerError::Setup(error.to_string())

@@ -3,5 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    let _fail_points = fail::FailScenario::setup();
     dorfman::cli::main()
 }

@@ -10,7 +10,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::broker::{Broker, Embedded, Real};
-use common::topic::{Read, committed, count, produce, produce_tombstone, read, read_until};
+use common::topic::{
+    Read, committed, committed_metadata, count, produce, produce_tombstone, read, read_until,
+};
 use common::{
     config, confirmed_model, eventually, gated, ids, model, png, png_pair, reference, references,
     start, stop, topics,
@@ -324,10 +326,11 @@ fn a_failing_network_acknowledges_no_item_without_a_verdict<B: Broker>(name: &st
     let error = running.wait().unwrap_err().to_string();
     assert!(error.contains("out of memory"), "{error}");
     let published = count(broker.bootstrap(), &verdicts_topic);
-    assert!(
-        committed(broker.bootstrap(), &config.kafka.group_id, config.source.topic.first(), 1)
-            <= published
-    );
+    let (group, topic) = (&config.kafka.group_id, config.source.topic.first());
+    assert!(committed(broker.bootstrap(), group, topic, 1) <= published);
+    // No item is the cause: the next worker must not look for one.
+    let note = committed_metadata(broker.bootstrap(), group, topic);
+    assert!(note.contains("open=false"), "{note}");
 
     let restarted = start(&config);
     let verdicts: Vec<Read<VerdictRecord>> =

@@ -220,6 +220,35 @@ fn offsets_are_committed_behind_the_markers_of_transactions() {
     assert_eq!(committed_of(&broker, &config), 4);
 }
 
+/// Brokers that were away for longer than a session can leave a static member fenced. Here another
+/// consumer takes its name.
+#[test]
+fn a_worker_whose_consumer_was_fenced_joins_again() {
+    let broker = Real::with_topics(&topics("fenced", 1));
+    let mut config = config(broker.bootstrap(), "fenced");
+    config.source.properties.insert("group.instance.id".into(), "worker-0".into());
+    let topic = config.source.topic.first().to_owned();
+    produce(broker.bootstrap(), &topic, &[plain("a", true)]);
+    let running = start(&config);
+    until_committed(&broker, &config, 1);
+    let mut client = config.kafka.client(&config.source.properties);
+    client.set("partition.assignment.strategy", "cooperative-sticky");
+    let other: BaseConsumer = client.set("group.id", &config.kafka.group_id).create().unwrap();
+    other.subscribe(&[&topic]).unwrap();
+    eventually("the worker has a new consumer", || {
+        assert!(!running.failed());
+        other.poll(Duration::ZERO);
+        running.metrics().consumer_renewals.get() == 1
+    });
+    drop(other);
+    produce(broker.bootstrap(), &topic, &[plain("b", true)]);
+    until_committed(&broker, &config, 2);
+    stop(running);
+
+    let flags = read::<FlagRecord>(broker.bootstrap(), &config.sink.flagged_topic, 2);
+    assert_eq!(flags.iter().map(|flag| &flag.record.id[..]).collect::<Vec<_>>(), ["a", "b"]);
+}
+
 #[test]
 fn several_topics_are_read() {
     let mut all = topics("several", 1);

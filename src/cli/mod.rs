@@ -34,10 +34,17 @@ use crate::worker::WorkerError;
 /// Exit code for a wrong configuration or command line.
 pub const EXIT_USAGE: u8 = 64;
 
+/// The version. It says if the binary was built for fault tests.
+const VERSION: &str = if cfg!(feature = "failpoints") {
+    concat!(env!("CARGO_PKG_VERSION"), "+failpoints")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
 /// Finds rare positive images in a stream. Many images share one test; only positive groups are
 /// retested.
 #[derive(Debug, Parser)]
-#[command(name = "dorfman", version, max_term_width = 110, after_help = AFTER_HELP)]
+#[command(name = "dorfman", version = VERSION, max_term_width = 110, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

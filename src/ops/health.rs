@@ -19,7 +19,7 @@ pub struct Health {
     joined: AtomicBool,
     stopping: AtomicBool,
     dead_in_a_row: AtomicU64,
-    brokers_failed: AtomicBool,
+    failed_by_others: AtomicBool,
     /// Why nothing is read, while a store of images is down.
     outage: Mutex<Option<String>>,
 }
@@ -40,7 +40,7 @@ impl Health {
             joined: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             dead_in_a_row: AtomicU64::new(0),
-            brokers_failed: AtomicBool::new(false),
+            failed_by_others: AtomicBool::new(false),
             outage: Mutex::new(None),
         }
     }
@@ -62,14 +62,15 @@ impl Health {
         self.told_outage().is_some()
     }
 
-    /// Records that the worker ends because the brokers do not take its records.
-    pub fn set_brokers_failed(&self) {
-        self.brokers_failed.store(true, Ordering::Release);
+    /// Records that the worker ends for a reason that no item has caused: the brokers do not take its
+    /// records, or the network fails.
+    pub fn set_failed_by_others(&self) {
+        self.failed_by_others.store(true, Ordering::Release);
     }
 
-    /// Whether the worker ends because the brokers do not take its records.
-    pub fn brokers_failed(&self) -> bool {
-        self.brokers_failed.load(Ordering::Acquire)
+    /// Whether the worker ends for a reason that no item has caused.
+    pub fn failed_by_others(&self) -> bool {
+        self.failed_by_others.load(Ordering::Acquire)
     }
 
     /// Whether the worker waits for others: for a store of images, or for the brokers.

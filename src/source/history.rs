@@ -1,5 +1,5 @@
-//! What the brokers say about a partition at its first message, and behind a gap: messages that were
-//! deleted before they were read, and the note of the last reader.
+//! What the brokers say about the past of a partition, at its first message and behind a gap: messages
+//! that were deleted before they were read, and the note of the last reader.
 //!
 //! If the retention of a topic, or a deletion of records, passes the position of the consumer group,
 //! librdkafka goes on at the first offset that is left (`auto.offset.reset: earliest`). The images in
@@ -68,7 +68,7 @@ pub(super) fn ask(
 }
 
 /// Reports deleted messages, and returns their number.
-pub(super) fn report((topic, partition): (&str, i32), skipped: &Range<i64>) -> u64 {
+pub(super) fn report_skipped((topic, partition): (&str, i32), skipped: &Range<i64>) -> u64 {
     let messages = u64::try_from(skipped.end - skipped.start).unwrap_or(0);
     if messages > 0 {
         warn!(

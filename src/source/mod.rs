@@ -8,6 +8,7 @@ mod assignment;
 mod caution;
 pub mod embedded;
 pub mod files;
+mod history;
 pub mod kafka;
+mod member;
 mod rebalance;
-mod skipped;

@@ -42,6 +42,21 @@ const SETTLED: Duration = Duration::from_secs(4);
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 impl Context {
+    /// The state of a consumer without partitions. `drain`: how long a revoked partition may wait for
+    /// verdicts.
+    pub fn new(drain: Duration, services: Services) -> Self {
+        Self {
+            assignments: Assignments::default(),
+            drain,
+            services,
+            paused: AtomicBool::new(false),
+            pending: Mutex::new(Vec::new()),
+            asked: Mutex::new(None),
+            batch: Mutex::new(None),
+            moved: Mutex::new(Instant::now()),
+        }
+    }
+
     /// Writes the watermarks to the offset store. librdkafka commits them from there.
     pub fn store(&self, consumer: &BaseConsumer<Context>, partitions: Option<&[Partition]>) {
         self.services.health.in_flight(self.assignments.unresolved(None));
@@ -130,6 +145,17 @@ impl Context {
         self.commit(consumer, &self.assignments.leave(partitions), CommitMode::Sync);
     }
 
+    /// Gives up partitions: verdicts of their items have no effect any more.
+    pub fn give_up(&self, partitions: &[Partition]) {
+        self.release_pending(partitions);
+        self.assignments.close(partitions);
+        for (topic, partition) in partitions {
+            // The series is absent if there were no statistics of the partition yet.
+            let labels = [topic.as_str(), &partition.to_string()];
+            let _ = self.services.metrics.lag.remove_label_values(&labels);
+        }
+    }
+
     fn batch(&self) -> MutexGuard<'_, Option<Partition>> {
         self.batch.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -214,19 +240,11 @@ impl ConsumerContext for Context {
                     self.store(consumer, Some(&partitions));
                     self.leave(consumer, &partitions);
                 }
-                self.assignments.close(&partitions);
+                self.give_up(&partitions);
                 // A pause outlives the assignment: if the partition were assigned again, it would
                 // stay paused.
                 if let Err(error) = consumer.resume(&list(&partitions)) {
                     debug!(%error, "revoked partitions were not resumed");
-                }
-                for (topic, partition) in &partitions {
-                    // The series is absent if there were no statistics of the partition yet.
-                    let _ = self
-                        .services
-                        .metrics
-                        .lag
-                        .remove_label_values(&[topic.as_str(), &partition.to_string()]);
                 }
             }
             Rebalance::Error(error) => warn!(%error, "rebalance"),

@@ -275,7 +275,7 @@ impl<'a> DecodeBatch<'a> {
     fn take_fetched(&mut self, fetched: FetchedItem) {
         let FetchedItem { item, bytes, _place } = fetched;
         let (bytes, _memory) = match bytes {
-            Ok(Fetched { bytes, memory }) => (Ok(bytes), memory),
+            Ok(Fetched { bytes, memory }) => (Ok(bytes), Some(memory)),
             Err(failure) => (Err(failure), None),
         };
         self.take(item, bytes);

@@ -151,7 +151,6 @@ mod tests {
     use std::path::Path;
     use std::time::Instant;
 
-    use bytes::Bytes;
     use crossbeam_channel::{Receiver, Sender, bounded};
     use tokio::sync::Semaphore;
 
@@ -181,8 +180,7 @@ mod tests {
             if name.contains("none") {
                 return Err(Failure::new(Reason::NotFound, "no such file"));
             }
-            let fetched = Fetched { bytes: Bytes::from_static(b"pixels"), memory: None };
-            Ok((!name.contains("later")).then_some(fetched))
+            Ok((!name.contains("later")).then(|| Fetched::from(&b"pixels"[..])))
         }
 
         fn send(&self, items: Vec<FetchedItem>) {

@@ -61,7 +61,7 @@ pub fn start(config: &Config, model: Model) -> Result<Running, WorkerError> {
 
     let (received_out, received) = received_queue(config.source.queue);
     let (finished_out, finished) = bounded::<Vec<FinishedItem>>(SINK_QUEUE);
-    let mut threads = Threads::new(Arc::clone(&services.signals));
+    let mut threads = Threads::new(services.clone());
     let channels = (received, finished_out);
     let report = start_stages(config, model, plans, &runtime, &mut threads, channels, &services)?;
     services.health.warmed_up();
@@ -84,7 +84,7 @@ pub fn start_between(
     let plans = plans::plans(config, &model)?;
     let services = Services::new(config, &model.bundle, &plans.described).map_err(setup)?;
     let runtime = runtime()?;
-    let mut threads = Threads::new(Arc::clone(&services.signals));
+    let mut threads = Threads::new(services.clone());
     let channels = (received, finished);
     let report = start_stages(config, model, plans, &runtime, &mut threads, channels, &services)?;
     Ok(Running::new(threads, services, report, runtime, config.shutdown.deadline, None))

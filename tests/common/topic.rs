@@ -106,17 +106,28 @@ pub fn count(bootstrap: &str, topic: &str) -> i64 {
 
 /// The sum of a group's committed offsets over the partitions of a topic.
 pub fn committed(bootstrap: &str, group: &str, topic: &str, partitions: i32) -> i64 {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .set("group.id", group)
-        .create()
-        .unwrap();
-    let mut all = TopicPartitionList::new();
-    all.add_partition_range(topic, 0, partitions - 1);
-    let committed = consumer.committed_offsets(all, PATIENCE).unwrap();
-    committed
+    committed_list(bootstrap, group, topic, partitions)
         .elements()
         .iter()
         .map(|e| if let Offset::Offset(o) = e.offset() { o } else { 0 })
         .sum()
+}
+
+/// The metadata beside the committed offset of partition 0.
+pub fn committed_metadata(bootstrap: &str, group: &str, topic: &str) -> String {
+    committed_list(bootstrap, group, topic, 1).elements()[0].metadata().to_owned()
+}
+
+fn committed_list(
+    bootstrap: &str,
+    group: &str,
+    topic: &str,
+    partitions: i32,
+) -> TopicPartitionList {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", bootstrap).set("group.id", group);
+    let consumer: BaseConsumer = client.create().unwrap();
+    let mut all = TopicPartitionList::new();
+    all.add_partition_range(topic, 0, partitions - 1);
+    consumer.committed_offsets(all, PATIENCE).unwrap()
 }
