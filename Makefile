@@ -16,7 +16,7 @@ TRAINING_ENV = PYTHONPATH=training PYTHONDONTWRITEBYTECODE=1 \
 .DEFAULT_GOAL := help
 # Targets run one after another: the setups share apt, and each build uses all cores.
 .NOTPARALLEL:
-.PHONY: help demo demo-photos test test-rust test-training bench bench-kafka bench-paper paper-data lint doc train results check-deploy test-kubernetes build build-tests \
+.PHONY: help demo demo-photos test test-rust test-training test-faults bench bench-kafka bench-hosts bench-memory bench-paper paper-data lint doc train results check-deploy test-kubernetes build build-tests \
 	test-alerts image faults
 
 help: ## list the targets
@@ -39,7 +39,7 @@ build-tests: setup-build
 	$(CARGO) test --release $(CARGO_FLAGS) --workspace --no-run --lib --bins --tests
 
 # The Rust tests run last, so that the last lines are their result.
-test: setup-build setup-onnxruntime setup-dataset setup-kafka lint doc test-training build-tests check-deploy test-rust ## run every check and test
+test: setup-build setup-onnxruntime setup-dataset setup-kafka lint doc test-training build-tests check-deploy test-faults test-rust ## run every check and test
 
 test-rust: setup-build setup-onnxruntime setup-dataset setup-kafka ## run the Rust tests
 	$(CARGO) test --release $(CARGO_FLAGS) --workspace --doc
@@ -56,10 +56,27 @@ bench: setup-build setup-onnxruntime setup-dataset ## profile the shipped bundle
 bench-kafka: setup-build setup-onnxruntime setup-kafka build ## measure photos through Apache Kafka: individual, pooled, planned
 	scripts/bench_kafka.py $(BENCH_KAFKA)
 
+# BENCH_HOSTS=... passes options, such as "--share 0.05" or "--set fetch.timeout=5s": see
+# `scripts/bench_hosts.py --help`.
+bench-hosts: setup-build setup-onnxruntime setup-kafka build ## measure what a host that never answers costs the images of other hosts
+	scripts/bench_hosts.py $(BENCH_HOSTS)
+
+# BENCH_MEMORY=... passes options, such as "--only files" or "--backlog 100000": see
+# `scripts/bench_memory.py --help`.
+bench-memory: setup-build setup-onnxruntime setup-kafka setup-dataset setup-python build ## measure the memory over a long backlog and over the largest images
+	$(PYTHON) scripts/bench_memory.py $(BENCH_MEMORY)
+
 # Not a part of `test`, because it takes a quarter of an hour. FAULTS=... passes options, such as
-# "--seed 2" or --short: see `scripts/faults.py --help`.
-faults: setup-build setup-onnxruntime setup-kafka setup-faults build ## random faults of workers, brokers and stores on a stream of 100,000 items
-	.dorfman/faults/bin/python scripts/faults.py $(FAULTS)
+# "--seed 2": see `scripts/faults.py --help`. The worker is built with fail points, which can make its
+# network fail.
+faults: setup-build setup-onnxruntime setup-kafka setup-faults ## random faults of workers, brokers and stores on a stream of 100,000 items
+	$(CARGO) build --release $(CARGO_FLAGS) --features failpoints
+	install -D target/release/dorfman target/failpoints/dorfman
+	.dorfman/faults/bin/python scripts/faults.py --worker target/failpoints/dorfman $(FAULTS)
+
+# With the binary of `build-tests`.
+test-faults: setup-onnxruntime setup-kafka setup-faults build-tests ## a short run of `faults`, of about 100 s
+	.dorfman/faults/bin/python scripts/faults.py --short --out target/faults-short
 
 # PAPER=DIR is the folder of the paper's recorded scores (docs/retesting.md), which are not part of
 # this repository. BENCH_PAPER=... passes more options, such as --groups 128: see

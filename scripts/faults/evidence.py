@@ -42,10 +42,6 @@ class Exit:
     allowed: bool
     log: list[str]
 
-    def fenced(self) -> bool:
-        """Whether the brokers took a static member for another process with the same id."""
-        return self.code == 1 and any("fenced by other consumer" in line for line in self.log)
-
 
 @dataclass(frozen=True)
 class Window:
@@ -76,8 +72,6 @@ class Evidence:
     exits: list[Exit]
     offsets: Offsets
     problems: list[str]
-    allow_marker_lag: bool = False
-    allow_fenced: bool = False
 
     @cached_property
     def of(self) -> dict[str, dict[Position, list[Record]]]:

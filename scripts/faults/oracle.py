@@ -135,7 +135,7 @@ def _flag_ids(evidence: Evidence) -> Iterator[Violation]:
 def _exits(evidence: Evidence) -> Iterator[Violation]:
     """(e) Workers end only when they are asked to."""
     for end in evidence.exits:
-        if not end.allowed and not (evidence.allow_fenced and end.fenced()):
+        if not end.allowed:
             asked = f"during {end.asked}" if end.asked else "by itself"
             yield Violation("e: exit", f"{end.worker} ended with {end.code} {asked} at {end.time:.3f}", end.log)
 
@@ -149,6 +149,6 @@ def _offsets(evidence: Evidence) -> Iterator[Violation]:
             yield Violation("f: committed", f"partition {partition}: {committed} is committed, beyond the end {end}")
         elif committed < needed:
             yield Violation("f: committed", f"partition {partition}: {committed} is committed, the last item needs {needed}")
-        elif committed < end and not evidence.allow_marker_lag:
-            behind = f"the {end - committed} offsets up to the end {end} have only markers and aborted items (--allow-marker-lag accepts this)"
+        elif committed < end:
+            behind = f"the {end - committed} offsets up to the end {end} have only markers and aborted items"
             yield Violation("f: marker lag", f"partition {partition}: {committed} is committed; {behind}")

@@ -213,8 +213,6 @@ class Run:
             exits,
             self.offsets,
             system.collector.problems + self.problems,
-            self.options.allow_marker_lag,
-            self.options.allow_fenced,
         )
         violations = oracle.check(evidence)
         repeats = oracle.repeats(evidence)

@@ -17,6 +17,7 @@ EXPLANATIONS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], float]]] = [
     (re.compile(r"items will be read again"), lambda _: 0.0),
     (re.compile(r"offsets were not committed"), lambda _: UNNOTICED),
     (re.compile(r"sent again by a new producer"), lambda _: UNNOTICED),
+    (re.compile(r"a new one joins the consumer group"), lambda _: UNNOTICED),
     (re.compile(r"session timed out .* after (\d+) ms"), lambda match: int(match[1]) / 1000),
 ]
 

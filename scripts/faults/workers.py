@@ -121,12 +121,14 @@ class Worker:
     def _note_exit(self, code: int) -> None:
         assert self._process is not None
         self._read_log()
-        allowed, self._allowed = self._allowed, None
+        allowed = self._allowed
         fits = allowed is not None and code in allowed.codes
         asked = allowed.fault if allowed else ""
         self.exits.append(Exit(self.name, time.time(), code, asked, fits, self._process.tail()))
         self._process = None
         asked_to_stop = allowed is not None and fits and allowed.codes <= {0, -signal.SIGKILL}
+        if asked_to_stop or not fits:
+            self._allowed = None
         self._restart_at = None if asked_to_stop else time.monotonic() + RESTART_AFTER
 
     def _read_log(self) -> None:

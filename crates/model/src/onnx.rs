@@ -10,7 +10,7 @@ use ort::value::TensorRef;
 
 pub use self::screen::OnnxScreen;
 use self::signature::{EXIT, check_exit, check_single, check_stage};
-use self::tensors::{Shape, output, run_images, tensor};
+use self::tensors::{Shape, output, run, run_images, tensor};
 use super::manifest::{Manifest, Merge};
 use super::{Bundle, Provider, Runtime, RuntimeError};
 
@@ -129,9 +129,8 @@ impl OnnxNetwork {
         let shape = [members.len() / arity, arity];
         let members = TensorRef::from_array_view((shape, members));
         let members = members.map_err(|e| failed(e.to_string()))?;
-        let outputs = self.sessions[stage]
-            .run(ort::inputs![name => features, "members" => members])
-            .map_err(|e| failed(e.to_string()))?;
+        let inputs = ort::inputs![name => features, "members" => members];
+        let outputs = run(&mut self.sessions[stage], inputs).map_err(failed)?;
         keep(&outputs, written).map_err(failed)
     }
 }

@@ -1,6 +1,6 @@
 //! Tensors: their shapes, and what goes into a session and comes out of it.
 
-use ort::session::{Session, SessionOutputs};
+use ort::session::{Session, SessionInputs, SessionOutputs};
 use ort::value::TensorRef;
 
 use crate::manifest::{InputSpec, Layout};
@@ -71,6 +71,16 @@ pub fn run_images(
     batch.clear();
     images.iter().for_each(|image| batch.extend_from_slice(image));
     let batch = tensor(image.with_rows(images.len()), batch)?;
-    let outputs = session.run(ort::inputs!["images" => batch]).map_err(|e| e.to_string())?;
+    let outputs = run(session, ort::inputs!["images" => batch])?;
     keep(&outputs)
+}
+
+/// Runs a session. With the feature `failpoints`, the fail point `onnx-run` makes it fail.
+pub fn run<'s, 'i, 'v: 'i, const N: usize>(
+    session: &'s mut Session,
+    inputs: impl Into<SessionInputs<'i, 'v, N>>,
+) -> Result<SessionOutputs<'s>, String> {
+    #[cfg(feature = "failpoints")]
+    fail::fail_point!("onnx-run", |message| Err(message.unwrap_or("fail point".to_owned())));
+    session.run(inputs).map_err(|e| e.to_string())
 }
