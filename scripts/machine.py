@@ -46,10 +46,11 @@ class Machine:
         (self.folder / name).write_text(text)
         return str(self.folder / name)
 
-    def start(self, name: str, *command: str | Path) -> None:
+    def start(self, name: str, *command: str | Path) -> subprocess.Popen:
         log = open(self.folder / f"{name}.log", "wb")
         process = subprocess.Popen([str(c) for c in command], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         self.processes.append((name, process))
+        return process
 
     def check(self) -> None:
         for name, process in self.processes:
@@ -100,8 +101,9 @@ def accepts(port: int) -> bool:
         return s.connect_ex(("127.0.0.1", port)) == 0
 
 
-def start_kafka(machine: Machine) -> None:
-    properties = machine.write("server.properties", KAFKA.format(folder=machine.folder, **machine.ports))
+def start_kafka(machine: Machine, *more: str) -> None:
+    text = KAFKA.format(folder=machine.folder, **machine.ports) + "\n".join(more)
+    properties = machine.write("server.properties", text)
     java = ["java", "-Xmx512m", "-cp", f"{ROOT}/.dorfman/kafka/libs/*"]
     storage = [*java, "kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", properties]
     subprocess.run(storage, check=True, cwd=machine.folder, capture_output=True)
