@@ -68,10 +68,10 @@ bench-memory: setup-build setup-onnxruntime setup-kafka setup-dataset setup-pyth
 
 # Not a part of `test`, because it takes a quarter of an hour. FAULTS=... passes options, such as
 # "--seed 2": see `scripts/faults.py --help`. The worker is built with fail points, which can make its
-# network fail.
+# network fail. It is moved away, so that no other script takes it for the worker.
 faults: setup-build setup-onnxruntime setup-kafka setup-faults ## random faults of workers, brokers and stores on a stream of 100,000 items
 	$(CARGO) build --release $(CARGO_FLAGS) --features failpoints
-	install -D target/release/dorfman target/failpoints/dorfman
+	mkdir -p target/failpoints && mv target/release/dorfman target/failpoints/dorfman
 	.dorfman/faults/bin/python scripts/faults.py --worker target/failpoints/dorfman $(FAULTS)
 
 # With the binary of `build-tests`.
@@ -94,7 +94,7 @@ paper-data:
 
 lint: setup-build setup-lint ## check formatting, clippy, the shell scripts, and the types and style of the Python code
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --release $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --release $(CARGO_FLAGS) --workspace --all-targets --all-features -- -D warnings
 	scripts/check-core.sh $(CARGO_FLAGS)
 	shellcheck scripts/*.sh .ci/run
 	.dorfman/lint/bin/ruff check --quiet

@@ -20,19 +20,14 @@ pub enum WorkerError {
     /// Anything that is set up before the first item failed.
     #[error("{0}")]
     Setup(String),
-    /// A thread did not stop within the deadline.
-    #[error("the {0} thread did not stop in time; its items will be read again")]
+    /// A thread did not stop within the deadline. The source hangs if the brokers do not answer.
+    #[error(
+        "the {0} thread did not stop in time; items without a committed offset will be read again"
+    )]
     Hanging(&'static str),
     /// A thread panicked.
     #[error("a bug: the {0} thread panicked")]
     Panic(&'static str),
-}
-
-impl WorkerError {
-    /// Whether the worker has failed for a reason that no item has caused.
-    pub(crate) fn no_item_is_the_cause(&self) -> bool {
-        matches!(self, Self::Sink(_) | Self::Engine(EngineError::Network(_)))
-    }
 }
 
 /// A setup error with the message of another error.

@@ -221,18 +221,24 @@ fn offsets_are_committed_behind_the_markers_of_transactions() {
 }
 
 /// Brokers that were away for longer than a session can leave a static member fenced. Here another
-/// consumer takes its name.
+/// consumer takes its name, while items wait in every queue of the worker.
 #[test]
 fn a_worker_whose_consumer_was_fenced_joins_again() {
     let broker = Real::with_topics(&topics("fenced", 1));
     let mut config = config(broker.bootstrap(), "fenced");
     config.source.properties.insert("group.instance.id".into(), "worker-0".into());
+    config.source.queue_bytes = 1 << 20;
     let topic = config.source.topic.first().to_owned();
-    produce(broker.bootstrap(), &topic, &[plain("a", true)]);
-    let running = start(&config);
-    until_committed(&broker, &config, 1);
+    let messages: Vec<_> =
+        (0..300).map(|i| positive_with_metadata(&format!("{i:03}"), 50_000)).collect();
+    produce(broker.bootstrap(), &topic, &messages);
+    let (network, permits) = gated();
+    let running = worker::start(&config, model(network)).unwrap();
+    let paused = || running.metrics().text().contains("\ndorfman_partitions_paused 1\n");
+    eventually("the queues are full", paused);
     let mut client = config.kafka.client(&config.source.properties);
     client.set("partition.assignment.strategy", "cooperative-sticky");
+    client.set("enable.auto.commit", "false");
     let other: BaseConsumer = client.set("group.id", &config.kafka.group_id).create().unwrap();
     other.subscribe(&[&topic]).unwrap();
     eventually("the worker has a new consumer", || {
@@ -241,12 +247,16 @@ fn a_worker_whose_consumer_was_fenced_joins_again() {
         running.metrics().consumer_renewals.get() == 1
     });
     drop(other);
-    produce(broker.bootstrap(), &topic, &[plain("b", true)]);
-    until_committed(&broker, &config, 2);
+    eventually("the queues are full again", paused);
+    drop(permits);
+    until_committed(&broker, &config, 300);
+    eventually("nothing is paused", || !paused());
     stop(running);
 
-    let flags = read::<FlagRecord>(broker.bootstrap(), &config.sink.flagged_topic, 2);
-    assert_eq!(flags.iter().map(|flag| &flag.record.id[..]).collect::<Vec<_>>(), ["a", "b"]);
+    // Verdicts of the items that the first consumer has read are not published.
+    let flags = read::<FlagRecord>(broker.bootstrap(), &config.sink.flagged_topic, 300);
+    let ids: BTreeSet<_> = flags.iter().map(|flag| flag.record.id.clone()).collect();
+    assert_eq!((ids.len(), count(broker.bootstrap(), &config.sink.flagged_topic)), (300, 300));
 }
 
 #[test]

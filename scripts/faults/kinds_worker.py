@@ -49,12 +49,12 @@ class Kill(WorkerFault):
 
 @register
 class Terminate(WorkerFault):
-    """SIGTERM: the worker drains, commits, and ends with 0."""
+    """SIGTERM: the worker drains, commits, and ends with 0. Without its brokers it cannot commit, and ends with 1."""
 
     kind, repeats, holds = "worker-term", False, (1.0, 9.0)
 
     def begin(self) -> None:
-        self.worker.terminate(self.kind)
+        self.worker.terminate(self.kind, {0, 1} if self.system.brokers_away() else {0})
         self.ended()
 
     def end(self) -> None:
@@ -89,7 +89,7 @@ class Scale(WorkerFault):
         self.worker.start(self.system.protocol)
 
     def end(self) -> None:
-        self.worker.terminate(self.kind)
+        self.worker.terminate(self.kind, {0, 1} if self.system.brokers_away() else {0})
         self.ended()
 
 

@@ -66,6 +66,10 @@ class System:
     def senders(self) -> list[Sender]:
         return [self.singles, self.transactions]
 
+    def brokers_away(self) -> bool:
+        """Whether a fault of brokers lasts."""
+        return any(part in fault for fault in self.faults for part in (" broker-", " cluster-", " disk-full"))
+
     def all_workers(self) -> list[Worker]:
         return [*self.workers, self.extra]
 

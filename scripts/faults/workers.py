@@ -92,9 +92,9 @@ class Worker:
             self._process.kill()
             self._note_exit(-signal.SIGKILL)
 
-    def terminate(self, fault: str) -> None:
-        """Sends SIGTERM. The worker must then end with 0."""
-        self._allowed = Allowed(fault, {0})
+    def terminate(self, fault: str, codes: set[int] | None = None) -> None:
+        """Sends SIGTERM. The worker must then end with one of the codes, by default with 0."""
+        self._allowed = Allowed(fault, codes or {0})
         self.signal(signal.SIGTERM)
 
     def signal(self, number: signal.Signals) -> None:
@@ -126,7 +126,7 @@ class Worker:
         asked = allowed.fault if allowed else ""
         self.exits.append(Exit(self.name, time.time(), code, asked, fits, self._process.tail()))
         self._process = None
-        asked_to_stop = allowed is not None and fits and allowed.codes <= {0, -signal.SIGKILL}
+        asked_to_stop = allowed is not None and fits and bool(allowed.codes & {0, -signal.SIGKILL})
         if asked_to_stop or not fits:
             self._allowed = None
         self._restart_at = None if asked_to_stop else time.monotonic() + RESTART_AFTER

@@ -26,7 +26,8 @@ pub struct HostLimits {
     pub store_share: f64,
     /// The longest time that items wait for a store that is down. `None`: no limit.
     pub outage_limit: Option<Duration>,
-    /// The longest time that a fetch waits for its turn, unless the host is a store.
+    /// The longest time that a fetch waits for its turn, with its attempts before, unless the host is a
+    /// store or answers.
     pub patience: Duration,
 }
 
@@ -151,15 +152,15 @@ impl<W: Waiter> Hosts<W> {
         self.host(host).items.add(arrived);
     }
 
-    /// A fetch waits for its turn. It is told with one of the returned turns, of this or a later
-    /// call.
-    pub fn wait(&mut self, host: &str, waiting: W, now: Instant) -> Vec<(W, Turn)> {
+    /// A fetch waits for its turn, or, after a failed attempt, again. It has waited since `since`. It is
+    /// told with one of the returned turns, of this or a later call.
+    pub fn wait(&mut self, host: &str, waiting: W, since: Instant, now: Instant) -> Vec<(W, Turn)> {
         let key = self.key(host);
         let known = self.host(host);
         if known.waiting.is_empty() {
             self.turns.push_back(key);
         }
-        self.host(host).waiting.push_back((waiting, now));
+        self.host(host).waiting.push_back((waiting, since));
         self.turns(now, false)
     }
 

@@ -202,9 +202,10 @@ impl Fetcher {
     pub(crate) async fn fetch(&self, stored: &Stored) -> Result<Fetched, Failure> {
         let (queue, store, limits) = (&self.queue, &stored.store, self.limits);
         let (mut tried, mut spent, mut expected) = (0, Duration::ZERO, USUAL_IMAGE);
+        let mut since = Instant::now();
         loop {
             let longest = limits.deadline.saturating_sub(spent);
-            let attempt = self.turn(stored, expected, longest).await;
+            let attempt = self.turn(stored, (since, longest), expected).await;
             let failed = match attempt.result {
                 Ok(fetched) => return Ok(fetched),
                 Err(failed) => failed,
@@ -214,12 +215,13 @@ impl Fetcher {
                 continue;
             }
             if failed.again.is_some() && queue.patient(store) {
-                (tried, spent) = (0, Duration::ZERO);
+                (tried, spent, since) = (0, Duration::ZERO, Instant::now());
                 continue;
             }
             (tried, spent) = (tried + 1, spent + attempt.took);
             if failed.again.is_some() && queue.suspected(store, limits.attempts) {
                 (tried, spent) = (tried.min(limits.attempts - 1), Duration::ZERO);
+                since = Instant::now();
             }
             let again = failed.again.filter(|_| tried < limits.attempts && !queue.gave_up(store));
             let wait = again.map(|retry_after| wait(limits.backoff, tried, retry_after));
@@ -233,10 +235,15 @@ impl Fetcher {
         }
     }
 
-    /// Waits for the turn of an image and for `expected` bytes of memory, and makes one attempt of at
-    /// most `longest`.
-    async fn turn(&self, stored: &Stored, expected: usize, longest: Duration) -> Attempt {
-        let mut pass = match self.queue.turn(&stored.store).await {
+    /// Waits for the turn of an image, which waits since a moment, and for `expected` bytes of memory,
+    /// and makes one attempt of at most `longest`.
+    async fn turn(
+        &self,
+        stored: &Stored,
+        (since, longest): (Instant, Duration),
+        expected: usize,
+    ) -> Attempt {
+        let mut pass = match self.queue.turn(&stored.store, since).await {
             Ok(pass) => pass,
             Err(why) => return Attempt::refused(why),
         };

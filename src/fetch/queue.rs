@@ -49,14 +49,14 @@ impl Queue {
         }
     }
 
-    /// Waits for the turn of a fetch.
+    /// Waits for the turn of a fetch, which has waited since `since`, with its attempts before.
     ///
     /// # Errors
     /// Why the fetch has no turn.
-    pub async fn turn(self: &Arc<Self>, host: &Arc<str>) -> Result<Pass, String> {
+    pub async fn turn(self: &Arc<Self>, host: &Arc<str>, since: Instant) -> Result<Pass, String> {
         let (told, turn) = oneshot::channel();
         let waiting = Waiting { host: Arc::clone(host), told };
-        let turns = self.hosts().wait(host, waiting, Instant::now());
+        let turns = self.hosts().wait(host, waiting, since, Instant::now());
         self.tell(turns);
         match turn.await {
             Ok(Turn::Go) => {

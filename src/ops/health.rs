@@ -138,6 +138,12 @@ impl Health {
         self.joined.store(true, Ordering::Release);
     }
 
+    /// Records that the consumer has failed and has no partitions.
+    pub fn left(&self) {
+        self.joined.store(false, Ordering::Release);
+        self.in_flight(0);
+    }
+
     /// Records that the worker is shutting down.
     pub fn stopping(&self) {
         self.stopping.store(true, Ordering::Release);

@@ -31,6 +31,15 @@ impl Services {
         })
     }
 
+    /// Ends the worker because a stage has failed. To be called before the stage drops its items, which
+    /// would otherwise count as lost. `by_others`: no item is the cause.
+    pub fn fail(&self, by_others: bool) {
+        if by_others {
+            self.health.set_failed_by_others();
+        }
+        self.signals.abort();
+    }
+
     /// Tells all stages to read no more items and to finish those that they have.
     pub fn stop(&self) {
         self.health.stopping();

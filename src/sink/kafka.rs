@@ -44,9 +44,27 @@ pub enum SinkError {
         /// The topic.
         topic: String,
     },
+    /// The topic of dead letters refuses one that is as short as it can be.
+    #[error(
+        "kafka producer: the topic `{topic}` refuses a dead letter: {error}; raise its \
+         `max.message.bytes`; the item is not acknowledged and will be read again"
+    )]
+    RefusedDeadLetter {
+        /// The topic.
+        topic: String,
+        /// Why.
+        error: String,
+    },
     /// A record could not be written as JSON.
     #[error("a bug: a record could not be written: {0}")]
     Record(#[from] serde_json::Error),
+}
+
+impl SinkError {
+    /// Whether the brokers have failed, and not the record of one item.
+    fn by_others(&self) -> bool {
+        !matches!(self, Self::RefusedDeadLetter { .. } | Self::Record(_))
+    }
 }
 
 /// Publishes the records of finished items.
@@ -89,6 +107,10 @@ impl KafkaSink {
     /// # Errors
     /// [`SinkError`] if a topic does not exist, or if a record was not delivered.
     pub fn run(self, finished: Receiver<Vec<FinishedItem>>) -> Result<(), SinkError> {
+        self.publish_all(&finished).inspect_err(|error| self.services.fail(error.by_others()))
+    }
+
+    fn publish_all(&self, finished: &Receiver<Vec<FinishedItem>>) -> Result<(), SinkError> {
         self.producer.check_topics()?;
         loop {
             let busy = self.producer.outstanding() > 0;

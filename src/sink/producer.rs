@@ -239,9 +239,9 @@ impl RecordProducer {
             }
             Form::Slim => {
                 warn!(topic, id, error, "a record was refused; its item becomes a dead letter");
-                let undelivered = format!("{error} (topic {topic})");
                 let Some(dead) = record.clone().refused(topic, error) else {
-                    return Err(SinkError::Undelivered(undelivered));
+                    let (topic, error) = (topic.to_owned(), error.to_owned());
+                    return Err(SinkError::RefusedDeadLetter { topic, error });
                 };
                 self.services.metrics.dead_letter(Reason::Undeliverable);
                 let (record, headers) = (Record::DeadLetter(dead), Vec::new());

@@ -1,7 +1,7 @@
 //! The assigned partitions, each with its offset tracker.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tracing::warn;
@@ -17,6 +17,41 @@ pub(super) type Partition = (String, i32);
 #[derive(Debug, Default)]
 pub(super) struct Assignments {
     by_partition: Mutex<HashMap<Partition, Offsets>>,
+    reader: Reader,
+}
+
+/// This process as a reader of partitions. Clones share its state; the consumers of a process have one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reader {
+    /// The number of the process in notes.
+    id: u64,
+    /// The trackers of partitions that were given up while some of their items had no verdict.
+    given_up: Arc<Mutex<Vec<Weak<Tracker>>>>,
+}
+
+impl Reader {
+    /// A reader that no note names yet.
+    pub fn new() -> Self {
+        Self { id: fastrand::u64(1..), ..Self::default() }
+    }
+
+    /// Ends the epochs of a partition.
+    fn give_up(&self, offsets: &Offsets) {
+        offsets.trackers().for_each(|tracker| tracker.close());
+        self.given_up().extend(offsets.trackers().map(Arc::downgrade));
+    }
+
+    /// Whether the worker still judges items of partitions that were given up.
+    fn judges_given_up(&self) -> bool {
+        let mut given_up = self.given_up();
+        // Each ticket holds its tracker.
+        given_up.retain(|tracker| tracker.strong_count() > 0);
+        !given_up.is_empty()
+    }
+
+    fn given_up(&self) -> MutexGuard<'_, Vec<Weak<Tracker>>> {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The offset trackers of one partition.
@@ -118,20 +153,21 @@ impl Offsets {
     fn note(&self, open: bool) -> Note {
         self.caution.note(self.next.unwrap_or_default(), open)
     }
-
-    fn close(&self) {
-        self.trackers().for_each(|t| t.close());
-    }
 }
 
 impl Assignments {
+    /// No partitions yet.
+    pub fn new(reader: Reader) -> Self {
+        Self { reader, ..Self::default() }
+    }
+
     /// Creates trackers for partitions that were assigned.
     pub fn assign(&self, partitions: impl Iterator<Item = Partition>) {
         let mut assigned = self.lock();
         for (topic, partition) in partitions {
             let offsets = Offsets::new(&topic, partition);
             if let Some(old) = assigned.insert((topic, partition), offsets) {
-                old.close();
+                self.reader.give_up(&old);
             }
         }
     }
@@ -141,7 +177,7 @@ impl Assignments {
         let mut assigned = self.lock();
         for partition in partitions {
             if let Some(offsets) = assigned.remove(partition) {
-                offsets.close();
+                self.reader.give_up(&offsets);
             }
         }
     }
@@ -199,9 +235,9 @@ impl Assignments {
         }
     }
 
-    /// The largest number of offsets above the watermark of any partition.
-    pub fn longest(&self) -> usize {
-        self.lock().values().map(|b| b.tracker.held()).max().unwrap_or(0)
+    /// Offsets at or above the watermarks of all partitions, with or without verdicts.
+    pub fn held(&self) -> usize {
+        self.lock().values().map(|b| b.tracker.held()).sum()
     }
 
     /// Items without a verdict, of all partitions or of the given ones.
@@ -247,7 +283,7 @@ impl Assignments {
     pub fn begin(&self, partition: &Partition, first: i64, note: Note) -> Option<(Commit, bool)> {
         let mut assigned = self.lock();
         let offsets = assigned.get_mut(partition)?;
-        let (caution, quarantine) = Caution::begin(note, first);
+        let (caution, quarantine) = Caution::begin(note, first, self.reader.id);
         offsets.caution = caution;
         offsets.first = Some((first, Instant::now()));
         let note = offsets.note(true);
@@ -270,6 +306,12 @@ impl Assignments {
             }
         }
         commits
+    }
+
+    /// Whether the worker judges other items than `waiting` ones that were read and not sent on, also
+    /// of partitions that were given up.
+    pub fn judges_others(&self, waiting: usize) -> bool {
+        self.unresolved(None) > waiting || self.reader.judges_given_up()
     }
 
     /// Whether any partition is read cautiously.
@@ -370,7 +412,7 @@ mod tests {
         take(&a, 3).resolve();
         assert!(old.is_current(), "its verdict still counts");
         assert!(to_store(&a).is_empty());
-        assert_eq!((a.unresolved(None), a.longest()), (1, 0));
+        assert_eq!((a.unresolved(None), a.held()), (1, 0));
         assert!(!a.stored(&p(0), 90));
         old.resolve();
         assert_eq!(to_store(&a), [(p(0), 4)]);
@@ -440,6 +482,21 @@ mod tests {
         assert_eq!((a.unresolved(None), a.lost()), (1, 0));
         again.resolve();
         assert_eq!(to_store(&a), [(p(0), 6)]);
+    }
+
+    #[test]
+    fn items_of_partitions_that_were_given_up_are_waited_for() {
+        let reader = Reader::new();
+        let a = Assignments::new(reader.clone());
+        a.assign([p(0)].into_iter());
+        let late = take(&a, 5);
+        assert!(a.judges_others(0) && !a.judges_others(1));
+        a.close(&[p(0)]);
+        // The consumer is replaced.
+        let b = Assignments::new(reader);
+        assert!(b.judges_others(0));
+        drop(late);
+        assert!(!b.judges_others(0));
     }
 
     #[test]

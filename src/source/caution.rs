@@ -45,13 +45,15 @@ pub(super) struct Note {
     pub began: i64,
     /// Whether items are being judged that may end the reader.
     pub open: bool,
+    /// The process that reads. 0: unknown.
+    pub reader: u64,
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ends, batch, within, read, until, began, open } = self;
+        let Self { ends, batch, within, read, until, began, open, reader } = self;
         write!(f, "dorfman ends={ends} batch={batch} within={within} ")?;
-        write!(f, "read={read} until={until} began={began} open={open}")
+        write!(f, "read={read} until={until} began={began} open={open} reader={reader}")
     }
 }
 
@@ -70,6 +72,7 @@ impl FromStr for Note {
                 "until" => note.until = value.parse().map_err(|_| ())?,
                 "began" => note.began = value.parse().map_err(|_| ())?,
                 "open" => note.open = value.parse().map_err(|_| ())?,
+                "reader" => note.reader = value.parse().map_err(|_| ())?,
                 // A later version may write more.
                 _ => {}
             }
@@ -86,17 +89,20 @@ pub(super) struct Caution {
     within: i64,
     until: i64,
     began: i64,
+    reader: u64,
 }
 
 impl Caution {
-    /// How to begin with a partition at the committed offset, and whether its first item is to be
-    /// quarantined.
-    pub fn begin(note: Note, committed: i64) -> (Self, bool) {
-        let Note { ends, batch, within, read, until, began, open } = note;
+    /// How the process `reader` begins with a partition at the committed offset, and whether its first
+    /// item is to be quarantined.
+    pub fn begin(note: Note, committed: i64, reader: u64) -> (Self, bool) {
+        let Note { ends, batch, within, read, until, began, open, reader: before } = note;
+        // This process has lost the partition meanwhile, or its consumer.
+        let lives = before == reader && reader != 0;
         // A reader that has committed what it judged was not ended by its first items. In a rebalance,
         // the brokers may refuse the note with which a reader leaves.
-        if !open || (batch == 0 && began != committed) {
-            return (Self { ends, batch, within, until, began: committed }, false);
+        if !open || lives || (batch == 0 && began != committed) {
+            return (Self { ends, batch, within, until, began: committed, reader }, false);
         }
         let ends = ends.saturating_add(1);
         let read = read.max(committed);
@@ -108,7 +114,7 @@ impl Caution {
         let batch = if ends > TOLERATED { smaller } else { 0 };
         // Each message may be followed by the marker of a transaction.
         let within = committed + 2 * i64::from(note.batch);
-        (Self { ends, batch, within, until, began: committed }, note.batch == 1)
+        (Self { ends, batch, within, until, began: committed, reader }, note.batch == 1)
     }
 
     /// Items that may be judged at once. `None`: any number.
@@ -127,14 +133,14 @@ impl Caution {
     /// All items below `offset` are judged.
     pub fn passed(&mut self, offset: i64) {
         if self.ends > 0 && offset >= self.until {
-            *self = Self { began: self.began, ..Self::default() };
+            *self = Self { began: self.began, reader: self.reader, ..Self::default() };
         }
     }
 
     /// The note to write beside an offset. `read` is the offset behind the last message that was read.
     pub fn note(&self, read: i64, open: bool) -> Note {
-        let Self { ends, batch, within, until, began } = *self;
-        Note { ends, batch, within, read, until, began, open }
+        let Self { ends, batch, within, until, began, reader } = *self;
+        Note { ends, batch, within, read, until, began, open, reader }
     }
 }
 
@@ -146,8 +152,8 @@ mod tests {
 
     #[test]
     fn a_note_is_read_as_it_was_written() {
-        let note =
-            Note { ends: 3, batch: 4, within: 90, read: 120, until: 1_300, began: 80, open: true };
+        let (ends, batch, within, read, until, began) = (3, 4, 90, 120, 1_300, 80);
+        let note = Note { ends, batch, within, read, until, began, open: true, reader: 7 };
         assert_eq!(note.to_string().parse(), Ok(note));
         assert_eq!("dorfman ends=1 later=x".parse(), Ok(Note { ends: 1, ..Note::default() }));
         for other in ["", "of another program", "dorfman ends=many"] {
@@ -157,18 +163,28 @@ mod tests {
 
     #[test]
     fn a_reader_that_leaves_is_not_counted() {
-        let (caution, quarantine) = Caution::begin(Note::default(), 5);
+        let (caution, quarantine) = Caution::begin(Note::default(), 5, 0);
         assert!(!quarantine && caution.batch().is_none());
         let note = caution.note(9, false);
-        assert_eq!(Caution::begin(note, 9).0.ends, 0);
-        assert_eq!(Caution::begin(Note { open: true, ..note }, 5).0.ends, 1);
-        assert_eq!(Caution::begin(Note { open: true, ..note }, 6).0.ends, 0, "it has committed");
+        assert_eq!(Caution::begin(note, 9, 0).0.ends, 0);
+        assert_eq!(Caution::begin(Note { open: true, ..note }, 5, 0).0.ends, 1);
+        assert_eq!(Caution::begin(Note { open: true, ..note }, 6, 0).0.ends, 0, "it has committed");
+    }
+
+    #[test]
+    fn a_reader_that_gets_its_partition_again_has_not_ended() {
+        let (caution, _) = Caution::begin(Note::default(), 5, 7);
+        let note = caution.note(9, true);
+        assert_eq!(Caution::begin(note, 5, 7).0.ends, 0);
+        assert_eq!(Caution::begin(note, 5, 8).0.ends, 1);
+        let alone = Note { batch: 1, ..note };
+        assert!(!Caution::begin(alone, 5, 7).1 && Caution::begin(alone, 5, 8).1);
     }
 
     #[test]
     fn caution_ends_behind_the_items_that_may_be_the_cause() {
         let note = Note { ends: 2, read: 500, began: 100, open: true, ..Note::default() };
-        let (mut caution, _) = Caution::begin(note, 100);
+        let (mut caution, _) = Caution::begin(note, 100, 0);
         assert_eq!(caution.batch(), Some(32));
         caution.batch_ended(1_899);
         assert_eq!(caution.batch(), Some(32));
@@ -181,7 +197,7 @@ mod tests {
     fn run(poison: i64, stale: i64, ahead: i64) -> (u32, Option<i64>) {
         let (mut committed, mut note) = (0, Note::default());
         for worker in 0..200 {
-            let (mut caution, quarantine) = Caution::begin(note, committed);
+            let (mut caution, quarantine) = Caution::begin(note, committed, 0);
             if quarantine {
                 return (worker, Some(committed));
             }

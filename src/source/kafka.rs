@@ -9,6 +9,7 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 use tracing::warn;
 
+use super::assignment::Reader;
 use super::member::Member;
 use super::rebalance::Context;
 use crate::budget::Budget;
@@ -17,10 +18,13 @@ use crate::config::source::SourceConfig;
 use crate::item::ReceivedItem;
 use crate::ops::Services;
 
-/// Consumers that are replaced within [`RENEWALS_WITHIN`], at most. Two workers with one
-/// `group.instance.id` would otherwise end each other's consumers without end.
-const RENEWALS: usize = 3;
+/// The waits before a consumer is replaced: the first time within [`RENEWALS_WITHIN`], the second, and
+/// so on. After the last one, the source fails. The brokers may know a static member until its session
+/// ends, which takes 45 s by default.
+const WAITS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(10), Duration::from_secs(45)];
 const RENEWALS_WITHIN: Duration = Duration::from_secs(600);
+/// The interval at which a wait looks whether the worker stops.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Why the source ended early.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,7 @@ pub enum SourceError {
 /// The source of the worker: one consumer at a time.
 pub struct KafkaSource {
     first: BaseConsumer<Context>,
+    reader: Reader,
     /// The properties of the consumers.
     client: ClientConfig,
     config: SourceConfig,
@@ -62,8 +67,9 @@ impl KafkaSource {
         services: Services,
     ) -> Result<Self, SourceError> {
         let client = client(kafka, config);
-        let first = consumer_of(&client, config, &services)?;
-        Ok(Self { first, client, config: config.clone(), deadline, services })
+        let reader = Reader::new();
+        let first = consumer_of(&client, config, &reader, &services)?;
+        Ok(Self { first, reader, client, config: config.clone(), deadline, services })
     }
 
     /// Reads until the worker stops. Then waits for the verdicts of the items that were read,
@@ -72,7 +78,7 @@ impl KafkaSource {
     /// # Errors
     /// [`SourceError`] if consumers fail too often, or if the source fails otherwise.
     pub fn run(self, out: Sender<Vec<ReceivedItem>>) -> Result<(), SourceError> {
-        let Self { first, client, config, deadline, services } = self;
+        let Self { first, reader, client, config, deadline, services } = self;
         let topics: Vec<&str> = config.topic.names().collect();
         // The number of messages is limited by the queue.
         let budget = Budget::new(config.queue_bytes, usize::MAX);
@@ -86,12 +92,13 @@ impl KafkaSource {
                 Err(SourceError::Fatal(reason)) => reason,
                 result => return result,
             };
-            if services.signals.stopping() || !renewals.allowed(Instant::now()) {
-                return Err(SourceError::Fatal(reason));
-            }
-            warn!(reason, "the consumer has failed; a new one joins the consumer group");
+            let wait = renewals.next(Instant::now()).filter(|_| !services.signals.stopping());
+            let Some(wait) = wait else { return Err(SourceError::Fatal(reason)) };
+            let seconds = wait.as_secs();
+            warn!(reason, seconds, "the consumer has failed; a new one joins the consumer group");
+            pause(wait, &services);
             services.metrics.consumer_renewals.inc();
-            next = consumer_of(&client, &config, &services)?;
+            next = consumer_of(&client, &config, &reader, &services)?;
         }
     }
 }
@@ -124,9 +131,19 @@ fn client(kafka: &KafkaConfig, source: &SourceConfig) -> ClientConfig {
 fn consumer_of(
     client: &ClientConfig,
     source: &SourceConfig,
+    reader: &Reader,
     services: &Services,
 ) -> Result<BaseConsumer<Context>, KafkaError> {
-    client.create_with_context(Context::new(source.drain, services.clone()))
+    client.create_with_context(Context::new(reader.clone(), source.drain, services.clone()))
+}
+
+/// Waits for `time`, or until the worker stops.
+fn pause(time: Duration, services: &Services) {
+    let begun = Instant::now();
+    while begun.elapsed() < time && !services.signals.stopping() {
+        services.health.polled();
+        std::thread::park_timeout(LOOK);
+    }
 }
 
 /// The consumers that were replaced lately.
@@ -134,14 +151,13 @@ fn consumer_of(
 struct Renewals(VecDeque<Instant>);
 
 impl Renewals {
-    /// Whether a consumer may be replaced now. If so, it is counted.
-    fn allowed(&mut self, now: Instant) -> bool {
+    /// The wait before the consumer is replaced, which is then counted. `None` if consumers fail too
+    /// often.
+    fn next(&mut self, now: Instant) -> Option<Duration> {
         self.0.retain(|&before| now.saturating_duration_since(before) < RENEWALS_WITHIN);
-        let allowed = self.0.len() < RENEWALS;
-        if allowed {
-            self.0.push_back(now);
-        }
-        allowed
+        let wait = WAITS.get(self.0.len()).copied()?;
+        self.0.push_back(now);
+        Some(wait)
     }
 }
 
@@ -153,9 +169,9 @@ mod tests {
     fn consumers_are_not_replaced_without_end() {
         let begin = Instant::now();
         let mut renewals = Renewals::default();
-        let mut allowed = |seconds| renewals.allowed(begin + Duration::from_secs(seconds));
-        assert!(allowed(0) && allowed(1) && allowed(2));
-        assert!(!allowed(3) && !allowed(599));
-        assert!(allowed(600) && !allowed(600), "only the first one is long ago");
+        let mut next = |seconds| renewals.next(begin + Duration::from_secs(seconds));
+        assert_eq!([0, 1, 2].map(&mut next), WAITS.map(Some));
+        assert_eq!([3, 599].map(&mut next), [None, None]);
+        assert_eq!([600, 600].map(&mut next), [Some(WAITS[2]), None], "only the first is long ago");
     }
 }

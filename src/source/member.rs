@@ -30,9 +30,10 @@ use crate::ops::Services;
 const MAX_BLOCK: Duration = Duration::from_millis(50);
 /// The wait of one poll for a message.
 const POLL: Duration = Duration::from_millis(20);
-/// Offsets of one partition above its watermark, at most. Without a limit, one slow item would let
-/// the offset tracker grow without bound.
-const MAX_HELD: usize = 100_000;
+/// Offsets at or above the watermarks, at most: 32 MB. Without a limit, one slow item would let the
+/// offset trackers grow without bound. An image of a host that does not answer is given up after
+/// `fetch.deadline` and `fetch.timeout`, 90 s; meanwhile, 22,000 images per second may be judged.
+const MAX_HELD: usize = 2_000_000;
 /// The interval between stores of offsets.
 const STORE_EVERY: Duration = Duration::from_millis(100);
 
@@ -52,27 +53,27 @@ impl Member<'_> {
     /// stores the offsets and leaves the group.
     ///
     /// # Errors
-    /// [`SourceError`] if the consumer fails. The consumer leaves the group also after an error.
+    /// [`SourceError`] if the source fails. The consumer then leaves the group too. After
+    /// [`SourceError::Fatal`] it cannot leave: the brokers end its session, or give its name to its
+    /// successor.
     pub fn run(self, topics: &[&str], out: &Sender<Vec<ReceivedItem>>) -> Result<(), SourceError> {
         self.consumer.subscribe(topics)?;
         self.services.metrics.paused.set(0);
-        let result = self.poll_until_stopped(out);
+        let polled = self.poll_until_stopped(out);
+        let result = polled.and_then(|()| self.drain(out));
         match result {
             // Nothing can be committed any more. The items are read again, by this worker or others.
             Err(SourceError::Fatal(_)) => {
                 self.context().give_up(&self.context().assignments.partitions());
+                self.services.health.left();
             }
-            Ok(()) if !self.services.signals.aborted() => {
-                self.drain(out);
-                self.leave(true);
-            }
-            _ => self.leave(result.is_ok()),
+            _ => self.end(result.is_ok()),
         }
         result
     }
 
     /// Commits what has its verdicts, and gives up the rest. `well`: whether the source has not failed.
-    fn leave(&self, well: bool) {
+    fn end(&self, well: bool) {
         self.context().store(&self.consumer, None);
         let gave_up = self.context().assignments.unresolved(None) > 0;
         // An item without a verdict may be why the worker fails or hangs, unless the brokers, the network
@@ -82,7 +83,7 @@ impl Member<'_> {
         if well && (!gave_up || waits || health.failed_by_others()) {
             self.context().leave(&self.consumer, &self.context().assignments.partitions());
         }
-        self.context().assignments.close(&self.context().assignments.partitions());
+        self.context().give_up(&self.context().assignments.partitions());
         if gave_up {
             // The items will be read again. The other stages must not wait for them.
             self.services.signals.abort();
@@ -258,7 +259,7 @@ impl Member<'_> {
         }
         // Each pause costs a fetch, so a pause ends only when half of the queue is free.
         let room = out.capacity().is_none_or(|capacity| out.len() <= capacity / 2);
-        let held = context.assignments.longest() > MAX_HELD;
+        let held = context.assignments.held() > MAX_HELD;
         if !paused && held {
             self.pause();
         } else if paused && room && !held && !self.services.signals.stopping() {
@@ -275,7 +276,7 @@ impl Member<'_> {
         }
         // Groups need not wait for more members than there are.
         self.services.signals.flush();
-        if context.assignments.unresolved(None) > batch.len() {
+        if context.assignments.judges_others(batch.len()) {
             return std::mem::take(batch);
         }
         context.end_batch(&self.consumer);
@@ -324,7 +325,10 @@ impl Member<'_> {
 
     /// Waits for the verdicts of all items that were read. Polling continues, because the group
     /// would otherwise remove the consumer.
-    fn drain(&self, out: &Sender<Vec<ReceivedItem>>) {
+    fn drain(&self, out: &Sender<Vec<ReceivedItem>>) -> Result<(), SourceError> {
+        if self.services.signals.aborted() {
+            return Ok(());
+        }
         let start = Instant::now();
         self.pause();
         let assignments = &self.context().assignments;
@@ -335,7 +339,7 @@ impl Member<'_> {
         {
             self.send_pending(out);
             self.services.signals.flush();
-            if let Some(Ok(message)) = self.consumer.poll(POLL) {
+            if let Some(message) = self.poll(POLL)? {
                 debug!(offset = message.offset(), "message left for the next start");
             }
         }
@@ -343,6 +347,7 @@ impl Member<'_> {
             0 => info!(seconds = start.elapsed().as_secs_f32(), "no item waits for its verdict"),
             items => warn!(items, "stopped waiting for verdicts; these items will be read again"),
         }
+        Ok(())
     }
 
     fn check_lost(&self) -> Result<(), SourceError> {

@@ -12,7 +12,7 @@ use rdkafka::statistics::{self, Statistics};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
-use super::assignment::{Assignments, Commit, Partition};
+use super::assignment::{Assignments, Commit, Partition, Reader};
 use crate::item::ReceivedItem;
 use crate::ops::Services;
 
@@ -44,9 +44,9 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 impl Context {
     /// The state of a consumer without partitions. `drain`: how long a revoked partition may wait for
     /// verdicts.
-    pub fn new(drain: Duration, services: Services) -> Self {
+    pub fn new(reader: Reader, drain: Duration, services: Services) -> Self {
         Self {
-            assignments: Assignments::default(),
+            assignments: Assignments::new(reader),
             drain,
             services,
             paused: AtomicBool::new(false),
@@ -234,6 +234,7 @@ impl ConsumerContext for Context {
                 let partitions = owned(partitions);
                 info!(partitions = partitions.len(), "partitions revoked");
                 self.services.metrics.rebalances.inc();
+                // Nobody waits for items that are not sent on yet.
                 self.release_pending(&partitions);
                 if !consumer.assignment_lost() {
                     self.drain(&partitions);

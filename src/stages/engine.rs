@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use dorfman_core::engine::{
-    AuditSampler, BandPlan, Driver, Engine, ExitRule, ItemPrior, Network, NetworkPart, Stats, Turn,
+    AuditSampler, BandPlan, Driver, Engine, EngineError, ExitRule, ItemPrior, Network, NetworkPart,
+    Stats, Turn,
 };
 use dorfman_core::policy::Audited;
 use dorfman_core::screen::{ScreenStats, Screened};
@@ -91,6 +92,24 @@ impl EngineStage {
         finished: &Sender<Vec<FinishedItem>>,
         report: &Sender<(String, Stats)>,
     ) -> Result<(), WorkerError> {
+        let judged = self.judge(decoded, finished);
+        if let Err(error) = &judged {
+            let network = matches!(error, WorkerError::Engine(EngineError::Network(_)));
+            self.services.fail(network);
+        }
+        judged?;
+        self.export();
+        // The report may have no reader.
+        let plan = self.planners.as_ref().map_or(self.plan, |planners| planners.describe());
+        let _ = report.try_send((plan, self.driver.engine().stats().clone()));
+        Ok(())
+    }
+
+    fn judge(
+        &mut self,
+        decoded: &Receiver<Vec<DecodedItem>>,
+        finished: &Sender<Vec<FinishedItem>>,
+    ) -> Result<(), WorkerError> {
         while !self.services.signals.aborted() {
             self.receive(decoded);
             if self.services.signals.take_flush() {
@@ -108,10 +127,6 @@ impl EngineStage {
                 Turn::Done => break,
             }
         }
-        self.export();
-        // The report may have no reader.
-        let plan = self.planners.as_ref().map_or(self.plan, |planners| planners.describe());
-        let _ = report.try_send((plan, self.driver.engine().stats().clone()));
         Ok(())
     }
 

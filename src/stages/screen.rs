@@ -205,7 +205,9 @@ impl ScreenStage {
         let before = *self.screen.stats();
         let images: Vec<&[f32]> = items.iter().map(|item| &item.image[..]).collect();
         let prior = |i: usize| items[i].item.reference.risk.unwrap_or(self.default_risk);
-        let screened = self.screen.run(&images, prior).map_err(EngineError::from)?;
+        let screened = self.screen.run(&images, prior).map_err(EngineError::from);
+        // Before the items are dropped.
+        let screened = screened.inspect_err(|_| self.services.fail(true))?;
         let now = *self.screen.stats();
         self.services.metrics.screen(&before, &now, self.max_batch);
         *self.control.stats.lock().unwrap_or_else(PoisonError::into_inner) = now;

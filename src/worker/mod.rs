@@ -34,6 +34,9 @@ use crate::stages::ingest::{Ingest, Outputs, ScreenInput};
 use crate::stages::plans::{self, Plans};
 use crate::stages::screen::{ScreenControl, ScreenOutputs, ScreenSettings, ScreenStage};
 
+/// The name of the thread that reads messages.
+const SOURCE: &str = "source";
+
 /// Batches of finished items that may wait for the sink.
 const SINK_QUEUE: usize = 256;
 
@@ -61,12 +64,12 @@ pub fn start(config: &Config, model: Model) -> Result<Running, WorkerError> {
 
     let (received_out, received) = received_queue(config.source.queue);
     let (finished_out, finished) = bounded::<Vec<FinishedItem>>(SINK_QUEUE);
-    let mut threads = Threads::new(services.clone());
+    let mut threads = Threads::new(Arc::clone(&services.signals));
     let channels = (received, finished_out);
     let report = start_stages(config, model, plans, &runtime, &mut threads, channels, &services)?;
     services.health.warmed_up();
     threads.spawn("sink", move || Ok(sink.run(finished)?));
-    threads.spawn("source", move || Ok(source.run(received_out)?));
+    threads.spawn(SOURCE, move || Ok(source.run(received_out)?));
     Ok(Running::new(threads, services, report, runtime, deadline, Some(address)))
 }
 
@@ -84,7 +87,7 @@ pub fn start_between(
     let plans = plans::plans(config, &model)?;
     let services = Services::new(config, &model.bundle, &plans.described).map_err(setup)?;
     let runtime = runtime()?;
-    let mut threads = Threads::new(services.clone());
+    let mut threads = Threads::new(Arc::clone(&services.signals));
     let channels = (received, finished);
     let report = start_stages(config, model, plans, &runtime, &mut threads, channels, &services)?;
     Ok(Running::new(threads, services, report, runtime, config.shutdown.deadline, None))

@@ -10,7 +10,7 @@ use dorfman_core::screen::ScreenStats;
 use tokio::runtime::Runtime;
 
 use super::threads::{NamedThread, Threads};
-use super::{StageReports, WorkerError};
+use super::{SOURCE, StageReports, WorkerError};
 use crate::ops::metrics::Metrics;
 use crate::ops::{Health, Services};
 
@@ -101,9 +101,11 @@ impl Running {
             }
         }
         self.runtime.shutdown_background();
-        match (first, hanging.first()) {
+        // The others wait for the source.
+        let hanging = hanging.iter().map(|(name, _)| *name);
+        match (first, hanging.max_by_key(|&name| name == SOURCE)) {
             (Some(error), _) => Err(error),
-            (None, Some((name, _))) => Err(WorkerError::Hanging(name)),
+            (None, Some(name)) => Err(WorkerError::Hanging(name)),
             (None, None) => {
                 let (plan, stats) = self.reports.engine.try_recv().unwrap_or_default();
                 Ok(Report {

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tracing::error;
 
 use super::WorkerError;
-use crate::ops::{Services, Signals};
+use crate::ops::Signals;
 
 /// A named thread.
 pub(super) type NamedThread = (&'static str, JoinHandle<Result<(), WorkerError>>);
@@ -19,14 +19,14 @@ pub(super) struct Threads {
     /// Receives one message per thread that has ended.
     pub ended: Receiver<()>,
     end: Sender<()>,
-    services: Services,
+    signals: Arc<Signals>,
 }
 
 impl Threads {
-    pub fn new(services: Services) -> Self {
+    pub fn new(signals: Arc<Signals>) -> Self {
         // One message per thread; a worker has far fewer threads.
         let (end, ended) = bounded(4096);
-        Self { running: Vec::new(), ended, end, services }
+        Self { running: Vec::new(), ended, end, signals }
     }
 
     /// Starts a thread. If it fails or panics, all other threads are told to stop.
@@ -35,15 +35,12 @@ impl Threads {
         name: &'static str,
         work: impl FnOnce() -> Result<(), WorkerError> + Send + 'static,
     ) {
-        let (services, end) = (self.services.clone(), self.end.clone());
+        let (signals, end) = (Arc::clone(&self.signals), self.end.clone());
         let guarded = move || {
-            let guard = EndGuard { signals: Arc::clone(&services.signals), end, failed: true };
+            let guard = EndGuard { signals, end, failed: true };
             let result = work();
             if let Err(error) = &result {
                 error!(%error, stage = name, "a stage failed");
-                if error.no_item_is_the_cause() {
-                    services.health.set_failed_by_others();
-                }
             }
             guard.ended(result.is_ok());
             result
@@ -52,7 +49,7 @@ impl Threads {
             Ok(thread) => self.running.push((name, thread)),
             Err(error) => {
                 error!(%error, name, "a thread was not started");
-                self.services.signals.abort();
+                self.signals.abort();
             }
         }
     }
