@@ -53,21 +53,9 @@ impl Pixels {
     /// applies the orientation.
     pub fn new(decoded: Decoded, grey: bool) -> Self {
         let Decoded { width, height, samples, data, orientation } = decoded;
-        // These conversions work pixel by pixel, so the orientation can be applied last. There are
-        // then usually the fewest samples.
-        let data = match (samples, grey) {
-            (Samples::Grey, true) | (Samples::Rgb, false) => data,
-            (Samples::Grey, false) => map(&data, |[x]| [x; 3]),
-            (Samples::GreyAlpha, true) => map(&data, |[x, a]| [on_white(x, a)]),
-            (Samples::GreyAlpha, false) => map(&data, |[x, a]| [on_white(x, a); 3]),
-            (Samples::Rgb, true) => map(&data, |[r, g, b]| [luma(r, g, b)]),
-            (Samples::Rgba, true) => {
-                map(&data, |[r, g, b, a]| [luma(on_white(r, a), on_white(g, a), on_white(b, a))])
-            }
-            (Samples::Rgba, false) => {
-                map(&data, |[r, g, b, a]| [on_white(r, a), on_white(g, a), on_white(b, a)])
-            }
-        };
+        // The conversion works pixel by pixel, so the orientation can be applied last. There are then
+        // usually the fewest samples.
+        let data = converted(data, samples, grey);
         let pixels = Self { width, height, data };
         if orientation == Orientation::NoTransforms {
             pixels
@@ -87,6 +75,23 @@ impl Pixels {
         let mut image = image.unwrap_or_default();
         image.apply_orientation(orientation);
         Self { width: image.width(), height: image.height(), data: image.into_bytes() }
+    }
+}
+
+/// Samples as grey or RGB, with alpha composited on white. Frees the samples of the decoder.
+fn converted(data: Vec<u8>, samples: Samples, grey: bool) -> Vec<u8> {
+    match (samples, grey) {
+        (Samples::Grey, true) | (Samples::Rgb, false) => data,
+        (Samples::Grey, false) => map(&data, |[x]| [x; 3]),
+        (Samples::GreyAlpha, true) => map(&data, |[x, a]| [on_white(x, a)]),
+        (Samples::GreyAlpha, false) => map(&data, |[x, a]| [on_white(x, a); 3]),
+        (Samples::Rgb, true) => map(&data, |[r, g, b]| [luma(r, g, b)]),
+        (Samples::Rgba, true) => {
+            map(&data, |[r, g, b, a]| [luma(on_white(r, a), on_white(g, a), on_white(b, a))])
+        }
+        (Samples::Rgba, false) => {
+            map(&data, |[r, g, b, a]| [on_white(r, a), on_white(g, a), on_white(b, a)])
+        }
     }
 }
 
