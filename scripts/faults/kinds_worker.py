@@ -135,8 +135,8 @@ class NetworkFailure(WorkerFault):
 
     def _again(self, environment: dict[str, str]) -> None:
         if self.worker.running():
-            self.worker.terminate(self.kind)
-            self.worker.allow_exits(self.kind, {0, 1})
+            # A worker that has just started ends at once.
+            self.worker.terminate(self.kind, {0, 1, -signal.SIGTERM})
             self.ended()
         self.worker.start(self.system.protocol, environment)
 

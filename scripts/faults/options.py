@@ -18,8 +18,8 @@ end, an oracle compares the records with the ledger:
   (a) every item has its verdict, its flag, or its dead letter with the right reason
   (b) every verdict is the expected one, also when it is repeated; no item of an aborted transaction
       has one
-  (c) a verdict is repeated only if a fault that interrupts a worker or a broker lies between the copies,
-      or a worker has logged that items will be read again
+  (c) a verdict is repeated only if, since its item was produced, a fault has interrupted a worker or a
+      broker, or a worker has logged that items will be read again
   (d) a flag that is repeated has the same flag_id, and one flag_id belongs to one item
   (e) workers ended only when a fault asked for it, with the expected exit code
   (f) the consumer group has committed everything

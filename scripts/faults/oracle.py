@@ -110,9 +110,15 @@ def _repeats(evidence: Evidence) -> Iterator[Violation]:
     for topic, positions in evidence.of.items():
         for position, copies in positions.items():
             for before, after in zip(copies, copies[1:]):
-                if not _explained(evidence.windows, before.time, after.time):
+                if not _explained(evidence.windows, _read_after(evidence, before), after.time):
                     between = f"{after.time - before.time:.1f} s apart"
                     yield _found(evidence, "c: repeated", position, f"two records in {topic}, {between}, without an interruption")
+
+
+def _read_after(evidence: Evidence, record: Record) -> float:
+    """A time before the item of a record was read. The brokers may take a record long after its worker has lost the item's partition."""
+    entry = evidence.entries.get(record.source)
+    return min(record.time, entry.time) if entry else record.time
 
 
 def _explained(windows: list[Window], first: float, last: float) -> bool:

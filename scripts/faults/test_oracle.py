@@ -103,6 +103,14 @@ def test_a_repeat_needs_an_interruption_between_the_copies() -> None:
     assert found(also(record(VERDICTS, CLEARED, 104, id="clear", verdict="cleared"))) == ["c: repeated"]
 
 
+def test_the_first_copy_may_have_waited_for_its_brokers() -> None:
+    late = [r for r in good().records if r.source != CLEARED]
+    late += [record(VERDICTS, CLEARED, time, id="clear", verdict="cleared") for time in (120, 121)]
+    assert found(replace(good(), records=late)) == []
+    entries = good().entries | {CLEARED: replace(entry("clear", "cleared"), time=118)}
+    assert found(replace(good(), records=late, entries=entries)) == ["c: repeated"]
+
+
 def test_a_workers_log_explains_a_repeat() -> None:
     copy = record(VERDICTS, CLEARED, 104, id="clear", verdict="cleared")
     evidence = replace(also(copy), windows=[Window(103, 103, "worker-1 logs: left=3", logged=True)])
