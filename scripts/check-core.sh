@@ -7,7 +7,7 @@ flags=("$@")
 
 # Everything that dorfman-core is built and tested with.
 tree=$(cargo tree "${flags[@]}" -p dorfman-core --edges normal,build,dev --prefix none --format '{lib}')
-forbidden='^(ort|ort_sys|rdkafka|rdkafka_sys|tokio|image|png|libjpeg_turbo_rs|reqwest|axum)$'
+forbidden='^(ort|ort_sys|rdkafka|rdkafka_sys|tokio|image|png|dorfman_jpeg|turbojpeg_sys|reqwest|axum)$'
 if found=$(grep -E "$forbidden" <<<"$tree"); then
     echo "check-core: dorfman-core must not depend on: $(sort -u <<<"$found" | paste -sd ' ')" >&2
     exit 1

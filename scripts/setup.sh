@@ -122,6 +122,9 @@ build() {
             break
         fi
     done
+    # libjpeg-turbo is built from its sources.
+    command -v cmake >/dev/null || apt_install cmake
+    command -v nasm >/dev/null || apt_install nasm
     pkg-config --exists openssl || apt_install libssl-dev
     [[ -e /etc/ssl/certs/ca-certificates.crt || ! -e /etc/debian_version ]] || apt_install ca-certificates
     wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")

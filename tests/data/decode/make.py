@@ -3,8 +3,8 @@
 
     ./make.py ARCHIVE
 
-ARCHIVE is a zip of clothing-dataset-small's test folder (see README.md). Written for Pillow 9.4 and
-NumPy (Debian 12: python3-pil, python3-numpy). The output is committed, so this script need not be
+ARCHIVE is a zip of clothing-dataset-small's test folder (see README.md). Written for Pillow 9.4,
+NumPy and libjpeg-turbo 2.1 (Debian 12: python3-pil, python3-numpy, libjpeg-turbo-progs). The output is committed, so this script need not be
 run again.
 """
 
@@ -13,7 +13,9 @@ import json
 import pathlib
 import shutil
 import struct
+import subprocess
 import sys
+import tempfile
 import zipfile
 import zlib
 
@@ -183,6 +185,25 @@ def jpegs(photos):
         yield f"orientation-{orientation}.jpg", saved(image, "JPEG", quality=95, subsampling=0, exif=exif(orientation)), ["draft-tall"]
 
 
+def cjpeg(image, *options):
+    """Writes a JPEG of a kind that Pillow cannot write, with libjpeg-turbo's program."""
+    return subprocess.run(["cjpeg", "-quality", "92", *options], input=saved(image, "PPM"), capture_output=True, check=True).stdout
+
+
+def odd_jpegs():
+    """Yields JPEGs with every kind of sampling, with several scans, and with arithmetic coding."""
+    image, drafts = drawing((99, 75)), ["bgr24", "draft-half", "draft-quarter", "draft-eighth"]
+    samplings = ["1x2,1x1,1x1", "4x1,1x1,1x1", "1x1,2x1,2x1", "1x1,2x2,2x2", "1x1,1x2,1x2", "2x2,2x1,1x2"]
+    for sampling in samplings:
+        yield f"sampled-{sampling.replace(',', '-')}.jpg", cjpeg(image, "-sample", sampling), drafts
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as scans:
+        scans.write("0; 1; 2;")
+        scans.flush()
+        yield "scans.jpg", cjpeg(image, "-scans", scans.name), drafts
+    yield "restart.jpg", cjpeg(image, "-progressive", "-restart", "1"), drafts
+    yield "arithmetic.jpg", cjpeg(image, "-arithmetic"), drafts
+
+
 def pngs():
     image, clear = drawing(), alpha()
     wide = np.asarray(image).astype(np.uint16) * 256 + 255 - np.asarray(image)
@@ -251,7 +272,7 @@ def main(archive):
     shutil.rmtree(expected, ignore_errors=True)
     expected.mkdir()
     cases = []
-    for lossy, source in [(True, jpegs(photos)), (False, pngs()), (False, others()), (True, lossy_webps(photos)), (False, resized(photos))]:
+    for lossy, source in [(True, jpegs(photos)), (True, odd_jpegs()), (False, pngs()), (False, others()), (True, lossy_webps(photos)), (False, resized(photos))]:
         for name, data, inputs in source:
             (HERE / name).write_bytes(data)
             inputs = inputs if name == "filters.png" else ["grey28", "rgb32"] + inputs

@@ -1,34 +1,28 @@
-//! Decodes JPEG with the same result, bit for bit, as libjpeg-turbo.
+//! Decodes JPEG with libjpeg-turbo.
 //!
 //! Networks are trained on images that libjpeg-turbo decoded, because Pillow, OpenCV and
 //! torchvision use it. A decoder that rounds chroma differently is off by one level in some pixels,
 //! and changes the scores of colour photos by a hundredth.
 
-use image::metadata::Orientation;
-use libjpeg_turbo_rs::{
-    DecodeLimits, DecodeWarning, Decoder, JpegError, PixelFormat, ScalingFactor,
-};
+mod markers;
 
+use std::borrow::Cow;
+
+use dorfman_jpeg::{Colour, Header, Jpeg, JpegError, Scale};
+use image::metadata::Orientation;
+
+use self::markers::{EOI, Markers, has_end};
 use super::header::{check_size, orientation};
 use super::memory::Room;
 use super::pixels::{Decoded, Samples};
 use super::{DecodeError, DecodeFault};
 
-/// The marker of a start of scan, which precedes the entropy-coded data.
-const SOS: u8 = 0xda;
-/// The marker of the end of the image.
-const EOI: [u8; 2] = [0xff, 0xd9];
-
 /// The largest number of scans of a progressive image. Encoders write about ten. Each scan passes
 /// over the whole image, so thousands of scans would make decoding slow.
-const MAX_SCANS: usize = 500;
+const MAX_SCANS: u16 = 500;
 
-/// The bytes of memory per decoded pixel of a baseline image (measured: 6 in colour, 7 in CMYK).
-const BASELINE: u64 = 8;
-
-/// The bytes of memory per stored pixel of a progressive image (measured: 9 in colour), whose
-/// coefficients are all in memory at any scale.
-const PROGRESSIVE: u64 = 12;
+/// The bytes of memory of the decoder besides the output: buffers for some rows.
+const ROWS: u64 = 4 << 20;
 
 /// Decodes a JPEG. Grey images stay grey; all others become RGB. The image is decoded at 1/2, 1/4 or
 /// 1/8 of its size, in the domain of the discrete cosine transform (DCT), if its sides remain at
@@ -41,42 +35,68 @@ pub(super) fn read(
     room: &mut Room<'_>,
     draft: Option<(u32, u32)>,
 ) -> Result<Decoded, DecodeError> {
-    let limits = DecodeLimits {
-        max_pixels: room.max_pixels(),
-        max_scans: MAX_SCANS,
-        ..DecodeLimits::default()
-    };
-    let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(|e| failure(&e))?;
-    let header = decoder.header();
-    let (width, height) = (u32::from(header.width), u32::from(header.height));
-    let progressive = header.is_progressive;
-    check_size(width, height, room.max_pixels())?;
-    let (format, samples) = match header.components.len() {
-        1 => (PixelFormat::Grayscale, Samples::Grey),
-        _ => (PixelFormat::Rgb, Samples::Rgb),
-    };
-    decoder.set_output_format(format);
-    decoder.set_lenient(true);
-    let orientation = orientation(decoder.exif_data());
-    let scale = draft.map_or(1, |least| divisor((width, height), upright(least, orientation)));
-    decoder.set_scale(ScalingFactor::try_new(1, scale).map_err(|e| failure(&e))?);
-    let stored = u64::from(width) * u64::from(height);
-    let (width, height) = (width.div_ceil(scale), height.div_ceil(scale));
-    let decoded = u64::from(width) * u64::from(height);
-    room.take(if progressive { stored * PROGRESSIVE } else { decoded * BASELINE });
-    let mut data = samples.buffer(width, height);
-    let decoded = decoder.decode_image_into(&mut data).map_err(|e| failure(&e))?;
-    if breaks_off(&decoded.warnings) && !has_end(bytes) {
+    let ends = has_end(bytes);
+    // With an end marker, missing rows are the only damage that a missing end causes.
+    let whole = if ends { Cow::from(bytes) } else { [bytes, &EOI].concat().into() };
+    let jpeg = Jpeg::open(&whole, MAX_SCANS).map_err(|e| failure(&e))?;
+    let header = jpeg.header();
+    check_size(header.width, header.height, room.max_pixels())?;
+    let markers = Markers::read(&whole);
+    let orientation = orientation(markers.exif);
+    let scale = draft.map_or(Scale::Full, |least| scale(header, upright(least, orientation)));
+    let (width, height) = jpeg.size(scale);
+    let pixels = u64::from(width) * u64::from(height);
+    let memory = ROWS + coefficients(header, &markers);
+    room.take(pixels * header.colour.samples() as u64 + memory);
+    let mut data = vec![0; pixels as usize * header.colour.samples()];
+    let damage = jpeg.decode(scale, memory, &mut data).map_err(|e| failure(&e))?;
+    if damage.is_some() && !ends {
         return Err(DecodeError::new(DecodeFault::Undecodable, "JPEG: the image data end early"));
     }
+    let samples = match header.colour {
+        Colour::Grey => Samples::Grey,
+        Colour::Rgb => Samples::Rgb,
+        Colour::Cmyk => {
+            cmyk_to_rgb(&mut data);
+            Samples::Rgb
+        }
+    };
     Ok(Decoded { width, height, samples, data, orientation })
 }
 
-/// The largest of 8, 4, 2 and 1 by which both sides can be divided, rounded down, and remain at least
-/// `least`. This is the rule of Pillow's `Image.draft`.
-fn divisor(size: (u32, u32), least: (u32, u32)) -> u32 {
-    let most = (size.0 / least.0.max(1)).min(size.1 / least.1.max(1));
-    [8, 4, 2].into_iter().find(|&scale| scale <= most).unwrap_or(1)
+/// The bytes of the coefficients that are in memory at the same time, at any scale: those of the whole
+/// image if it has several scans. A coefficient has two bytes; the planes are padded to whole blocks.
+fn coefficients(header: Header, markers: &Markers<'_>) -> u64 {
+    let in_scans = header.progressive || markers.scan_components < markers.frame_components;
+    let padded = |side: u32| u64::from(side.next_multiple_of(32));
+    let samples = padded(header.width) * padded(header.height) * header.colour.samples() as u64;
+    if in_scans { 2 * samples } else { 0 }
+}
+
+/// Replaces the inverted samples of CMYK, as Adobe's programs write them, by RGB. Rounds as Pillow.
+fn cmyk_to_rgb(data: &mut Vec<u8>) {
+    let pixels = data.len() / 4;
+    for pixel in 0..pixels {
+        let black = u32::from(data[4 * pixel + 3]);
+        for colour in 0..3 {
+            let product = u32::from(data[4 * pixel + colour]) * black + 128;
+            data[3 * pixel + colour] = ((product + (product >> 8)) >> 8) as u8;
+        }
+    }
+    data.truncate(3 * pixels);
+}
+
+/// The smallest scale at which both sides remain at least `least`. This is the rule of Pillow's
+/// `Image.draft`. A lossless image has no scales.
+fn scale(header: Header, least: (u32, u32)) -> Scale {
+    let most = (header.width / least.0.max(1)).min(header.height / least.1.max(1));
+    match most {
+        _ if header.lossless => Scale::Full,
+        8.. => Scale::Eighth,
+        4.. => Scale::Quarter,
+        2.. => Scale::Half,
+        _ => Scale::Full,
+    }
 }
 
 /// The sides that a stored image must have for `least` after the orientation is applied.
@@ -93,59 +113,13 @@ fn upright(least: (u32, u32), orientation: Orientation) -> (u32, u32) {
     }
 }
 
-/// Whether image rows are missing, at the end or in the middle.
-fn breaks_off(warnings: &[DecodeWarning]) -> bool {
-    warnings.iter().any(|warning| matches!(warning, DecodeWarning::TruncatedData { .. }))
-}
-
-/// Whether the end marker follows the start of the first scan, or ends the file. The two bytes of
-/// the marker cannot occur inside entropy-coded data. The marker of an embedded thumbnail is before
-/// the first scan, so it does not count.
-fn has_end(bytes: &[u8]) -> bool {
-    bytes.ends_with(&EOI) || data(bytes).is_some_and(|data| data.windows(2).any(|pair| pair == EOI))
-}
-
-/// The bytes after the header of the first scan.
-fn data(bytes: &[u8]) -> Option<&[u8]> {
-    let mut rest = bytes.get(2..)?;
-    loop {
-        // Any number of fill bytes may precede a marker.
-        let at = rest.iter().position(|&b| b != 0xff)?;
-        let marker = rest[at];
-        let after = &rest[at + 1..];
-        if at == 0 {
-            // There is no marker where one must be. Search on, as decoders do.
-            rest = after;
-            continue;
-        }
-        let length = usize::from(u16::from_be_bytes([*after.first()?, *after.get(1)?]));
-        if marker == SOS {
-            return after.get(length..);
-        }
-        rest = after.get(length..)?;
-    }
-}
-
 fn failure(error: &JpegError) -> DecodeError {
-    let reason = match error {
-        JpegError::Unsupported(_) => DecodeFault::UnsupportedFormat,
-        JpegError::LimitExceeded { what, .. } if !what.contains("scan") => {
-            DecodeFault::TooManyPixels
-        }
-        _ => DecodeFault::Undecodable,
-    };
-    DecodeError::new(reason, format!("JPEG: {error}"))
+    DecodeError::new(DecodeFault::Undecodable, format!("JPEG: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A file without pixels: the start marker, a segment with a whole thumbnail, a scan, `end`.
-    fn file(end: &[u8]) -> Vec<u8> {
-        let head = [0xff, 0xd8, 0xff, 0xe1, 0, 6, 0xff, 0xd8, 0xff, 0xd9, 0xff, 0xff, SOS, 0, 3, 7];
-        [&head[..], &[1, 2, 0xff, 0, 3], end].concat()
-    }
 
     #[test]
     fn no_side_becomes_shorter_than_the_input() {
@@ -158,20 +132,20 @@ mod tests {
             ((63, 63), (64, 64), 1),
             ((4000, 1000), (200, 500), 2),
         ] {
-            assert_eq!(divisor(size, least), expected, "{size:?} {least:?}");
+            let (width, height) = size;
+            let (progressive, lossless, colour) = (false, false, Colour::Rgb);
+            let header = Header { width, height, colour, progressive, lossless };
+            assert_eq!(scale(header, least).divisor(), expected, "{size:?} {least:?}");
+            assert_eq!(scale(Header { lossless: true, ..header }, least), Scale::Full);
         }
         assert_eq!(upright((200, 500), Orientation::Rotate90), (500, 200));
         assert_eq!(upright((200, 500), Orientation::Rotate180), (200, 500));
     }
 
     #[test]
-    fn only_the_end_marker_after_the_first_scan_counts() {
-        assert!(has_end(&file(&EOI)));
-        assert!(has_end(&file(&[0xff, 0xd9, b't', b'r', b'a', b'i', b'l'])));
-        assert!(!has_end(&file(&[])), "the thumbnail's end is not the image's");
-        assert!(!has_end(&file(&[0xff])));
-        for cut in 0..file(&[]).len() - 1 {
-            has_end(&file(&[])[..cut]);
-        }
+    fn inverted_cmyk_becomes_rgb() {
+        let mut data = vec![255, 128, 0, 255, 255, 128, 0, 128, 9, 9, 9, 0];
+        cmyk_to_rgb(&mut data);
+        assert_eq!(data, [255, 128, 0, 128, 64, 0, 0, 0, 0]);
     }
 }
