@@ -16,7 +16,7 @@ TRAINING_ENV = PYTHONPATH=training PYTHONDONTWRITEBYTECODE=1 \
 .DEFAULT_GOAL := help
 # Targets run one after another: the setups share apt, and each build uses all cores.
 .NOTPARALLEL:
-.PHONY: help demo demo-photos test test-rust test-training test-faults bench bench-kafka bench-hosts bench-memory bench-paper paper-data lint doc train results check-deploy test-kubernetes build build-tests \
+.PHONY: help demo demo-photos test test-rust test-training test-faults bench bench-kafka bench-hosts bench-memory bench-decode bench-paper paper-data lint doc train results check-deploy test-kubernetes build build-tests \
 	test-alerts image faults
 
 help: ## list the targets
@@ -65,6 +65,10 @@ bench-hosts: setup-build setup-onnxruntime setup-kafka build ## measure what a h
 # `scripts/bench_memory.py --help`.
 bench-memory: setup-build setup-onnxruntime setup-kafka setup-dataset setup-python build ## measure the memory over a long backlog and over the largest images
 	$(PYTHON) scripts/bench_memory.py $(BENCH_MEMORY)
+
+# BENCH_DECODE=... passes options: see `scripts/bench_decode.py --help`.
+bench-decode: setup-build setup-onnxruntime setup-decode build ## measure decoding beside OpenCV and Pillow
+	.dorfman/decode/bin/python scripts/bench_decode.py $(BENCH_DECODE)
 
 # Not a part of `test`, because it takes a quarter of an hour. FAULTS=... passes options, such as
 # "--seed 2": see `scripts/faults.py --help`. The worker is built with fail points, which can make its

@@ -34,6 +34,8 @@ readonly YAMLLINT=1.38.0
 readonly MYPY=2.4.1
 readonly RUFF=0.17.6
 readonly CONFLUENT_KAFKA=2.12.2
+readonly OPENCV=5.0.0.93
+readonly PILLOW=13.0.0
 
 usage() {
     cat <<'USAGE'
@@ -51,6 +53,7 @@ usage: scripts/setup.sh TARGET...
   crds                 the definitions of the custom resources that the chart uses, in .dorfman/crds
   kubernetes           a control plane with simulated nodes, in .dorfman/cluster/bin; the build takes ten minutes or more
   faults               confluent-kafka in .dorfman/faults, and faketime, for scripts/faults.py
+  decode               OpenCV and Pillow in .dorfman/decode, for scripts/bench_decode.py
   prometheus           Prometheus, Alertmanager and their tools, in .dorfman/prometheus; starts no service
   image                buildah, runc and debootstrap, to build and run the container image without a daemon
   all                  all of these except onnxruntime-gpu, kubernetes and image
@@ -267,6 +270,11 @@ faults() {
     say "faults: confluent-kafka $CONFLUENT_KAFKA and faketime are installed"
 }
 
+decode() {
+    venv "$home/decode" "opencv-python-headless==$OPENCV pillow==$PILLOW numpy" python3
+    say "decode: OpenCV $OPENCV and Pillow $PILLOW are installed"
+}
+
 # From version 1.21 on, go fetches the newer toolchain that a module requires.
 go_will_do() {
     command -v go >/dev/null && at_least "$(go env GOVERSION | sed 's/^go//')" 1.21
@@ -398,7 +406,7 @@ image() {
 }
 for target in "$@"; do
     case $target in
-    build | onnxruntime | dataset | kafka | python | lint | helm | crds | kubernetes | prometheus | image | faults) "$target" ;;
+    build | onnxruntime | dataset | kafka | python | lint | helm | crds | kubernetes | prometheus | image | faults | decode) "$target" ;;
     onnxruntime-gpu) onnxruntime_gpu ;;
     kubernetes-validate) kubernetes_validate ;;
     all)
@@ -413,6 +421,7 @@ for target in "$@"; do
         kubernetes_validate
         prometheus
         faults
+        decode
         ;;
     -h | --help | help) usage ;;
     *)

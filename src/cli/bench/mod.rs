@@ -1,5 +1,6 @@
 //! `dorfman bench`: measures the cost of everything except the network, and the saving of grouping.
 
+mod decode;
 mod demo;
 mod engine;
 mod plans;
@@ -20,13 +21,16 @@ pub(super) struct BenchArgs {
     /// Items of the stream bench.
     #[arg(long, value_name = "N", default_value_t = 200_000)]
     items: usize,
-    /// Runs of each plan of the plans bench.
+    /// Runs of each plan of the plans bench, and of each image of the decode bench.
     #[arg(long, value_name = "N", default_value_t = 3)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// The bundle of the demo and plans benches.
+    /// The bundle of the demo, plans and decode benches.
     #[arg(long, value_name = "DIR", default_value = "models/fashion-bag")]
     bundle: PathBuf,
+    /// The folder with the images of the decode bench.
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
@@ -40,18 +44,27 @@ enum What {
     Demo,
     /// `group.size: auto` beside fixed plans, at two prevalences: images per second.
     Plans,
+    /// Decoding and preprocessing, in full and at a fraction of the size: CPU time of each image in
+    /// `--images`. A part of everything only with `--images`.
+    Decode,
 }
 
 pub(super) fn run(args: &BenchArgs) -> Result<(), CliError> {
     // The stream comes first, because it measures the memory of the process.
-    let all = [What::Stream, What::Engine, What::Demo, What::Plans];
-    let chosen = if args.what.is_empty() { &all[..] } else { &args.what };
+    let mut all = vec![What::Stream, What::Engine, What::Demo, What::Plans];
+    all.extend(args.images.as_ref().map(|_| What::Decode));
+    let chosen = if args.what.is_empty() { &all } else { &args.what };
     for what in chosen {
         match what {
             What::Engine => engine::run()?,
             What::Stream => stream::run(args.items)?,
             What::Demo => demo::run(&args.bundle)?,
             What::Plans => plans::run(&args.bundle, usize::from(args.rounds))?,
+            What::Decode => {
+                let missing = || CliError::Usage("`--images` names no folder".into());
+                let images = args.images.as_deref().ok_or_else(missing)?;
+                decode::run(&args.bundle, images, usize::from(args.rounds))?;
+            }
         }
     }
     Ok(())

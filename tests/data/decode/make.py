@@ -272,7 +272,14 @@ def main(archive):
     shutil.rmtree(expected, ignore_errors=True)
     expected.mkdir()
     cases = []
-    for lossy, source in [(True, jpegs(photos)), (True, odd_jpegs()), (False, pngs()), (False, others()), (True, lossy_webps(photos)), (False, resized(photos))]:
+    for lossy, source in [
+        (True, jpegs(photos)),
+        (True, odd_jpegs()),
+        (False, pngs()),
+        (False, others()),
+        (True, lossy_webps(photos)),
+        (False, resized(photos)),
+    ]:
         for name, data, inputs in source:
             (HERE / name).write_bytes(data)
             inputs = inputs if name == "filters.png" else ["grey28", "rgb32"] + inputs
