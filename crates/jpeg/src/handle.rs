@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 use turbojpeg_sys as sys;
 
-use crate::JpegError;
+use crate::{JpegError, Limits};
 
 /// A decoder of TurboJPEG, and the file that it reads.
 #[derive(Debug)]
@@ -29,14 +29,16 @@ pub(crate) struct Failed {
 }
 
 impl<'a> Handle<'a> {
-    /// A decoder of `bytes` that reads `scans` scans, at most.
-    pub fn new(bytes: &'a [u8], scans: u16) -> Result<Self, JpegError> {
+    /// A decoder of `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Result<Self, JpegError> {
         // SAFETY: `tj3Init` has no preconditions.
         let raw = unsafe { sys::tj3Init(sys::TJINIT_TJINIT_DECOMPRESS as i32) };
         let out_of_memory = || JpegError::Failed("the decoder has no memory".into());
         let raw = NonNull::new(raw.cast()).ok_or_else(out_of_memory)?;
         let mut handle = Self { raw, bytes, _not_sync: PhantomData };
-        handle.set(sys::TJPARAM_TJPARAM_SCANLIMIT, i32::from(scans));
+        // By default, TurboJPEG copies colour profiles. A file of empty segments of profiles would
+        // take 24 times its bytes.
+        handle.set(sys::TJPARAM_TJPARAM_SAVEMARKERS, 0);
         Ok(handle)
     }
 
@@ -48,11 +50,12 @@ impl<'a> Handle<'a> {
         self.ended(code)
     }
 
-    /// Lets the decoder allocate `bytes` of memory, rounded up to whole MiB, at least 1.
-    pub fn limit_memory(&mut self, bytes: u64) {
-        let mebibytes = i32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(i32::MAX);
+    /// Limits what decoding may take.
+    pub fn limit(&mut self, limits: Limits) {
+        let mebibytes = i32::try_from(limits.memory.div_ceil(1 << 20)).unwrap_or(i32::MAX);
         // 0 would be no limit.
         self.set(sys::TJPARAM_TJPARAM_MAXMEMORY, mebibytes.max(1));
+        self.set(sys::TJPARAM_TJPARAM_SCANLIMIT, i32::from(limits.scans.max(1)));
     }
 
     /// Decodes the image at `1 / divisor`. The caller has checked the length of `output`

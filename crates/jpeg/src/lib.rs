@@ -9,7 +9,7 @@
 //! 3. TurboJPEG writes the rows of the image, of the size in the header divided by the scale and
 //!    rounded up, without gaps. The output slice has exactly that length. The size comes from the same
 //!    bytes, so it cannot differ. A lossless image would be written in full at any scale, and is
-//!    therefore refused at a scale.
+//!    therefore refused.
 //! 4. TurboJPEG leaves a function after an error by `longjmp` within C. No Rust code is on the stack
 //!    in between, because TurboJPEG calls no Rust code.
 
@@ -32,9 +32,9 @@ pub enum JpegError {
         /// Bytes of the image.
         expected: usize,
     },
-    /// A lossless image cannot be decoded at a fraction of its size.
-    #[error("a bug: a lossless image was to be decoded at a fraction of its size")]
-    Lossless,
+    /// A kind of JPEG that is not decoded.
+    #[error("{0}")]
+    Unsupported(String),
 }
 
 /// The samples of a decoded pixel.
@@ -79,8 +79,16 @@ pub struct Header {
     pub colour: Colour,
     /// Whether the coefficients of the whole image are in memory at the same time.
     pub progressive: bool,
-    /// Whether the image is stored without a discrete cosine transform, so that it has no scales.
-    pub lossless: bool,
+}
+
+/// What decoding may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Scans, at most, at least 1. Each scan of a progressive image passes over the whole image.
+    pub scans: u16,
+    /// Bytes that libjpeg-turbo may allocate if it keeps the coefficients of the whole image, rounded up
+    /// to whole MiB. Without them, it allocates some rows, whose bytes the format limits.
+    pub memory: u64,
 }
 
 /// A JPEG file whose header was read.
@@ -91,13 +99,14 @@ pub struct Jpeg<'a> {
 }
 
 impl<'a> Jpeg<'a> {
-    /// Reads the header of a file. An image with more than `scans` scans is refused when it is
-    /// decoded: each scan of a progressive image passes over the whole image.
+    /// Reads the header of a file.
     ///
     /// # Errors
-    /// [`JpegError::Failed`] if the header is damaged, or if its kind of JPEG is not supported.
-    pub fn open(bytes: &'a [u8], scans: u16) -> Result<Self, JpegError> {
-        let mut handle = Handle::new(bytes, scans)?;
+    /// [`JpegError::Failed`] if the header is damaged. [`JpegError::Unsupported`] if the image is
+    /// lossless, is arithmetically coded, or has samples of more or less than 8 bits. Browsers show
+    /// none of these, and small files of these kinds can take minutes.
+    pub fn open(bytes: &'a [u8]) -> Result<Self, JpegError> {
+        let mut handle = Handle::new(bytes)?;
         if let Err(failed) = handle.read_header() {
             failed.warning_or_error()?;
         }
@@ -116,18 +125,17 @@ impl<'a> Jpeg<'a> {
         (self.header.width.div_ceil(divisor), self.header.height.div_ceil(divisor))
     }
 
-    /// Decodes the image to `output`, row by row, with [`Colour::samples`] bytes per pixel.
-    /// libjpeg-turbo may allocate `memory` bytes besides, rounded up to whole MiB. Returns the first
-    /// damage that libjpeg-turbo has passed over, if there was any: rows may then be missing, grey, or
-    /// shifted.
+    /// Decodes the image to `output`, row by row, with [`Colour::samples`] bytes per pixel. Returns the
+    /// first damage that libjpeg-turbo has passed over, if there was any: rows may then be missing,
+    /// grey, or shifted.
     ///
     /// # Errors
-    /// [`JpegError`] if the image cannot be decoded, if it needs more memory, or if `output` has
-    /// another length than the image.
+    /// [`JpegError`] if the image cannot be decoded, if it exceeds `limits`, or if `output` has another
+    /// length than the image.
     pub fn decode(
         mut self,
         scale: Scale,
-        memory: u64,
+        limits: Limits,
         output: &mut [u8],
     ) -> Result<Option<String>, JpegError> {
         let (width, height) = self.size(scale);
@@ -136,10 +144,7 @@ impl<'a> Jpeg<'a> {
         if output.len() != expected {
             return Err(JpegError::Output { found: output.len(), expected });
         }
-        if self.header.lossless && scale != Scale::Full {
-            return Err(JpegError::Lossless);
-        }
-        self.handle.limit_memory(memory);
+        self.handle.limit(limits);
         match self.handle.decode(scale.divisor(), colour.pixel_format(), output) {
             Ok(()) => Ok(None),
             Err(failed) => failed.warning_or_error().map(Some),
@@ -175,9 +180,20 @@ impl Scale {
 
 /// The header that the handle has read.
 fn header(handle: &mut Handle<'_>) -> Result<Header, JpegError> {
-    let unsupported = |what: &str| JpegError::Failed(what.to_owned());
+    let unsupported = |what: &str| JpegError::Unsupported(what.to_owned());
+    if handle.get(sys::TJPARAM_TJPARAM_LOSSLESS) == 1 {
+        return Err(unsupported("a lossless JPEG is not decoded"));
+    }
+    if handle.get(sys::TJPARAM_TJPARAM_ARITHMETIC) == 1 {
+        return Err(unsupported("an arithmetically coded JPEG is not decoded"));
+    }
+    if handle.get(sys::TJPARAM_TJPARAM_PRECISION) != 8 {
+        return Err(unsupported("a JPEG with samples of other than 8 bits is not decoded"));
+    }
     let positive = |value: i32| u32::try_from(value).ok().filter(|&value| value > 0);
-    let size = |value| positive(value).ok_or_else(|| unsupported("the file has no image"));
+    let size = |value| {
+        positive(value).ok_or_else(|| JpegError::Failed("the file has no image".to_owned()))
+    };
     let width = size(handle.get(sys::TJPARAM_TJPARAM_JPEGWIDTH))?;
     let height = size(handle.get(sys::TJPARAM_TJPARAM_JPEGHEIGHT))?;
     let colour = match u32::try_from(handle.get(sys::TJPARAM_TJPARAM_COLORSPACE)) {
@@ -187,8 +203,7 @@ fn header(handle: &mut Handle<'_>) -> Result<Header, JpegError> {
         _ => return Err(unsupported("the colours are of an unknown kind")),
     };
     let progressive = handle.get(sys::TJPARAM_TJPARAM_PROGRESSIVE) == 1;
-    let lossless = handle.get(sys::TJPARAM_TJPARAM_LOSSLESS) == 1;
-    Ok(Header { width, height, colour, progressive, lossless })
+    Ok(Header { width, height, colour, progressive })
 }
 
 impl Failed {

@@ -5,22 +5,21 @@
 
 use std::path::Path;
 
-use dorfman_jpeg::{Colour, Jpeg, JpegError, Scale};
+use dorfman_jpeg::{Colour, Jpeg, JpegError, Limits, Scale};
 
-const SCANS: u16 = 100;
-const MEMORY: u64 = 64 << 20;
+const LIMITS: Limits = Limits { scans: 100, memory: 64 << 20 };
 
 fn file(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/decode");
     std::fs::read(folder.join(name)).unwrap()
 }
 
-fn decode(bytes: &[u8], scale: Scale, scans: u16) -> Result<Option<String>, JpegError> {
-    let jpeg = Jpeg::open(bytes, scans)?;
+fn decode(bytes: &[u8], scale: Scale, limits: Limits) -> Result<Option<String>, JpegError> {
+    let jpeg = Jpeg::open(bytes)?;
     let (width, height) = jpeg.size(scale);
     let samples = jpeg.header().colour.samples();
     let mut output = vec![0; width as usize * height as usize * samples];
-    jpeg.decode(scale, MEMORY, &mut output)
+    jpeg.decode(scale, limits, &mut output)
 }
 
 /// A file with bytes between two segments of its header, which libjpeg passes over with a warning.
@@ -33,13 +32,13 @@ fn with_stray_bytes(bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn the_header_tells_size_and_kind() {
     let bytes = file("progressive.jpg");
-    let jpeg = Jpeg::open(&bytes, SCANS).unwrap();
+    let jpeg = Jpeg::open(&bytes).unwrap();
     let header = jpeg.header();
     assert_eq!((header.width, header.height, header.colour), (99, 75, Colour::Rgb));
-    assert!(header.progressive && !header.lossless);
+    assert!(header.progressive);
     assert_eq!(jpeg.size(Scale::Eighth), (13, 10));
-    assert_eq!(Jpeg::open(&file("cmyk.jpg"), SCANS).unwrap().header().colour, Colour::Cmyk);
-    assert_eq!(Jpeg::open(&file("grey.jpg"), SCANS).unwrap().header().colour, Colour::Grey);
+    assert_eq!(Jpeg::open(&file("cmyk.jpg")).unwrap().header().colour, Colour::Cmyk);
+    assert_eq!(Jpeg::open(&file("grey.jpg")).unwrap().header().colour, Colour::Grey);
 }
 
 #[test]
@@ -47,7 +46,7 @@ fn an_output_of_another_length_is_refused() {
     let bytes = file("photo-420.jpg");
     for wrong in [-1, 1] {
         let mut output = vec![0; (99 * 75 * 3 + wrong) as usize];
-        let decoded = Jpeg::open(&bytes, SCANS).unwrap().decode(Scale::Full, MEMORY, &mut output);
+        let decoded = Jpeg::open(&bytes).unwrap().decode(Scale::Full, LIMITS, &mut output);
         assert!(matches!(decoded, Err(JpegError::Output { expected: 22_275, .. })));
     }
 }
@@ -55,10 +54,10 @@ fn an_output_of_another_length_is_refused() {
 #[test]
 fn damage_that_is_passed_over_is_reported() {
     let bytes = file("photo-420.jpg");
-    assert_eq!(decode(&bytes, Scale::Full, SCANS), Ok(None));
-    let cut = decode(&bytes[..bytes.len() / 2], Scale::Half, SCANS).unwrap();
+    assert_eq!(decode(&bytes, Scale::Full, LIMITS), Ok(None));
+    let cut = decode(&bytes[..bytes.len() / 2], Scale::Half, LIMITS).unwrap();
     assert_eq!(cut.as_deref(), Some("Premature end of JPEG file"));
-    let stray = decode(&with_stray_bytes(&bytes), Scale::Full, SCANS).unwrap().unwrap();
+    let stray = decode(&with_stray_bytes(&bytes), Scale::Full, LIMITS).unwrap().unwrap();
     assert!(stray.starts_with("Corrupt JPEG data: 3 extraneous bytes"), "{stray}");
 }
 
@@ -66,10 +65,31 @@ fn damage_that_is_passed_over_is_reported() {
 fn an_error_after_a_warning_is_an_error() {
     let bytes = file("progressive.jpg");
     for bytes in [with_stray_bytes(&bytes), bytes] {
-        let error = decode(&bytes, Scale::Full, 1).unwrap_err().to_string();
+        let error =
+            decode(&bytes, Scale::Full, Limits { scans: 1, ..LIMITS }).unwrap_err().to_string();
         assert!(error.contains("scans"), "{error}");
     }
     for bytes in [&[][..], b"\xff\xd8", b"\xff\xd8\xff\xd9", b"not a JPEG"] {
-        assert!(decode(bytes, Scale::Full, SCANS).is_err());
+        assert!(decode(bytes, Scale::Full, LIMITS).is_err());
     }
+}
+
+#[test]
+fn kinds_that_no_browser_shows_are_refused() {
+    let bytes = file("arithmetic.jpg");
+    assert!(matches!(Jpeg::open(&bytes), Err(JpegError::Unsupported(_))));
+    // The precision of the samples is the first byte of the frame.
+    let mut bytes = file("photo-420.jpg");
+    let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+    bytes[frame + 4] = 12;
+    assert!(Jpeg::open(&bytes).is_err());
+}
+
+#[test]
+fn an_image_that_needs_more_memory_is_refused() {
+    let bytes = file("large-progressive.jpg");
+    let little = Limits { memory: 1, ..LIMITS };
+    let error = decode(&bytes, Scale::Eighth, little).unwrap_err().to_string();
+    assert!(error.contains("emory"), "{error}");
+    assert_eq!(decode(&bytes, Scale::Eighth, LIMITS), Ok(None));
 }

@@ -191,7 +191,7 @@ def cjpeg(image, *options):
 
 
 def odd_jpegs():
-    """Yields JPEGs with every kind of sampling, with several scans, and with arithmetic coding."""
+    """Yields JPEGs with every kind of sampling, and with several scans."""
     image, drafts = drawing((99, 75)), ["bgr24", "draft-half", "draft-quarter", "draft-eighth"]
     samplings = ["1x2,1x1,1x1", "4x1,1x1,1x1", "1x1,2x1,2x1", "1x1,2x2,2x2", "1x1,1x2,1x2", "2x2,2x1,1x2"]
     for sampling in samplings:
@@ -201,7 +201,12 @@ def odd_jpegs():
         scans.flush()
         yield "scans.jpg", cjpeg(image, "-scans", scans.name), drafts
     yield "restart.jpg", cjpeg(image, "-progressive", "-restart", "1"), drafts
-    yield "arithmetic.jpg", cjpeg(image, "-arithmetic"), drafts
+
+
+def for_the_decoder():
+    """Yields JPEGs for the tests of `crates/jpeg`, which have no expected pixels."""
+    yield "arithmetic.jpg", cjpeg(drawing((99, 75)), "-arithmetic")
+    yield "large-progressive.jpg", cjpeg(drawing((1000, 700)), "-progressive", "-quality", "30")
 
 
 def pngs():
@@ -286,6 +291,8 @@ def main(archive):
             for wanted in inputs:
                 preprocess(Image.open(io.BytesIO(data)), INPUTS[wanted]).save(expected / f"{name}.{wanted}.pnm", "PPM")
             cases.append({"file": name, "lossy": lossy, "inputs": inputs})
+    for name, data in for_the_decoder():
+        (HERE / name).write_bytes(data)
     document = {"inputs": INPUTS, "cases": cases}
     (HERE / "cases.json").write_text(json.dumps(document, indent=1) + "\n")
 

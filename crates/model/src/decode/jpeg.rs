@@ -8,7 +8,7 @@ mod markers;
 
 use std::borrow::Cow;
 
-use dorfman_jpeg::{Colour, Header, Jpeg, JpegError, Scale};
+use dorfman_jpeg::{Colour, Header, Jpeg, JpegError, Limits, Scale};
 use image::metadata::Orientation;
 
 use self::markers::{EOI, Markers, has_end};
@@ -17,19 +17,26 @@ use super::memory::Room;
 use super::pixels::{Decoded, Samples};
 use super::{DecodeError, DecodeFault};
 
-/// The largest number of scans of a progressive image. Encoders write about ten. Each scan passes
-/// over the whole image, so thousands of scans would make decoding slow.
-const MAX_SCANS: u16 = 500;
+/// The number of scans of an image that is decoded, at most, by its size. Encoders write about ten.
+/// Each scan passes over the whole image, in up to a nanosecond per pixel, so thousands of scans would
+/// make decoding slow.
+const SCANS: std::ops::RangeInclusive<u64> = 64..=500;
+/// Pixels of all scans of an image together that are decoded, unless the image has few scans.
+const PIXELS_OF_SCANS: u64 = 1_000_000_000;
 
-/// The bytes of memory of the decoder besides the output: buffers for some rows.
-const ROWS: u64 = 4 << 20;
+/// The bytes of memory of the decoder for tables.
+const TABLES: u64 = 1 << 20;
+/// Rows of all components that the decoder keeps, at most: with a sampling factor of 4, several rows of
+/// blocks.
+const ROWS: u64 = 48;
 
 /// Decodes a JPEG. Grey images stay grey; all others become RGB. The image is decoded at 1/2, 1/4 or
 /// 1/8 of its size, in the domain of the discrete cosine transform (DCT), if its sides remain at
 /// least `draft` (width and height, upright).
 ///
-/// An image whose data end early is refused. An image that lacks only its end marker is decoded.
-/// Data that are corrupt in the middle are decoded as browsers show them.
+/// An image whose data end early, without an end marker, is refused. An image that lacks only its end
+/// marker is decoded. Data that are corrupt or missing before an end marker are decoded as browsers
+/// show them.
 pub(super) fn read(
     bytes: &[u8],
     room: &mut Room<'_>,
@@ -38,7 +45,7 @@ pub(super) fn read(
     let ends = has_end(bytes);
     // With an end marker, missing rows are the only damage that a missing end causes.
     let whole = if ends { Cow::from(bytes) } else { [bytes, &EOI].concat().into() };
-    let jpeg = Jpeg::open(&whole, MAX_SCANS).map_err(|e| failure(&e))?;
+    let jpeg = Jpeg::open(&whole).map_err(|e| failure(&e))?;
     let header = jpeg.header();
     check_size(header.width, header.height, room.max_pixels())?;
     let markers = Markers::read(&whole);
@@ -46,10 +53,11 @@ pub(super) fn read(
     let scale = draft.map_or(Scale::Full, |least| scale(header, upright(least, orientation)));
     let (width, height) = jpeg.size(scale);
     let pixels = u64::from(width) * u64::from(height);
-    let memory = ROWS + coefficients(header, &markers);
-    room.take(pixels * header.colour.samples() as u64 + memory);
+    let limits = limits(header, &markers);
+    let copied = if ends { 0 } else { whole.len() as u64 };
+    room.take(pixels * header.colour.samples() as u64 + limits.memory + copied);
     let mut data = vec![0; pixels as usize * header.colour.samples()];
-    let damage = jpeg.decode(scale, memory, &mut data).map_err(|e| failure(&e))?;
+    let damage = jpeg.decode(scale, limits, &mut data).map_err(|e| failure(&e))?;
     if damage.is_some() && !ends {
         return Err(DecodeError::new(DecodeFault::Undecodable, "JPEG: the image data end early"));
     }
@@ -64,13 +72,18 @@ pub(super) fn read(
     Ok(Decoded { width, height, samples, data, orientation })
 }
 
-/// The bytes of the coefficients that are in memory at the same time, at any scale: those of the whole
-/// image if it has several scans. A coefficient has two bytes; the planes are padded to whole blocks.
-fn coefficients(header: Header, markers: &Markers<'_>) -> u64 {
+/// What decoding may take. The coefficients of the whole image are in memory at the same time, at any
+/// scale, if it has several scans. A coefficient has two bytes; the planes are padded to whole blocks
+/// by any sampling factor, 1 to 4.
+fn limits(header: Header, markers: &Markers<'_>) -> Limits {
     let in_scans = header.progressive || markers.scan_components < markers.frame_components;
-    let padded = |side: u32| u64::from(side.next_multiple_of(32));
-    let samples = padded(header.width) * padded(header.height) * header.colour.samples() as u64;
-    if in_scans { 2 * samples } else { 0 }
+    let padded = |side: u32| u64::from(side.next_multiple_of(96));
+    let samples = header.colour.samples() as u64;
+    let coefficients = 2 * padded(header.width) * padded(header.height) * samples;
+    let rows = TABLES + ROWS * padded(header.width) * samples;
+    let pixels = u64::from(header.width) * u64::from(header.height);
+    let scans = (PIXELS_OF_SCANS / pixels).clamp(*SCANS.start(), *SCANS.end()) as u16;
+    Limits { scans, memory: rows + if in_scans { coefficients } else { 0 } }
 }
 
 /// Replaces the inverted samples of CMYK, as Adobe's programs write them, by RGB. Rounds as Pillow.
@@ -87,11 +100,10 @@ fn cmyk_to_rgb(data: &mut Vec<u8>) {
 }
 
 /// The smallest scale at which both sides remain at least `least`. This is the rule of Pillow's
-/// `Image.draft`. A lossless image has no scales.
+/// `Image.draft`.
 fn scale(header: Header, least: (u32, u32)) -> Scale {
     let most = (header.width / least.0.max(1)).min(header.height / least.1.max(1));
     match most {
-        _ if header.lossless => Scale::Full,
         8.. => Scale::Eighth,
         4.. => Scale::Quarter,
         2.. => Scale::Half,
@@ -114,7 +126,11 @@ fn upright(least: (u32, u32), orientation: Orientation) -> (u32, u32) {
 }
 
 fn failure(error: &JpegError) -> DecodeError {
-    DecodeError::new(DecodeFault::Undecodable, format!("JPEG: {error}"))
+    let fault = match error {
+        JpegError::Unsupported(_) => DecodeFault::UnsupportedFormat,
+        JpegError::Failed(_) | JpegError::Output { .. } => DecodeFault::Undecodable,
+    };
+    DecodeError::new(fault, format!("JPEG: {error}"))
 }
 
 #[cfg(test)]
@@ -133,13 +149,21 @@ mod tests {
             ((4000, 1000), (200, 500), 2),
         ] {
             let (width, height) = size;
-            let (progressive, lossless, colour) = (false, false, Colour::Rgb);
-            let header = Header { width, height, colour, progressive, lossless };
+            let header = Header { width, height, colour: Colour::Rgb, progressive: false };
             assert_eq!(scale(header, least).divisor(), expected, "{size:?} {least:?}");
-            assert_eq!(scale(Header { lossless: true, ..header }, least), Scale::Full);
         }
         assert_eq!(upright((200, 500), Orientation::Rotate90), (500, 200));
         assert_eq!(upright((200, 500), Orientation::Rotate180), (200, 500));
+    }
+
+    #[test]
+    fn large_images_may_have_fewer_scans() {
+        let scans = |side: u32| {
+            let (width, height) = (side, side);
+            let header = Header { width, height, colour: Colour::Rgb, progressive: true };
+            limits(header, &Markers::default()).scans
+        };
+        assert_eq!([1, 1_000, 2_000, 7_000].map(scans), [500, 500, 250, 64]);
     }
 
     #[test]

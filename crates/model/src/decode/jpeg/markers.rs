@@ -44,6 +44,12 @@ impl<'a> Markers<'a> {
             // There is no marker where one must be. Search on, as decoders do.
             return Some(after);
         }
+        match marker {
+            // These have no length.
+            0x00 | 0x01 | 0xd0..=0xd7 => return Some(after),
+            0xd9 => return None,
+            _ => {}
+        }
         let length = usize::from(u16::from_be_bytes([*after.first()?, *after.get(1)?]));
         let content = after.get(2..length).unwrap_or_default();
         let after = after.get(length..)?;
