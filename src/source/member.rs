@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use crossbeam_channel::{SendTimeoutError, Sender, TrySendError};
@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::assignment::{Before, Taken};
 use super::caution::Note;
+use super::clock::WallClock;
 use super::history;
 use super::kafka::SourceError;
 use super::rebalance::{Context, list};
@@ -98,8 +99,12 @@ impl Member<'_> {
 
     fn poll_until_stopped(&self, out: &Sender<Vec<ReceivedItem>>) -> Result<(), SourceError> {
         let mut stored = Instant::now();
+        let mut clock = WallClock::new(SystemTime::now(), Instant::now());
         while !self.services.signals.stopping() {
             self.services.health.polled();
+            if clock.set_back(SystemTime::now(), Instant::now()) {
+                self.wake_librdkafka();
+            }
             if self.context().pending().is_empty() {
                 self.fill()?;
             } else if let Some(message) = self.poll(POLL)? {
@@ -116,6 +121,13 @@ impl Member<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Lets librdkafka's main thread look at the clock again, by a request that it must serve.
+    fn wake_librdkafka(&self) {
+        warn!("the wall clock was set back");
+        // There may be no offset to commit. The callback reports any other error.
+        let _ = self.consumer.commit_consumer_state(CommitMode::Async);
     }
 
     /// Reads up to one batch of messages. Waits only for the first.

@@ -6,6 +6,7 @@
 
 mod assignment;
 mod caution;
+mod clock;
 pub mod embedded;
 pub mod files;
 mod history;
