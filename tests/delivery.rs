@@ -107,6 +107,19 @@ fn a_flag_that_the_topic_refuses_becomes_a_dead_letter() {
     }
 }
 
+/// Nothing shorter can be sent, so the worker must not go on. The error says what to raise.
+#[test]
+fn a_dead_letter_that_the_topic_refuses_ends_the_worker() {
+    let broker = broker_without("mute", "dead");
+    broker.create_with("mute-dead", "max.message.bytes", "100");
+    let config = config(broker.bootstrap(), "mute");
+    produce(broker.bootstrap(), config.source.topic.first(), &[("a", b"broken".to_vec())]);
+    let error = start(&config).wait().unwrap_err().to_string();
+    assert!(error.contains("`mute-dead` refuses a dead letter"), "{error}");
+    assert!(error.contains("raise its `max.message.bytes`"), "{error}");
+    assert_eq!(committed_of(&broker, &config), 0);
+}
+
 #[test]
 fn a_missing_topic_of_dead_letters_stops_the_worker_at_its_start() {
     let broker = broker_without("missing", "dead");

@@ -239,6 +239,9 @@ mod tests {
         assert!(h.unready().unwrap().contains("dead-letter"));
         h.verdict();
         assert_eq!(h.unready(), None);
+        h.left();
+        assert!(h.unready().unwrap().contains("group"));
+        h.joined();
         h.stopping();
         assert_eq!(h.unready().as_deref(), Some("stopping"));
     }

@@ -9,8 +9,8 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 use tracing::warn;
 
-use super::assignment::Reader;
 use super::member::Member;
+use super::reader::Reader;
 use super::rebalance::Context;
 use crate::budget::Budget;
 use crate::config::kafka::KafkaConfig;

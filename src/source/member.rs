@@ -3,10 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam_channel::{SendTimeoutError, Sender, TrySendError};
+use crossbeam_channel::{SendTimeoutError, Sender, TrySendError, bounded};
 use dorfman_core::grouping::key_hash;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -15,10 +15,9 @@ use tracing::{debug, info, warn};
 
 use super::assignment::{Before, Taken};
 use super::caution::Note;
-use super::clock::WallClock;
-use super::history;
 use super::kafka::SourceError;
 use super::rebalance::{Context, list};
+use super::{clock, history};
 use crate::budget::Budget;
 use crate::config::source::Format;
 use crate::failure::{Failure, Reason};
@@ -60,7 +59,7 @@ impl Member<'_> {
     pub fn run(self, topics: &[&str], out: &Sender<Vec<ReceivedItem>>) -> Result<(), SourceError> {
         self.consumer.subscribe(topics)?;
         self.services.metrics.paused.set(0);
-        let polled = self.poll_until_stopped(out);
+        let polled = self.with_clock_watched(|| self.poll_until_stopped(out));
         let result = polled.and_then(|()| self.drain(out));
         match result {
             // Nothing can be committed any more. The items are read again, by this worker or others.
@@ -97,14 +96,27 @@ impl Member<'_> {
         }
     }
 
+    /// Calls `work`. Meanwhile, a thread wakes librdkafka if the wall clock is set back.
+    fn with_clock_watched<T>(&self, work: impl FnOnce() -> T) -> T {
+        std::thread::scope(|scope| {
+            let (end, ended) = bounded(0);
+            let watching = std::thread::Builder::new().name("clock".into());
+            let watched = watching.spawn_scoped(scope, move || {
+                clock::watch(&ended, || wake(&self.consumer));
+            });
+            if let Err(error) = watched {
+                warn!(%error, "the wall clock is not watched");
+            }
+            let result = work();
+            drop(end);
+            result
+        })
+    }
+
     fn poll_until_stopped(&self, out: &Sender<Vec<ReceivedItem>>) -> Result<(), SourceError> {
         let mut stored = Instant::now();
-        let mut clock = WallClock::new(SystemTime::now(), Instant::now());
         while !self.services.signals.stopping() {
             self.services.health.polled();
-            if clock.set_back(SystemTime::now(), Instant::now()) {
-                self.wake_librdkafka();
-            }
             if self.context().pending().is_empty() {
                 self.fill()?;
             } else if let Some(message) = self.poll(POLL)? {
@@ -121,13 +133,6 @@ impl Member<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Lets librdkafka's main thread look at the clock again, by a request that it must serve.
-    fn wake_librdkafka(&self) {
-        warn!("the wall clock was set back");
-        // There may be no offset to commit. The callback reports any other error.
-        let _ = self.consumer.commit_consumer_state(CommitMode::Async);
     }
 
     /// Reads up to one batch of messages. Waits only for the first.
@@ -318,21 +323,26 @@ impl Member<'_> {
     }
 
     fn pause(&self) {
-        if let Err(error) = self.consumer.pause(&list(&self.context().assignments.partitions())) {
-            warn!(%error, "partitions were not paused");
-        }
-        self.context().paused.store(true, Ordering::Relaxed);
-        self.context().has_moved();
-        self.services.metrics.paused.set(1);
+        self.set_paused(true);
     }
 
     fn resume(&self) {
-        if let Err(error) = self.consumer.resume(&list(&self.context().assignments.partitions())) {
-            warn!(%error, "partitions were not resumed");
+        self.set_paused(false);
+    }
+
+    fn set_paused(&self, paused: bool) {
+        let partitions = list(&self.context().assignments.partitions());
+        let (done, what) = if paused {
+            (self.consumer.pause(&partitions), "paused")
+        } else {
+            (self.consumer.resume(&partitions), "resumed")
+        };
+        if let Err(error) = done {
+            warn!(%error, "partitions were not {what}");
         }
-        self.context().paused.store(false, Ordering::Relaxed);
+        self.context().paused.store(paused, Ordering::Relaxed);
         self.context().has_moved();
-        self.services.metrics.paused.set(0);
+        self.services.metrics.paused.set(i64::from(paused));
     }
 
     /// Waits for the verdicts of all items that were read. Polling continues, because the group
@@ -374,6 +384,14 @@ impl Member<'_> {
     fn context(&self) -> &Context {
         self.consumer.context()
     }
+}
+
+/// Lets librdkafka's main thread look at the clock again, by a request that it must serve. Its answer
+/// ends the poll of the source's thread.
+fn wake(consumer: &BaseConsumer<Context>) {
+    warn!("the wall clock was set back");
+    // There may be no offset to commit. The callback reports any other error.
+    let _ = consumer.commit_consumer_state(CommitMode::Async);
 }
 
 /// The headers of a message. Empty if the key of a header is not UTF-8, because the client library

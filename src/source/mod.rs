@@ -12,4 +12,5 @@ pub mod files;
 mod history;
 pub mod kafka;
 mod member;
+mod reader;
 mod rebalance;

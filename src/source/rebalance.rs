@@ -12,7 +12,8 @@ use rdkafka::statistics::{self, Statistics};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
-use super::assignment::{Assignments, Commit, Partition, Reader};
+use super::assignment::{Assignments, Commit, Partition};
+use super::reader::Reader;
 use crate::item::ReceivedItem;
 use crate::ops::Services;
 
@@ -234,7 +235,7 @@ impl ConsumerContext for Context {
                 let partitions = owned(partitions);
                 info!(partitions = partitions.len(), "partitions revoked");
                 self.services.metrics.rebalances.inc();
-                // Nobody waits for items that are not sent on yet.
+                // The next owner reads these items; the drain must not wait for them.
                 self.release_pending(&partitions);
                 if !consumer.assignment_lost() {
                     self.drain(&partitions);
