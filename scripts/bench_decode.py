@@ -13,7 +13,7 @@ Needs target/release/dorfman and `scripts/setup.sh decode`, and runs with .dorfm
 
 import argparse
 import io
-import os
+import json
 import re
 import statistics
 import subprocess
@@ -27,10 +27,10 @@ import cv2
 import numpy as np
 from machine import ROOT
 from measuring import show
+from photos import SHOES
 from PIL import Image
 
-SHOES = ROOT / "models/shoes"
-FIGURE = re.compile(r"decode, (\w+): (\S+)\.jpg +([\d.]+) ms")
+FIGURE = re.compile(r"decode, (\w+): \S*/(\S+)\.jpg +([\d.]+) ms")
 SIZES = ["1920x1080", "640x480", "256x192"]
 REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 Decoder = Callable[[bytes, tuple[int, int]], np.ndarray]
@@ -118,7 +118,6 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", action="append", metavar="WIDTHxHEIGHT", help=f"size of an image; may be repeated (default: {', '.join(SIZES)})")
     parser.add_argument("--rounds", type=int, default=51, metavar="N", help="times that each image is decoded (default: %(default)s)")
-    parser.add_argument("--target", type=int, default=160, metavar="N", help="side of the peers' input (default: %(default)s, as models/shoes)")
     parser.add_argument("--worker", type=Path, default=ROOT / "target/release/dorfman", help="the binary")
     return parser.parse_args()
 
@@ -126,11 +125,11 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     arguments = parsed()
     cv2.setNumThreads(1)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     with zipfile.ZipFile(SHOES / "photos.zip") as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))[:200]
         photos = [Image.open(io.BytesIO(archive.read(name))).convert("RGB") for name in names]
-    target = (arguments.target, arguments.target)
+    wanted = json.loads((SHOES / "bundle.json").read_text())["input"]
+    target = (wanted["width"], wanted["height"])
     rows = [["CPU ms per image", "kB", "dorfman full", "dorfman draft", *PEERS]]
     with tempfile.TemporaryDirectory() as folder:
         images = {}

@@ -1,7 +1,6 @@
 //! The calls of TurboJPEG. The invariants are in the documentation of the crate.
 
 use std::ffi::CStr;
-use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use turbojpeg_sys as sys;
@@ -13,7 +12,6 @@ use crate::{JpegError, Limits};
 pub(crate) struct Handle<'a> {
     raw: NonNull<std::ffi::c_void>,
     bytes: &'a [u8],
-    _not_sync: PhantomData<*mut ()>,
 }
 
 // SAFETY: all state of a decoder is behind its handle (invariant 1). The messages of its errors are
@@ -35,7 +33,7 @@ impl<'a> Handle<'a> {
         let raw = unsafe { sys::tj3Init(sys::TJINIT_TJINIT_DECOMPRESS as i32) };
         let out_of_memory = || JpegError::Failed("the decoder has no memory".into());
         let raw = NonNull::new(raw.cast()).ok_or_else(out_of_memory)?;
-        let mut handle = Self { raw, bytes, _not_sync: PhantomData };
+        let mut handle = Self { raw, bytes };
         // By default, TurboJPEG copies colour profiles. A file of empty segments of profiles would
         // take 24 times its bytes.
         handle.set(sys::TJPARAM_TJPARAM_SAVEMARKERS, 0);

@@ -93,3 +93,15 @@ fn an_image_that_needs_more_memory_is_refused() {
     assert!(error.contains("emory"), "{error}");
     assert_eq!(decode(&bytes, Scale::Eighth, LIMITS), Ok(None));
 }
+
+/// By default, TurboJPEG copies colour profiles, and the copies count as memory.
+#[test]
+fn colour_profiles_are_not_copied() {
+    let bytes = file("large-progressive.jpg");
+    let segment = [&[0xff, 0xe2, 0xff, 0xff][..], &[0; 0xfffd]].concat();
+    let (start, rest) = bytes.split_at(2);
+    let with_profiles = [start, &segment.repeat(150), rest].concat();
+    let limits = Limits { memory: 6 << 20, ..LIMITS };
+    assert_eq!(decode(&bytes, Scale::Full, limits), Ok(None));
+    assert_eq!(decode(&with_profiles, Scale::Full, limits), Ok(None));
+}

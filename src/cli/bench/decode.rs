@@ -1,11 +1,12 @@
 //! CPU time of decoding and preprocessing, by image.
 
-use std::path::{Path, PathBuf};
+use std::fmt::Display;
+use std::path::Path;
 
-use dorfman_model::Bundle;
 use dorfman_model::cpu::thread_time;
 use dorfman_model::decode::Preprocessor;
 use dorfman_model::manifest::{InputSpec, Resize};
+use dorfman_model::{Bundle, image_files};
 
 use super::super::CliError;
 use super::figure;
@@ -16,9 +17,9 @@ use crate::config::decode::DecodeConfig;
 pub(super) fn run(bundle: &Path, images: &Path, rounds: usize) -> Result<(), CliError> {
     let bundle = Bundle::open(bundle).map_err(|e| CliError::Usage(e.to_string()))?;
     let input = bundle.manifest.input;
-    for path in files(images)? {
-        let bytes = std::fs::read(&path).map_err(|e| unreadable(&path, &e))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let unreadable = |e: &dyn Display| CliError::Usage(format!("`--images`: {e}"));
+    for path in image_files::find(images).map_err(|e| unreadable(&e))? {
+        let bytes = std::fs::read(&path).map_err(|e| unreadable(&e))?;
         for (way, draft) in [("full", 0), ("draft", 1)] {
             let preprocessor = Preprocessor::new(
                 &drafted(input.clone(), draft),
@@ -29,22 +30,13 @@ pub(super) fn run(bundle: &Path, images: &Path, rounds: usize) -> Result<(), Cli
                 let begun = thread_time();
                 let tensor = preprocessor.tensor(&bytes);
                 times.push((thread_time() - begun).as_secs_f64() * 1e3);
-                tensor.map_err(|e| CliError::Failed(format!("{}: {e}", path.display())))?;
+                tensor.map_err(|e| CliError::Failed(format!("{path}: {e}")))?;
             }
             times.sort_by(f64::total_cmp);
-            figure(&format!("decode, {way}: {name}"), format!("{:.3} ms", times[rounds / 2]), "");
+            figure(&format!("decode, {way}: {path}"), format!("{:.3} ms", times[rounds / 2]), "");
         }
     }
     Ok(())
-}
-
-/// The files of a folder, by name.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
-    let entries = std::fs::read_dir(folder).map_err(|e| unreadable(folder, &e))?;
-    let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    found.retain(|path| path.is_file());
-    found.sort();
-    Ok(found)
 }
 
 fn drafted(input: InputSpec, gap: u32) -> InputSpec {
@@ -55,8 +47,4 @@ fn drafted(input: InputSpec, gap: u32) -> InputSpec {
         }
     };
     InputSpec { resize, ..input }
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> CliError {
-    CliError::Usage(format!("`--images` {}: {error}", path.display()))
 }

@@ -28,7 +28,7 @@ pub(super) struct BenchArgs {
     /// The bundle of the demo, plans and decode benches.
     #[arg(long, value_name = "DIR", default_value = "models/fashion-bag")]
     bundle: PathBuf,
-    /// The folder with the images of the decode bench.
+    /// The folder with the images of the decode bench, or a list of them.
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
 }
@@ -61,7 +61,9 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), CliError> {
             What::Demo => demo::run(&args.bundle)?,
             What::Plans => plans::run(&args.bundle, usize::from(args.rounds))?,
             What::Decode => {
-                let missing = || CliError::Usage("`--images` names no folder".into());
+                let missing = || {
+                    CliError::Usage("`--images` is missing; name the folder with the images of the decode bench".into())
+                };
                 let images = args.images.as_deref().ok_or_else(missing)?;
                 decode::run(&args.bundle, images, usize::from(args.rounds))?;
             }

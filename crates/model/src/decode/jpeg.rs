@@ -17,11 +17,12 @@ use super::memory::Room;
 use super::pixels::{Decoded, Samples};
 use super::{DecodeError, DecodeFault};
 
-/// The number of scans of an image that is decoded, at most, by its size. Encoders write about ten.
-/// Each scan passes over the whole image, in up to a nanosecond per pixel, so thousands of scans would
-/// make decoding slow.
-const SCANS: std::ops::RangeInclusive<u64> = 64..=500;
-/// Pixels of all scans of an image together that are decoded, unless the image has few scans.
+/// Scans of a small image that are decoded, at most. Encoders write about ten. Each scan passes over the
+/// whole image, so thousands of scans would make decoding slow.
+const MOST_SCANS: u64 = 500;
+/// Scans that are decoded of an image of any size.
+const FEWEST_SCANS: u64 = 64;
+/// Pixels of all scans of an image together, at most, if it has more than [`FEWEST_SCANS`].
 const PIXELS_OF_SCANS: u64 = 1_000_000_000;
 
 /// The bytes of memory of the decoder for tables.
@@ -43,7 +44,7 @@ pub(super) fn read(
     draft: Option<(u32, u32)>,
 ) -> Result<Decoded, DecodeError> {
     let ends = has_end(bytes);
-    // With an end marker, missing rows are the only damage that a missing end causes.
+    // libjpeg-turbo warns of a missing end marker as of missing rows, so the marker is added.
     let whole = if ends { Cow::from(bytes) } else { [bytes, &EOI].concat().into() };
     let jpeg = Jpeg::open(&whole).map_err(|e| failure(&e))?;
     let header = jpeg.header();
@@ -82,7 +83,7 @@ fn limits(header: Header, markers: &Markers<'_>) -> Limits {
     let coefficients = 2 * padded(header.width) * padded(header.height) * samples;
     let rows = TABLES + ROWS * padded(header.width) * samples;
     let pixels = u64::from(header.width) * u64::from(header.height);
-    let scans = (PIXELS_OF_SCANS / pixels).clamp(*SCANS.start(), *SCANS.end()) as u16;
+    let scans = (PIXELS_OF_SCANS / pixels).clamp(FEWEST_SCANS, MOST_SCANS) as u16;
     Limits { scans, memory: rows + if in_scans { coefficients } else { 0 } }
 }
 

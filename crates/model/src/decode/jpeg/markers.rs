@@ -15,11 +15,11 @@ const NO_FRAMES: [u8; 3] = [0xc4, 0xc8, 0xcc];
 pub(super) struct Markers<'a> {
     /// The first EXIF block, with its prefix.
     pub exif: Option<&'a [u8]>,
-    /// Components of the image. 0 if there is no frame.
+    /// Components of the image. It is 0 without a frame.
     pub frame_components: u8,
-    /// Components of the first scan. 0 if there is no scan.
+    /// Components of the first scan. It is 0 without a scan.
     pub scan_components: u8,
-    /// The bytes after the header of the first scan. `None` if there is no scan.
+    /// The bytes after the header of the first scan. It is `None` without a scan.
     data: Option<&'a [u8]>,
 }
 
@@ -41,7 +41,7 @@ impl<'a> Markers<'a> {
         let at = rest.iter().position(|&b| b != 0xff)?;
         let (marker, after) = (rest[at], &rest[at + 1..]);
         if at == 0 {
-            // There is no marker where one must be. Search on, as decoders do.
+            // A marker is missing here. Decoders search for the next one.
             return Some(after);
         }
         match marker {
