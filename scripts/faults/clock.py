@@ -1,4 +1,9 @@
-"""The wall clock of one worker, which can be set. Its monotonic clock is not changed."""
+"""The wall clock of one worker, which can be set. Its monotonic clock is not changed.
+
+libfaketime does not change the waits inside the C library, such as C11's cnd_timedwait, with which
+librdkafka waits. While the clock is an hour ahead, each such wait lasts an hour longer, unless
+something wakes its thread. On a machine whose clock is set back, only the waits of that moment do.
+"""
 
 import glob
 from pathlib import Path

@@ -118,6 +118,7 @@ class Run:
         happening.begin = time.time()
         happening.lag_before = round(median([s.lag for s in system.samples if s.time >= happening.begin - LEVEL_OVER] or [0]))
         system.faults.append(happening.name())
+        system.parts.append(fault.part)
         system.say(f"begin {happening.name()}")
         fault.begin()
         system.wait(planned.hold / 2 if planned.inside else planned.hold)
@@ -130,6 +131,7 @@ class Run:
             self._recover(happening)
         fault.over()
         system.faults.pop()
+        system.parts.pop()
         happening.highest_lag = max((s.lag for s in system.samples if s.time >= happening.begin), default=0)
 
     def _recover(self, happening: Happening) -> None:

@@ -57,7 +57,9 @@ class System:
     ledger: Ledger
     pace: Pace
     protocol: str = ""
+    # The faults that last, and their parts.
     faults: list[str] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     begun: float = field(default_factory=time.time)
     shown: float = 0.0
@@ -68,7 +70,7 @@ class System:
 
     def brokers_away(self) -> bool:
         """Whether a fault of brokers lasts."""
-        return any(part in fault for fault in self.faults for part in (" broker-", " cluster-", " disk-full"))
+        return "broker" in self.parts
 
     def all_workers(self) -> list[Worker]:
         return [*self.workers, self.extra]

@@ -58,8 +58,6 @@ class Worker:
         self._allowed: Allowed | None = None
         self._log: WorkerLog | None = None
         self._extra: dict[str, str] = {}
-        # Since when the worker may not be a member of its group, why, and how many windows there were.
-        self._lost: tuple[float, str, int] | None = None
         self.protocol = ""
         self.exits: list[Exit] = []
         # Times in which items may have been read again, by the worker's own logs.
@@ -107,17 +105,6 @@ class Worker:
         """Allows exits with these codes until `forbid_exits`."""
         self._allowed = Allowed(fault, codes)
 
-    def lose_membership(self, why: str) -> None:
-        """Takes note that the worker may no longer be a member of its group without knowing it. Its items may then be read
-        by two workers, until it logs that it has noticed, or ends."""
-        self._lost = (time.time(), why, len(self.windows))
-
-    def _end_lost_membership(self) -> None:
-        if self._lost is not None:
-            since, why, _ = self._lost
-            self._lost = None
-            self.windows.append(Window(since, time.time(), f"{self.name}: {why}", logged=True))
-
     def forbid_exits(self) -> None:
         self._allowed = None
 
@@ -134,7 +121,6 @@ class Worker:
     def _note_exit(self, code: int) -> None:
         assert self._process is not None
         self._read_log()
-        self._end_lost_membership()
         allowed = self._allowed
         fits = allowed is not None and code in allowed.codes
         asked = allowed.fault if allowed else ""
@@ -148,8 +134,6 @@ class Worker:
     def _read_log(self) -> None:
         if self._log is not None:
             self._log.read()
-        if self._lost is not None and len(self.windows) > self._lost[2]:
-            self._end_lost_membership()
 
     def close(self) -> None:
         """Ends the process at the end of the run."""
