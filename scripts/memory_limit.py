@@ -1,7 +1,7 @@
 """A limit of the memory of one process, enforced by the kernel with a control group (cgroup v1 or v2).
 
-A control group is made below that of the script. Where the kernel or the rights do not allow it,
-there is no limit, and the caller must say so.
+The control group is a child of the script's own group. Some machines do not allow this. The process
+then has no limit, and the caller must report that.
 """
 
 import contextlib

@@ -92,12 +92,8 @@ impl EngineStage {
         finished: &Sender<Vec<FinishedItem>>,
         report: &Sender<(String, Stats)>,
     ) -> Result<(), WorkerError> {
-        let judged = self.judge(decoded, finished);
-        if let Err(error) = &judged {
-            let network = matches!(error, WorkerError::Engine(EngineError::Network(_)));
-            self.services.fail(network);
-        }
-        judged?;
+        let network = |e: &WorkerError| matches!(e, WorkerError::Engine(EngineError::Network(_)));
+        self.judge(decoded, finished).inspect_err(|e| self.services.fail(network(e)))?;
         self.export();
         // The report may have no reader.
         let plan = self.planners.as_ref().map_or(self.plan, |planners| planners.describe());

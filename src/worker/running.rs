@@ -102,10 +102,10 @@ impl Running {
         }
         self.runtime.shutdown_background();
         // The others wait for the source.
-        let hanging = hanging.iter().map(|(name, _)| *name);
-        match (first, hanging.max_by_key(|&name| name == SOURCE)) {
+        let source = hanging.iter().find(|(name, _)| *name == SOURCE);
+        match (first, source.or(hanging.first())) {
             (Some(error), _) => Err(error),
-            (None, Some(name)) => Err(WorkerError::Hanging(name)),
+            (None, Some((name, _))) => Err(WorkerError::Hanging(name)),
             (None, None) => {
                 let (plan, stats) = self.reports.engine.try_recv().unwrap_or_default();
                 Ok(Report {
