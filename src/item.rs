@@ -99,8 +99,8 @@ impl Item {
 /// An item whose image is decoded and preprocessed.
 #[derive(Debug)]
 pub struct DecodedItem {
-    /// The tensor, as the bundle's input expects it.
-    pub image: Vec<f32>,
+    /// The pixels, in the size, the channels and the layout of the bundle's input.
+    pub image: Vec<u8>,
     /// The item.
     pub item: Item,
     /// What the screen says about the item. Without a screen in use, the item passes without a

@@ -91,7 +91,7 @@ fn positives_are_flagged_and_all_offsets_are_committed<B: Broker>(name: &str) {
 fn only_images_that_the_confirm_network_confirms_are_flagged<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 1));
     let config = config(broker.bootstrap(), name);
-    let images = [("clean", 5, 250), ("doubtful", 250, 5), ("bad", 250, 204)];
+    let images = [("clean", 2, 98), ("doubtful", 98, 2), ("bad", 98, 80)];
     let message = |(id, first, second): (&str, u8, u8)| {
         let reference = ReferenceMessage::inline(id, &png_pair(first, second));
         (id.to_owned(), serde_json::to_vec(&reference).unwrap())
@@ -127,8 +127,8 @@ fn items_that_cannot_be_scored_are_dead_lettered<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 1));
     let mut config = config(broker.bootstrap(), name);
     let root = tempfile::tempdir().unwrap();
-    std::fs::write(root.path().join("good.png"), png(250)).unwrap();
-    std::fs::write(root.path().join("broken.png"), &png(250)[..40]).unwrap();
+    std::fs::write(root.path().join("good.png"), png(98)).unwrap();
+    std::fs::write(root.path().join("broken.png"), &png(98)[..40]).unwrap();
     config.fetch.roots = vec![root.path().to_owned()];
     let uri = |id: &str, uri: &str| {
         (id.to_owned(), serde_json::to_vec(&ReferenceMessage::uri(id, uri)).unwrap())
@@ -186,7 +186,7 @@ fn the_message_key_is_the_id_of_a_raw_image<B: Broker>(name: &str) {
     produce(
         broker.bootstrap(),
         config.source.topic.first(),
-        &[("clean", png(3)), ("bad", png(255)), ("", png(255))],
+        &[("clean", png(1)), ("bad", png(100)), ("", png(100))],
     );
     let running = start(&config);
     let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, 1);

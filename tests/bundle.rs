@@ -168,11 +168,13 @@ fn the_confirm_network_scores_single_images() {
     let bundle = Bundle::open(dir.path()).unwrap();
     let mut network = OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 16).unwrap();
     assert_eq!(network.shape().confirm_macs, Some(784));
-    let dark = vec![-2.0; 784];
-    let light = vec![1.0; 784];
+    let dark = vec![0; 784];
+    let light = vec![255; 784];
     let mut scores = vec![7.0];
     network.confirm(&[&dark, &light], &mut scores).unwrap();
-    let expected = [7.0, 1.0 / (1.0 + 2f32.exp()), 1.0 / (1.0 + (-1f32).exp())];
+    // The input's mean is 72.9 and its deviation 90.
+    let sigmoid = |level: f32| 1.0 / (1.0 + (-(level - 72.9) / 90.0).exp());
+    let expected = [7.0, sigmoid(0.0), sigmoid(255.0)];
     assert!(
         scores.len() == 3 && scores.iter().zip(expected).all(|(s, e)| (s - e).abs() < 1e-6),
         "{scores:?}"

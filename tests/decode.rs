@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use dorfman::config::decode::DecodeConfig;
 use dorfman_model::decode::{DecodeFault, Preprocessor};
-use dorfman_model::manifest::{Channels, Filter, InputSpec, Layout, Resize};
+use dorfman_model::manifest::{Channels, Filter, InputSpec, Layout, PixelType, Resize};
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -44,35 +44,34 @@ fn samples(pnm: &[u8]) -> &[u8] {
     &pnm[end + 1..]
 }
 
-/// Converts a normalised tensor back to interleaved levels in the order RGB.
-fn levels(tensor: &[f32], input: &InputSpec) -> Vec<f32> {
+/// Converts pixels to interleaved values in the order RGB.
+fn interleaved(ours: &[u8], input: &InputSpec) -> Vec<u8> {
     let channels = input.channels.count();
     let pixels = input.width as usize * input.height as usize;
-    assert_eq!(tensor.len(), pixels * channels);
+    assert_eq!(ours.len(), pixels * channels);
     let at = |pixel: usize, channel: usize| {
         let index = if input.channels == Channels::Bgr { channels - 1 - channel } else { channel };
-        let value = match input.layout {
-            Layout::Nchw => tensor[index * pixels + pixel],
-            Layout::Nhwc => tensor[pixel * channels + index],
-        };
-        value * input.std[index] + input.mean[index]
+        match input.layout {
+            Layout::Nchw => ours[index * pixels + pixel],
+            Layout::Nhwc => ours[pixel * channels + index],
+        }
     };
     (0..pixels).flat_map(|pixel| (0..channels).map(move |channel| at(pixel, channel))).collect()
 }
 
-/// The mean and the largest difference between the levels of an image and those of Pillow.
+/// The mean and the largest difference between the pixels of an image and those of Pillow.
 fn difference(file: &str, image: &[u8], name: &str, input: &InputSpec) -> (f32, f32) {
-    let tensor = Preprocessor::new(input, DecodeConfig::default().max_pixels)
-        .tensor(image)
+    let ours = Preprocessor::new(input, DecodeConfig::default().max_pixels)
+        .pixels(image)
         .unwrap_or_else(|e| panic!("{file}: {e}"));
     let expected = data(&format!("expected/{file}.{name}.pnm"));
-    let ours = levels(&tensor, input);
+    let ours = interleaved(&ours, input);
     let pillows = samples(&expected);
     assert_eq!(ours.len(), pillows.len());
     let differences: Vec<f32> = ours
         .iter()
         .zip(pillows)
-        .map(|(ours, pillows)| (ours - f32::from(*pillows)).abs())
+        .map(|(ours, pillows)| f32::from(ours.abs_diff(*pillows)))
         .collect();
     let mean = differences.iter().sum::<f32>() / differences.len() as f32;
     (mean, differences.iter().copied().fold(0.0, f32::max))
@@ -108,8 +107,9 @@ fn limited(max_pixels: u64, resize: Resize) -> Preprocessor {
         channels: Channels::Rgb,
         layout: Layout::Nchw,
         resize,
-        mean: vec![0.0; 3],
-        std: vec![1.0; 3],
+        dtype: PixelType::Uint8,
+        mean: Vec::new(),
+        std: Vec::new(),
     };
     Preprocessor::new(&input, max_pixels)
 }
@@ -118,7 +118,7 @@ const STRETCH: Resize = Resize::Stretch { filter: Filter::Bilinear, draft: 0 };
 
 /// The fault of bytes that cannot be decoded.
 fn fault(bytes: &[u8]) -> DecodeFault {
-    limited(50_000_000, STRETCH).tensor(bytes).unwrap_err().fault
+    limited(50_000_000, STRETCH).pixels(bytes).unwrap_err().fault
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_broken_image_is_undecodable() {
 
 #[test]
 fn a_jpeg_may_lack_its_end_marker_but_none_of_its_rows() {
-    let decode = |bytes: &[u8]| limited(50_000_000, STRETCH).tensor(bytes);
+    let decode = |bytes: &[u8]| limited(50_000_000, STRETCH).pixels(bytes);
     for name in [
         "photo-420.jpg",
         "photo-444.jpg",
@@ -165,10 +165,10 @@ fn a_jpeg_may_lack_its_end_marker_but_none_of_its_rows() {
         "orientation-6.jpg",
     ] {
         let whole = data(name);
-        let tensor = decode(&whole).unwrap();
+        let pixels = decode(&whole).unwrap();
         assert_eq!(
             decode(&[&whole[..], b"more"].concat()).unwrap(),
-            tensor,
+            pixels,
             "{name} with bytes after its end"
         );
         for length in [whole.len() * 3 / 4, whole.len() * 9 / 10] {
@@ -179,7 +179,7 @@ fn a_jpeg_may_lack_its_end_marker_but_none_of_its_rows() {
         if name != "progressive.jpg" {
             assert_eq!(
                 decode(&whole[..whole.len() - 2]).unwrap(),
-                tensor,
+                pixels,
                 "{name} without its end marker"
             );
         }
@@ -198,7 +198,7 @@ fn exif_data_of_a_webp_may_have_a_prefix() {
         let mut file = [&plain[..at], &length, prefix, block].concat();
         let size = (file.len() as u32 - 8).to_le_bytes();
         file[4..8].copy_from_slice(&size);
-        limited(50_000_000, STRETCH).tensor(&file).unwrap()
+        limited(50_000_000, STRETCH).pixels(&file).unwrap()
     };
     assert_eq!(with(b""), with(b"Exif\0\0"));
 }
@@ -222,7 +222,7 @@ fn png_with_a_huge_profile() -> Vec<u8> {
 #[test]
 fn an_unused_colour_profile_is_not_inflated() {
     let png = png_with_a_huge_profile();
-    let grown = peak_growth(|| assert!(limited(50_000_000, STRETCH).tensor(&png).is_ok()));
+    let grown = peak_growth(|| assert!(limited(50_000_000, STRETCH).pixels(&png).is_ok()));
     assert!(grown < 64 << 20, "{grown}");
 }
 
@@ -267,13 +267,13 @@ fn the_header_decides_whether_an_image_has_too_many_pixels() {
     for image in images {
         assert_eq!(fault(&image), DecodeFault::TooManyPixels, "{}", image[..40].escape_ascii());
     }
-    let grown = peak_growth(|| assert!(limited(1_000, STRETCH).tensor(&data("rgb.png")).is_err()));
+    let grown = peak_growth(|| assert!(limited(1_000, STRETCH).pixels(&data("rgb.png")).is_err()));
     assert!(grown < 64 << 20, "{grown}");
     assert_eq!(
-        limited(57 * 43 - 1, STRETCH).tensor(&data("rgb.png")).unwrap_err().fault,
+        limited(57 * 43 - 1, STRETCH).pixels(&data("rgb.png")).unwrap_err().fault,
         DecodeFault::TooManyPixels
     );
-    assert!(limited(57 * 43, STRETCH).tensor(&data("rgb.png")).is_ok());
+    assert!(limited(57 * 43, STRETCH).pixels(&data("rgb.png")).is_ok());
 }
 
 #[test]
@@ -294,11 +294,11 @@ fn images_one_pixel_wide_or_high_are_decoded_in_little_memory() {
         for resize in
             [STRETCH, Resize::ShortSide { short_side: 36, filter: Filter::Bicubic, draft: 0 }]
         {
-            let mut tensor = Vec::new();
+            let mut pixels = Vec::new();
             let grown =
-                peak_growth(|| tensor = limited(50_000_000, resize).tensor(&image).unwrap());
+                peak_growth(|| pixels = limited(50_000_000, resize).pixels(&image).unwrap());
             assert!(grown < 64 << 20, "{grown}");
-            assert!(tensor.len() == 32 * 32 * 3 && tensor.iter().all(|x| *x == 0.0));
+            assert!(pixels.len() == 32 * 32 * 3 && pixels.iter().all(|x| *x == 0));
         }
     }
 }
@@ -370,7 +370,7 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// Checks that decoding gives a tensor of the right size or a known fault, and does not panic. An
+/// Checks that decoding gives pixels of the right number or a known fault, and does not panic. An
 /// image of at most 100,000 pixels must take at most 64 MiB.
 fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
     let mut result = Ok(Vec::new());
@@ -379,11 +379,11 @@ fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
             100_000,
             Resize::ShortSide { short_side: 40, filter: Filter::Bicubic, draft: 0 },
         )
-        .tensor(bytes)
+        .pixels(bytes)
     });
     prop_assert!(grown < 64 << 20, "{grown} bytes");
     match result {
-        Ok(tensor) => prop_assert_eq!(tensor.len(), 32 * 32 * 3),
+        Ok(pixels) => prop_assert_eq!(pixels.len(), 32 * 32 * 3),
         Err(error) => {
             let known = [
                 DecodeFault::UnsupportedFormat,
@@ -405,12 +405,12 @@ proptest! {
     })]
 
     #[test]
-    fn damaged_images_give_a_tensor_or_a_fault(bytes in damaged()) {
+    fn damaged_images_give_pixels_or_a_fault(bytes in damaged()) {
         check(&bytes)?;
     }
 
     #[test]
-    fn random_bytes_give_a_tensor_or_a_fault(
+    fn random_bytes_give_pixels_or_a_fault(
         bytes in prop::collection::vec(any::<u8>(), 0..600),
         header in 0..5usize,
     ) {

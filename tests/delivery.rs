@@ -30,7 +30,7 @@ fn broker_without(name: &str, kind: &str) -> Real {
 
 /// A reference to a positive image with `bytes` of metadata.
 fn positive_with_metadata(id: &str, bytes: usize) -> (String, Vec<u8>) {
-    let mut message = ReferenceMessage::inline(id, &png(250));
+    let mut message = ReferenceMessage::inline(id, &png(98));
     let note = serde_json::Value::String("x".repeat(bytes));
     message.metadata = Some([("note".to_owned(), note)].into_iter().collect());
     (id.to_owned(), serde_json::to_vec(&message).unwrap())

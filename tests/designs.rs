@@ -74,7 +74,7 @@ impl Design {
         let mut driver = Driver::new(Engine::new(network, SystemClock, plan, settings));
         for file in files {
             let bytes = std::fs::read(path("tests/data/agreement").join(file)).unwrap();
-            driver.offer(self.preprocessor.tensor(&bytes).unwrap(), file.clone());
+            driver.offer(self.preprocessor.pixels(&bytes).unwrap(), file.clone());
         }
         driver.close();
         let mut verdicts = Vec::new();

@@ -87,7 +87,7 @@ fn scraped() -> String {
     config.validate().unwrap();
     let message = |i: usize| {
         // A score of 0 is below every threshold, so an exit clears the image.
-        let level = if i.is_multiple_of(40) { 250 } else { 0 };
+        let level = if i.is_multiple_of(40) { 98 } else { 0 };
         let id = format!("image-{i}");
         (
             id.clone(),

@@ -36,7 +36,7 @@ fn serve(listener: TcpListener) {
             std::thread::spawn(move || {
                 let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
                 while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
-                let image = png(5);
+                let image = png(2);
                 let head = format!(
                     "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
                     image.len()
@@ -179,7 +179,7 @@ fn a_folder_that_is_gone_pauses_the_stream_until_it_is_back<B: Broker>(name: &st
     let root = dir.path().join("images");
     let fill = || {
         std::fs::create_dir(&root).unwrap();
-        std::fs::write(root.join("image.png"), png(5)).unwrap();
+        std::fs::write(root.join("image.png"), png(2)).unwrap();
     };
     fill();
     let mut config = over_http(broker.bootstrap(), name);

@@ -25,7 +25,7 @@ on_both_brokers![
 fn risky(id: &str, positive: bool, risk: f32) -> (String, Vec<u8>) {
     let message = ReferenceMessage {
         risk: Some(risk),
-        ..ReferenceMessage::inline(id, &png(if positive { 250 } else { 5 }))
+        ..ReferenceMessage::inline(id, &png(if positive { 98 } else { 2 }))
     };
     (id.to_owned(), serde_json::to_vec(&message).unwrap())
 }

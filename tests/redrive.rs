@@ -56,7 +56,7 @@ fn missing(dir: &Path, ids: &[&str]) -> Vec<(String, Vec<u8>)> {
 }
 
 fn fill(dir: &Path, ids: &[&str]) {
-    ids.iter().for_each(|id| std::fs::write(dir.join(format!("{id}.png")), png(250)).unwrap());
+    ids.iter().for_each(|id| std::fs::write(dir.join(format!("{id}.png")), png(98)).unwrap());
 }
 
 fn flags(broker: &Real, config: &Config, count: usize) -> Vec<Read<FlagRecord>> {

@@ -18,7 +18,9 @@ use dorfman::config::group::GroupSize;
 use dorfman::message::ReferenceMessage;
 use dorfman::sink::message::{DeadLetterRecord, VerdictRecord};
 use dorfman::worker::{self, Model};
-use dorfman_core::engine::{Level, NetworkShape, RunError, ScriptedNetwork, single_label_shape};
+use dorfman_core::engine::{
+    Level, NetworkShape, RunError, ScriptedNetwork, scripted_score, single_label_shape,
+};
 use dorfman_core::screen::ScreenNetwork;
 use dorfman_model::Bundle;
 
@@ -41,8 +43,8 @@ impl ScreenNetwork for PixelScreen {
         1
     }
 
-    fn score(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
-        scores.extend(images.iter().map(|image| image[0]));
+    fn score(&mut self, images: &[&[u8]], scores: &mut Vec<f32>) -> Result<(), RunError> {
+        scores.extend(images.iter().map(|image| scripted_score(image[0])));
         Ok(())
     }
 }
@@ -74,7 +76,7 @@ fn only_the_screen(bootstrap: &str, name: &str) -> Config {
 fn messages(count: usize) -> Vec<(String, Vec<u8>)> {
     let message = |i: usize| {
         let id = format!("image-{i:04}");
-        let image = png(if i.is_multiple_of(10) { 250 } else { 0 });
+        let image = png(if i.is_multiple_of(10) { 98 } else { 0 });
         (id.clone(), serde_json::to_vec(&ReferenceMessage::inline(&id, &image)).unwrap())
     };
     (0..count).map(message).collect()

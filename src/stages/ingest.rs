@@ -1,4 +1,4 @@
-//! The decode threads: references become tensors, or dead letters. They read no file and no socket.
+//! The decode threads: references become pixels, or dead letters. They read no file and no socket.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -298,10 +298,10 @@ impl<'a> DecodeBatch<'a> {
     /// Decodes an image for the screen.
     fn prepare(&mut self, screen: &ScreenInput, item: Item, bytes: Bytes) {
         self.cpu_since_last();
-        let tensor = screen.preprocessor.tensor(&bytes).map_err(Failure::from);
+        let pixels = screen.preprocessor.pixels(&bytes).map_err(Failure::from);
         let spent = self.cpu_since_last();
         self.screen_cpu += spent;
-        match tensor {
+        match pixels {
             Ok(image) => {
                 let Some(held) = self.hold(screen, bytes.len()) else { return };
                 self.screening.push(ScreenItem { image, bytes, item, held });
@@ -350,10 +350,10 @@ impl<'a> DecodeBatch<'a> {
     fn decode(&mut self, item: Item, bytes: Result<Bytes, Failure>, screened: Screened) {
         self.cpu_since_last();
         let preprocessor = &self.ingest.preprocessor;
-        let tensor = bytes.and_then(|bytes| preprocessor.tensor(&bytes).map_err(Failure::from));
+        let pixels = bytes.and_then(|bytes| preprocessor.pixels(&bytes).map_err(Failure::from));
         let spent = self.cpu_since_last();
         self.decode_cpu += spent;
-        match tensor {
+        match pixels {
             Ok(image) => {
                 let age = item.origin.received.elapsed().as_secs_f64();
                 self.ingest.services.metrics.decoded_age.observe(age);

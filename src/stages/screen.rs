@@ -25,8 +25,8 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// An item whose image is decoded for the screen.
 pub(crate) struct ScreenItem {
-    /// The tensor, as the screen's input expects it.
-    pub image: Vec<f32>,
+    /// The pixels, as the screen's input expects them.
+    pub image: Vec<u8>,
     /// The encoded image.
     pub bytes: Bytes,
     /// The item.
@@ -126,7 +126,7 @@ impl ScreenStage {
         settings: &ScreenSettings,
         services: Services,
     ) -> Result<Self, WorkerError> {
-        let blank = vec![0.0; image_len];
+        let blank = vec![0; image_len];
         let ends = [1, settings.max_batch];
         let buckets = &settings.buckets[..];
         for &batch in if buckets.is_empty() { &ends[..] } else { buckets } {
@@ -203,7 +203,7 @@ impl ScreenStage {
     ) -> Result<Vec<Screened>, WorkerError> {
         self.screen.set_rule(rule);
         let before = *self.screen.stats();
-        let images: Vec<&[f32]> = items.iter().map(|item| &item.image[..]).collect();
+        let images: Vec<&[u8]> = items.iter().map(|item| &item.image[..]).collect();
         let prior = |i: usize| items[i].item.reference.risk.unwrap_or(self.default_risk);
         let screened = self.screen.run(&images, prior).map_err(EngineError::from);
         // Before the items are dropped.

@@ -43,7 +43,7 @@ use dorfman_core::engine::{
     Network, NetworkPart, NetworkShape, RunError, ScriptedNetwork, single_label_shape,
 };
 use dorfman_model::Provider;
-use dorfman_model::manifest::{Channels, Filter, InputSpec, Layout, Resize};
+use dorfman_model::manifest::{Channels, Filter, InputSpec, Layout, PixelType, Resize};
 use image::{GrayImage, ImageFormat, Luma};
 use topic::Read;
 
@@ -59,7 +59,7 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A PNG of one pixel. Its level is the score of the image.
+/// A PNG of one pixel. Its level, 0 to 100, is the score of the image in percent.
 pub fn png(level: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
     GrayImage::from_pixel(1, 1, Luma([level]))
@@ -68,7 +68,7 @@ pub fn png(level: u8) -> Vec<u8> {
     bytes
 }
 
-/// A PNG of two pixels: the score of the network and the score of its confirm network.
+/// A PNG of two pixels: the score of the network and the score of its confirm network, in percent.
 pub fn png_pair(first: u8, second: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
     let image = GrayImage::from_fn(2, 1, |x, _| Luma([if x == 0 { first } else { second }]));
@@ -78,7 +78,7 @@ pub fn png_pair(first: u8, second: u8) -> Vec<u8> {
 
 /// A reference that carries a clean or a positive image.
 pub fn reference(id: &str, positive: bool) -> Vec<u8> {
-    serde_json::to_vec(&ReferenceMessage::inline(id, &png(if positive { 250 } else { 5 }))).unwrap()
+    serde_json::to_vec(&ReferenceMessage::inline(id, &png(if positive { 98 } else { 2 }))).unwrap()
 }
 
 /// References numbered by the range `ids`, of which every `nth` is positive, and the ids of the
@@ -92,7 +92,7 @@ pub fn references(
     (messages, ids.filter(|i| i % nth == 0).map(id).collect())
 }
 
-/// A model whose score is the only pixel of the image.
+/// A model whose score is the only pixel of the image, in percent.
 pub fn model(network: impl Network + 'static) -> Model {
     Model {
         calibrated: None,
@@ -106,8 +106,9 @@ pub fn model(network: impl Network + 'static) -> Model {
             channels: Channels::Grey,
             layout: Layout::Nchw,
             resize: Resize::Stretch { filter: Filter::Bilinear, draft: 0 },
-            mean: vec![0.0],
-            std: vec![255.0],
+            dtype: PixelType::Uint8,
+            mean: Vec::new(),
+            std: Vec::new(),
         },
         labels: vec!["bad".into()],
         bundle: BundleName { name: "scripted".into(), version: "1".into() },
@@ -117,7 +118,8 @@ pub fn model(network: impl Network + 'static) -> Model {
     }
 }
 
-/// A model whose score is the first pixel of the image, and whose confirm score is the second.
+/// A model whose score is the first pixel of the image, and whose confirm score is the second, in
+/// percent.
 pub fn confirmed_model() -> Model {
     let shape = NetworkShape { confirm_macs: Some(1000), ..single_label_shape(64, 10, 100) };
     let mut model = model(ScriptedNetwork::new(shape));

@@ -14,11 +14,11 @@ pub struct Expected {
     pub groups: Vec<ExpectedGroup>,
 }
 
-/// An image: the mean of its tensor and the score of its individual test.
+/// An image: the mean of its pixels and the score of its individual test.
 #[derive(Deserialize)]
 pub struct ExpectedFile {
     pub file: String,
-    pub mean: f32,
+    pub mean: f64,
     pub score: f32,
 }
 

@@ -12,7 +12,7 @@ from typing import Callable
 import torch
 from torch import Tensor
 
-from . import agreement, calibrate, check, config, cut, data, exits, export, manifest, report, sample, train, unfold
+from . import agreement, calibrate, check, config, cut, data, exits, export, manifest, pixels, report, sample, train, unfold
 from .config import Config
 from .manifest import ConfirmFile
 from .model import StagedNet
@@ -70,6 +70,10 @@ def parser() -> argparse.ArgumentParser:
     adder = commands.add_parser("exits", help="add early exits and a screen to a bundle, in minutes", description=exits.__doc__)
     exits.add_arguments(adder)
     adder.set_defaults(run=exits.run)
+    converter = commands.add_parser("pixels", help="make the networks of an older bundle read uint8", description=pixels.__doc__)
+    converter.add_argument("bundle", type=Path, help="folder of the bundle, which is changed")
+    converter.add_argument("--threads", type=int, default=2, help=argparse.SUPPRESS)
+    converter.set_defaults(run=run_pixels)
     cutter = commands.add_parser("cut", help="cut your own ONNX classifier into a bundle", description=cut.__doc__)
     cut.add_arguments(cutter)
     cutter.set_defaults(run=cut.run)
@@ -175,7 +179,7 @@ def run_export(arguments: argparse.Namespace, settings: Config) -> None:
     folder = bundle(arguments, settings)
     for old in [*folder.glob("stage*.onnx"), folder / "screen.onnx", folder / "joint.csv"]:
         old.unlink(missing_ok=True)  # a bundle with exits has more files
-    stages = export.write_stages(model, image_shape(settings), folder)
+    stages = export.write_stages(model, image_shape(settings), folder, settings.input)
     confirm = write_confirm(arguments, settings, folder)
     command = f"PYTHONPATH=training python3 -m dorfman_training make-bundle training/configs/{arguments.config.name}{given(settings)}"
     manifest.write(folder / "bundle.json", manifest.manifest(settings, stages, entries, confirm, command))
@@ -186,11 +190,12 @@ def run_export(arguments: argparse.Namespace, settings: Config) -> None:
             raise SystemExit("the section [exits] needs onnxruntime: install it and run `export` again")
         say("NOT checked against ONNX Runtime: install onnxruntime to check the bundle")
         return
-    worst = check.largest_difference(model, folder, some_images(arguments, settings), settings.calibration.arities)
+    images, raw = some_images(arguments, settings)
+    worst = check.largest_difference(model, folder, images, settings.calibration.arities, raw)
     if confirm:
         last_word = other(arguments, settings.bundle.confirm)
-        images = some_images(arguments, last_word)
-        worst = max(worst, check.confirm_difference(network(arguments, last_word), folder / confirm.file.file, images))
+        images, raw = some_images(arguments, last_word)
+        worst = max(worst, check.confirm_difference(network(arguments, last_word), folder / confirm.file.file, images, raw))
     say(f"largest difference between PyTorch's and ONNX Runtime's scores: {worst:.1e}")
     if worst > check.TOLERANCE:
         raise SystemExit("the difference is too large: the exported files do not match the network")
@@ -198,16 +203,17 @@ def run_export(arguments: argparse.Namespace, settings: Config) -> None:
         exits.add(settings, folder, arguments.data, arguments.threads)
 
 
-def some_images(arguments: argparse.Namespace, settings: Config) -> Tensor:
-    """Returns normalised images that the network was not trained on."""
-    return data.normalise(data.load(settings, "calibration", arguments.data).images[:64], settings.input)
+def some_images(arguments: argparse.Namespace, settings: Config) -> tuple[Tensor, Tensor]:
+    """Returns images that the network was not trained on, normalised, and as uint8 [N,C,H,W]."""
+    found = data.load(settings, "calibration", arguments.data).images[:64]
+    return data.normalise(found, settings.input), found.reshape(len(found), *image_shape(settings))
 
 
 def write_confirm(arguments: argparse.Namespace, settings: Config, folder: Path) -> ConfirmFile | None:
     if not settings.bundle.confirm:
         return None
     last_word = other(arguments, settings.bundle.confirm)
-    file = export.write_confirm(network(arguments, last_word), image_shape(last_word), folder)
+    file = export.write_confirm(network(arguments, last_word), image_shape(last_word), folder, last_word.input)
     return ConfirmFile(file, [entry for entry in calibration(arguments, last_word) if entry.arity == 1])
 
 
@@ -267,6 +273,13 @@ def run_agreement(arguments: argparse.Namespace, settings: Config) -> None:
         agreement.copy_photos(arguments.photos, images)
     agreement.write(network(arguments, settings), settings, images, folder)
     say(f"wrote {folder}")
+
+
+def run_pixels(arguments: argparse.Namespace) -> None:
+    if not (arguments.bundle / "bundle.json").exists():
+        raise SystemExit(f"{arguments.bundle} has no bundle.json: name the folder of a bundle")
+    changed = pixels.convert(arguments.bundle)
+    say(f"{', '.join(changed)} now read uint8" if changed else "the networks of this bundle read uint8 already")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -43,12 +44,13 @@ def write(model: StagedNet, config: Config, images: Path, folder: Path) -> None:
     names = write_pngs(config, images) if folder == images else sorted(path.name for path in images.glob("*.png"))
     photos = sorted(path.name for path in images.glob("*.jpg"))
     files = names + photos
-    inputs = torch.cat([preprocess.tensor(images / name, config.input) for name in files])
+    pixels = [preprocess.read(images / name, config.input) for name in files]
+    inputs = torch.cat([preprocess.normalise(values, config.input) for values in pixels])
     model = folded(model).cpu()
     table: dict[str, Any] = {
         "bundle": {"name": config.bundle.name, "version": config.bundle.version},
         "pixels_at": [list(at) for at in PIXELS],
-        "files": [{"file": name, **summary(inputs[row, 0]), "score": score(model, inputs, [row])} for row, name in enumerate(files)],
+        "files": [{"file": name, **summary(pixels[row]), "score": score(model, inputs, [row])} for row, name in enumerate(files)],
         "groups": [{"members": [files[row] for row in rows], "score": score(model, inputs, rows)} for rows in group_rows(names, photos)],
     }
     (folder / "scores.json").write_text(json.dumps(table, indent=1) + "\n")
@@ -73,13 +75,13 @@ def write_pngs(config: Config, folder: Path) -> list[str]:
     return names
 
 
-def summary(image: Tensor) -> dict[str, Any]:
-    """Summarises a preprocessed image, to distinguish a wrong preprocessing step from rounding."""
-    values = image.double()
+def summary(pixels: np.ndarray) -> dict[str, Any]:
+    """Summarises the first channel of an image, to distinguish a wrong preprocessing step from rounding."""
+    values = pixels if pixels.ndim == 2 else pixels[0]
     return {
-        "mean": round(float(values.mean()), 6),
-        "std": round(float(values.std(unbiased=False)), 6),
-        "pixels": [round(float(values[y, x]), 6) for y, x in PIXELS],
+        "mean": round(float(values.mean()), 3),
+        "std": round(float(values.std()), 3),
+        "pixels": [int(values[y, x]) for y, x in PIXELS],
     }
 
 

@@ -58,23 +58,28 @@ class Staged:
         return features
 
 
-def confirm_difference(model: StagedNet, file: Path, images: Tensor) -> float:
-    """Returns the largest difference of a score of the confirm network, over single images."""
+def confirm_difference(model: StagedNet, file: Path, images: Tensor, pixels: Tensor | None = None) -> float:
+    """Returns the largest difference of a score of the confirm network, over single images.
+
+    `images` are normalised. For a file that reads pixels, `pixels` are the same images as uint8.
+    """
     with torch.no_grad():
         wanted = torch.sigmoid(individual(model.eval(), images)).numpy()
-    found = session(file).run(None, {"images": images.numpy()})[0]
+    found = session(file).run(None, {"images": (images if pixels is None else pixels).numpy()})[0]
     return float(np.abs(found - wanted).max())
 
 
-def largest_difference(model: StagedNet, folder: Path, images: Tensor, sizes: Sequence[int], seed: int = 0) -> float:
+def largest_difference(model: StagedNet, folder: Path, images: Tensor, sizes: Sequence[int], pixels: Tensor | None = None, seed: int = 0) -> float:
     """Returns the largest difference of a score, over groups of every size in `sizes`.
+
+    `images` are normalised. For a bundle that reads pixels, `pixels` are the same images as uint8.
 
     If the merge is a maximum, each group is also scored with members repeated as padding. Raises
     AssertionError if the padding changes a score.
     """
     staged = Staged(folder)
     generator = torch.Generator().manual_seed(seed)
-    features = staged.features(images.numpy())
+    features = staged.features((images if pixels is None else pixels).numpy())
     worst = 0.0
     for size in sizes:
         members = torch.stack([torch.randperm(len(images), generator=generator)[:size] for _ in range(8)])

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from . import macs
+from . import macs, pixels
+from .config import InputConfig
 from .fold import folded
 from .model import StagedNet
 from .padding import make_mergeable
@@ -52,10 +53,11 @@ class AloneGraph(nn.Module):
         return torch.sigmoid(self.layers(images))
 
 
-def write_stages(model: StagedNet, image_shape: tuple[int, int, int], folder: Path) -> list[StageFile]:
+def write_stages(model: StagedNet, image_shape: tuple[int, int, int], folder: Path, reads: InputConfig | None = None) -> list[StageFile]:
     """Writes the ONNX files of a network to `folder` and describes them.
 
-    The pixel design has one file, which merges images. Other designs have one file per stage.
+    The pixel design has one file, which merges images. Other designs have one file per stage. With
+    `reads`, the first file reads uint8 pixels and normalises them itself.
     """
     model = folded(model).cpu()
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +66,7 @@ def write_stages(model: StagedNet, image_shape: tuple[int, int, int], folder: Pa
     first, *stages = model.stages  # in the pixel design, the first stage has no layers
     if not model.pixels:
         write(first, (features,), folder / "stage0.onnx", ["images"], ["features"], {"images": {0: "N"}, "features": {0: "N"}})
+        absorb(folder / "stage0.onnx", reads)
         files.append(stage_file(folder / "stage0.onnx", first, features, last=False))
         features = passed(first, features)
     members = torch.tensor([[0, 1, 1], [1, 1, 0]])
@@ -74,6 +77,8 @@ def write_stages(model: StagedNet, image_shape: tuple[int, int, int], folder: Pa
         rows = "images" if model.pixels else "features"
         axes = {rows: {0: "R"}, "members": {0: "T", 1: "m"}, result: {0: "T"}}
         write(graph, (features, members), path, [rows, "members"], [result], axes)
+        if model.pixels:
+            absorb(path, reads)
         fan_in = model.fans[index] if not last else None
         files.append(stage_file(path, stage, features, last, fan_in))
         features = passed(stage, features)
@@ -90,14 +95,20 @@ def stage_file(path: Path, stage: nn.Module, rows: Tensor, last: bool, fan_in: i
     return StageFile(path.name, sha256(path), macs.count(stage, rows[:1]), features, fan_in)
 
 
-def write_confirm(model: StagedNet, image_shape: tuple[int, int, int], folder: Path) -> StageFile:
-    """Writes confirm.onnx, the network as an individual test.
+def absorb(path: Path, reads: InputConfig | None) -> None:
+    if reads is not None:
+        pixels.absorb(path, reads.mean, reads.std)
+
+
+def write_confirm(model: StagedNet, image_shape: tuple[int, int, int], folder: Path, reads: InputConfig | None = None) -> StageFile:
+    """Writes confirm.onnx, the network as an individual test. `reads` is as in `write_stages`.
 
     The merges of a network with cuts are left out: a merge of one row does not change it.
     """
     graph, images = nn.Sequential(*folded(model).cpu().stages), torch.zeros(2, *image_shape)
     path = folder / "confirm.onnx"
     write(AloneGraph(graph).eval(), (images,), path, ["images"], ["scores"], {"images": {0: "N"}, "scores": {0: "N"}})
+    absorb(path, reads)
     return stage_file(path, graph, images, last=True)
 
 

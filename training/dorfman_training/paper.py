@@ -15,14 +15,14 @@ from typing import Any
 import torch
 
 from . import export, manifest
-from .config import Cut
+from .config import Cut, InputConfig
 from .export import StageFile
 from .model import IMAGES, StagedNet
 from .progress import say
 from .resnext import resnext101
 
 SIDE = 224
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+READS = InputConfig(SIDE, SIDE, "rgb", "bilinear", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 DESIGNS = {
     "d1": (Cut(IMAGES),),
     "d2": (Cut("layer2"),),
@@ -53,7 +53,7 @@ def make(design: str, folder: Path) -> None:
     unfinished = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(unfinished, ignore_errors=True)
     network = StagedNet(resnext101(labels=1), DESIGNS[design])
-    files = export.write_stages(network, (3, SIDE, SIDE), unfinished)
+    files = export.write_stages(network, (3, SIDE, SIDE), unfinished, READS)
     manifest.write(unfinished / "bundle.json", table(design, files))
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
@@ -76,7 +76,7 @@ def table(design: str, files: list[StageFile]) -> dict[str, Any]:
         "labels": [{"name": "nothing", "positive": True}],
         "input": {
             "width": SIDE, "height": SIDE, "channels": "rgb", "layout": "nchw",
-            "resize": {"rule": "short-side", "short_side": 256, "filter": "bilinear"}, "mean": list(MEAN), "std": list(STD),
+            "resize": {"rule": "short-side", "short_side": 256, "filter": "bilinear"}, "dtype": "uint8",
         },
         "merge": "mean" if design == "d1" else "max",
         "stages": [manifest.stage_table(file) for file in files],

@@ -20,8 +20,13 @@ FILTERS = {"nearest": 0, "lanczos3": 1, "bilinear": 2, "bicubic": 3}  # Pillow's
 
 def tensor(path: Path, config: InputConfig) -> Tensor:
     """Returns the normalised image, float32 [1,C,H,W]."""
+    return normalise(read(path, config), config)
+
+
+def read(path: Path, config: InputConfig) -> np.ndarray:
+    """Returns the resized pixels of a file, as `pixels` does."""
     with Image.open(path) as image:
-        return normalise(pixels(image, config), config)
+        return pixels(image, config)
 
 
 def pixels(image: Image.Image, config: InputConfig) -> np.ndarray:

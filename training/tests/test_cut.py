@@ -210,7 +210,7 @@ def test_the_bundle_has_the_format_of_the_worker(tmp_path: Path, photos: Path, n
     assert (table["format"], table["merge"]) == (1, "max")
     assert table["labels"] == [{"name": "no"}, {"name": "yes", "positive": True}]
     assert table["input"] == {
-        "width": 16, "height": 16, "channels": "bgr", "layout": "nhwc", "mean": [10.0, 20.0, 30.0], "std": [50.0, 60.0, 70.0],
+        "width": 16, "height": 16, "channels": "bgr", "layout": "nhwc", "dtype": "uint8",
         "resize": {"rule": "short-side", "short_side": 18, "filter": "bilinear"},
     }  # fmt: skip
     assert [stage.get("features") for stage in table["stages"]] == [[8, 8, 8]] * len(names) + [None]
@@ -237,6 +237,7 @@ def test_missing_and_wrong_options_are_refused(tmp_path: Path, photos: Path) -> 
         ({"--arities": "2,4"}, "1 is always needed"),
         ({"--arities": "1,64"}, "too few for groups of 64"),
         ({"--mean": "1"}, "--mean has 1 values"),
+        ({"--mean": ""}, "--mean, --std: give both"),
     ]:
         words = [change.get(before, word) for before, word in zip(["", *good], good)]
         with pytest.raises(SystemExit, match=why):

@@ -101,7 +101,14 @@ def staged(folder: Path) -> chain.Chain:
 
 
 def noise(count: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal((count, 3, SIDE, SIDE), dtype=np.float32)
+    """Returns images as the bundles read them."""
+    return np.random.default_rng(seed).integers(0, 256, (count, 3, SIDE, SIDE), dtype=np.uint8)
+
+
+def normal(pixels: np.ndarray, mean: tuple[float, ...] = (10, 20, 30), std: tuple[float, ...] = (50, 60, 70)) -> np.ndarray:
+    """Returns images as the user's model reads them."""
+    by_channel = [np.array(values, np.float32).reshape(3, 1, 1) for values in (mean, std)]
+    return (pixels.astype(np.float32) - by_channel[0]) / by_channel[1]
 
 
 def test_no_head_scores_an_image_that_it_was_fitted_on() -> None:
@@ -374,7 +381,7 @@ def test_cut_adds_exits_at_once(model: Path, photos: Path, tmp_path: Path, targe
     assert "exit" in table["stages"][-2], "the merge lies behind the last exit"
     original = network.read(model)
     pictures, bundle = noise(6), staged(tmp_path / "out")
-    wanted = chain.Whole(original, "none", 1).scores(pictures)
+    wanted = chain.Whole(original, "none", 1).scores(normal(pictures))
     assert bundle.scores(bundle.features(pictures), np.arange(6)[:, None]) == pytest.approx(wanted, abs=1e-4)
     if target == "verdicts":
         rows = list(csv.DictReader((tmp_path / "out" / "joint.csv").read_text().splitlines()))
@@ -412,14 +419,14 @@ def test_a_classifier_can_be_the_screen(plain: Path, model: Path, photos: Path, 
     held = table["screen"]
     content = (tmp_path / "out" / held["file"]).read_bytes()
     assert hashlib.sha256(content).hexdigest() == held["sha256"] and held["macs"] > 0
-    assert held["input"]["mean"] == [1.0, 2.0, 3.0] and held["calibration"][0]["arity"] == 1
+    assert held["input"]["dtype"] == "uint8" and "mean" not in held["input"] and held["calibration"][0]["arity"] == 1
     rows = list(csv.DictReader((tmp_path / "out" / "joint.csv").read_text().splitlines()))
     assert list(rows[0])[2] == "screen.yes"
     session = chain.session(onnx.load_from_string(content), 1)
     scores = session.run(["scores"], {"images": noise(3)})[0]
     assert scores.shape == (3, 2)
     if not words or words[0] == "--screen-columns":
-        wanted = chain.Whole(network.read(model), "none", 1).scores(noise(3))
+        wanted = chain.Whole(network.read(model), "none", 1).scores(normal(noise(3), (1, 2, 3), (50, 50, 50)))
         assert scores[:, 1] == pytest.approx(wanted[:, 1], abs=1e-5)
     run_exits(tmp_path / "out", photos, *common, "--out", str(tmp_path / "kept"))
     kept = read(tmp_path / "kept")["screen"]
@@ -443,7 +450,7 @@ def test_wrong_options_are_refused(plain: Path, model: Path, photos: Path, tmp_p
         ([], "--positive-class.*--target verdicts"),
         (["--positive-class", "brihgt"], "no class brihgt; there are bright, dark"),
         (["--positive-class", "bright", "--loss", "0.7"], "--loss"),
-        (["--positive-class", "bright", "--screen", str(model)], "--screen-mean, --screen-std"),
+        (["--positive-class", "bright", "--screen", str(model)], "--screen-mean, --screen-std: give both"),
     ]:
         with pytest.raises(SystemExit, match=why):
             run_exits(plain, photos, *words, "--out", str(tmp_path / "out"))

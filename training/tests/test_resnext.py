@@ -11,7 +11,7 @@ from torch import nn
 import dorfman_training  # noqa: F401  (before torch: it configures OpenMP)
 from dorfman_training import macs
 from dorfman_training.model import StagedNet
-from dorfman_training.paper import DESIGNS, MEAN, SIDE
+from dorfman_training.paper import DESIGNS, READS, SIDE
 from dorfman_training.resnext import resnext101
 
 
@@ -27,7 +27,7 @@ def test_the_number_of_parameters_is_the_published_one(parts: "OrderedDict[str, 
 
 @torch.no_grad()
 def test_multiply_adds_match_torchvision_and_the_paper(parts: "OrderedDict[str, nn.Module]") -> None:
-    x, giga = torch.zeros(1, len(MEAN), SIDE, SIDE), {}
+    x, giga = torch.zeros(1, len(READS.mean), SIDE, SIDE), {}
     for name, part in parts.items():
         giga[name] = macs.count(part, x) / 1e9
         x = part.eval()(x)

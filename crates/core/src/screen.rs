@@ -21,7 +21,7 @@ pub trait ScreenNetwork: Send {
     ///
     /// # Errors
     /// [`RunError`]; `scores` is then undefined.
-    fn score(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError>;
+    fn score(&mut self, images: &[&[u8]], scores: &mut Vec<f32>) -> Result<(), RunError>;
 }
 
 impl<N: ScreenNetwork + ?Sized> ScreenNetwork for Box<N> {
@@ -33,7 +33,7 @@ impl<N: ScreenNetwork + ?Sized> ScreenNetwork for Box<N> {
         (**self).macs()
     }
 
-    fn score(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
+    fn score(&mut self, images: &[&[u8]], scores: &mut Vec<f32>) -> Result<(), RunError> {
         (**self).score(images, scores)
     }
 }
@@ -68,10 +68,10 @@ pub struct ScreenStats {
 /// use dorfman_core::engine::{AuditSampler, ExitRule, ManualClock};
 /// use dorfman_core::screen::{Screen, ScreenNetwork, Screened};
 ///
-/// /// The score of an image is its first value.
-/// struct FirstValue;
+/// /// The score of an image is its first pixel, in percent.
+/// struct FirstPixel;
 ///
-/// impl ScreenNetwork for FirstValue {
+/// impl ScreenNetwork for FirstPixel {
 ///     fn labels(&self) -> usize {
 ///         1
 ///     }
@@ -80,18 +80,18 @@ pub struct ScreenStats {
 ///     }
 ///     fn score(
 ///         &mut self,
-///         images: &[&[f32]],
+///         images: &[&[u8]],
 ///         scores: &mut Vec<f32>,
 ///     ) -> Result<(), dorfman_core::engine::RunError> {
-///         scores.extend(images.iter().map(|image| image[0]));
+///         scores.extend(images.iter().map(|image| f32::from(image[0]) / 100.0));
 ///         Ok(())
 ///     }
 /// }
 ///
 /// let rule = ExitRule { thresholds: Some(Thresholds::constant(0.1)), evidence: None };
 /// let clock = ManualClock::new(Instant::now());
-/// let mut screen = Screen::new(FirstValue, clock, rule, AuditSampler::new(0.0, 1));
-/// let screened = screen.run(&[&[0.05], &[0.2]], |_| 0.001)?;
+/// let mut screen = Screen::new(FirstPixel, clock, rule, AuditSampler::new(0.0, 1));
+/// let screened = screen.run(&[&[5], &[20]], |_| 0.001)?;
 /// assert_eq!(screened, [Screened::Cleared(0.05), Screened::Passed(None)]);
 /// # Ok::<(), dorfman_core::engine::RunError>(())
 /// ```
@@ -170,7 +170,7 @@ impl<N: ScreenNetwork> Screen<N> {
     /// [`RunError`] if the network fails.
     pub fn run(
         &mut self,
-        images: &[&[f32]],
+        images: &[&[u8]],
         prior: impl Fn(usize) -> f32,
     ) -> Result<Vec<Screened>, RunError> {
         if images.is_empty() {
@@ -226,9 +226,9 @@ impl<N: ScreenNetwork> Screen<N> {
 mod tests {
     use super::*;
     use crate::calibration::Thresholds;
-    use crate::engine::ManualClock;
+    use crate::engine::{ManualClock, scripted_score};
 
-    /// Scores an image by its values.
+    /// Scores an image by its bytes.
     struct Values(usize);
 
     impl ScreenNetwork for Values {
@@ -240,8 +240,8 @@ mod tests {
             7
         }
 
-        fn score(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
-            images.iter().for_each(|image| scores.extend_from_slice(image));
+        fn score(&mut self, images: &[&[u8]], scores: &mut Vec<f32>) -> Result<(), RunError> {
+            scores.extend(images.iter().copied().flatten().map(|&level| scripted_score(level)));
             Ok(())
         }
     }
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn an_image_passes_if_any_label_does() {
         let mut screen = screen(2, 0.0);
-        let images: [&[f32]; 4] = [&[0.1, 0.3], &[0.2, 0.0], &[0.0, 0.5], &[0.0, f32::NAN]];
+        let images: [&[u8]; 4] = [&[10, 30], &[20, 0], &[0, 50], &[0, 255]];
         let screened = screen.run(&images, |_| 0.01).unwrap();
         let passed = Screened::Passed(None);
         assert_eq!(screened, [Screened::Cleared(0.1), passed, passed, passed]);
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn runs_are_filled_up_to_a_bucket() {
         let mut screen = screen(1, 0.0).with_buckets(vec![1, 4]);
-        let images: [&[f32]; 3] = [&[0.1], &[0.3], &[0.0]];
+        let images: [&[u8]; 3] = [&[10], &[30], &[0]];
         let screened = screen.run(&images, |_| 0.01).unwrap();
         let (cleared, passed) = (Screened::Cleared(0.1), Screened::Passed(None));
         assert_eq!(screened, [cleared, passed, Screened::Cleared(0.0)]);
@@ -282,13 +282,13 @@ mod tests {
     #[test]
     fn audited_images_count_as_cleared() {
         let mut screen = screen(1, 1.0);
-        assert_eq!(screen.run(&[&[0.1]], |_| 0.01).unwrap(), [Screened::Audit]);
+        assert_eq!(screen.run(&[&[10]], |_| 0.01).unwrap(), [Screened::Audit]);
         assert_eq!(screen.stats().exit.cleared, 1);
     }
 
     #[test]
     fn a_network_with_a_wrong_number_of_scores_is_an_error() {
-        let error = screen(2, 0.0).run(&[&[0.1]], |_| 0.01).unwrap_err();
+        let error = screen(2, 0.0).run(&[&[10]], |_| 0.01).unwrap_err();
         assert_eq!(error.part, NetworkPart::Screen);
     }
 }

@@ -9,7 +9,7 @@ use dorfman_core::calibration::Thresholds;
 use dorfman_core::engine::{
     BandPlan, BatchSettings, Driver, Engine, EngineError, ItemVerdict, Level, ManualClock, Network,
     NetworkPart, NetworkShape, NotFinite, NullNetwork, RunError, ScriptedNetwork, Turn, Verdict,
-    single_label_shape,
+    scripted_image, single_label_shape,
 };
 use dorfman_core::policy::{
     Decision, Individual, Members, MultiRound, Outcome, Plan, Policy, Round, Test,
@@ -43,13 +43,13 @@ fn driver(shape: NetworkShape, plan: impl Plan + 'static) -> Driver<ScriptedNetw
 
 /// Offers every image as soon as there is room and runs until every item has its verdict.
 fn run<N: Network>(driver: &mut Driver<N, usize>, images: &[f32]) -> Verdicts {
-    run_images(driver, images.iter().map(|&score| vec![score]), |_, _| {})
+    run_images(driver, images.iter().map(|&score| scripted_image(&[score])), |_, _| {})
 }
 
 /// Like [`run`]; `before` is called before each image is offered.
 fn run_images<N: Network>(
     driver: &mut Driver<N, usize>,
-    images: impl Iterator<Item = Vec<f32>>,
+    images: impl Iterator<Item = Vec<u8>>,
     mut before: impl FnMut(&mut Engine<N, usize>, usize),
 ) -> Verdicts {
     let mut verdicts = BTreeMap::new();
@@ -158,7 +158,7 @@ proptest! {
     ) {
         let mut driver = driver(shape, Individual);
         let mut next = chains.iter().cycle().enumerate();
-        let images = positives.iter().map(|&p| vec![if p { 0.9 } else { 0.1 }]);
+        let images = positives.iter().map(|&p| scripted_image(&[if p { 0.9 } else { 0.1 }]));
         let verdicts = run_images(&mut driver, images, |engine, i| {
             if i % every == 0
                 && let Some((turn, sizes)) = next.next()
@@ -201,7 +201,7 @@ proptest! {
             .with_confirm(Thresholds::constant(0.5));
         engine.warm_up(2, &[]).unwrap();
         let mut driver = Driver::new(engine);
-        let verdicts = run_images(&mut driver, images.iter().map(|i| i.to_vec()), |_, _| {});
+        let verdicts = run_images(&mut driver, images.iter().map(|i| scripted_image(i)), |_, _| {});
         prop_assert_eq!(verdicts.len(), images.len());
         for (&i, item) in &verdicts {
             let [first, second] = images[i];
@@ -235,9 +235,9 @@ fn confirmed_shape() -> NetworkShape {
 #[test]
 fn the_confirm_network_adds_one_test_and_no_round() {
     let mut driver = confirmed_driver(ScriptedNetwork::new(confirmed_shape()));
-    let mut images = vec![vec![0.0, 0.9]; 16];
-    images[3] = vec![0.7, 0.8];
-    images[9] = vec![0.7, 0.2];
+    let mut images = vec![scripted_image(&[0.0, 0.9]); 16];
+    images[3] = scripted_image(&[0.7, 0.8]);
+    images[9] = scripted_image(&[0.7, 0.2]);
     let verdicts = run_images(&mut driver, images.into_iter(), |_, _| {});
     let (confirmed, refuted, cleared) = (&verdicts[&3], &verdicts[&9], &verdicts[&0]);
     assert_eq!(confirmed.verdict, Verdict::Flagged(vec![(0, 0.7)]), "the individual test's score");
@@ -255,7 +255,7 @@ fn the_confirm_network_adds_one_test_and_no_round() {
 fn a_confirm_network_that_fails_gives_no_verdict_and_keeps_the_earlier_verdicts() {
     let network = ScriptedNetwork::new(single_label_shape(64, 10, 100));
     let mut driver = confirmed_driver(network);
-    (0..16).for_each(|i| driver.offer(vec![if i == 5 { 0.9 } else { 0.1 }], i));
+    (0..16).for_each(|i| driver.offer(scripted_image(&[if i == 5 { 0.9 } else { 0.1 }]), i));
     let error = turn_until_error(&mut driver);
     let is_confirm = matches!(&error, EngineError::Network(e) if e.part == NetworkPart::Confirm);
     assert!(is_confirm, "{error}");
@@ -306,7 +306,7 @@ fn an_incomplete_group_is_tested_at_its_deadline() {
     let network = ScriptedNetwork::new(single_label_shape(64, 1, 1));
     let engine = Engine::new(network, clock.clone(), band(chain(&[16, 1])), settings());
     let mut driver: Driver<_, usize> = Driver::new(engine);
-    (0..3).for_each(|i| driver.offer(vec![0.0], i));
+    (0..3).for_each(|i| driver.offer(scripted_image(&[0.0]), i));
     turn_until_idle(&mut driver);
     assert_eq!(driver.verdicts().count(), 0, "stage 0 has run, and the group is open");
     let Turn::Idle { deadline: Some(deadline) } = driver.turn().unwrap() else { panic!() };
@@ -323,10 +323,10 @@ fn the_slots_limit_the_items_in_flight() {
     let mut driver = driver(single_label_shape(4, 1, 1), chain(&[4, 1]));
     for i in 0..4 {
         assert_eq!(driver.room(), 4 - i);
-        driver.offer(vec![0.0], i);
+        driver.offer(scripted_image(&[0.0]), i);
     }
     assert_eq!(driver.room(), 0);
-    driver.offer(vec![0.0], 4);
+    driver.offer(scripted_image(&[0.0]), 4);
     driver.turn().unwrap();
     assert_eq!(driver.engine().in_flight(), 4, "the fifth item waits in the driver");
     turn_until_idle(&mut driver);
@@ -349,7 +349,7 @@ fn tests_of_several_groups_share_a_run() {
     let network = NullNetwork::new(single_label_shape(64, 1, 1));
     let engine = Engine::new(network, clock(), band(chain(&[4, 1])), settings);
     let mut driver: Driver<_, usize> = Driver::new(engine);
-    (0..64).for_each(|i| driver.offer(vec![0.0], i));
+    (0..64).for_each(|i| driver.offer(scripted_image(&[0.0]), i));
     turn_until_idle(&mut driver);
     let stages = &driver.engine().stats().stages;
     assert_eq!((stages[0].runs, stages[1].runs, stages[1].rows), (1, 1, 16));
@@ -358,10 +358,10 @@ fn tests_of_several_groups_share_a_run() {
 #[test]
 fn a_positive_group_is_resolved_although_new_items_keep_arriving() {
     let mut driver = driver(single_label_shape(4096, 1, 1), chain(&[16, 4, 1]));
-    driver.offer(vec![0.9], 0);
+    driver.offer(scripted_image(&[0.9]), 0);
     for turn in 1..400 {
         // More items arrive than one run takes, so the queue of stage 0 is always full.
-        (0..driver.room().min(10)).for_each(|_| driver.offer(vec![0.0], turn));
+        (0..driver.room().min(10)).for_each(|_| driver.offer(scripted_image(&[0.0]), turn));
         driver.turn().unwrap();
         if driver.verdicts().any(|item| matches!(item.verdict, Verdict::Flagged(_))) {
             return;
@@ -385,7 +385,7 @@ fn a_failing_network_gives_no_verdict() {
     let network = ScriptedNetwork::new(single_label_shape(8, 1, 1))
         .with_test_hook(move |_, _, _| Err(out_of_memory()));
     let mut driver = Driver::new(Engine::new(network, clock(), band(Individual), settings()));
-    driver.offer(vec![0.0], 0);
+    driver.offer(scripted_image(&[0.0]), 0);
     assert_eq!(driver.turn().unwrap(), Turn::Ran);
     assert!(matches!(driver.turn(), Err(EngineError::Network(_))));
     assert_eq!(driver.verdicts().count(), 0);
@@ -422,7 +422,7 @@ impl Plan for ClearsTooEarly {
 #[test]
 fn a_policy_that_breaks_its_contract_stops_the_engine() {
     let mut driver = driver(single_label_shape(8, 1, 1), ClearsTooEarly);
-    (0..2).for_each(|i| driver.offer(vec![0.0], i));
+    (0..2).for_each(|i| driver.offer(scripted_image(&[0.0]), i));
     let error = turn_until_error(&mut driver);
     assert!(error.to_string().contains("clears too early"), "{error}");
 }

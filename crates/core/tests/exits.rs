@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use dorfman_core::calibration::{LikelihoodRatio, Thresholds};
 use dorfman_core::engine::{
     AuditSampler, BandPlan, BatchSettings, Clock, Driver, Engine, ExitRule, ItemPrior, ItemVerdict,
-    Level, ManualClock, NetworkPart, NetworkShape, ScriptedNetwork, Turn, Verdict,
+    Level, ManualClock, NetworkPart, NetworkShape, ScriptedNetwork, Turn, Verdict, scripted_image,
 };
 use dorfman_core::grouping::PoolRule;
 use dorfman_core::policy::{Individual, MultiRound};
@@ -65,7 +65,7 @@ fn run(
     let mut offered = 0;
     while !driver.is_done() {
         while driver.room() > 0 && offered < images.len() {
-            driver.offer(images[offered].clone(), offered);
+            driver.offer(scripted_image(&images[offered]), offered);
             offered += 1;
         }
         if offered == images.len() {
@@ -181,7 +181,7 @@ fn a_group_waits_from_the_time_at_which_its_first_member_is_ready() {
     let mut engine = Engine::new(network, clock.clone(), band(&[4, 1]), settings(8));
     engine.set_exits(vec![used(0.5), ExitRule::default()]);
     let mut driver = Driver::new(engine);
-    driver.offer(vec![0.1, 0.9], 0);
+    driver.offer(scripted_image(&[0.1, 0.9]), 0);
     clock.advance(WAIT);
     assert_eq!(driver.turn().unwrap(), Turn::Ran, "stage 0");
     clock.advance(WAIT);
@@ -197,7 +197,7 @@ fn a_group_waits_from_the_time_at_which_its_first_member_is_ready() {
 #[test]
 fn a_flush_includes_items_that_have_not_passed_their_exits() {
     let mut driver = Driver::new(engine(shape(2, false, 64), &[16, 1], vec![used(0.5), used(0.5)]));
-    (0..3).for_each(|i| driver.offer(vec![0.1, 0.9, 0.9], i));
+    (0..3).for_each(|i| driver.offer(scripted_image(&[0.1, 0.9, 0.9]), i));
     driver.flush();
     let mut verdicts = Vec::new();
     while driver.turn().unwrap() == Turn::Ran {
@@ -206,7 +206,7 @@ fn a_flush_includes_items_that_have_not_passed_their_exits() {
     let arities: Vec<u8> = verdicts.iter().map(|item| item.arity).collect();
     assert_eq!(arities, [3, 3, 3], "one group of all items, not one group per stage");
     // Later items are not part of that flush.
-    driver.offer(vec![0.1, 0.9, 0.9], 3);
+    driver.offer(scripted_image(&[0.1, 0.9, 0.9]), 3);
     while driver.turn().unwrap() == Turn::Ran {}
     assert_eq!(driver.verdicts().count(), 0);
 }
@@ -233,7 +233,8 @@ fn the_score_of_an_exit_decides_the_risk_band() {
 fn an_item_that_was_chosen_for_an_audit_before_skips_the_exits() {
     let mut driver = Driver::new(engine(shape(1, false, 8), &[4, 1], vec![used(0.5)]));
     let audit = Some(NetworkPart::Screen);
-    driver.offer_with(ItemPrior { audit, ..ItemPrior::default() }, vec![0.9, 0.1], 0);
+    let prior = ItemPrior { audit, ..ItemPrior::default() };
+    driver.offer_with(prior, scripted_image(&[0.9, 0.1]), 0);
     driver.close();
     let mut verdicts = Vec::new();
     driver.run_to_end(|item| verdicts.push(item)).unwrap();

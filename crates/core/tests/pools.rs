@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use dorfman_core::calibration::Thresholds;
 use dorfman_core::engine::{
     BandPlan, BatchSettings, Driver, Engine, ItemPrior, ItemVerdict, ManualClock, ScriptedNetwork,
-    Verdict, single_label_shape,
+    Verdict, scripted_image, single_label_shape,
 };
 use dorfman_core::grouping::PoolRule;
 use dorfman_core::policy::{Individual, MultiRound, OneRound, Plan, Policy};
@@ -38,7 +38,7 @@ fn run(
 ) -> (ScriptedDriver, BTreeMap<usize, ItemVerdict<usize>>) {
     let mut driver = Driver::new(engine);
     for (i, &(prior, score)) in images.iter().enumerate() {
-        driver.offer_with(prior, vec![score], i);
+        driver.offer_with(prior, scripted_image(&[score]), i);
     }
     driver.close();
     let mut verdicts = BTreeMap::new();

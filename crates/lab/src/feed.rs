@@ -18,7 +18,7 @@ pub(crate) const NEVER: Duration = Duration::from_secs(24 * 3600);
 pub(crate) struct GroupFeed<'a> {
     items: Peekable<Box<dyn Iterator<Item = usize> + 'a>>,
     group_size: usize,
-    image: &'a dyn Fn(usize) -> Vec<f32>,
+    image: &'a dyn Fn(usize) -> Vec<u8>,
 }
 
 impl<'a> GroupFeed<'a> {
@@ -27,7 +27,7 @@ impl<'a> GroupFeed<'a> {
     pub fn new(
         items: impl Iterator<Item = usize> + 'a,
         group_size: usize,
-        image: &'a dyn Fn(usize) -> Vec<f32>,
+        image: &'a dyn Fn(usize) -> Vec<u8>,
     ) -> Self {
         let items: Box<dyn Iterator<Item = usize> + 'a> = Box::new(items);
         Self { items: items.peekable(), group_size: group_size.max(1), image }
@@ -54,7 +54,8 @@ mod tests {
 
     use dorfman_core::calibration::Thresholds;
     use dorfman_core::engine::{
-        BandPlan, BatchSettings, Driver, Engine, ManualClock, ScriptedNetwork, single_label_shape,
+        BandPlan, BatchSettings, Driver, Engine, ManualClock, ScriptedNetwork, scripted_image,
+        single_label_shape,
     };
     use dorfman_core::policy::MultiRound;
     use proptest::prelude::*;
@@ -83,7 +84,9 @@ mod tests {
             let engine = Engine::new(network, clock, band, settings).with_group_wait(NEVER);
             let mut driver = Driver::new(engine);
             // The first item of every second group is positive.
-            let image = |item: usize| vec![if item.is_multiple_of(2 * size) { 0.9 } else { 0.1 }];
+            let image = |item: usize| {
+                scripted_image(&[if item.is_multiple_of(2 * size) { 0.9 } else { 0.1 }])
+            };
             let mut feed = GroupFeed::new(0..items, size, &image);
             let mut verdicts = 0;
             while !driver.is_done() {

@@ -85,18 +85,23 @@ pub struct InputSpec {
     /// The axis order of the tensor.
     #[serde(default)]
     pub layout: Layout,
+    /// The type of the network's input `images`.
+    #[serde(default, skip_serializing_if = "PixelType::is_float")]
+    pub dtype: PixelType,
     /// How an image of another size is resized to width x height.
     pub resize: Resize,
-    /// The values that are subtracted from the channels, in units of 0..255: one per channel, in
-    /// the order of `channels`.
+    /// With `dtype` `float32`: the values that are subtracted from the channels, in units of 0..255:
+    /// one per channel, in the order of `channels`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mean: Vec<f32>,
-    /// The values by which the channels are divided after the mean is subtracted: one per channel,
-    /// above 0.
+    /// With `dtype` `float32`: the values by which the channels are divided after the mean is
+    /// subtracted: one per channel, above 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub std: Vec<f32>,
 }
 
 impl InputSpec {
-    /// The number of f32 values of one preprocessed image.
+    /// The number of pixel values of one preprocessed image, each one byte.
     pub fn len(&self) -> usize {
         self.width as usize * self.height as usize * self.channels.count()
     }
@@ -148,6 +153,23 @@ pub enum Layout {
     Nchw,
     /// Batch, height, width, channels.
     Nhwc,
+}
+
+/// The type of the values that a network reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PixelType {
+    /// Pixel values from 0 to 255. The network normalises them.
+    Uint8,
+    /// Values that the worker has normalised with `mean` and `std`.
+    #[default]
+    Float32,
+}
+
+impl PixelType {
+    fn is_float(&self) -> bool {
+        *self == PixelType::Float32
+    }
 }
 
 /// How an image is resized to the size of the network's input.

@@ -1,13 +1,17 @@
 //! A bundle's stages as ONNX Runtime sessions, and the slots between them.
 
+mod distinct;
+mod images;
 mod screen;
 mod signature;
 mod tensors;
 
 use dorfman_core::engine::{Level, Network, NetworkPart, NetworkShape, RunError};
-use ort::session::{Session, SessionOutputs};
+use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::TensorRef;
 
+use self::distinct::DistinctSlots;
+use self::images::ImageInput;
 pub use self::screen::OnnxScreen;
 use self::signature::{EXIT, check_exit, check_single, check_stage};
 use self::tensors::{Shape, output, run, run_images, tensor};
@@ -16,32 +20,28 @@ use super::{Bundle, Provider, Runtime, RuntimeError};
 
 /// A network in ONNX Runtime. One thread owns it.
 ///
-/// Slots are in host memory. On the CPU a stage reads them in place. On a GPU only the slots that
-/// are members of a run are copied to the device.
+/// Slots are in host memory. On the CPU a stage reads features in place. On a GPU only the slots
+/// that are members of a run are copied to the device. A network of one stage keeps pixels, and the
+/// images of a run are copied.
 #[derive(Debug)]
 pub struct OnnxNetwork {
     shape: NetworkShape,
     sessions: Vec<Session>,
     confirm: Option<Session>,
-    image: Shape,
+    image: ImageInput,
+    /// The slots of a network of one stage. Empty for other networks.
+    pixels: Vec<u8>,
+    /// The slots of all levels of other networks.
     levels: Vec<SlotStore>,
-    batch: Vec<f32>,
-    compact: Option<Compact>,
+    distinct: DistinctSlots,
+    /// Scratch memory for the slots of a run. `None` where the slots are read in place.
+    copied: Option<Vec<f32>>,
 }
 
 /// The slots of one level.
 #[derive(Debug)]
 struct SlotStore {
     shape: Shape,
-    values: Vec<f32>,
-}
-
-/// Scratch memory for copying only the slots that a run reads.
-#[derive(Debug, Default)]
-struct Compact {
-    /// By slot: its index among the copied ones.
-    copied: Vec<Option<usize>>,
-    members: Vec<i64>,
     values: Vec<f32>,
 }
 
@@ -62,20 +62,16 @@ impl OnnxNetwork {
         slots: usize,
     ) -> Result<Self, RuntimeError> {
         let manifest = &bundle.manifest;
-        let image = Shape::of_input(&manifest.input);
+        let image = ImageInput::new(&manifest.input);
         let last = manifest.stages.len() - 1;
         let mut sessions = Vec::new();
         for (i, stage) in manifest.stages.iter().enumerate() {
             let path = bundle.dir.join(&stage.file);
             let session = runtime.session(&path, provider, device)?;
-            let before = if i == 0 {
-                &image.0
-            } else {
-                manifest.stages[i - 1].features.as_ref().unwrap_or(&image.0)
-            };
+            let before = i.checked_sub(1).and_then(|i| manifest.stages[i].features.as_deref());
             let after = stage.features.clone().unwrap_or_else(|| vec![manifest.labels.len()]);
             let exit = stage.exit.as_ref().map(|_| manifest.labels.len());
-            check_stage(&session, i, last, before, &after)
+            check_stage(&session, i, last, &image, before.unwrap_or_default(), &after)
                 .and_then(|()| check_exit(&session, exit))
                 .map_err(|message| RuntimeError::Model { path, message })?;
             sessions.push(session);
@@ -83,27 +79,27 @@ impl OnnxNetwork {
         let confirm = manifest.confirm.as_ref().map(|c| {
             let path = bundle.dir.join(&c.file);
             let session = runtime.session(&path, provider, device)?;
-            let checked =
-                check_single(&session, "confirm network", &image.0, manifest.labels.len());
+            let checked = check_single(&session, "confirm network", &image, manifest.labels.len());
             checked.map(|()| session).map_err(|message| RuntimeError::Model { path, message })
         });
         let confirm = confirm.transpose()?;
         let shape = shape(manifest, slots);
         let shapes = manifest.stages.iter().filter_map(|s| s.features.clone()).map(Shape);
-        let shapes: Vec<Shape> = if last == 0 { vec![image.clone()] } else { shapes.collect() };
-        let levels = shapes.into_iter().zip(&shape.levels);
         let store = |(shape, level): (Shape, &Level)| SlotStore {
             values: vec![0.0; shape.len() * level.slots],
             shape,
         };
-        let levels = levels.map(store).collect();
-        let compact = (provider != Provider::Cpu).then(Compact::default);
-        Ok(Self { shape, sessions, confirm, image, levels, batch: Vec::new(), compact })
+        let levels = shapes.zip(&shape.levels).map(store).collect();
+        let pixels = if last == 0 { vec![0; image.shape().len() * slots] } else { Vec::new() };
+        let copied = (provider != Provider::Cpu).then(Vec::new);
+        let distinct = DistinctSlots::default();
+        Ok(Self { shape, sessions, confirm, image, pixels, levels, distinct, copied })
     }
 
     /// Bytes of memory that the slots occupy.
     pub fn bytes(&self) -> usize {
-        self.levels.iter().map(|l| l.values.len() * size_of::<f32>()).sum()
+        let features: usize = self.levels.iter().map(|l| l.values.len() * size_of::<f32>()).sum();
+        features + self.pixels.len()
     }
 
     /// Runs a stage that reads slots of `level`. `members` is a matrix `[T, arity]` of slot indices,
@@ -117,21 +113,42 @@ impl OnnxNetwork {
         keep: impl FnOnce(&SessionOutputs, &mut [SlotStore]) -> Result<(), String>,
     ) -> Result<(), RunError> {
         let failed = |message: String| RunError { part: NetworkPart::Stage(stage), message };
-        let name =
-            if self.levels.len() == 1 && self.sessions.len() == 1 { "images" } else { "features" };
         let (read, written) = self.levels.split_at_mut(level + 1);
         let store = &read[level];
-        let (values, members, rows) = match &mut self.compact {
-            None => (&store.values[..], members, store.values.len() / store.shape.len()),
-            Some(compact) => compact.gather(store, members),
+        let (values, members) = match &mut self.copied {
+            None => (&store.values[..], members),
+            Some(copied) => {
+                self.distinct.find(members, store.values.len() / store.shape.len());
+                store.copy(&self.distinct.slots, copied);
+                (&copied[..], &self.distinct.members[..])
+            }
         };
+        let rows = values.len() / store.shape.len();
         let features = tensor(store.shape.with_rows(rows), values).map_err(failed)?;
-        let shape = [members.len() / arity, arity];
-        let members = TensorRef::from_array_view((shape, members));
-        let members = members.map_err(|e| failed(e.to_string()))?;
-        let inputs = ort::inputs![name => features, "members" => members];
+        let members = rows_of(members, arity).map_err(failed)?;
+        let inputs = ort::inputs!["features" => features, "members" => members];
         let outputs = run(&mut self.sessions[stage], inputs).map_err(failed)?;
         keep(&outputs, written).map_err(failed)
+    }
+
+    /// Runs the only stage of a network that merges pixels. `members` and `scores` are as in
+    /// [`Network::score`].
+    fn score_pixels(
+        &mut self,
+        members: &[i64],
+        arity: usize,
+        scores: &mut Vec<f32>,
+    ) -> Result<(), String> {
+        let (width, wanted) = (self.image.shape().len(), members.len() / arity * self.shape.labels);
+        self.distinct.find(members, self.pixels.len() / width);
+        let slot = |&slot: &usize| &self.pixels[slot * width..][..width];
+        let images: Vec<&[u8]> = self.distinct.slots.iter().map(slot).collect();
+        let images = self.image.tensor(&images)?;
+        let members: SessionInputValue = rows_of(&self.distinct.members, arity)?.into();
+        let inputs = ort::inputs!["images" => images, "members" => members];
+        let outputs = run(&mut self.sessions[0], inputs)?;
+        scores.extend_from_slice(output(&outputs, "scores", wanted)?);
+        Ok(())
     }
 }
 
@@ -142,20 +159,21 @@ impl Network for OnnxNetwork {
 
     fn embed(
         &mut self,
-        images: &[&[f32]],
+        images: &[&[u8]],
         first: usize,
         exits: &mut Vec<f32>,
     ) -> Result<(), RunError> {
         let failed = |message: String| RunError { part: NetworkPart::Stage(0), message };
-        self.image.check(images).map_err(failed)?;
+        if self.levels.is_empty() {
+            self.image.check(images).map_err(failed)?;
+            let width = self.image.shape().len();
+            let slots = self.pixels[first * width..].chunks_mut(width).zip(images);
+            slots.for_each(|(slot, image)| slot.copy_from_slice(image));
+            return Ok(());
+        }
         let store = &mut self.levels[0];
         let width = store.shape.len();
         let slots = &mut store.values[first * width..][..images.len() * width];
-        if self.sessions.len() == 1 {
-            let pairs = slots.chunks_mut(width).zip(images);
-            pairs.for_each(|(slot, image)| slot.copy_from_slice(image));
-            return Ok(());
-        }
         let exit = self.shape.levels[0].exit.then_some(images.len() * self.shape.labels);
         let keep = |outputs: &SessionOutputs| {
             slots.copy_from_slice(output(outputs, "features", slots.len())?);
@@ -164,8 +182,7 @@ impl Network for OnnxNetwork {
             }
             Ok(())
         };
-        run_images(&mut self.sessions[0], &self.image, &mut self.batch, images, keep)
-            .map_err(failed)
+        run_images(&mut self.sessions[0], &mut self.image, images, keep).map_err(failed)
     }
 
     fn merge(
@@ -197,6 +214,10 @@ impl Network for OnnxNetwork {
         scores: &mut Vec<f32>,
     ) -> Result<(), RunError> {
         let stage = self.sessions.len() - 1;
+        if self.levels.is_empty() {
+            let failed = |message: String| RunError { part: NetworkPart::Stage(stage), message };
+            return self.score_pixels(members, arity, scores).map_err(failed);
+        }
         let wanted = members.len() / arity * self.shape.labels;
         self.run_merging(stage, self.shape.top(), members, arity, |outputs, _| {
             scores.extend_from_slice(output(outputs, "scores", wanted)?);
@@ -204,42 +225,35 @@ impl Network for OnnxNetwork {
         })
     }
 
-    fn confirm(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
+    fn confirm(&mut self, images: &[&[u8]], scores: &mut Vec<f32>) -> Result<(), RunError> {
         let failed = |message: String| RunError { part: NetworkPart::Confirm, message };
         let Some(session) = &mut self.confirm else {
             return Err(failed("the bundle has no confirm network".into()));
         };
-        self.image.check(images).map_err(failed)?;
         let wanted = images.len() * self.shape.labels;
         let keep = |outputs: &SessionOutputs| {
             scores.extend_from_slice(output(outputs, "scores", wanted)?);
             Ok(())
         };
-        run_images(session, &self.image, &mut self.batch, images, keep).map_err(failed)
+        run_images(session, &mut self.image, images, keep).map_err(failed)
     }
 }
 
-impl Compact {
-    /// Copies each slot in `members` once, and renumbers `members` accordingly. Returns the copied
-    /// slots, the new numbers, and how many slots were copied.
-    fn gather(&mut self, store: &SlotStore, members: &[i64]) -> (&[f32], &[i64], usize) {
-        let width = store.shape.len();
-        self.copied.clear();
-        self.copied.resize(store.values.len() / width, None);
-        self.members.clear();
-        self.values.clear();
-        let mut count = 0;
-        for &member in members {
-            let slot = member as usize;
-            let index = *self.copied[slot].get_or_insert_with(|| {
-                self.values.extend_from_slice(&store.values[slot * width..][..width]);
-                count += 1;
-                count - 1
-            });
-            self.members.push(index as i64);
-        }
-        (&self.values, &self.members, count)
+impl SlotStore {
+    /// Copies some slots, one after the other.
+    fn copy(&self, slots: &[usize], copied: &mut Vec<f32>) {
+        let width = self.shape.len();
+        copied.clear();
+        slots.iter().for_each(|slot| {
+            copied.extend_from_slice(&self.values[slot * width..][..width]);
+        });
     }
+}
+
+/// The input `members`, a matrix of `arity` columns.
+fn rows_of(members: &[i64], arity: usize) -> Result<TensorRef<'_, i64>, String> {
+    let shape = [members.len() / arity, arity];
+    TensorRef::from_array_view((shape, members)).map_err(|e| e.to_string())
 }
 
 /// The network's shape with `slots` slots at level 0.
@@ -289,9 +303,9 @@ mod tests {
         let mut network = OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 64).unwrap();
         let mut random = fastrand::Rng::with_seed(1);
         let len = bundle.manifest.input.len();
-        let images: Vec<Vec<f32>> =
-            (0..8).map(|_| (0..len).map(|_| random.f32()).collect()).collect();
-        let images: Vec<&[f32]> = images.iter().map(Vec::as_slice).collect();
+        let images: Vec<Vec<u8>> =
+            (0..8).map(|_| (0..len).map(|_| random.u8(..)).collect()).collect();
+        let images: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
         network.embed(&images, 3, &mut Vec::new()).unwrap();
         let slots: Vec<i64> = (3..11).collect();
         for level in 1..=network.shape().item_top() {
@@ -299,7 +313,7 @@ mod tests {
         }
         let members: Vec<i64> = (3..11).rev().collect();
         let mut score = |copied: bool, arity: usize| {
-            network.compact = copied.then(Compact::default);
+            network.copied = copied.then(Vec::new);
             let mut scores = Vec::new();
             network.score(&members, arity, &mut scores).unwrap();
             scores

@@ -1,6 +1,6 @@
 //! Checks of a manifest beyond its JSON types (pure).
 
-use super::manifest::{Calibration, InputSpec, Manifest, Merge, Resize, Stage};
+use super::manifest::{Calibration, InputSpec, Manifest, Merge, PixelType, Resize, Stage};
 use dorfman_core::policy::MAX_GROUP;
 
 /// Checks a manifest. The error is the path of the first wrong field, and a message that states
@@ -62,7 +62,14 @@ fn check_input(at: &str, input: &InputSpec) -> Result<(), (String, String)> {
     }
     let channels = input.channels.count();
     for (field, values) in [("mean", &input.mean), ("std", &input.std)] {
-        if values.len() != channels {
+        if input.dtype == PixelType::Uint8 && !values.is_empty() {
+            return wrong(
+                field,
+                "must be absent, because a network that reads uint8 normalises the pixels itself"
+                    .into(),
+            );
+        }
+        if input.dtype == PixelType::Float32 && values.len() != channels {
             return wrong(
                 field,
                 format!(

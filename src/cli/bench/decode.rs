@@ -28,9 +28,9 @@ pub(super) fn run(bundle: &Path, images: &Path, rounds: usize) -> Result<(), Cli
             let mut times = Vec::new();
             for _ in 0..rounds {
                 let begun = thread_time();
-                let tensor = preprocessor.tensor(&bytes);
+                let pixels = preprocessor.pixels(&bytes);
                 times.push((thread_time() - begun).as_secs_f64() * 1e3);
-                tensor.map_err(|e| CliError::Failed(format!("{path}: {e}")))?;
+                pixels.map_err(|e| CliError::Failed(format!("{path}: {e}")))?;
             }
             times.sort_by(f64::total_cmp);
             figure(&format!("decode, {way}: {path}"), format!("{:.3} ms", times[rounds / 2]), "");

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use dorfman_core::calibration::Thresholds;
 use dorfman_core::engine::{
-    BandPlan, BatchSettings, Driver, Engine, EngineError, ScriptedNetwork, single_label_shape,
+    BandPlan, BatchSettings, Driver, Engine, EngineError, ScriptedNetwork, scripted_image,
+    single_label_shape,
 };
 use dorfman_core::policy::{PlanSpec, PolicyKind};
 use dorfman_model::cpu::SystemClock;
@@ -26,8 +27,8 @@ pub(super) fn run() -> Result<(), CliError> {
     let mut driver = Driver::new(Engine::new(network, SystemClock, plan, settings));
     // One image in a hundred is positive. The tensors are allocated before the clock starts.
     let mut random = fastrand::Rng::with_seed(1);
-    let mut image = |_| vec![if random.u32(..100) == 0 { 0.9 } else { 0.1 }];
-    let images: Vec<Vec<f32>> = (0..ITEMS).map(&mut image).collect();
+    let mut image = |_| scripted_image(&[if random.u32(..100) == 0 { 0.9 } else { 0.1 }]);
+    let images: Vec<Vec<u8>> = (0..ITEMS).map(&mut image).collect();
     let start = Instant::now();
     test_all(&mut driver, images).map_err(|e| CliError::Failed(e.to_string()))?;
     let rate = ITEMS as f64 / start.elapsed().as_secs_f64();
@@ -40,7 +41,7 @@ pub(super) fn run() -> Result<(), CliError> {
 
 fn test_all(
     driver: &mut Driver<ScriptedNetwork, usize>,
-    images: Vec<Vec<f32>>,
+    images: Vec<Vec<u8>>,
 ) -> Result<(), EngineError> {
     let mut images = images.into_iter().enumerate();
     while !driver.is_done() {

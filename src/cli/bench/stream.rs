@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use dorfman_core::calibration::Thresholds;
 use dorfman_core::engine::{NullNetwork, single_label_shape};
-use dorfman_model::manifest::{Channels, Filter, InputSpec, Layout, Resize};
+use dorfman_model::manifest::{Channels, Filter, InputSpec, Layout, PixelType, Resize};
 use dorfman_model::{Provider, cpu};
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
@@ -110,8 +110,9 @@ fn null_model(slots: usize) -> Model {
             channels: Channels::Grey,
             layout: Layout::Nchw,
             resize: Resize::Stretch { filter: Filter::Bilinear, draft: 0 },
-            mean: vec![127.5],
-            std: vec![127.5],
+            dtype: PixelType::Uint8,
+            mean: Vec::new(),
+            std: Vec::new(),
         },
         labels: vec!["none".into()],
         bundle: BundleName { name: "null".into(), version: "1".into() },

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use dorfman_model::decode::Preprocessor;
-use dorfman_model::manifest::{Channels, Filter, InputSpec, Layout, Resize};
+use dorfman_model::manifest::{Channels, Filter, InputSpec, Layout, PixelType, Resize};
 use image::{Rgb, RgbImage, imageops};
 
 use super::super::CliError;
@@ -55,8 +55,9 @@ fn tiles(side: u32) -> Preprocessor {
         channels: Channels::Rgb,
         layout: Layout::Nhwc,
         resize: Resize::ShortSide { short_side: TILE, filter, draft: 0 },
-        mean: vec![0.0; 3],
-        std: vec![1.0; 3],
+        dtype: PixelType::Uint8,
+        mean: Vec::new(),
+        std: Vec::new(),
     };
     Preprocessor::new(&input, DecodeConfig::default().max_pixels)
 }
@@ -64,8 +65,7 @@ fn tiles(side: u32) -> Preprocessor {
 fn tile(tiles: &Preprocessor, path: &Path) -> Result<RgbImage, CliError> {
     let failed = |what: String| CliError::Failed(format!("{}: {what}", path.display()));
     let bytes = std::fs::read(path).map_err(|e| failed(e.to_string()))?;
-    let pixels = tiles.tensor(&bytes).map_err(|e| failed(e.to_string()))?;
-    let image =
-        RgbImage::from_raw(TILE, TILE, pixels.into_iter().map(|value| value as u8).collect());
+    let pixels = tiles.pixels(&bytes).map_err(|e| failed(e.to_string()))?;
+    let image = RgbImage::from_raw(TILE, TILE, pixels);
     image.ok_or_else(|| failed("a bug: a tile has the wrong size".into()))
 }

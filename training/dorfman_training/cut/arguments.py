@@ -80,21 +80,35 @@ def planned(arguments: argparse.Namespace) -> Plan:
     between = len(cuts) - 1
     if between and not 2 <= arguments.fan_in <= 64:
         raise CutError("--fan-in: must be 2 to 64")
-    wanted = input_of(arguments, network.shapes[network.image], layout)
+    wanted = input_of(arguments, network.shapes[network.image], layout, network.kind)
     return Plan(original, network, cuts, (arguments.fan_in,) * between, arguments.activation, wanted, arguments.threads)
 
 
-def input_of(arguments: argparse.Namespace, shape: Sequence[int], layout: str) -> Input:
+def input_of(arguments: argparse.Namespace, shape: Sequence[int], layout: str, kind: int, flags: str = "--") -> Input:
+    """Returns the input of a network. `flags` begins the names of the options, for messages."""
     from .images import CHANNELS, Input
 
+    mean, std = normalisation(arguments, kind, flags)
     count, height, width = shape[1:] if layout == "nchw" else (shape[3], shape[1], shape[2])
     channels = arguments.channels or ("grey" if count == 1 else None)
     if channels is None:
-        raise CutError("--channels: give the channel order that the network was trained on, rgb or bgr")
+        raise CutError(f"{flags}channels: give the channel order that the network was trained on, rgb or bgr")
     if CHANNELS[channels] != count:
-        raise CutError(f"--channels {channels}: the model's images have {count} channels")
+        raise CutError(f"{flags}channels {channels}: the model's images have {count} channels")
     side = None if arguments.short_side == "stretch" else arguments.short_side
-    return Input(width, height, channels, layout, side, arguments.filter, arguments.mean, arguments.std, arguments.draft)
+    return Input(width, height, channels, layout, side, arguments.filter, mean, std, arguments.draft)
+
+
+def normalisation(arguments: argparse.Namespace, kind: int, flags: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns the mean and the deviation for a network that reads `kind`: none if it reads uint8."""
+    from onnx import TensorProto
+
+    given = {name: getattr(arguments, name) or () for name in ("mean", "std")}
+    if kind == TensorProto.UINT8 and any(given.values()):
+        raise CutError(f"{flags}mean, {flags}std: the model reads uint8, so it normalises the pixels itself; leave both out")
+    if kind != TensorProto.UINT8 and not all(given.values()):
+        raise CutError(f"{flags}mean, {flags}std: give both, because the model reads float32")
+    return given["mean"], given["std"]
 
 
 def described(arguments: argparse.Namespace) -> About:

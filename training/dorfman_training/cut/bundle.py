@@ -14,6 +14,7 @@ import onnx
 
 from .. import manifest, progress
 from ..calibrate import Entry
+from ..pixels import absorbed
 from . import calibration, images, macs, stages, verify, worth
 from .calibration import Settings, Target
 from .chain import Chain, Whole
@@ -138,7 +139,8 @@ def split(about: About, kinds: Sequence[str]) -> tuple[list[Target], np.ndarray]
 def write(folder: Path, plan: Plan, about: About, models: Sequence[onnx.ModelProto], entries: Sequence[Entry]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for number, model in enumerate(models):
+    first = models[0] if plan.input.is_pixels else absorbed(models[0], plan.input.mean, plan.input.std, plan.input.layout)
+    for number, model in enumerate([first, *models[1:]]):
         content = model.SerializeToString()
         (folder / f"stage{number}.onnx").write_bytes(content)
         written.append({"file": f"stage{number}.onnx", "sha256": hashlib.sha256(content).hexdigest()})
@@ -167,7 +169,7 @@ def table_of(plan: Plan, about: About, written: Sequence[dict[str, Any]], entrie
         "licence": about.licence,
         "provenance": {"data": about.data, "data_licence": about.data_licence, "command": about.command},
         "labels": [{"name": label, "positive": True} if label in about.positive else {"name": label} for label in about.labels],
-        "input": plan.input.table(),
+        "input": plan.input.as_pixels().table(),
         "merge": "max",
         "stages": list(written),
         "calibration": [dataclasses.asdict(entry) for entry in entries],

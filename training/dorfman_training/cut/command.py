@@ -94,8 +94,13 @@ def add_cutting(cutting: argparse._ArgumentGroup) -> None:
     add("--data-name", default="", help="name of the network's training data, for the manifest")
     add("--data-licence", default="", help="licence of the training data, for the manifest")
     add("--channels", choices=("rgb", "bgr", "grey"), help="the network's colour channels, in order")
-    add("--mean", type=numbers, metavar="X[,X,X]", help="subtracted from each channel, in units of 0..255")
-    add("--std", type=numbers, metavar="X[,X,X]", help="divides each channel after the subtraction, in units of 0..255")
+    add("--mean", type=numbers, metavar="X[,X,X]", help="subtracted from each channel, in units of 0..255; not for a model that reads uint8")
+    add(
+        "--std",
+        type=numbers,
+        metavar="X[,X,X]",
+        help="divides each channel after the subtraction, in units of 0..255; not for a model that reads uint8",
+    )
     add(
         "--short-side",
         type=short_side,
@@ -160,7 +165,7 @@ def cut(arguments: argparse.Namespace) -> None:
     from . import bundle, dataset
     from .calibration import Settings
 
-    wanted: tuple[str, ...] = ("out", "name", "version", "licence", "labels", "positive", "data", "positive_class", "mean", "std", "short_side")
+    wanted: tuple[str, ...] = ("out", "name", "version", "licence", "labels", "positive", "data", "positive_class", "short_side")
     if arguments.exits and arguments.target == "verdicts":
         wanted = tuple(field for field in wanted if field != "positive_class")
     missing = [f"--{field.replace('_', '-')}" for field in wanted if not getattr(arguments, field)]

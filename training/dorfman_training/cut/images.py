@@ -5,6 +5,7 @@ The steps and their order are those of docs/bundle.md.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from dataclasses import dataclass
 from typing import Any
@@ -28,14 +29,14 @@ class Input:
     layout: str
     short_side: int | None  # None: stretch
     filter: str
-    mean: tuple[float, ...]
+    mean: tuple[float, ...]  # empty if the network reads uint8
     std: tuple[float, ...]
     draft: int = 0  # a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size down to this many times the target size; 0: it is decoded in full
 
     def __post_init__(self) -> None:
         count = CHANNELS[self.channels]
         for field, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != count:
+            if len(values) != count and (self.mean or self.std):
                 raise CutError(f"--{field} has {len(values)} values, but a {self.channels} image has {count} channels")
         if not all(0 < value < float("inf") for value in self.std):
             raise CutError("--std: every value must be above 0")
@@ -43,6 +44,14 @@ class Input:
             raise CutError(f"the input is {self.width} x {self.height}, but the worker accepts sides of 1 to 8192")
         if self.short_side is not None and self.short_side < max(self.width, self.height):
             raise CutError(f"--short-side is {self.short_side}, but the crop needs at least {max(self.width, self.height)}")
+
+    @property
+    def is_pixels(self) -> bool:
+        """Whether the network reads uint8 and normalises the pixels itself."""
+        return not self.mean
+
+    def as_pixels(self) -> Input:
+        return dataclasses.replace(self, mean=(), std=())
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -53,9 +62,10 @@ class Input:
         """Returns the field `input` of bundle.json."""
         rule: dict[str, Any] = {"rule": "stretch"} if self.short_side is None else {"rule": "short-side", "short_side": self.short_side}
         draft = {"draft": self.draft} if self.draft else {}
+        kind = {"dtype": "uint8"} if self.is_pixels else {"mean": list(self.mean), "std": list(self.std)}
         return {
             "width": self.width, "height": self.height, "channels": self.channels, "layout": self.layout,
-            "resize": {**rule, "filter": self.filter, **draft}, "mean": list(self.mean), "std": list(self.std),
+            "resize": {**rule, "filter": self.filter, **draft}, **kind,
         }  # fmt: skip
 
 
@@ -65,12 +75,12 @@ def from_table(table: dict[str, Any]) -> Input:
     side = resize.get("short_side") if resize["rule"] == "short-side" else None
     return Input(
         table["width"], table["height"], table["channels"], table.get("layout", "nchw"), side,
-        resize.get("filter", "bilinear"), tuple(table["mean"]), tuple(table["std"]), resize.get("draft", 0),
+        resize.get("filter", "bilinear"), tuple(table.get("mean", ())), tuple(table.get("std", ())), resize.get("draft", 0),
     )  # fmt: skip
 
 
 def tensor(content: bytes, wanted: Input) -> np.ndarray:
-    """Returns float32 of `wanted.shape`. Raises OSError, ValueError or SyntaxError for a file that is not an image."""
+    """Returns one image of `wanted.shape` as the network reads it. Raises OSError, ValueError or SyntaxError for a file that is not an image."""
     return normalise(pixels(content, wanted), wanted)
 
 
@@ -132,6 +142,9 @@ def fit(image: Image.Image, wanted: Input) -> Image.Image:
 
 
 def normalise(values: np.ndarray, wanted: Input) -> np.ndarray:
+    """Returns pixels as the network reads them: uint8, or float32 after the normalisation."""
+    if wanted.is_pixels:
+        return np.ascontiguousarray(values.transpose(2, 0, 1) if wanted.layout == "nchw" else values)
     mean, std = np.array(wanted.mean, dtype=np.float32), np.array(wanted.std, dtype=np.float32)
     result = (values.astype(np.float32) - mean) / std
     return np.ascontiguousarray(result.transpose(2, 0, 1) if wanted.layout == "nchw" else result)

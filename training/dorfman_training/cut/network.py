@@ -33,6 +33,11 @@ class Original:
     batch: int | None  # the fixed batch of the export, or None
 
     @property
+    def kind(self) -> int:
+        """The element type of the image: FLOAT or UINT8."""
+        return next(entry.type.tensor_type.elem_type for entry in self.model.graph.input if entry.name == self.image)
+
+    @property
     def opset(self) -> int:
         return opset(self.model)
 
@@ -49,6 +54,11 @@ class Network:
     shapes: dict[str, tuple[int, ...]]
     floats: frozenset[str]  # float32 values
     carrying: frozenset[str]  # values that depend on the image
+
+    @property
+    def kind(self) -> int:
+        """The element type of the image: FLOAT or UINT8."""
+        return next(entry.type.tensor_type.elem_type for entry in self.model.graph.input if entry.name == self.image)
 
 
 def opset(model: onnx.ModelProto) -> int:
@@ -69,9 +79,9 @@ def read(path: Path, output: str | None = None) -> Original:
     if len(inputs) != 1:
         raise CutError(f"the model has {len(inputs)} inputs ({names(inputs)}); it must have one, the image")
     image = inputs[0]
-    if image.type.tensor_type.elem_type != TensorProto.FLOAT:
+    if image.type.tensor_type.elem_type not in (TensorProto.FLOAT, TensorProto.UINT8):
         kind = TensorProto.DataType.Name(image.type.tensor_type.elem_type)
-        raise CutError(f"input {image.name} is {kind}; it must be FLOAT (converters have an option to keep inputs and outputs as FLOAT)")
+        raise CutError(f"input {image.name} is {kind}; it must be FLOAT or UINT8 (converters have an option to keep inputs and outputs as FLOAT)")
     shape = declared(image)
     if len(shape) != 4:
         raise CutError(f"input {image.name} has {len(shape)} axes; it must have 4, N,C,H,W or N,H,W,C")
@@ -135,7 +145,7 @@ def fixed(original: Original, shape: Sequence[int]) -> onnx.ModelProto:
     mergeable(graph)
     output = next(entry for entry in original.model.graph.output if entry.name == original.output)
     del graph.value_info[:], graph.input[:], graph.output[:]
-    graph.input.append(helper.make_tensor_value_info(original.image, TensorProto.FLOAT, list(shape)))
+    graph.input.append(helper.make_tensor_value_info(original.image, original.kind, list(shape)))
     graph.output.append(helper.make_tensor_value_info(original.output, output.type.tensor_type.elem_type, None))
     model.ir_version = max(model.ir_version, 4)  # before version 4, initialisers must also be inputs
     model.doc_string = graph.doc_string = ""

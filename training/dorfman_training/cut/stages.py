@@ -47,7 +47,8 @@ def part(
     version, rows = opset(network.model), "T" if merging else "N"
     nodes = needed(network, start, end or network.output)
     renamed = {name: f"{name}_of_network" for name in OWN} | {start: "merged" if merging else "images"}
-    inputs = [info("features" if merging else "images", "R" if merging else "N", network.shapes[start])]
+    kind = TensorProto.FLOAT if merging else network.kind
+    inputs = [info("features" if merging else "images", "R" if merging else "N", network.shapes[start], kind)]
     ahead: list[onnx.NodeProto] = []
     behind: list[onnx.NodeProto] = []
     extra: list[onnx.TensorProto] = []
@@ -74,8 +75,8 @@ def part(
     return model
 
 
-def info(name: str, rows: str, shape: Sequence[int]) -> ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, [rows, *shape[1:]])
+def info(name: str, rows: str, shape: Sequence[int], kind: int = TensorProto.FLOAT) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, [rows, *shape[1:]])
 
 
 def renamed_info(value: ValueInfoProto, name: str) -> ValueInfoProto:

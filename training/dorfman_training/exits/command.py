@@ -214,14 +214,11 @@ def screen_of(arguments: argparse.Namespace, settings: Config | None, folder: Pa
 def own_screen(arguments: argparse.Namespace) -> "Source":
     from . import screen
 
-    missing = [f"--screen-{name}" for name in ("mean", "std") if not getattr(arguments, f"screen_{name}")]
-    if missing:
-        raise CutError(f"--screen {arguments.screen} also needs {', '.join(missing)}")
     inner = argparse.Namespace(
         model=Path(arguments.screen), output=None, layout=arguments.screen_layout, size=arguments.screen_size, as_is=False,
         channels=arguments.screen_channels, mean=arguments.screen_mean, std=arguments.screen_std,
         short_side=arguments.screen_short_side, filter=arguments.screen_filter, draft=arguments.screen_draft,
     )  # fmt: skip
     _, net, layout = words.opened(inner)
-    shape = words.input_of(inner, net.shapes[net.image], layout)
+    shape = words.input_of(inner, net.shapes[net.image], layout, net.kind, "--screen-")
     return screen.own(inner.model, shape, arguments.screen_head, arguments.screen_activation, arguments.screen_columns)

@@ -44,7 +44,7 @@ class Pictures:
 
 
 def batches(pixels: np.ndarray, shape: Input, size: int = BATCH) -> Iterator[np.ndarray]:
-    """Yields normalised images, float32 in the layout of `shape`."""
+    """Yields images as the network reads them, in the layout of `shape`."""
     for start in progress.over(range(0, len(pixels), size), "network"):
         yield np.stack([images.normalise(values, shape) for values in pixels[start : start + size]])
 

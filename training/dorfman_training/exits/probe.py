@@ -31,7 +31,7 @@ def model(net: Network, depths: Sequence[str], scores: bool) -> onnx.ModelProto:
         outputs.append(helper.make_tensor_value_info(f"probe{number}", TensorProto.FLOAT, ["N", None]))
     if scores:
         outputs.append(helper.make_tensor_value_info(net.output, TensorProto.FLOAT, None))
-    image = helper.make_tensor_value_info(net.image, TensorProto.FLOAT, ["N", *net.shapes[net.image][1:]])
+    image = helper.make_tensor_value_info(net.image, net.kind, ["N", *net.shapes[net.image][1:]])
     del graph.value_info[:], graph.output[:], graph.input[:]
     graph.input.append(image)
     graph.output.extend(outputs)

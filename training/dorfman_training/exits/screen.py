@@ -15,6 +15,7 @@ from ..cut import chain, images, macs, network, stages
 from ..cut.errors import CutError
 from ..cut.images import Input
 from ..cut.network import Network
+from ..pixels import absorbed
 from . import compose, probe
 from .fitting import Fitted, Learner
 from .pictures import Pictures, batches
@@ -49,6 +50,11 @@ class Screen:
     about: str
     judged: np.ndarray  # [N,positive labels], as in Fitted
     learned: np.ndarray | None
+
+    def reading_pixels(self) -> onnx.ModelProto:
+        """Returns the network with the normalisation inside."""
+        shape = self.input
+        return self.model if shape.is_pixels else absorbed(self.model, shape.mean, shape.std, shape.layout)
 
     def scores(self, pixels: np.ndarray, threads: int) -> np.ndarray:
         """Returns the scores [N,labels] of images."""

@@ -108,8 +108,8 @@ class Writer:
             table["provenance"] = with_command(table.get("provenance", {}), self.options.command)
         if self.heads.screen:
             made = self.heads.screen
-            inner = {"macs": made.macs, "input": made.input.table(), "calibration": self.entries(parts["screen"])}
-            table["screen"] = described(self.out / screen.FILE, made.model.SerializeToString(), inner)
+            inner = {"macs": made.macs, "input": made.input.as_pixels().table(), "calibration": self.entries(parts["screen"])}
+            table["screen"] = described(self.out / screen.FILE, made.reading_pixels().SerializeToString(), inner)
         if parts:
             joint.write(self.out / joint.FILE, self.joint(parts))
             table["joint"] = {"file": joint.FILE, "sha256": hashlib.sha256((self.out / joint.FILE).read_bytes()).hexdigest()}

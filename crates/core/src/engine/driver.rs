@@ -38,11 +38,11 @@ pub enum Turn {
 /// use dorfman_core::calibration::Thresholds;
 /// use dorfman_core::engine::{
 ///     BandPlan, BatchSettings, Driver, Engine, ManualClock, ScriptedNetwork, Verdict,
-///     single_label_shape,
+///     scripted_image, single_label_shape,
 /// };
 /// use dorfman_core::policy::MultiRound;
 ///
-/// // The score of an image is its first value.
+/// // The score of an image is its first byte, in percent.
 /// let network = ScriptedNetwork::new(single_label_shape(64, 10, 90));
 /// let plan = BandPlan::new(Box::new(MultiRound::new(&[4, 1])?), Thresholds::constant(0.5));
 /// let max_wait = Duration::from_millis(200);
@@ -50,7 +50,7 @@ pub enum Turn {
 /// let clock = ManualClock::new(Instant::now());
 /// let mut driver = Driver::new(Engine::new(network, clock, plan, settings));
 /// for item in 0..8 {
-///     driver.offer(vec![if item == 5 { 0.9 } else { 0.1 }], item);
+///     driver.offer(scripted_image(&[if item == 5 { 0.9 } else { 0.1 }]), item);
 /// }
 /// driver.close();
 /// let mut flagged = Vec::new();
@@ -74,7 +74,7 @@ pub struct Driver<N, T> {
 
 struct Offer<T> {
     prior: ItemPrior,
-    image: Vec<f32>,
+    image: Vec<u8>,
     payload: T,
 }
 
@@ -90,15 +90,15 @@ impl<N: Network, T> Driver<N, T> {
         self.engine.slots().saturating_sub(self.engine.in_flight() + self.waiting.len())
     }
 
-    /// Offers an item without a known risk or key. `image` is preprocessed: it has the number of
-    /// values that the network's input expects.
-    pub fn offer(&mut self, image: Vec<f32>, payload: T) {
+    /// Offers an item without a known risk or key. `image` is preprocessed: it has the pixel values
+    /// that the network's input expects, in its layout.
+    pub fn offer(&mut self, image: Vec<u8>, payload: T) {
         self.offer_with(ItemPrior::default(), image, payload);
     }
 
     /// Offers an item about which something is known. The item waits in the driver until a turn
     /// admits it. `image` is as in [`Driver::offer`].
-    pub fn offer_with(&mut self, prior: ItemPrior, image: Vec<f32>, payload: T) {
+    pub fn offer_with(&mut self, prior: ItemPrior, image: Vec<u8>, payload: T) {
         self.waiting.push_back(Offer { prior, image, payload });
     }
 

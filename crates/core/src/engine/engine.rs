@@ -252,7 +252,7 @@ impl<N: Network, T> Engine<N, T> {
     }
 
     /// Takes an item. Requires [`Engine::has_room`].
-    pub(super) fn offer(&mut self, prior: ItemPrior, image: Vec<f32>, payload: T) {
+    pub(super) fn offer(&mut self, prior: ItemPrior, image: Vec<u8>, payload: T) {
         let item = Item::new(image, payload, prior, self.sequence);
         let id = self.flight.items.insert(item);
         self.sequence += 1;

@@ -13,8 +13,8 @@ pub(super) struct InFlight<T> {
 
 impl<T> InFlight<T> {
     /// The images of `items`, padded to `batch` by repeating the last one.
-    pub fn images(&self, items: &[ItemId], batch: usize) -> Vec<&[f32]> {
-        let mut images: Vec<&[f32]> = items.iter().map(|&id| &self.items[id].image[..]).collect();
+    pub fn images(&self, items: &[ItemId], batch: usize) -> Vec<&[u8]> {
+        let mut images: Vec<&[u8]> = items.iter().map(|&id| &self.items[id].image[..]).collect();
         if let Some(&last) = images.last() {
             images.resize(batch, last);
         }

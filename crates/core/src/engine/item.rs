@@ -35,7 +35,7 @@ pub(super) struct Item<T> {
     /// The number of the item, in the order of arrival.
     pub sequence: u64,
     /// The preprocessed image. Empty after stage 0, unless the confirm network may need it.
-    pub image: Vec<f32>,
+    pub image: Vec<u8>,
     /// The item level of `slot`.
     pub level: usize,
     /// The slot, after stage 0 has run.
@@ -59,7 +59,7 @@ pub(super) struct Item<T> {
 }
 
 impl<T> Item<T> {
-    pub fn new(image: Vec<f32>, payload: T, prior: ItemPrior, sequence: u64) -> Self {
+    pub fn new(image: Vec<u8>, payload: T, prior: ItemPrior, sequence: u64) -> Self {
         Self {
             payload,
             prior,

@@ -45,6 +45,8 @@ pub use engine::{BandPlan, Engine, EngineError};
 pub use exits::{AuditSampler, ExitRule};
 pub use item::{ItemPrior, ItemVerdict, NotFinite, Verdict};
 pub use network::{Level, Network, NetworkPart, NetworkShape, RunError};
-pub use scripted::{NullNetwork, ScriptedNetwork, single_label_shape};
+pub use scripted::{
+    NullNetwork, ScriptedNetwork, scripted_image, scripted_score, single_label_shape,
+};
 pub use settings::BatchSettings;
 pub use stats::{BandStats, ExitStats, StageStats, Stats};

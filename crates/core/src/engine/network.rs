@@ -24,15 +24,15 @@ pub trait Network: Send {
     fn shape(&self) -> &NetworkShape;
 
     /// Runs stage 0 on `N` preprocessed images and writes their features into slots `first..first +
-    /// N` of level 0. Each image is a slice with the number of values that the network's input
-    /// expects. If level 0 has an early exit, appends its scores `[N, labels]` to `exits`, row by
+    /// N` of level 0. Each image has the pixel values that the network's input expects, 0 to 255, in
+    /// its layout. If level 0 has an early exit, appends its scores `[N, labels]` to `exits`, row by
     /// row.
     ///
     /// # Errors
     /// [`RunError`]; the slots and `exits` are then undefined.
     fn embed(
         &mut self,
-        images: &[&[f32]],
+        images: &[&[u8]],
         first: usize,
         exits: &mut Vec<f32>,
     ) -> Result<(), RunError>;
@@ -74,7 +74,7 @@ pub trait Network: Send {
     /// # Errors
     /// [`RunError`]; `scores` is then undefined. The default implementation, for networks whose
     /// [`NetworkShape::confirm_macs`] is `None`, always returns this error.
-    fn confirm(&mut self, _images: &[&[f32]], _scores: &mut Vec<f32>) -> Result<(), RunError> {
+    fn confirm(&mut self, _images: &[&[u8]], _scores: &mut Vec<f32>) -> Result<(), RunError> {
         Err(RunError {
             part: NetworkPart::Confirm,
             message: "the network has no confirm network".into(),
@@ -229,7 +229,7 @@ macro_rules! forward {
 
             fn embed(
                 &mut self,
-                images: &[&[f32]],
+                images: &[&[u8]],
                 first: usize,
                 exits: &mut Vec<f32>,
             ) -> Result<(), RunError> {
@@ -256,11 +256,7 @@ macro_rules! forward {
                 (**self).score(members, arity, scores)
             }
 
-            fn confirm(
-                &mut self,
-                images: &[&[f32]],
-                scores: &mut Vec<f32>,
-            ) -> Result<(), RunError> {
+            fn confirm(&mut self, images: &[&[u8]], scores: &mut Vec<f32>) -> Result<(), RunError> {
                 (**self).confirm(images, scores)
             }
         }

@@ -12,11 +12,23 @@ pub fn single_label_shape(slots: usize, embed_macs: u64, score_macs: u64) -> Net
     NetworkShape { levels, labels: 1, score_macs, repeats: true, confirm_macs: None }
 }
 
-/// A network of one label whose scores are scripted in the images: the score of a test is the
-/// greatest first value of its members' images, and the confirm network's score is the last value
-/// of the image. The score of the early exit of level k is the greatest value k + 1 of the members'
-/// images, or the first value of an image without this value. The value of an empty image is 0. A
-/// test with a NaN value has a NaN score.
+/// The score that a byte of a scripted image stands for: its value in percent, or NaN above 100.
+pub fn scripted_score(level: u8) -> f32 {
+    if level > 100 { f32::NAN } else { f32::from(level) / 100.0 }
+}
+
+/// The image that stands for `scores`, each 0 to 1 and rounded to a percent, or NaN
+/// ([`scripted_score`]).
+pub fn scripted_image(scores: &[f32]) -> Vec<u8> {
+    let level = |score: &f32| if score.is_nan() { u8::MAX } else { (score * 100.0).round() as u8 };
+    scores.iter().map(level).collect()
+}
+
+/// A network of one label whose scores are scripted in the images ([`scripted_image`]): the score
+/// of a test is the greatest first score of its members' images, and the confirm network's score is
+/// the last score of the image. The score of the early exit of level k is the greatest score k + 1
+/// of the members' images, or the first score of an image without this score. The score of an empty
+/// image is 0. A test with a NaN score has a NaN score.
 ///
 /// Its methods return no error, except that of a hook. They panic if a slot or level is out of
 /// range, or an arity is 0.
@@ -76,13 +88,13 @@ impl Network for ScriptedNetwork {
 
     fn embed(
         &mut self,
-        images: &[&[f32]],
+        images: &[&[u8]],
         first: usize,
         exits: &mut Vec<f32>,
     ) -> Result<(), RunError> {
         for (i, image) in images.iter().enumerate() {
-            let score = image.first().copied().unwrap_or(0.0);
-            let value = |at: usize| image.get(at).copied().unwrap_or(score);
+            let score = image.first().map_or(0.0, |&level| scripted_score(level));
+            let value = |at: usize| image.get(at).map_or(score, |&level| scripted_score(level));
             let values = (0..=self.shape.levels.len()).map(value).collect();
             self.keep(0, first + i, values, exits);
         }
@@ -115,12 +127,12 @@ impl Network for ScriptedNetwork {
         (self.hook)(members, arity, &mut scores[before..])
     }
 
-    fn confirm(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
+    fn confirm(&mut self, images: &[&[u8]], scores: &mut Vec<f32>) -> Result<(), RunError> {
         if self.shape.confirm_macs.is_none() {
             let message = "the network has no confirm network".into();
             return Err(RunError { part: NetworkPart::Confirm, message });
         }
-        scores.extend(images.iter().map(|image| image.last().copied().unwrap_or(0.0)));
+        scores.extend(images.iter().map(|image| image.last().map_or(0.0, |&l| scripted_score(l))));
         Ok(())
     }
 }
@@ -152,7 +164,7 @@ impl Network for NullNetwork {
 
     fn embed(
         &mut self,
-        images: &[&[f32]],
+        images: &[&[u8]],
         _first: usize,
         exits: &mut Vec<f32>,
     ) -> Result<(), RunError> {
@@ -182,7 +194,7 @@ impl Network for NullNetwork {
         Ok(())
     }
 
-    fn confirm(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
+    fn confirm(&mut self, images: &[&[u8]], scores: &mut Vec<f32>) -> Result<(), RunError> {
         scores.resize(scores.len() + images.len() * self.shape.labels, 0.0);
         Ok(())
     }

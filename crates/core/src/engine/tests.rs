@@ -37,7 +37,7 @@ fn expected_seconds_are_those_of_the_part_arity_and_batch_of_each_run() {
             NetworkPart::Confirm | NetworkPart::Screen => None,
         });
     let mut driver = Driver::new(engine);
-    [0.9, 0.1, 0.1].into_iter().for_each(|score| driver.offer(vec![score], ()));
+    [0.9, 0.1, 0.1].into_iter().for_each(|score| driver.offer(scripted_image(&[score]), ()));
     driver.run_to_end(drop).unwrap();
     let stats = driver.engine().stats();
     assert_eq!(stats.stages[0].expected_seconds, 108.0, "three images, rounded up to eight");
@@ -56,7 +56,8 @@ fn runs_to_find(max_wait: Duration) -> Option<u32> {
     let mut driver = Driver::new(Engine::new(network, clock.clone(), plan(&[4, 1]), settings));
     (1..=100).find(|&run| {
         for item in 0..8 {
-            driver.offer(vec![if (run, item) == (1, 0) { 0.9 } else { 0.1 }], (run, item));
+            let score = if (run, item) == (1, 0) { 0.9 } else { 0.1 };
+            driver.offer(scripted_image(&[score]), (run, item));
         }
         clock.advance(Duration::from_millis(1));
         assert_eq!(driver.turn().unwrap(), Turn::Ran);
@@ -80,7 +81,7 @@ fn a_retest_is_passed_over_eight_times_and_for_as_long_as_a_group_waits() {
 /// Offers a clean group and one with a positive. Returns how many images are kept after each run.
 fn images_kept(engine: Engine<ScriptedNetwork, usize>) -> Vec<usize> {
     let mut driver = Driver::new(engine);
-    (0..8).for_each(|i| driver.offer(vec![if i == 5 { 0.9 } else { 0.1 }], i));
+    (0..8).for_each(|i| driver.offer(scripted_image(&[if i == 5 { 0.9 } else { 0.1 }]), i));
     let kept = |driver: &Scripted| {
         let items = driver.engine().flight.items.iter();
         items.filter(|(_, item)| !item.image.is_empty()).count()
@@ -104,7 +105,7 @@ fn without_a_confirm_network_images_are_dropped_after_stage_0() {
 #[test]
 fn an_item_that_waits_for_the_confirm_network_holds_no_slot() {
     let mut driver = Driver::new(engine(8).with_confirm(Thresholds::constant(0.5)));
-    driver.offer(vec![0.9], 0);
+    driver.offer(scripted_image(&[0.9]), 0);
     driver.close();
     while driver.engine().scheduler.confirmations() == 0 {
         assert_eq!(driver.turn().unwrap(), Turn::Ran);
@@ -118,11 +119,11 @@ fn an_item_that_waits_for_the_confirm_network_holds_no_slot() {
 fn a_group_may_be_formed_after_the_first_stage_of_its_members() {
     let mut driver = Driver::new(engine(8));
     let (early, late) = (0..2, 2..4);
-    early.for_each(|i| driver.offer(vec![0.1], i));
+    early.for_each(|i| driver.offer(scripted_image(&[0.1]), i));
     // The group of four is still open while stage 0 runs on its first two members.
     assert_eq!(driver.turn().unwrap(), Turn::Ran);
     assert_eq!(driver.engine().stats().groups, 0);
-    late.for_each(|i| driver.offer(vec![if i == 3 { 0.9 } else { 0.1 }], i));
+    late.for_each(|i| driver.offer(scripted_image(&[if i == 3 { 0.9 } else { 0.1 }]), i));
     let mut flagged = Vec::new();
     let verdict = |item: ItemVerdict<usize>| {
         if item.verdict != Verdict::Cleared {
@@ -139,7 +140,7 @@ fn an_idle_driver_names_the_deadline_of_the_open_group() {
     let network = ScriptedNetwork::new(single_label_shape(8, 1, 1));
     let engine = Engine::new(network, clock.clone(), plan(&[4, 1]), settings(vec![], wait));
     let mut driver = Driver::new(engine);
-    driver.offer(vec![0.1], 0);
+    driver.offer(scripted_image(&[0.1]), 0);
     assert_eq!(driver.turn().unwrap(), Turn::Ran, "stage 0 does not wait for the group");
     assert_eq!(driver.turn().unwrap(), Turn::Idle { deadline: Some(clock.now() + wait) });
     clock.advance(wait);

@@ -8,14 +8,14 @@ impl<N: Network, T> Engine<N, T> {
     /// buckets, at batches of 1, the preferred and the largest size). Tests are run at every arity
     /// that the plans or `arities` contain. No item then waits for a first run.
     ///
-    /// `image_len` is the number of values of an image. `arities` are further numbers of items per
+    /// `image_len` is the number of bytes of an image. `arities` are further numbers of items per
     /// test, such as those of plans that may follow. Call it before any item is offered: it
     /// overwrites slots. Its runs are not counted in the stats.
     ///
     /// # Errors
     /// [`EngineError::Network`] if a run fails.
     pub fn warm_up(&mut self, image_len: usize, arities: &[usize]) -> Result<(), EngineError> {
-        let blank = vec![0.0; image_len];
+        let blank = vec![0; image_len];
         let shape = self.network().shape().clone();
         let span = shape.span(shape.top());
         let arities = self.arities().into_iter().chain(arities.iter().copied());

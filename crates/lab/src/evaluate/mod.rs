@@ -25,6 +25,7 @@
 //! ([`EvaluateRequest::stream`]) includes this effect.
 
 mod bundle_run;
+mod decoded;
 mod estimate;
 mod opening;
 mod picture;
@@ -35,7 +36,6 @@ mod sampling;
 mod screening;
 mod split;
 mod table;
-mod tensors;
 #[cfg(test)]
 mod tests;
 mod timing;
@@ -44,10 +44,10 @@ use serde::Serialize;
 
 use crate::labelled::LabelledImages;
 use crate::{LabError, Progress};
+use decoded::DecodedImages;
 use opening::BundleSummary;
 pub use request::{ConfirmChoice, EvaluateRequest, PlanChoice};
 use row::ReportRow;
-use tensors::Tensors;
 
 /// The report of an evaluation. Its JSON is described in `docs/evaluate.md`.
 #[derive(Debug, Serialize)]
@@ -91,15 +91,15 @@ pub fn evaluate(
     }
     let (limit, seed) = (request.limit_negatives, request.seed);
     let images = LabelledImages::open(&request.data, &request.positive, limit, seed)?;
-    let (mut bundles, mut rows, mut tensors) = (Vec::new(), Vec::new(), None);
+    let (mut bundles, mut rows, mut decoded) = (Vec::new(), Vec::new(), None);
     for dir in &request.bundles {
         let (summary, mut found) =
-            opening::evaluate(request, dir, &images, &mut tensors, progress)?;
+            opening::evaluate(request, dir, &images, &mut decoded, progress)?;
         bundles.push(summary);
         rows.append(&mut found);
     }
     let method = if request.stream.is_some() { "stream" } else { "strata" };
-    let data = DataSummary::new(&images, tensors.as_ref());
+    let data = DataSummary::new(&images, decoded.as_ref());
     Ok(EvaluateReport { method, seed, data, bundles, rows })
 }
 
@@ -120,9 +120,9 @@ impl EvaluateReport {
 }
 
 impl DataSummary {
-    fn new(images: &LabelledImages, tensors: Option<&Tensors>) -> Self {
+    fn new(images: &LabelledImages, tensors: Option<&DecodedImages>) -> Self {
         let positives = images.positive.iter().filter(|positive| **positive).count();
-        let undecodable = tensors.map(|tensors| tensors.undecodable.clone()).unwrap_or_default();
+        let undecodable = tensors.map(|decoded| decoded.undecodable.clone()).unwrap_or_default();
         let named = |(image, reason)| Undecodable { image, reason };
         Self {
             path: images.path.display().to_string(),

@@ -10,11 +10,11 @@ use dorfman_model::{Bundle, LoadedNetwork, Profile};
 use serde::Serialize;
 
 use super::bundle_run::{BundleEvaluation, confirm_thresholds};
+use super::decoded::DecodedImages;
 use super::request::EvaluateRequest;
 use super::row::ReportRow;
 use super::screening::ScreenRun;
 use super::split::Split;
-use super::tensors::Tensors;
 use super::timing::TimedRunner;
 use crate::labelled::LabelledImages;
 use crate::{LabError, Progress};
@@ -60,7 +60,7 @@ pub(super) fn check(request: &EvaluateRequest, dir: &Path) -> Result<Bundle, Lab
     Ok(bundle)
 }
 
-/// Evaluates a bundle. `tensors` are those of the bundle before. They are used again if the input
+/// Evaluates a bundle. `decoded` has the images of the bundle before. They are used again if the input
 /// is the same.
 ///
 /// # Errors
@@ -69,7 +69,7 @@ pub(super) fn evaluate(
     request: &EvaluateRequest,
     dir: &Path,
     images: &LabelledImages,
-    tensors: &mut Option<Tensors>,
+    decoded: &mut Option<DecodedImages>,
     progress: &dyn Progress,
 ) -> Result<(BundleSummary, Vec<ReportRow>), LabError> {
     let bundle = check(request, dir)?;
@@ -77,16 +77,16 @@ pub(super) fn evaluate(
     let profile = Profile::find(&bundle, &loaded.machine(&request.load)).ok().flatten();
     let LoadedNetwork { mut network, screen, provider, .. } = loaded;
     let mut individual_network = load(request, &bundle)?.network;
-    let tensors = decode(request, &bundle.manifest.input, images, tensors, progress)?;
+    let decoded = decode(request, &bundle.manifest.input, images, decoded, progress)?;
     let mut small = None;
     let screen = match (screen, &bundle.manifest.screen) {
         (Some(network), Some(of)) if request.uses_exits() => {
-            let tensors = decode(request, &of.input, images, &mut small, progress)?;
-            Some(ScreenRun { network, tensors, scored: None })
+            let decoded = decode(request, &of.input, images, &mut small, progress)?;
+            Some(ScreenRun { network, decoded, scored: None })
         }
         _ => None,
     };
-    let split = Split::new(images, |image| tensors.has(image));
+    let split = Split::new(images, |image| decoded.has(image));
     if split.positives.is_empty() || split.negatives.is_empty() {
         return Err(LabError::OneKind);
     }
@@ -97,7 +97,7 @@ pub(super) fn evaluate(
     let runner = TimedRunner {
         network: &mut network,
         individual_network: &mut individual_network,
-        tensor: &|image| tensors.tensor(image),
+        image: &|image| decoded.pixels(image).to_vec(),
         settings: request.batching.settings(provider, request.max_wait),
         pass_all: pass_all(&bundle),
         reference,
@@ -106,7 +106,7 @@ pub(super) fn evaluate(
     let mut evaluation = BundleEvaluation {
         request,
         bundle: &bundle,
-        summary: summary(dir, &bundle, macs, tensors.decode_ms),
+        summary: summary(dir, &bundle, macs, decoded.decode_ms),
         split: &split,
         images: images.images.len(),
         runner,
@@ -128,22 +128,24 @@ fn load(request: &EvaluateRequest, bundle: &Bundle) -> Result<LoadedNetwork, Lab
     Ok(LoadedNetwork::open(&bundle, &request.load)?)
 }
 
-/// The tensors of the bundle before if the input is the same, or else new tensors.
+/// The images of the bundle before if the input is the same, or else newly decoded images.
 fn decode<'a>(
     request: &EvaluateRequest,
     input: &InputSpec,
     images: &LabelledImages,
-    tensors: &'a mut Option<Tensors>,
+    decoded: &'a mut Option<DecodedImages>,
     progress: &dyn Progress,
-) -> Result<&'a Tensors, LabError> {
-    if tensors.as_ref().is_none_or(|tensors| tensors.input != *input) {
-        // The old tensors are dropped first: both together may not fit in memory.
-        *tensors = None;
+) -> Result<&'a DecodedImages, LabError> {
+    if decoded.as_ref().is_none_or(|decoded| decoded.input != *input) {
+        // The old images are dropped first: both together may not fit in memory.
+        *decoded = None;
     }
     let (threads, max_pixels) = (request.decode_threads, request.max_pixels);
-    Ok(match tensors {
-        Some(tensors) => tensors,
-        None => tensors.insert(Tensors::decode(images, input, threads, max_pixels, progress)?),
+    Ok(match decoded {
+        Some(decoded) => decoded,
+        None => {
+            decoded.insert(DecodedImages::decode(images, input, threads, max_pixels, progress)?)
+        }
     })
 }
 

@@ -5,8 +5,8 @@ use dorfman_core::screen::ScreenNetwork;
 use dorfman_model::OnnxScreen;
 use dorfman_model::profile::Spread;
 
+use super::decoded::DecodedImages;
 use super::row::Screening;
-use super::tensors::Tensors;
 use crate::LabError;
 
 /// The screen of a bundle with the images that are preprocessed for it.
@@ -14,7 +14,7 @@ pub(super) struct ScreenRun<'a> {
     /// The network.
     pub network: OnnxScreen,
     /// The images.
-    pub tensors: &'a Tensors,
+    pub decoded: &'a DecodedImages,
     /// The result, after the first run.
     pub scored: Option<ScreenScores>,
 }
@@ -47,12 +47,11 @@ impl ScreenRun<'_> {
         for turn in images.chunks(16 * batch) {
             let mut spent = 0.0;
             for part in turn.chunks(batch) {
-                let tensors: Vec<Vec<f32>> =
-                    part.iter().map(|&image| self.tensors.tensor(image)).collect();
-                let tensors: Vec<&[f32]> = tensors.iter().map(Vec::as_slice).collect();
+                let pixels: Vec<&[u8]> =
+                    part.iter().map(|&image| self.decoded.pixels(image)).collect();
                 let mut out = Vec::new();
                 let start = std::time::Instant::now();
-                self.network.score(&tensors, &mut out).map_err(EngineError::from)?;
+                self.network.score(&pixels, &mut out).map_err(EngineError::from)?;
                 spent += start.elapsed().as_secs_f64();
                 for (&image, scored) in part.iter().zip(out.chunks(labels)) {
                     scores[image] = scored.to_vec();

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use dorfman_core::calibration::Thresholds;
-use dorfman_core::engine::{BatchSettings, ScriptedNetwork, Verdict, single_label_shape};
+use dorfman_core::engine::{
+    BatchSettings, ScriptedNetwork, Verdict, scripted_image, single_label_shape,
+};
 use dorfman_core::policy::{MultiRound, Plan};
 
 use super::estimate::{Tally, Weights};
@@ -53,7 +55,7 @@ fn run(images: &[usize], seconds: f64) -> Stratum {
     let mut runner = TimedRunner {
         network: &mut network,
         individual_network: &mut individual_network,
-        tensor: &|image| vec![score(image)],
+        image: &|image| scripted_image(&[score(image)]),
         settings,
         pass_all: Thresholds::constant(f32::NEG_INFINITY),
         reference: (0..IMAGES).collect(),

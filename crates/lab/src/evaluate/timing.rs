@@ -29,7 +29,7 @@ pub(super) struct Elapsed {
     pub images: u64,
     /// Seconds in the network, by the engine's stats.
     pub network: f64,
-    /// Seconds of the engine's thread, without making the tensors.
+    /// Seconds of the engine's thread, without making the pixels.
     pub wall: f64,
 }
 
@@ -104,8 +104,8 @@ pub(super) struct TimedRunner<'a, N> {
     pub network: &'a mut N,
     /// The same network again, for individual testing.
     pub individual_network: &'a mut N,
-    /// Makes the tensor of an image.
-    pub tensor: &'a dyn Fn(usize) -> Vec<f32>,
+    /// Makes the pixels of an image.
+    pub image: &'a dyn Fn(usize) -> Vec<u8>,
     /// How the engine batches.
     pub settings: BatchSettings,
     /// Thresholds that every score of a positive label passes.
@@ -143,7 +143,7 @@ impl<N: Network> TimedRunner<'_, N> {
         let network = &mut *self.individual_network;
         let mut engine = engine(network, Box::new(Individual), &rules, &self.settings);
         engine.warm_up(image_len, &[])?;
-        let feed = GroupFeed::new(images.iter().copied(), 1, self.tensor);
+        let feed = GroupFeed::new(images.iter().copied(), 1, self.image);
         Pass { driver: Driver::new(engine), feed }.turn(usize::MAX, on_verdict)
     }
 
@@ -161,7 +161,7 @@ impl<N: Network> TimedRunner<'_, N> {
     ) -> Result<(), EngineError> {
         let engine = engine(&mut *self.network, plan, rules, &self.settings);
         let mut driver = Driver::new(engine);
-        let mut feed = GroupFeed::new(images.iter().copied(), 1, self.tensor);
+        let mut feed = GroupFeed::new(images.iter().copied(), 1, self.image);
         while !driver.is_done() {
             feed.fill(&mut driver);
             driver.turn()?;
@@ -175,7 +175,7 @@ impl<N: Network> TimedRunner<'_, N> {
         let rules = self.individual_rules();
         let network = &mut *self.individual_network;
         let engine = engine(network, Box::new(Individual), &rules, &self.settings);
-        let feed = GroupFeed::new(self.reference.iter().copied().cycle(), 1, self.tensor);
+        let feed = GroupFeed::new(self.reference.iter().copied().cycle(), 1, self.image);
         let images = REFERENCE_BATCHES * self.settings.preferred_batch;
         Reference { pass: Pass { driver: Driver::new(engine), feed }, images }
     }
@@ -197,12 +197,12 @@ impl<N: Network> TimedRunner<'_, N> {
         let rules_alone = self.individual_rules();
         let network = &mut *self.individual_network;
         let alone = engine(network, Box::new(Individual), &rules_alone, &self.settings);
-        let feed = GroupFeed::new(self.reference.iter().copied().cycle(), 1, self.tensor);
+        let feed = GroupFeed::new(self.reference.iter().copied().cycle(), 1, self.image);
         let mut reference = Pass { driver: Driver::new(alone), feed };
         let mut total = StratumRun { images: stratum.len() as u64, ..StratumRun::default() };
         for run in 0.. {
             let plan = plan()?;
-            let feed = GroupFeed::new(stratum.iter().copied(), plan.group_size(), self.tensor);
+            let feed = GroupFeed::new(stratum.iter().copied(), plan.group_size(), self.image);
             let engine = engine(&mut *self.network, plan, rules, &self.settings);
             let mut grouped = Pass { driver: Driver::new(engine), feed };
             let mut turns = Vec::new();
@@ -229,9 +229,9 @@ impl<N: Network> TimedRunner<'_, N> {
         Ok(total)
     }
 
-    /// The number of values of a tensor.
+    /// The number of bytes of an image.
     fn image_len(&self) -> usize {
-        self.reference.first().map_or(0, |&image| (self.tensor)(image).len())
+        self.reference.first().map_or(0, |&image| (self.image)(image).len())
     }
 
     fn individual_rules(&self) -> TestRules {

@@ -185,7 +185,7 @@ fn warm_up(
     size: usize,
 ) -> Result<(), RunError> {
     let shape = network.shape().clone();
-    let (batch, blank) = (settings.batch, vec![0.0; settings.image_len]);
+    let (batch, blank) = (settings.batch, vec![0; settings.image_len]);
     let mut exits = Vec::new();
     network.embed(&vec![&blank[..]; batch], 0, &mut exits)?;
     for (level, entry) in shape.levels.iter().enumerate().skip(1) {
@@ -199,9 +199,9 @@ fn warm_up(
 }
 
 /// Images of noise.
-fn noise(settings: MeasureSettings) -> Vec<Vec<f32>> {
+fn noise(settings: MeasureSettings) -> Vec<Vec<u8>> {
     let mut random = fastrand::Rng::with_seed(settings.seed);
-    let mut image = || (0..settings.image_len).map(|_| 2.0 * random.f32() - 1.0).collect();
+    let mut image = || (0..settings.image_len).map(|_| random.u8(..)).collect();
     (0..IMAGES).map(|_| image()).collect()
 }
 

@@ -10,22 +10,21 @@ use dorfman_core::engine::{Network, NetworkPart, NetworkShape, RunError};
 
 use crate::replay::RecordedPlan;
 
-/// The unit in which positions are written into an image's first value. It makes them exact in an
-/// f32 and no larger than other values.
-const MARK: f32 = 1.0 / 65536.0;
+/// The number of bytes at the start of an image that hold the position of its item.
+const MARK: usize = 3;
 
 /// The largest number of items that marks can distinguish.
-pub(super) const MOST_ITEMS: usize = 1 << 24;
+pub(super) const MOST_ITEMS: usize = 1 << (8 * MARK);
 
-/// Marks an image with the position of its item.
-pub(super) fn mark(image: &mut [f32], position: usize) {
-    if let Some(first) = image.first_mut() {
-        *first = position as f32 * MARK;
+/// Marks an image of at least three bytes with the position of its item.
+pub(super) fn mark(image: &mut [u8], position: usize) {
+    for (byte, value) in image.iter_mut().zip(&position.to_le_bytes()[..MARK]) {
+        *byte = *value;
     }
 }
 
-fn marked(image: &[f32]) -> usize {
-    (image.first().copied().unwrap_or_default() / MARK) as usize
+fn marked(image: &[u8]) -> usize {
+    image.iter().take(MARK).rev().fold(0, |position, &byte| position << 8 | usize::from(byte))
 }
 
 /// Stages with recorded scores instead of their own.
@@ -85,7 +84,7 @@ impl<N: Network> Network for RecordedNetwork<'_, N> {
 
     fn embed(
         &mut self,
-        images: &[&[f32]],
+        images: &[&[u8]],
         first: usize,
         exits: &mut Vec<f32>,
     ) -> Result<(), RunError> {

@@ -69,7 +69,7 @@ impl Network for Counting {
 
     fn embed(
         &mut self,
-        images: &[&[f32]],
+        images: &[&[u8]],
         first: usize,
         exits: &mut Vec<f32>,
     ) -> Result<(), RunError> {
@@ -102,7 +102,7 @@ impl Network for Counting {
 
 #[test]
 fn each_test_runs_on_the_network_that_its_score_is_from() {
-    let settings = MeasureSettings { image_len: 2, groups: 20, batch: 8, seed: 1 };
+    let settings = MeasureSettings { image_len: 3, groups: 20, batch: 8, seed: 1 };
     for (plan, alone) in [("d3:16,8,4,d3:1", 0), ("d3:16,8,4,1", 1)] {
         let ((mut stages, staged), (mut plain, by_plain), (mut individual, _)) =
             (Counting::new(&[1, 2]), Counting::new(&[1]), Counting::new(&[1]));
@@ -135,14 +135,14 @@ fn scores_that_were_not_recorded_are_an_error() {
     let plan = || RecordedPlan::new(&recording, &sources, Some("d3"), &[0.5]).unwrap();
     let mut stages = ScriptedNetwork::new(shape(&[1, 2], 1));
     let mut network = RecordedNetwork::new(&mut stages, None, plan());
-    let images: Vec<Vec<f32>> = (16..24)
+    let images: Vec<Vec<u8>> = (16..24)
         .map(|item| {
-            let mut image = vec![0.0; 2];
+            let mut image = vec![0; 3];
             mark(&mut image, item);
             image
         })
         .collect();
-    let images: Vec<&[f32]> = images.iter().map(|image| &image[..]).collect();
+    let images: Vec<&[u8]> = images.iter().map(|image| &image[..]).collect();
     network.embed(&images, 0, &mut Vec::new()).unwrap();
     network.merge(1, &[0, 1, 2, 3, 4, 5, 6, 6], 2, 0, &mut Vec::new()).unwrap();
     let mut scores = Vec::new();

@@ -1,4 +1,4 @@
-//! Turns the bytes of an image into the tensor that the bundle's input expects.
+//! Turns the bytes of an image into the pixels that the bundle's input expects.
 //!
 //! The preprocessing is exactly that of `docs/bundle.md`. The bytes are not trusted: an image whose
 //! header declares more pixels than allowed is not decoded, and a panic of a decoder on a damaged
@@ -30,17 +30,13 @@ pub struct Preprocessor {
     input: InputSpec,
     max_pixels: u64,
     memory: Option<Arc<DecodeMemory>>,
-    /// One table per channel, with the normalised value of each of the 256 levels.
-    levels: Vec<[f32; 256]>,
 }
 
 impl Preprocessor {
     /// The preprocessing for a bundle's input. Images whose header declares more than `max_pixels`
     /// pixels are refused.
     pub fn new(input: &InputSpec, max_pixels: u64) -> Self {
-        let table = |(mean, std): (&f32, &f32)| std::array::from_fn(|x| (x as f32 - mean) / std);
-        let levels = input.mean.iter().zip(&input.std).map(table).collect();
-        Self { input: input.clone(), max_pixels, memory: None, levels }
+        Self { input: input.clone(), max_pixels, memory: None }
     }
 
     /// Lets images wait until `memory` has room for them.
@@ -49,13 +45,14 @@ impl Preprocessor {
         Self { memory: Some(memory), ..self }
     }
 
-    /// The tensor of one image: [`InputSpec::len`] normalised values in the input's layout. `bytes`
-    /// is a JPEG, PNG, WebP or GIF file; of an animation, the first frame is used.
+    /// The pixels of one image: [`InputSpec::len`] values from 0 to 255, in the input's size, channels
+    /// and layout. `bytes` is a JPEG, PNG, WebP or GIF file; of an animation, the first frame is
+    /// used.
     ///
     /// # Errors
     /// [`DecodeError`] if the format is not supported, if the image is damaged, or if it has too
     /// many pixels.
-    pub fn tensor(&self, bytes: &[u8]) -> Result<Vec<f32>, DecodeError> {
+    pub fn pixels(&self, bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
         // Decoders are third-party code that reads untrusted bytes. A panic leaves no inconsistent
         // state in this crate.
         catch_unwind(AssertUnwindSafe(|| self.preprocess(bytes))).unwrap_or_else(|_| {
@@ -63,44 +60,34 @@ impl Preprocessor {
         })
     }
 
-    fn preprocess(&self, bytes: &[u8]) -> Result<Vec<f32>, DecodeError> {
+    fn preprocess(&self, bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
         let mut room = Room::new(self.max_pixels, self.memory.as_deref());
         let decoded = read::read(bytes, &mut room, self.input.draft_size())?;
         let pixels =
             resize::fit(Pixels::new(decoded, self.input.channels == Channels::Grey), &self.input)?;
-        Ok(self.normalise(&pixels))
+        Ok(laid_out(pixels, &self.input))
     }
+}
 
-    fn normalise(&self, pixels: &Pixels) -> Vec<f32> {
-        let order: &[usize] = match self.input.channels {
-            Channels::Grey => &[0],
-            Channels::Rgb => &[0, 1, 2],
-            Channels::Bgr => &[2, 1, 0],
-        };
-        let channels = order.len();
-        let mut tensor = Vec::with_capacity(self.input.len());
-        match self.input.layout {
-            Layout::Nchw => {
-                for (table, &from) in self.levels.iter().zip(order) {
-                    tensor.extend(
-                        pixels
-                            .data
-                            .chunks_exact(channels)
-                            .map(|pixel| table[usize::from(pixel[from])]),
-                    );
-                }
-            }
-            Layout::Nhwc => {
-                for pixel in pixels.data.chunks_exact(channels) {
-                    tensor.extend(
-                        self.levels
-                            .iter()
-                            .zip(order)
-                            .map(|(table, &from)| table[usize::from(pixel[from])]),
-                    );
-                }
-            }
+/// The pixel values in the order of the input's channels and layout.
+fn laid_out(pixels: Pixels, input: &InputSpec) -> Vec<u8> {
+    let data = pixels.data;
+    match (input.channels, input.layout) {
+        (Channels::Grey, _) | (Channels::Rgb, Layout::Nhwc) => data,
+        (Channels::Bgr, Layout::Nhwc) => {
+            data.as_chunks().0.iter().flat_map(|&[r, g, b]| [b, g, r]).collect()
         }
-        tensor
+        (Channels::Rgb, Layout::Nchw) => planes(&data, [0, 1, 2]),
+        (Channels::Bgr, Layout::Nchw) => planes(&data, [2, 1, 0]),
     }
+}
+
+/// One plane after the other of interleaved pixels, in the order `channels`.
+fn planes(pixels: &[u8], channels: [usize; 3]) -> Vec<u8> {
+    let (pixels, _) = pixels.as_chunks::<3>();
+    let mut planes = Vec::with_capacity(3 * pixels.len());
+    for channel in channels {
+        planes.extend(pixels.iter().map(|pixel| pixel[channel]));
+    }
+    planes
 }

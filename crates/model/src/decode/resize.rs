@@ -167,7 +167,7 @@ fn algorithm(filter: Filter) -> (ResizeAlg, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::{Channels, Layout};
+    use crate::manifest::{Channels, Layout, PixelType};
 
     fn input(width: u32, height: u32, resize: Resize) -> InputSpec {
         InputSpec {
@@ -176,8 +176,9 @@ mod tests {
             channels: Channels::Grey,
             layout: Layout::Nchw,
             resize,
-            mean: vec![0.0],
-            std: vec![1.0],
+            dtype: PixelType::Uint8,
+            mean: Vec::new(),
+            std: Vec::new(),
         }
     }
 

@@ -4,18 +4,18 @@ use dorfman_core::engine::{NetworkPart, RunError};
 use dorfman_core::screen::ScreenNetwork;
 use ort::session::{Session, SessionOutputs};
 
+use super::images::ImageInput;
 use super::signature::check_single;
-use super::tensors::{Shape, output, run_images};
+use super::tensors::{output, run_images};
 use crate::{Bundle, Provider, Runtime, RuntimeError};
 
 /// A bundle's screen in ONNX Runtime. One thread owns it.
 #[derive(Debug)]
 pub struct OnnxScreen {
     session: Session,
-    image: Shape,
+    image: ImageInput,
     labels: usize,
     macs: u64,
-    batch: Vec<f32>,
 }
 
 impl OnnxScreen {
@@ -34,11 +34,11 @@ impl OnnxScreen {
         let Some(screen) = &bundle.manifest.screen else { return Ok(None) };
         let path = bundle.dir.join(&screen.file);
         let session = runtime.session(&path, provider, device)?;
-        let image = Shape::of_input(&screen.input);
+        let image = ImageInput::new(&screen.input);
         let labels = bundle.manifest.labels.len();
-        check_single(&session, "screen", &image.0, labels)
+        check_single(&session, "screen", &image, labels)
             .map_err(|message| RuntimeError::Model { path, message })?;
-        Ok(Some(Self { session, image, labels, macs: screen.macs, batch: Vec::new() }))
+        Ok(Some(Self { session, image, labels, macs: screen.macs }))
     }
 }
 
@@ -51,14 +51,13 @@ impl ScreenNetwork for OnnxScreen {
         self.macs
     }
 
-    fn score(&mut self, images: &[&[f32]], scores: &mut Vec<f32>) -> Result<(), RunError> {
+    fn score(&mut self, images: &[&[u8]], scores: &mut Vec<f32>) -> Result<(), RunError> {
         let failed = |message: String| RunError { part: NetworkPart::Screen, message };
-        self.image.check(images).map_err(failed)?;
         let wanted = images.len() * self.labels;
         let keep = |outputs: &SessionOutputs| {
             scores.extend_from_slice(output(outputs, "scores", wanted)?);
             Ok(())
         };
-        run_images(&mut self.session, &self.image, &mut self.batch, images, keep).map_err(failed)
+        run_images(&mut self.session, &mut self.image, images, keep).map_err(failed)
     }
 }

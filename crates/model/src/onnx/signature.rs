@@ -3,22 +3,28 @@
 use ort::session::Session;
 use ort::value::{TensorElementType, ValueType};
 
+use super::images::ImageInput;
+
 /// The output of a stage with the scores of its early exit.
 pub const EXIT: &str = "exit";
 
 /// Checks that the inputs and outputs of stage `i` are those in `docs/bundle.md`. `last` is the
-/// index of the last stage. `before` and `after` are the shapes of a row that the stage reads and
-/// writes. The error is a message for users.
+/// index of the last stage. `image` is the input of stage 0. `before` and `after` are the shapes of a
+/// row that the stage reads and writes. The error is a message for users.
 pub fn check_stage(
     session: &Session,
     i: usize,
     last: usize,
+    image: &ImageInput,
     before: &[usize],
     after: &[usize],
 ) -> Result<(), String> {
     let float = TensorElementType::Float32;
-    let rows = if i == 0 { "images" } else { "features" };
-    has(session.inputs(), "input", rows, float, before)?;
+    if i == 0 {
+        has(session.inputs(), "input", "images", image.element_type(), &image.shape().0)?;
+    } else {
+        has(session.inputs(), "input", "features", float, before)?;
+    }
     if i > 0 || last == 0 {
         has(session.inputs(), "input", "members", TensorElementType::Int64, &[])?;
     }
@@ -43,7 +49,7 @@ pub fn check_exit(session: &Session, labels: Option<usize>) -> Result<(), String
 pub fn check_single(
     session: &Session,
     what: &str,
-    image: &[usize],
+    image: &ImageInput,
     labels: usize,
 ) -> Result<(), String> {
     let float = TensorElementType::Float32;
@@ -53,7 +59,7 @@ pub fn check_single(
             session.inputs().len()
         ));
     }
-    has(session.inputs(), "input", "images", float, image)?;
+    has(session.inputs(), "input", "images", image.element_type(), &image.shape().0)?;
     has(session.outputs(), "output", "scores", float, &[labels])
 }
 
@@ -78,7 +84,8 @@ fn has(
         return Err(format!("{kind} `{name}` is not a tensor; export it as a tensor of type {ty}"));
     };
     if *found != ty {
-        return Err(format!("{kind} `{name}` has type {found}; it must have type {ty}"));
+        let hint = if name == "images" { ", or correct `input.dtype` in bundle.json" } else { "" };
+        return Err(format!("{kind} `{name}` has type {found}; it must have type {ty}{hint}"));
     }
     let wanted: Vec<i64> =
         if name == "members" { vec![-1] } else { shape.iter().map(|&d| d as i64).collect() };

@@ -3,6 +3,7 @@
 use ort::session::{Session, SessionInputs, SessionOutputs};
 use ort::value::TensorRef;
 
+use super::images::ImageInput;
 use crate::manifest::{InputSpec, Layout};
 
 /// A tensor's shape without its first axis.
@@ -28,15 +29,6 @@ impl Shape {
     pub fn with_rows(&self, rows: usize) -> Vec<usize> {
         std::iter::once(rows).chain(self.0.iter().copied()).collect()
     }
-
-    /// Checks that every image has as many values as this shape.
-    pub fn check(&self, images: &[&[f32]]) -> Result<(), String> {
-        let wanted = self.len();
-        let other = images.iter().find(|i| i.len() != wanted);
-        other.map_or(Ok(()), |i| {
-            Err(format!("an image has {} values; the input has {wanted}", i.len()))
-        })
-    }
 }
 
 /// A tensor of f32 values.
@@ -59,19 +51,15 @@ pub fn output<'o>(
     Ok(values)
 }
 
-/// Runs a session whose only input is `images`. `keep` receives the outputs. `batch` is scratch
-/// memory.
+/// Runs a session whose only input is `images`. `keep` receives the outputs.
 pub fn run_images(
     session: &mut Session,
-    image: &Shape,
-    batch: &mut Vec<f32>,
-    images: &[&[f32]],
+    input: &mut ImageInput,
+    images: &[&[u8]],
     keep: impl FnOnce(&SessionOutputs) -> Result<(), String>,
 ) -> Result<(), String> {
-    batch.clear();
-    images.iter().for_each(|image| batch.extend_from_slice(image));
-    let batch = tensor(image.with_rows(images.len()), batch)?;
-    let outputs = run(session, ort::inputs!["images" => batch])?;
+    let images = input.tensor(images)?;
+    let outputs = run(session, ort::inputs!["images" => images])?;
     keep(&outputs)
 }
 

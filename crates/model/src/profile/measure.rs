@@ -115,7 +115,7 @@ impl Cells {
         let mut random = fastrand::Rng::with_seed(1);
         let screen_len = networks.screen.as_ref().map_or(0, |(_, len)| *len);
         let len = networks.image_len.max(screen_len);
-        let image: Vec<f32> = (0..len).map(|_| random.f32() - 0.5).collect();
+        let image: Vec<u8> = (0..len).map(|_| random.u8(..)).collect();
         for cell in &self.cells {
             for _ in 0..WARM_UP {
                 cell.time(&mut networks, &self.shape, &image)?;
@@ -184,7 +184,7 @@ impl Cell {
         &self,
         networks: &mut Networks,
         shape: &NetworkShape,
-        image: &[f32],
+        image: &[u8],
     ) -> Result<f64, RunError> {
         let Networks { network, image_len, screen } = networks;
         let (whole, image) = (image, &image[..*image_len]);

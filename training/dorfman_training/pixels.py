@@ -1,0 +1,96 @@
+"""Moves the normalisation of pixels into a network, so that its input `images` is uint8.
+
+A worker then keeps and moves one byte per value instead of four. The values are those of the
+normalisation outside: (x - mean) / std in float32.
+
+`python3 -m dorfman_training pixels BUNDLE` converts a bundle that was made before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Sequence
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+PREFIX = "pixel/"  # begins the names of all tensors that are added
+
+
+def absorbed(model: onnx.ModelProto, mean: Sequence[float], std: Sequence[float], layout: str) -> onnx.ModelProto:
+    """Returns a copy of a network whose input `images` is uint8. `mean` and `std` have one value per channel."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    image = next(entry for entry in graph.input if entry.name == "images")
+    if image.type.tensor_type.elem_type != TensorProto.FLOAT:
+        raise ValueError("the input `images` is not float32, so there is no normalisation to move")
+    image.type.tensor_type.elem_type = TensorProto.UINT8
+    nodes = list(graph.node)
+    # A network that merges pixels normalises only the images of a run, not all slots.
+    gather = next((place for place, node in enumerate(nodes) if node.op_type == "Gather" and node.input[0] == "images"), None)
+    source, at = ("images", 0) if gather is None else (nodes[gather].output[0], gather + 1)
+    added, constants = normalisation(source, mean, std, layout)
+    for node in nodes[at:]:
+        read_instead(node, source, added[-1].output[0])
+    del graph.node[:]
+    graph.node.extend([*nodes[:at], *added, *nodes[at:]])
+    graph.initializer.extend(constants)
+    kept = [value for value in graph.value_info if value.name != source]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
+    return result
+
+
+def normalisation(source: str, mean: Sequence[float], std: Sequence[float], layout: str) -> tuple[list[NodeProto], list[TensorProto]]:
+    """Returns the nodes that normalise the tensor `source`, and their constants."""
+    shape = (-1, 1, 1) if layout == "nchw" else (-1,)
+    nodes = [helper.make_node("Cast", [source], [f"{PREFIX}values"], to=TensorProto.FLOAT)]
+    constants = []
+    for operator, name, values, neutral in (("Sub", "mean", mean, 0.0), ("Div", "std", std, 1.0)):
+        if all(value == neutral for value in values):
+            continue
+        constants.append(numpy_helper.from_array(np.array(values, np.float32).reshape(shape), f"{PREFIX}{name}"))
+        nodes.append(helper.make_node(operator, [nodes[-1].output[0], f"{PREFIX}{name}"], [f"{PREFIX}{operator.lower()}"]))
+    return nodes, constants
+
+
+def read_instead(node: NodeProto, old: str, new: str) -> None:
+    """Makes a node, and the nodes in its branches and loops, read the tensor `new` instead of `old`."""
+    for place, name in enumerate(node.input):
+        if name == old:
+            node.input[place] = new
+    for attribute in node.attribute:
+        for graph in [attribute.g, *attribute.graphs]:
+            for inner in graph.node:
+                read_instead(inner, old, new)
+
+
+def absorb(path: Path, mean: Sequence[float], std: Sequence[float], layout: str = "nchw") -> None:
+    """Rewrites the file of a network with `absorbed`."""
+    onnx.save(absorbed(onnx.load(str(path)), mean, std, layout), str(path))
+
+
+def convert(folder: Path) -> list[str]:
+    """Rewrites the networks of a bundle so that they read pixels, and its manifest. Returns the names of the files."""
+    from . import manifest
+
+    table: dict[str, Any] = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    networks = [(table["input"], [table["stages"][0], *([table["confirm"]] if "confirm" in table else [])])]
+    networks += [(table["screen"]["input"], [table["screen"]])] if "screen" in table else []
+    changed = []
+    for shape, files in networks:
+        if shape.get("dtype", "float32") != "float32":
+            continue
+        mean, std = shape.pop("mean"), shape.pop("std")
+        shape["dtype"] = "uint8"
+        for file in files:
+            path = folder / file["file"]
+            absorb(path, mean, std, shape.get("layout", "nchw"))
+            file["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+            changed.append(file["file"])
+    manifest.write(folder / "bundle.json", table)
+    return changed
