@@ -55,6 +55,12 @@ fn confirm_file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/confirm/confirm.onnx")
 }
 
+/// Makes a manifest state that the networks read float32.
+fn floats(manifest: &mut Value, mean: Value, std: Value) {
+    let input = &mut manifest["input"];
+    (input["dtype"], input["mean"], input["std"]) = (json!("float32"), mean, std);
+}
+
 /// The error of the shipped bundle with its manifest changed.
 fn refusal(change: impl FnOnce(&mut Value)) -> String {
     Bundle::open(changed(change).path()).unwrap_err().to_string()
@@ -94,8 +100,9 @@ fn errors_name_the_wrong_field_of_the_manifest() {
         (set("/merge", json!("sum")), ["`merge`", "max"]),
         (set("/labels/0/positive", json!(false)), ["`labels`", "positive"]),
         (set("/input/width", json!(0)), ["`input.width`", "1 to 8192"]),
-        (set("/input/mean", json!([1, 2])), ["`input.mean`", "1 channels"]),
-        (set("/input/std", json!([0])), ["`input.std`", "above 0"]),
+        (refusal(|m| m["input"]["mean"] = json!([1])), ["`input.mean`", "uint8"]),
+        (refusal(|m| floats(m, json!([1, 2]), json!([1]))), ["`input.mean`", "1 channels"]),
+        (refusal(|m| floats(m, json!([0]), json!([0]))), ["`input.std`", "above 0"]),
         (set("/stages", json!([])), ["`stages`", "at least one"]),
         (set("/stages/0/features", json!([0])), ["`stages[0].features`", "shape"]),
         (set("/stages/0/file", json!("../stage0.onnx")), ["`stages[0].file`", "inside the bundle"]),
@@ -239,6 +246,13 @@ fn stages_that_contradict_the_manifest_are_refused() {
         error.contains("stage0.onnx")
             && error.contains("`features`")
             && error.contains("[N, 3, 3, 3]"),
+        "{error}"
+    );
+
+    let error = open(&changed(|m| floats(m, json!([72.9]), json!([90])))).unwrap_err().to_string();
+    assert!(
+        error.contains("has type uint8; it must have type float32")
+            && error.contains("`input.dtype`"),
         "{error}"
     );
 

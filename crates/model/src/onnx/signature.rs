@@ -81,11 +81,13 @@ fn has(
         ));
     };
     let ValueType::Tensor { ty: found, shape: dims, .. } = outlet.dtype() else {
+        let ty = type_name(ty);
         return Err(format!("{kind} `{name}` is not a tensor; export it as a tensor of type {ty}"));
     };
     if *found != ty {
         let hint = if name == "images" { ", or correct `input.dtype` in bundle.json" } else { "" };
-        return Err(format!("{kind} `{name}` has type {found}; it must have type {ty}{hint}"));
+        let (found, wanted) = (type_name(*found), type_name(ty));
+        return Err(format!("{kind} `{name}` has type {found}; it must have type {wanted}{hint}"));
     }
     let wanted: Vec<i64> =
         if name == "members" { vec![-1] } else { shape.iter().map(|&d| d as i64).collect() };
@@ -102,6 +104,17 @@ fn has(
         ));
     }
     Ok(())
+}
+
+/// The name of a type in docs/bundle.md, or else that of ONNX Runtime's binding.
+fn type_name(ty: TensorElementType) -> String {
+    match ty {
+        TensorElementType::Uint8 => "uint8".into(),
+        TensorElementType::Int64 => "int64".into(),
+        TensorElementType::Float16 => "float16".into(),
+        TensorElementType::Float32 => "float32".into(),
+        other => other.to_string(),
+    }
 }
 
 fn dims_text(dims: &[i64]) -> String {
