@@ -28,10 +28,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from control_group import ControlGroup, Limits, control_group
 from large_images import pad, write_all
 from machine import ROOT, Machine, find_onnxruntime, start_kafka
 from measuring import LONGEST, Run, Sample, Worker, add_worker_options, all_items, by_label, follow, produce, set_keys, show, start
-from memory_limit import MemoryLimit, memory_limit
 from photos import SHOES, unpack
 from small_images import write_garments
 
@@ -147,7 +147,7 @@ class Result:
         return [self.run.name, f"{self.run.items:,}", f"{self.rate:,.1f}", *shares, str(self.memory.peak // MIB), *verdicts, dead]
 
 
-def measured(machine: Machine, name: str, arguments: argparse.Namespace, limit: MemoryLimit | None) -> Result:
+def measured(machine: Machine, name: str, arguments: argparse.Namespace, limit: ControlGroup | None) -> Result:
     fill, bundle = RUNS[name]
     items = fill(machine, arguments)
     print(f"bench-memory: {name}: {items:,} images", flush=True)
@@ -191,7 +191,7 @@ def main() -> None:
     find_onnxruntime()
     with tempfile.TemporaryDirectory() as folder:
         machine = Machine("bench-memory", folder, ["kafka", "controller", "worker"])
-        limit = memory_limit(f"dorfman-{machine.folder.name}", arguments.limit * MIB)
+        limit = control_group(f"dorfman-{machine.folder.name}", Limits(memory=arguments.limit * MIB))
         try:
             start_kafka(machine, f"message.max.bytes={arguments.message_bytes}")
             results = [measured(machine, name, arguments, limit) for name in arguments.only or RUNS]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use dorfman::config::decode::DecodeConfig;
 use dorfman_core::engine::Network;
 use dorfman_model::decode::Preprocessor;
-use dorfman_model::{Bundle, OnnxNetwork, Provider, Runtime};
+use dorfman_model::{Bundle, OnnxNetwork, Runtime, Target};
 use expected::{Expected, ExpectedFile};
 
 /// The largest difference of two scores.
@@ -28,7 +28,7 @@ struct Setup {
 fn setup() -> Setup {
     let bundle = Bundle::open(&root().join("models/fashion-bag")).unwrap();
     let runtime = Runtime::load(None, 2).unwrap();
-    let network = OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 64).unwrap();
+    let network = OnnxNetwork::new(&bundle, &runtime, &Target::default(), 64).unwrap();
     let folder = root().join("tests/data/agreement");
     let expected = Expected::read(&folder);
     let preprocessor =

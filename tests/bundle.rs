@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use dorfman_core::calibration::JointExit;
 use dorfman_core::engine::Network;
-use dorfman_model::{Bundle, BundleError, OnnxNetwork, Provider, Runtime, RuntimeError};
+use dorfman_model::{Bundle, BundleError, OnnxNetwork, Runtime, RuntimeError, Target};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -173,7 +173,7 @@ fn the_confirm_network_scores_single_images() {
     let runtime = Runtime::load(None, 2).unwrap();
     let dir = with_confirm(&confirm_file(), |_| {});
     let bundle = Bundle::open(dir.path()).unwrap();
-    let mut network = OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 16).unwrap();
+    let mut network = OnnxNetwork::new(&bundle, &runtime, &Target::default(), 16).unwrap();
     assert_eq!(network.shape().confirm_macs, Some(784));
     let dark = vec![0; 784];
     let light = vec![255; 784];
@@ -191,7 +191,7 @@ fn the_confirm_network_scores_single_images() {
 
     let mut plain = Bundle::open(&shipped()).unwrap();
     plain.manifest.confirm = None;
-    let mut without = OnnxNetwork::new(&plain, &runtime, Provider::Cpu, 0, 16).unwrap();
+    let mut without = OnnxNetwork::new(&plain, &runtime, &Target::default(), 16).unwrap();
     assert!(
         without.shape().confirm_macs.is_none() && without.confirm(&[&dark], &mut scores).is_err()
     );
@@ -205,7 +205,7 @@ fn a_confirm_network_of_another_shape_is_refused() {
         let dir = with_confirm(&shipped().join(file), |_| {});
         let bundle = Bundle::open(dir.path()).unwrap();
         let error =
-            OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 16).unwrap_err().to_string();
+            OnnxNetwork::new(&bundle, &runtime, &Target::default(), 16).unwrap_err().to_string();
         assert!(error.contains("confirm.onnx") && error.contains(expected), "{error}");
     }
 }
@@ -238,7 +238,7 @@ fn stages_that_contradict_the_manifest_are_refused() {
     let runtime = Runtime::load(None, 2).unwrap();
     let open = |dir: &tempfile::TempDir| {
         let bundle = Bundle::open(dir.path()).unwrap();
-        OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 64).map(|n| n.shape().clone())
+        OnnxNetwork::new(&bundle, &runtime, &Target::default(), 64).map(|n| n.shape().clone())
     };
     let dir = changed(|m| m["stages"][0]["features"] = json!([3, 3, 3]));
     let error = open(&dir).unwrap_err().to_string();
@@ -293,7 +293,7 @@ fn exits_that_contradict_the_manifest_are_refused() {
         }
     });
     let bundle = Bundle::open(dir.path()).unwrap();
-    assert!(OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 64).is_err());
+    assert!(OnnxNetwork::new(&bundle, &runtime, &Target::default(), 64).is_err());
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn a_file_that_is_not_a_model_is_refused() {
     let error = Bundle::open(dir.path())
         .map_err(|e| e.to_string())
         .and_then(|b| {
-            OnnxNetwork::new(&b, &runtime, Provider::Cpu, 0, 64)
+            OnnxNetwork::new(&b, &runtime, &Target::default(), 64)
                 .map_err(|e: RuntimeError| e.to_string())
         })
         .map(|_| ())

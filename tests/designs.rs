@@ -16,7 +16,7 @@ use dorfman_core::engine::{BandPlan, BatchSettings, Driver, Engine, ItemVerdict,
 use dorfman_core::policy::{Individual, MultiRound, Plan};
 use dorfman_model::cpu::SystemClock;
 use dorfman_model::decode::Preprocessor;
-use dorfman_model::{Bundle, OnnxNetwork, Provider, Runtime};
+use dorfman_model::{Bundle, OnnxNetwork, Runtime, Target};
 use expected::{Expected, ExpectedGroup};
 
 /// The largest difference of two scores.
@@ -24,15 +24,18 @@ const CLOSE: f32 = 1e-4;
 /// The largest difference for photos. The resize rounds some of the 76,800 values of a photo
 /// differently than Pillow.
 const CLOSE_FOR_PHOTOS: f32 = 1e-3;
+/// The largest difference for a bundle that was converted to float16.
+const CLOSE_IN_HALF: f32 = 2e-3;
 /// A threshold between the scores of images with and without a bag, alone and in groups.
 const BETWEEN: f32 = 0.5;
 
 /// For each bundle: its folder, the folder of its expected scores, the largest difference, and the
 /// fan-in of each stage (`None`: all slots of the test).
-const DESIGNS: [(&str, &str, f32, &[Option<usize>]); 4] = [
+const DESIGNS: [(&str, &str, f32, &[Option<usize>]); 5] = [
     ("tests/data/pixel", "tests/data/pixel", CLOSE, &[None]),
     ("models/shoes", "tests/data/shoes", CLOSE_FOR_PHOTOS, &[None, None]),
     ("tests/data/tree", "tests/data/tree", CLOSE, &[None, Some(2), None]),
+    ("tests/data/half", "tests/data/tree", CLOSE_IN_HALF, &[None, Some(2), None]),
     ("tests/data/tree3", "tests/data/tree3", CLOSE, &[None, Some(2), Some(2), None]),
 ];
 
@@ -66,7 +69,8 @@ impl Design {
         plan: Box<dyn Plan>,
         threshold: f32,
     ) -> Vec<ItemVerdict<String>> {
-        let network = OnnxNetwork::new(&self.bundle, &self.runtime, Provider::Cpu, 0, 64).unwrap();
+        let network =
+            OnnxNetwork::new(&self.bundle, &self.runtime, &Target::default(), 64).unwrap();
         let max_wait = Duration::from_secs(60);
         let settings =
             BatchSettings { max_batch: 8, preferred_batch: 8, buckets: vec![], max_wait };

@@ -34,7 +34,7 @@ use retest::PolicyKind;
 
 use dorfman_core::planner::{PlanConstraints, ReplanRule};
 use dorfman_core::policy::{Plan, PlanSpec, PolicyInputs};
-use dorfman_model::LoadOptions;
+use dorfman_model::{LoadOptions, Target};
 
 /// The worker's configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -278,8 +278,11 @@ impl Config {
     pub fn load_options(&self) -> LoadOptions {
         let model = &self.model;
         LoadOptions {
-            provider: model.provider,
-            device: model.device,
+            target: Target {
+                provider: model.provider,
+                device: model.device,
+                engine_cache: model.engine_cache.clone(),
+            },
             allow_cpu: model.allow_cpu,
             threads: model.threads,
             library: model.onnxruntime.clone(),

@@ -25,7 +25,11 @@ pub struct ModelConfig {
     pub device: i32,
     /// Whether to run on the CPU, with a warning and a metric, if the provider is not available.
     pub allow_cpu: bool,
-    /// Threads of ONNX Runtime's pool on the CPU. 0: one per core.
+    /// The folder in which TensorRT keeps the engines that it builds for a network and a GPU, which
+    /// takes minutes. Default: TensorRT builds the engines at each start.
+    pub engine_cache: Option<PathBuf>,
+    /// Threads of ONNX Runtime's pool on the CPU. 0: one per core, or as the CPU quota of the
+    /// container allows.
     pub threads: usize,
     /// The library of ONNX Runtime. Default: the environment variable ORT_DYLIB_PATH, then the
     /// folder of `scripts/setup.sh`, then the library path of the system.
@@ -40,6 +44,7 @@ impl Default for ModelConfig {
             provider: Provider::Cpu,
             device: 0,
             allow_cpu: false,
+            engine_cache: None,
             threads: 0,
             onnxruntime: None,
         }
@@ -54,6 +59,8 @@ impl ModelConfig {
             "must be the folder of a bundle",
         )?;
         require(self.device >= 0, "model.device", "must be the number of a GPU, from 0")?;
+        let cached = self.engine_cache.is_none() || self.provider == Provider::TensorRt;
+        require(cached, "model.engine_cache", "needs `model.provider: tensorrt`; leave it out")?;
         require(self.threads <= 1024, "model.threads", "must be 0 (one per core) to 1024")
     }
 }

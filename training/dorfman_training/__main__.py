@@ -12,7 +12,7 @@ from typing import Callable
 import torch
 from torch import Tensor
 
-from . import agreement, calibrate, check, config, cut, data, exits, export, manifest, pixels, report, sample, train, unfold
+from . import agreement, calibrate, check, config, cut, data, exits, export, half, manifest, pixels, report, sample, train, unfold
 from .config import Config
 from .manifest import ConfirmFile
 from .model import StagedNet
@@ -74,6 +74,9 @@ def parser() -> argparse.ArgumentParser:
     converter.add_argument("bundle", type=Path, help="folder of the bundle, which is changed")
     converter.add_argument("--threads", type=int, default=2, help=argparse.SUPPRESS)
     converter.set_defaults(run=run_pixels)
+    halver = commands.add_parser("half", help="convert a bundle to float16, for a GPU", description=half.__doc__)
+    half.add_arguments(halver)
+    halver.set_defaults(run=half.run)
     cutter = commands.add_parser("cut", help="cut your own ONNX classifier into a bundle", description=cut.__doc__)
     cut.add_arguments(cutter)
     cutter.set_defaults(run=cut.run)

@@ -28,4 +28,4 @@ pub use exits::{ExitCalibration, ExitRules};
 pub use load::{LoadOptions, LoadedNetwork};
 pub use onnx::{OnnxNetwork, OnnxScreen};
 pub use profile::Profile;
-pub use runtime::{Provider, Runtime, RuntimeError};
+pub use runtime::{Provider, Runtime, RuntimeError, Target};

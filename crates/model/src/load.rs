@@ -5,15 +5,13 @@ use std::path::PathBuf;
 use tracing::warn;
 
 use super::profile::Machine;
-use super::{Bundle, OnnxNetwork, OnnxScreen, Provider, Runtime, RuntimeError};
+use super::{Bundle, OnnxNetwork, OnnxScreen, Provider, Runtime, RuntimeError, Target};
 
 /// Where and how a network is loaded.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LoadOptions {
-    /// The provider that runs the stages.
-    pub provider: Provider,
-    /// The number of the GPU, from 0. Not used on the CPU.
-    pub device: i32,
+    /// The provider and the device that run the stages.
+    pub target: Target,
     /// Whether to run on the CPU where the provider is not available.
     pub allow_cpu: bool,
     /// Threads of the network's pool on the CPU; 0: one per core.
@@ -43,26 +41,26 @@ impl LoadedNetwork {
     /// [`RuntimeError`] if ONNX Runtime, the provider or a model file cannot be used.
     pub fn open(bundle: &Bundle, options: &LoadOptions) -> Result<Self, RuntimeError> {
         let runtime = Runtime::load(options.library.as_deref(), options.threads)?;
-        let open =
-            |provider| OnnxNetwork::new(bundle, &runtime, provider, options.device, options.slots);
-        let (network, provider) = match open(options.provider) {
+        let open = |target: &Target| OnnxNetwork::new(bundle, &runtime, target, options.slots);
+        let (network, target) = match open(&options.target) {
             Err(RuntimeError::Provider { message, provider }) if options.allow_cpu => {
                 warn!(
                     ?provider,
                     message,
                     "the provider is not available; running on the CPU (`model.allow_cpu`)"
                 );
-                (open(Provider::Cpu)?, Provider::Cpu)
+                let target = options.target.on_cpu();
+                (open(&target)?, target)
             }
-            opened => (opened?, options.provider),
+            opened => (opened?, options.target.clone()),
         };
-        let screen = OnnxScreen::new(bundle, &runtime, provider, options.device)?;
-        Ok(Self { network, screen, runtime, provider })
+        let screen = OnnxScreen::new(bundle, &runtime, &target)?;
+        Ok(Self { network, screen, runtime, provider: target.provider })
     }
 
     /// The machine that the network runs on, for profiles. `options` are those of
     /// [`LoadedNetwork::open`].
     pub fn machine(&self, options: &LoadOptions) -> Machine {
-        Machine::detect(&self.runtime, self.provider, options.device, options.threads)
+        Machine::detect(&self.runtime, self.provider, options.target.device, options.threads)
     }
 }

@@ -7,128 +7,107 @@ mod signature;
 mod tensors;
 
 use dorfman_core::engine::{Level, Network, NetworkPart, NetworkShape, RunError};
-use ort::session::{Session, SessionInputValue, SessionOutputs};
-use ort::value::TensorRef;
+use dorfman_device::{BoundSession, Input, Place, Slab, Slots};
 
 use self::distinct::DistinctSlots;
 use self::images::ImageInput;
 pub use self::screen::OnnxScreen;
-use self::signature::{EXIT, check_exit, check_single, check_stage};
-use self::tensors::{Shape, output, run, run_images, tensor};
+use self::signature::{EXIT, check_exit, check_single, check_stage, features};
+use self::tensors::{append, members_tensor, run};
 use super::manifest::{Manifest, Merge};
-use super::{Bundle, Provider, Runtime, RuntimeError};
+use super::{Bundle, Provider, Runtime, RuntimeError, Target};
 
 /// A network in ONNX Runtime. One thread owns it.
 ///
-/// Slots are in host memory. On the CPU a stage reads features in place. On a GPU only the slots
-/// that are members of a run are copied to the device. A network of one stage keeps pixels, and the
-/// images of a run are copied.
+/// The slots of a level are one tensor in the memory of the device. A stage reads the slots of its
+/// members in place and writes its features into their slots, so features do not travel between the
+/// host and a GPU. A network of one stage keeps the pixels of its items in the memory of the host, and
+/// the images of a run are copied.
 #[derive(Debug)]
 pub struct OnnxNetwork {
     shape: NetworkShape,
-    sessions: Vec<Session>,
-    confirm: Option<Session>,
+    sessions: Vec<BoundSession>,
+    confirm: Option<BoundSession>,
     image: ImageInput,
     /// The slots of a network of one stage. Empty for other networks.
     pixels: Vec<u8>,
-    /// The slots of all levels of other networks.
-    levels: Vec<SlotStore>,
     distinct: DistinctSlots,
-    /// Scratch memory for the slots of a run. `None` where the slots are read in place.
-    copied: Option<Vec<f32>>,
-}
-
-/// The slots of one level.
-#[derive(Debug)]
-struct SlotStore {
-    shape: Shape,
-    values: Vec<f32>,
+    /// The slots of all levels of other networks.
+    levels: Vec<Slab>,
 }
 
 impl OnnxNetwork {
     /// Creates the sessions of all stages and, if the bundle has one, of the confirm network.
     ///
-    /// `device` is the number of the GPU, from 0. Level 0 has `slots` slots. Each level above has
-    /// as many slots as the items in these slots can need.
+    /// Level 0 has `slots` slots. Each level above has as many slots as the items in these slots can
+    /// need.
     ///
     /// # Errors
-    /// [`RuntimeError`] if the provider is not available, if a file cannot be loaded, or if the
-    /// inputs and outputs of a stage differ from those in `docs/bundle.md`.
+    /// [`RuntimeError`] if the provider is not available, if a file cannot be loaded, if the inputs
+    /// and outputs of a stage differ from those in `docs/bundle.md`, or if the device has too little
+    /// memory for the slots.
     pub fn new(
         bundle: &Bundle,
         runtime: &Runtime,
-        provider: Provider,
-        device: i32,
+        target: &Target,
         slots: usize,
     ) -> Result<Self, RuntimeError> {
         let manifest = &bundle.manifest;
         let image = ImageInput::new(&manifest.input);
+        let shape = shape(manifest, slots);
+        let place = match target.provider {
+            Provider::Cpu => Place::Host,
+            Provider::Cuda | Provider::TensorRt => Place::Cuda(target.device),
+        };
         let last = manifest.stages.len() - 1;
-        let mut sessions = Vec::new();
+        let (mut sessions, mut levels) = (Vec::new(), Vec::new());
+        let mut before = None;
         for (i, stage) in manifest.stages.iter().enumerate() {
             let path = bundle.dir.join(&stage.file);
-            let session = runtime.session(&path, provider, device)?;
-            let before = i.checked_sub(1).and_then(|i| manifest.stages[i].features.as_deref());
+            let wrong = |message: String| RuntimeError::Model { path: path.clone(), message };
+            let session = runtime.session(&path, &stage.sha256, target)?;
             let after = stage.features.clone().unwrap_or_else(|| vec![manifest.labels.len()]);
             let exit = stage.exit.as_ref().map(|_| manifest.labels.len());
-            check_stage(&session, i, last, &image, before.unwrap_or_default(), &after)
-                .and_then(|()| check_exit(&session, exit))
-                .map_err(|message| RuntimeError::Model { path, message })?;
-            sessions.push(session);
+            let element = check_stage(&session, i, last, &image, before.as_ref(), &after)
+                .and_then(|element| check_exit(&session, exit).map(|()| element))
+                .map_err(wrong)?;
+            if i < last {
+                let slab = Slab::new(&session, place, element, &after, shape.levels[i].slots);
+                levels.push(slab.map_err(|e| wrong(format!("no memory for its features: {e}")))?);
+                before = Some((element, after));
+            }
+            sessions.push(BoundSession::new(session).map_err(|e| wrong(e.to_string()))?);
         }
         let confirm = manifest.confirm.as_ref().map(|c| {
             let path = bundle.dir.join(&c.file);
-            let session = runtime.session(&path, provider, device)?;
-            let checked = check_single(&session, "confirm network", &image, manifest.labels.len());
-            checked.map(|()| session).map_err(|message| RuntimeError::Model { path, message })
+            let session = runtime.session(&path, &c.sha256, target)?;
+            check_single(&session, "confirm network", &image, manifest.labels.len())
+                .and_then(|()| BoundSession::new(session).map_err(|e| e.to_string()))
+                .map_err(|message| RuntimeError::Model { path, message })
         });
         let confirm = confirm.transpose()?;
-        let shape = shape(manifest, slots);
-        let shapes = manifest.stages.iter().filter_map(|s| s.features.clone()).map(Shape);
-        let store = |(shape, level): (Shape, &Level)| SlotStore {
-            values: vec![0.0; shape.len() * level.slots],
-            shape,
-        };
-        let levels = shapes.zip(&shape.levels).map(store).collect();
         let pixels = if last == 0 { vec![0; image.shape().len() * slots] } else { Vec::new() };
-        let copied = (provider != Provider::Cpu).then(Vec::new);
         let distinct = DistinctSlots::default();
-        Ok(Self { shape, sessions, confirm, image, pixels, levels, distinct, copied })
+        Ok(Self { shape, sessions, confirm, image, pixels, distinct, levels })
     }
 
-    /// Bytes of memory that the slots occupy.
+    /// Bytes of memory that the slots occupy, on the device or in the memory of the host.
     pub fn bytes(&self) -> usize {
-        let features: usize = self.levels.iter().map(|l| l.values.len() * size_of::<f32>()).sum();
-        features + self.pixels.len()
+        self.levels.iter().map(Slab::bytes).sum::<usize>() + self.pixels.len()
     }
 
-    /// Runs a stage that reads slots of `level`. `members` is a matrix `[T, arity]` of slot indices,
-    /// row by row. `keep` receives the outputs of the stage.
-    fn run_merging(
-        &mut self,
-        stage: usize,
-        level: usize,
-        members: &[i64],
-        arity: usize,
-        keep: impl FnOnce(&SessionOutputs, &mut [SlotStore]) -> Result<(), String>,
-    ) -> Result<(), RunError> {
-        let failed = |message: String| RunError { part: NetworkPart::Stage(stage), message };
-        let (read, written) = self.levels.split_at_mut(level + 1);
-        let store = &read[level];
-        let (values, members) = match &mut self.copied {
-            None => (&store.values[..], members),
-            Some(copied) => {
-                self.distinct.find(members, store.values.len() / store.shape.len());
-                store.copy(&self.distinct.slots, copied);
-                (&copied[..], &self.distinct.members[..])
-            }
-        };
-        let rows = values.len() / store.shape.len();
-        let features = tensor(store.shape.with_rows(rows), values).map_err(failed)?;
-        let members = rows_of(members, arity).map_err(failed)?;
-        let inputs = ort::inputs!["features" => features, "members" => members];
-        let outputs = run(&mut self.sessions[stage], inputs).map_err(failed)?;
-        keep(&outputs, written).map_err(failed)
+    /// The outputs that the stage of `level` has besides its features.
+    fn exits(&self, level: usize) -> &'static [&'static str] {
+        if self.shape.levels[level].exit { &[EXIT] } else { &[] }
+    }
+
+    /// Keeps the pixels of a network of one stage.
+    fn keep_pixels(&mut self, images: &[&[u8]], first: usize) -> Result<(), String> {
+        self.image.check(images)?;
+        let width = self.image.shape().len();
+        let slots = self.pixels[first * width..].chunks_mut(width).zip(images);
+        slots.for_each(|(slot, image)| slot.copy_from_slice(image));
+        Ok(())
     }
 
     /// Runs the only stage of a network that merges pixels. `members` and `scores` are as in
@@ -144,11 +123,11 @@ impl OnnxNetwork {
         let slot = |&slot: &usize| &self.pixels[slot * width..][..width];
         let images: Vec<&[u8]> = self.distinct.slots.iter().map(slot).collect();
         let images = self.image.tensor(&images)?;
-        let members: SessionInputValue = rows_of(&self.distinct.members, arity)?.into();
-        let inputs = ort::inputs!["images" => images, "members" => members];
-        let outputs = run(&mut self.sessions[0], inputs)?;
-        scores.extend_from_slice(output(&outputs, "scores", wanted)?);
-        Ok(())
+        let members = members_tensor(&self.distinct.members, arity)?;
+        let inputs = [("images", Input::Tensor(&images)), ("members", Input::Tensor(&members))];
+        run(&mut self.sessions[0], &inputs, None, &["scores"], |outputs| {
+            append(scores, outputs, "scores", wanted)
+        })
     }
 }
 
@@ -165,24 +144,17 @@ impl Network for OnnxNetwork {
     ) -> Result<(), RunError> {
         let failed = |message: String| RunError { part: NetworkPart::Stage(0), message };
         if self.levels.is_empty() {
-            self.image.check(images).map_err(failed)?;
-            let width = self.image.shape().len();
-            let slots = self.pixels[first * width..].chunks_mut(width).zip(images);
-            slots.for_each(|(slot, image)| slot.copy_from_slice(image));
-            return Ok(());
+            return self.keep_pixels(images, first).map_err(failed);
         }
-        let store = &mut self.levels[0];
-        let width = store.shape.len();
-        let slots = &mut store.values[first * width..][..images.len() * width];
-        let exit = self.shape.levels[0].exit.then_some(images.len() * self.shape.labels);
-        let keep = |outputs: &SessionOutputs| {
-            slots.copy_from_slice(output(outputs, "features", slots.len())?);
-            if let Some(wanted) = exit {
-                exits.extend_from_slice(output(outputs, EXIT, wanted)?);
-            }
-            Ok(())
-        };
-        run_images(&mut self.sessions[0], &mut self.image, images, keep).map_err(failed)
+        let (host, wanted) = (self.exits(0), images.len() * self.shape.labels);
+        let rows = first..first + images.len();
+        let images = self.image.tensor(images).map_err(failed)?;
+        let slots = Slots { output: features(0), slab: &mut self.levels[0], rows };
+        let inputs = [("images", Input::Tensor(&images))];
+        run(&mut self.sessions[0], &inputs, Some(slots), host, |outputs| {
+            host.iter().try_for_each(|exit| append(exits, outputs, exit, wanted))
+        })
+        .map_err(failed)
     }
 
     fn merge(
@@ -193,18 +165,19 @@ impl Network for OnnxNetwork {
         first: usize,
         exits: &mut Vec<f32>,
     ) -> Result<(), RunError> {
-        let rows = members.len() / arity;
-        let exit = self.shape.levels[level].exit.then_some(rows * self.shape.labels);
-        self.run_merging(level, level - 1, members, arity, |outputs, written| {
-            let store = &mut written[0];
-            let width = store.shape.len();
-            let slots = &mut store.values[first * width..][..rows * width];
-            slots.copy_from_slice(output(outputs, "features_out", slots.len())?);
-            if let Some(wanted) = exit {
-                exits.extend_from_slice(output(outputs, EXIT, wanted)?);
-            }
-            Ok(())
+        let failed = |message: String| RunError { part: NetworkPart::Stage(level), message };
+        let count = members.len() / arity;
+        let (host, wanted) = (self.exits(level), count * self.shape.labels);
+        let members = members_tensor(members, arity).map_err(failed)?;
+        let (read, written) = self.levels.split_at_mut(level);
+        let inputs =
+            [("features", Input::Slab(&read[level - 1])), ("members", Input::Tensor(&members))];
+        let rows = first..first + count;
+        let slots = Slots { output: features(level), slab: &mut written[0], rows };
+        run(&mut self.sessions[level], &inputs, Some(slots), host, |outputs| {
+            host.iter().try_for_each(|exit| append(exits, outputs, exit, wanted))
         })
+        .map_err(failed)
     }
 
     fn score(
@@ -214,15 +187,17 @@ impl Network for OnnxNetwork {
         scores: &mut Vec<f32>,
     ) -> Result<(), RunError> {
         let stage = self.sessions.len() - 1;
-        if self.levels.is_empty() {
-            let failed = |message: String| RunError { part: NetworkPart::Stage(stage), message };
+        let failed = |message: String| RunError { part: NetworkPart::Stage(stage), message };
+        let Some(top) = self.levels.last() else {
             return self.score_pixels(members, arity, scores).map_err(failed);
-        }
+        };
         let wanted = members.len() / arity * self.shape.labels;
-        self.run_merging(stage, self.shape.top(), members, arity, |outputs, _| {
-            scores.extend_from_slice(output(outputs, "scores", wanted)?);
-            Ok(())
+        let members = members_tensor(members, arity).map_err(failed)?;
+        let inputs = [("features", Input::Slab(top)), ("members", Input::Tensor(&members))];
+        run(&mut self.sessions[stage], &inputs, None, &["scores"], |outputs| {
+            append(scores, outputs, "scores", wanted)
         })
+        .map_err(failed)
     }
 
     fn confirm(&mut self, images: &[&[u8]], scores: &mut Vec<f32>) -> Result<(), RunError> {
@@ -231,29 +206,12 @@ impl Network for OnnxNetwork {
             return Err(failed("the bundle has no confirm network".into()));
         };
         let wanted = images.len() * self.shape.labels;
-        let keep = |outputs: &SessionOutputs| {
-            scores.extend_from_slice(output(outputs, "scores", wanted)?);
-            Ok(())
-        };
-        run_images(session, &mut self.image, images, keep).map_err(failed)
+        let images = self.image.tensor(images).map_err(failed)?;
+        run(session, &[("images", Input::Tensor(&images))], None, &["scores"], |outputs| {
+            append(scores, outputs, "scores", wanted)
+        })
+        .map_err(failed)
     }
-}
-
-impl SlotStore {
-    /// Copies some slots, one after the other.
-    fn copy(&self, slots: &[usize], copied: &mut Vec<f32>) {
-        let width = self.shape.len();
-        copied.clear();
-        slots.iter().for_each(|slot| {
-            copied.extend_from_slice(&self.values[slot * width..][..width]);
-        });
-    }
-}
-
-/// The input `members`, a matrix of `arity` columns.
-fn rows_of(members: &[i64], arity: usize) -> Result<TensorRef<'_, i64>, String> {
-    let shape = [members.len() / arity, arity];
-    TensorRef::from_array_view((shape, members)).map_err(|e| e.to_string())
 }
 
 /// The network's shape with `slots` slots at level 0.
@@ -283,46 +241,5 @@ fn shape(manifest: &Manifest, slots: usize) -> NetworkShape {
         score_macs: manifest.stages[last].macs,
         repeats,
         confirm_macs,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    /// On a GPU, only the slots of a run's members are copied to the device.
-    #[test]
-    fn copied_slots_score_the_same_as_all_slots() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let bundle = Bundle::open(&root.join("models/fashion-bag")).unwrap();
-        let library = root.join(".dorfman/onnxruntime/lib/libonnxruntime.so");
-        let library = library.exists().then_some(library);
-        let runtime = Runtime::load(library.as_deref(), 2).unwrap();
-        let mut network = OnnxNetwork::new(&bundle, &runtime, Provider::Cpu, 0, 64).unwrap();
-        let mut random = fastrand::Rng::with_seed(1);
-        let len = bundle.manifest.input.len();
-        let images: Vec<Vec<u8>> =
-            (0..8).map(|_| (0..len).map(|_| random.u8(..)).collect()).collect();
-        let images: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
-        network.embed(&images, 3, &mut Vec::new()).unwrap();
-        let slots: Vec<i64> = (3..11).collect();
-        for level in 1..=network.shape().item_top() {
-            network.merge(level, &slots, 1, 3, &mut Vec::new()).unwrap();
-        }
-        let members: Vec<i64> = (3..11).rev().collect();
-        let mut score = |copied: bool, arity: usize| {
-            network.copied = copied.then(Vec::new);
-            let mut scores = Vec::new();
-            network.score(&members, arity, &mut scores).unwrap();
-            scores
-        };
-        for arity in [1, 4, 8] {
-            let all = score(false, arity);
-            let copied = score(true, arity);
-            let close = all.iter().zip(&copied).all(|(a, b)| (a - b).abs() < 1e-5);
-            assert!(all.len() == 8 / arity && copied.len() == all.len() && close, "{arity}");
-        }
     }
 }

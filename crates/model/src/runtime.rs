@@ -103,6 +103,39 @@ pub struct Runtime {
     library: PathBuf,
 }
 
+/// Where sessions run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Target {
+    /// The execution provider.
+    pub provider: Provider,
+    /// The number of the GPU, from 0. Not used on the CPU.
+    pub device: i32,
+    /// The folder in which TensorRT keeps the engines that it builds. `None`: it builds them at each
+    /// start.
+    pub engine_cache: Option<PathBuf>,
+}
+
+impl Target {
+    /// The same target on the CPU.
+    #[must_use]
+    pub fn on_cpu(&self) -> Self {
+        Self { provider: Provider::Cpu, ..self.clone() }
+    }
+
+    /// TensorRT for the model file with the SHA-256 `sha256`. Each file has a folder of its own in the
+    /// cache, so a file that changes gets new engines.
+    fn tensorrt(&self, sha256: &str) -> ep::TensorRT {
+        let tensorrt = ep::TensorRT::default().with_device_id(self.device);
+        let Some(folder) = &self.engine_cache else { return tensorrt };
+        let folder = folder.join(sha256);
+        tensorrt
+            .with_engine_cache(true)
+            .with_engine_cache_path(folder.display())
+            .with_timing_cache(true)
+            .with_timing_cache_path(folder.display())
+    }
+}
+
 /// The environment of the process. The first call of [`Runtime::load`] decides which library is
 /// loaded and how many threads the pool has.
 static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
@@ -167,8 +200,7 @@ impl Runtime {
         })
     }
 
-    /// A session for the model file `path`. `device` is the number of the GPU, from 0; the CPU
-    /// ignores it.
+    /// A session for the model file `path`, whose SHA-256 is `sha256`.
     ///
     /// # Errors
     /// [`RuntimeError::Provider`] if the provider is a GPU and is not available, or cannot load the
@@ -176,9 +208,10 @@ impl Runtime {
     pub(super) fn session(
         &self,
         path: &Path,
-        provider: Provider,
-        device: i32,
+        sha256: &str,
+        target: &Target,
     ) -> Result<Session, RuntimeError> {
+        let Target { provider, device, .. } = *target;
         let unusable = |message: String| RuntimeError::Model { path: path.to_owned(), message };
         let unavailable = |message: String| RuntimeError::Provider { provider, message };
         let builder = Session::builder(&self.environment).map_err(|e| unusable(e.to_string()))?;
@@ -186,7 +219,7 @@ impl Runtime {
             .with_optimization_level(GraphOptimizationLevel::Level3)
             .map_err(|e| unusable(e.to_string()))?;
         let cuda = ep::CUDA::default().with_device_id(device).build().error_on_failure();
-        let tensorrt = ep::TensorRT::default().with_device_id(device).build().error_on_failure();
+        let tensorrt = target.tensorrt(sha256).build().error_on_failure();
         let mut builder = match provider {
             Provider::Cpu => builder,
             Provider::Cuda => {

@@ -1,7 +1,6 @@
 //! Pixels as the input `images` of a session.
 
-use ort::session::SessionInputValue;
-use ort::value::{TensorElementType, TensorRef};
+use ort::value::{DynValue, Tensor, TensorElementType};
 
 use super::tensors::Shape;
 use crate::manifest::{InputSpec, Layout, PixelType};
@@ -11,19 +10,12 @@ use crate::manifest::{InputSpec, Layout, PixelType};
 pub struct ImageInput {
     shape: Shape,
     normalise: Option<Normalisation>,
-    pixels: Vec<u8>,
-    values: Vec<f32>,
 }
 
 impl ImageInput {
     /// The input of a network whose images are preprocessed as in `input`.
     pub fn new(input: &InputSpec) -> Self {
-        Self {
-            shape: Shape::of_input(input),
-            normalise: Normalisation::of(input),
-            pixels: Vec::new(),
-            values: Vec::new(),
-        }
+        Self { shape: Shape::of_input(input), normalise: Normalisation::of(input) }
     }
 
     /// The shape of one image.
@@ -40,19 +32,17 @@ impl ImageInput {
     }
 
     /// The tensor of some images. The error says that an image has a wrong length.
-    pub fn tensor(&mut self, images: &[&[u8]]) -> Result<SessionInputValue<'_>, String> {
+    pub fn tensor(&self, images: &[&[u8]]) -> Result<DynValue, String> {
         self.check(images)?;
         let shape = self.shape.with_rows(images.len());
         let Some(normalise) = &self.normalise else {
-            self.pixels.clear();
-            images.iter().for_each(|image| self.pixels.extend_from_slice(image));
-            let tensor = TensorRef::from_array_view((shape, &self.pixels[..]));
-            return Ok(tensor.map_err(|e| e.to_string())?.into());
+            let tensor = Tensor::from_array((shape, images.concat()));
+            return Ok(tensor.map_err(|e| e.to_string())?.into_dyn());
         };
-        self.values.clear();
-        images.iter().for_each(|image| normalise.extend(&mut self.values, image));
-        let tensor = TensorRef::from_array_view((shape, &self.values[..]));
-        Ok(tensor.map_err(|e| e.to_string())?.into())
+        let mut values = Vec::with_capacity(images.len() * self.shape.len());
+        images.iter().for_each(|image| normalise.extend(&mut values, image));
+        let tensor = Tensor::from_array((shape, values));
+        Ok(tensor.map_err(|e| e.to_string())?.into_dyn())
     }
 
     /// Checks that every image has as many pixel values as the input.

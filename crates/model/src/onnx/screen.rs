@@ -2,25 +2,24 @@
 
 use dorfman_core::engine::{NetworkPart, RunError};
 use dorfman_core::screen::ScreenNetwork;
-use ort::session::{Session, SessionOutputs};
+use dorfman_device::{BoundSession, Input};
 
 use super::images::ImageInput;
 use super::signature::check_single;
-use super::tensors::{output, run_images};
-use crate::{Bundle, Provider, Runtime, RuntimeError};
+use super::tensors::{append, run};
+use crate::{Bundle, Runtime, RuntimeError, Target};
 
 /// A bundle's screen in ONNX Runtime. One thread owns it.
 #[derive(Debug)]
 pub struct OnnxScreen {
-    session: Session,
+    session: BoundSession,
     image: ImageInput,
     labels: usize,
     macs: u64,
 }
 
 impl OnnxScreen {
-    /// Creates the session of the bundle's screen. `None` if the bundle has none. `device` is the
-    /// number of the GPU, from 0.
+    /// Creates the session of the bundle's screen. `None` if the bundle has none.
     ///
     /// # Errors
     /// [`RuntimeError`] if the provider is not available, if the file cannot be loaded, or if its
@@ -28,16 +27,17 @@ impl OnnxScreen {
     pub fn new(
         bundle: &Bundle,
         runtime: &Runtime,
-        provider: Provider,
-        device: i32,
+        target: &Target,
     ) -> Result<Option<Self>, RuntimeError> {
         let Some(screen) = &bundle.manifest.screen else { return Ok(None) };
         let path = bundle.dir.join(&screen.file);
-        let session = runtime.session(&path, provider, device)?;
+        let session = runtime.session(&path, &screen.sha256, target)?;
         let image = ImageInput::new(&screen.input);
         let labels = bundle.manifest.labels.len();
         check_single(&session, "screen", &image, labels)
-            .map_err(|message| RuntimeError::Model { path, message })?;
+            .map_err(|message| RuntimeError::Model { path: path.clone(), message })?;
+        let session = BoundSession::new(session)
+            .map_err(|e| RuntimeError::Model { path, message: e.to_string() })?;
         Ok(Some(Self { session, image, labels, macs: screen.macs }))
     }
 }
@@ -54,10 +54,11 @@ impl ScreenNetwork for OnnxScreen {
     fn score(&mut self, images: &[&[u8]], scores: &mut Vec<f32>) -> Result<(), RunError> {
         let failed = |message: String| RunError { part: NetworkPart::Screen, message };
         let wanted = images.len() * self.labels;
-        let keep = |outputs: &SessionOutputs| {
-            scores.extend_from_slice(output(outputs, "scores", wanted)?);
-            Ok(())
-        };
-        run_images(&mut self.session, &mut self.image, images, keep).map_err(failed)
+        let images = self.image.tensor(images).map_err(failed)?;
+        let inputs = [("images", Input::Tensor(&images))];
+        run(&mut self.session, &inputs, None, &["scores"], |outputs| {
+            append(scores, outputs, "scores", wanted)
+        })
+        .map_err(failed)
     }
 }

@@ -1,5 +1,6 @@
 //! Checks that a model has the inputs and outputs that `docs/bundle.md` describes.
 
+use dorfman_device::Element;
 use ort::session::Session;
 use ort::value::{TensorElementType, ValueType};
 
@@ -8,33 +9,46 @@ use super::images::ImageInput;
 /// The output of a stage with the scores of its early exit.
 pub const EXIT: &str = "exit";
 
-/// Checks that the inputs and outputs of stage `i` are those in `docs/bundle.md`. `last` is the
-/// index of the last stage. `image` is the input of stage 0. `before` and `after` are the shapes of a
-/// row that the stage reads and writes. The error is a message for users.
+/// The name of the output with the features of stage `i`. The input and the output of a graph cannot
+/// have the same name.
+pub fn features(i: usize) -> &'static str {
+    if i == 0 { "features" } else { "features_out" }
+}
+
+/// Checks that the inputs and outputs of stage `i` are those in `docs/bundle.md`. Returns the type of
+/// its features; that of the last stage, which has none, means nothing.
+///
+/// `last` is the index of the last stage. `image` is the input of stage 0. `before` has the type and
+/// the shape of a row that a later stage reads, and `after` is the shape of a row that the stage
+/// writes. The error is a message for users.
 pub fn check_stage(
     session: &Session,
     i: usize,
     last: usize,
     image: &ImageInput,
-    before: &[usize],
+    before: Option<&(Element, Vec<usize>)>,
     after: &[usize],
-) -> Result<(), String> {
-    let float = TensorElementType::Float32;
-    if i == 0 {
-        has(session.inputs(), "input", "images", image.element_type(), &image.shape().0)?;
-    } else {
-        has(session.inputs(), "input", "features", float, before)?;
+) -> Result<Element, String> {
+    let inputs = session.inputs();
+    match before {
+        None => has(inputs, "input", "images", image.element_type(), &image.shape().0)?,
+        Some((element, row)) => has(inputs, "input", "features", element.onnx(), row)?,
     }
     if i > 0 || last == 0 {
-        has(session.inputs(), "input", "members", TensorElementType::Int64, &[])?;
+        has(inputs, "input", "members", TensorElementType::Int64, &[])?;
     }
-    let result = match i {
-        _ if i == last => "scores",
-        0 => "features",
-        // The input and the output of a graph cannot have the same name.
-        _ => "features_out",
-    };
-    has(session.outputs(), "output", result, float, after)
+    if i == last {
+        has(session.outputs(), "output", "scores", TensorElementType::Float32, after)?;
+        return Ok(Element::Float32);
+    }
+    let half = session.outputs().iter().any(|outlet| {
+        let float16 = TensorElementType::Float16;
+        outlet.name() == features(i)
+            && matches!(outlet.dtype(), ValueType::Tensor { ty, .. } if *ty == float16)
+    });
+    let element = if half { Element::Float16 } else { Element::Float32 };
+    has(session.outputs(), "output", features(i), element.onnx(), after)?;
+    Ok(element)
 }
 
 /// Checks that a stage has the output of an early exit with `labels` columns. `None`: the manifest

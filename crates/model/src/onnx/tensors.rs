@@ -1,9 +1,9 @@
 //! Tensors: their shapes, and what goes into a session and comes out of it.
 
-use ort::session::{Session, SessionInputs, SessionOutputs};
-use ort::value::TensorRef;
+use dorfman_device::{BoundSession, Input, Slots};
+use ort::session::SessionOutputs;
+use ort::value::{DynValue, Tensor};
 
-use super::images::ImageInput;
 use crate::manifest::{InputSpec, Layout};
 
 /// A tensor's shape without its first axis.
@@ -31,44 +31,40 @@ impl Shape {
     }
 }
 
-/// A tensor of f32 values.
-pub fn tensor(shape: Vec<usize>, values: &[f32]) -> Result<TensorRef<'_, f32>, String> {
-    TensorRef::from_array_view((shape, values)).map_err(|e| e.to_string())
+/// The input `members`, a matrix of `arity` columns.
+pub fn members_tensor(members: &[i64], arity: usize) -> Result<DynValue, String> {
+    let shape = [members.len() / arity, arity];
+    let tensor = Tensor::from_array((shape, members.to_vec()));
+    Ok(tensor.map_err(|e| e.to_string())?.into_dyn())
 }
 
-/// The values of an output, which must have `wanted` values.
-pub fn output<'o>(
-    outputs: &'o SessionOutputs,
+/// Appends the values of an output, which must have `wanted` values.
+pub fn append(
+    values: &mut Vec<f32>,
+    outputs: &SessionOutputs,
     name: &str,
     wanted: usize,
-) -> Result<&'o [f32], String> {
+) -> Result<(), String> {
     let value = outputs.get(name).ok_or_else(|| format!("the output `{name}` is missing"))?;
-    let (_, values) = value.try_extract_tensor::<f32>().map_err(|e| e.to_string())?;
-    if values.len() != wanted {
-        let found = values.len();
+    let (_, found) = value.try_extract_tensor::<f32>().map_err(|e| e.to_string())?;
+    if found.len() != wanted {
+        let found = found.len();
         return Err(format!("output `{name}` has {found} values; {wanted} were expected"));
     }
-    Ok(values)
+    values.extend_from_slice(found);
+    Ok(())
 }
 
-/// Runs a session whose only input is `images`. `keep` receives the outputs.
-pub fn run_images(
-    session: &mut Session,
-    input: &mut ImageInput,
-    images: &[&[u8]],
-    keep: impl FnOnce(&SessionOutputs) -> Result<(), String>,
+/// Runs a session ([`BoundSession::run`]). With the feature `failpoints`, the fail point `onnx-run`
+/// makes it fail.
+pub fn run(
+    session: &mut BoundSession,
+    inputs: &[(&str, Input<'_>)],
+    slots: Option<Slots<'_>>,
+    host: &[&str],
+    read: impl FnOnce(&SessionOutputs) -> Result<(), String>,
 ) -> Result<(), String> {
-    let images = input.tensor(images)?;
-    let outputs = run(session, ort::inputs!["images" => images])?;
-    keep(&outputs)
-}
-
-/// Runs a session. With the feature `failpoints`, the fail point `onnx-run` makes it fail.
-pub fn run<'s, 'i, 'v: 'i, const N: usize>(
-    session: &'s mut Session,
-    inputs: impl Into<SessionInputs<'i, 'v, N>>,
-) -> Result<SessionOutputs<'s>, String> {
     #[cfg(feature = "failpoints")]
     fail::fail_point!("onnx-run", |message| Err(message.unwrap_or("fail point".to_owned())));
-    session.run(inputs).map_err(|e| e.to_string())
+    session.run(inputs, slots, host, read).map_err(|e| e.to_string())?
 }

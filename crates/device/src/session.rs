@@ -1,0 +1,189 @@
+//! A session whose inputs and outputs are bound for each run.
+
+use std::ops::Range;
+
+use ort::Result;
+use ort::memory::MemoryInfo;
+use ort::session::{IoBinding, Session, SessionOutputs};
+use ort::value::DynValue;
+
+use crate::Slab;
+
+/// A session with its binding.
+#[derive(Debug)]
+pub struct BoundSession {
+    session: Session,
+    binding: IoBinding,
+    host: MemoryInfo<'static>,
+}
+
+/// An input of a run.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// All rows of a slab. They are not copied.
+    Slab(&'a Slab),
+    /// A tensor that owns its memory. It is copied to the device of the session, if that has another
+    /// memory.
+    Tensor(&'a DynValue),
+}
+
+/// Rows of a slab that an output is written into.
+#[derive(Debug)]
+pub struct Slots<'a> {
+    /// The name of the output.
+    pub output: &'a str,
+    /// The slab.
+    pub slab: &'a mut Slab,
+    /// The rows, at least one.
+    pub rows: Range<usize>,
+}
+
+impl BoundSession {
+    /// Takes over a session.
+    ///
+    /// # Errors
+    /// [`ort::Error`] if ONNX Runtime has no memory for the binding.
+    pub fn new(session: Session) -> Result<Self> {
+        let binding = session.create_binding()?;
+        Ok(Self { session, binding, host: MemoryInfo::default() })
+    }
+
+    /// The session.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Runs the session once. The output of `slots` is written into its rows. The outputs with the
+    /// names `host` go to the memory of the host, and `read` receives them.
+    ///
+    /// # Errors
+    /// [`ort::Error`] if a name is unknown, if a shape or a type does not fit, or if the run fails. The
+    /// rows of `slots` are then undefined.
+    pub fn run<R>(
+        &mut self,
+        inputs: &[(&str, Input<'_>)],
+        slots: Option<Slots<'_>>,
+        host: &[&str],
+        read: impl FnOnce(&SessionOutputs) -> R,
+    ) -> Result<R> {
+        self.binding.clear();
+        let result = self.bind_and_run(inputs, slots, host, read);
+        self.binding.clear();
+        result
+    }
+
+    fn bind_and_run<R>(
+        &mut self,
+        inputs: &[(&str, Input<'_>)],
+        slots: Option<Slots<'_>>,
+        host: &[&str],
+        read: impl FnOnce(&SessionOutputs) -> R,
+    ) -> Result<R> {
+        for &(name, input) in inputs {
+            match input {
+                Input::Slab(slab) => self.binding.bind_input(name, slab.tensor())?,
+                Input::Tensor(tensor) => self.binding.bind_input(name, tensor)?,
+            }
+        }
+        if let Some(Slots { output, slab, rows }) = slots {
+            self.binding.bind_output(output, slab.rows(rows)?)?;
+        }
+        for &name in host {
+            self.binding.bind_output_to_device(name, &self.host)?;
+        }
+        Ok(read(&self.session.run_binding(&self.binding)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+    use std::sync::OnceLock;
+
+    use ort::environment::Environment;
+    use ort::value::Tensor;
+
+    use super::*;
+    use crate::{Element, Place};
+
+    const PIXELS: usize = 28 * 28;
+
+    fn root() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    }
+
+    /// A session of the first stage of the shipped bundle.
+    fn stage() -> Session {
+        static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+        let environment = ENVIRONMENT.get_or_init(|| {
+            let installed = root().join(".dorfman/onnxruntime/lib/libonnxruntime.so");
+            let library = std::env::var_os("ORT_DYLIB_PATH").map_or(installed, PathBuf::from);
+            ort::init_from(library).unwrap().build().unwrap()
+        });
+        let file = root().join("models/fashion-bag/stage0.onnx");
+        Session::builder(environment).unwrap().commit_from_file(file).unwrap()
+    }
+
+    fn images(count: usize) -> DynValue {
+        let mut random = fastrand::Rng::with_seed(1);
+        let pixels: Vec<u8> = (0..count * PIXELS).map(|_| random.u8(..)).collect();
+        Tensor::from_array(([count, 1, 28, 28], pixels)).unwrap().into_dyn()
+    }
+
+    /// The shape of one row of the stage's features.
+    fn row(session: &Session) -> Vec<usize> {
+        let features = session.outputs().iter().find(|o| o.name() == "features").unwrap();
+        features.dtype().tensor_shape().unwrap().iter().skip(1).map(|&d| d as usize).collect()
+    }
+
+    fn values(slab: &Slab) -> &[f32] {
+        slab.tensor().try_extract_tensor::<f32>().unwrap().1
+    }
+
+    fn run(
+        session: &mut BoundSession,
+        slab: &mut Slab,
+        images: &DynValue,
+        rows: Range<usize>,
+    ) -> Result<Vec<f32>> {
+        let slots = Slots { output: "features", slab, rows };
+        session.run(&[("images", Input::Tensor(images))], Some(slots), &["exit"], |outputs| {
+            outputs["exit"].try_extract_tensor::<f32>().unwrap().1.to_vec()
+        })
+    }
+
+    #[test]
+    fn features_are_written_into_their_rows_and_no_others() {
+        let session = stage();
+        let row = row(&session);
+        let width: usize = row.iter().product();
+        let new = |slots| Slab::new(&session, Place::Host, Element::Float32, &row, slots).unwrap();
+        let (mut first, mut other) = (new(3), new(8));
+        assert_eq!(other.bytes(), 8 * width * 4);
+        let mut bound = BoundSession::new(stage()).unwrap();
+        let images = images(3);
+        let exits = run(&mut bound, &mut first, &images, 0..3).unwrap();
+        assert_eq!(run(&mut bound, &mut other, &images, 4..7).unwrap(), exits);
+        let (wanted, found) = (values(&first), values(&other));
+        assert!(wanted.iter().any(|&value| value != 0.0));
+        assert_eq!(found[4 * width..7 * width], wanted[..]);
+        assert!(found[..4 * width].iter().chain(&found[7 * width..]).all(|&value| value == 0.0));
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_are_an_error_and_the_session_can_run_again() {
+        let session = stage();
+        let row = row(&session);
+        let mut slab = Slab::new(&session, Place::Host, Element::Float32, &row, 4).unwrap();
+        let mut bound = BoundSession::new(stage()).unwrap();
+        let images = images(2);
+        for rows in [3..5, 4..6, 2..2, 0..3] {
+            run(&mut bound, &mut slab, &images, rows.clone()).unwrap_err();
+        }
+        let mut half = Slab::new(&session, Place::Host, Element::Float16, &row, 4).unwrap();
+        run(&mut bound, &mut half, &images, 0..2).unwrap_err();
+        let missing = bound.run(&[], None, &["exit"], |_| ()).unwrap_err();
+        assert!(missing.to_string().contains("images"), "{missing}");
+        run(&mut bound, &mut slab, &images, 2..4).unwrap();
+    }
+}
