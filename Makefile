@@ -16,7 +16,7 @@ TRAINING_ENV = PYTHONPATH=training PYTHONDONTWRITEBYTECODE=1 \
 .DEFAULT_GOAL := help
 # Targets run one after another: the setups share apt, and each build uses all cores.
 .NOTPARALLEL:
-.PHONY: help demo demo-photos test test-rust test-training test-faults bench bench-kafka bench-hosts bench-memory bench-decode bench-paper paper-data lint doc train results check-deploy test-kubernetes build build-tests \
+.PHONY: help demo demo-photos test test-rust test-training test-faults bench bench-kafka bench-hosts bench-quota bench-memory bench-decode bench-paper paper-data lint doc train results check-deploy test-kubernetes build build-tests \
 	test-alerts image faults
 
 help: ## list the targets
@@ -56,10 +56,14 @@ bench: setup-build setup-onnxruntime setup-dataset ## profile the shipped bundle
 bench-kafka: setup-build setup-onnxruntime setup-kafka build ## measure photos through Apache Kafka: individual, pooled, planned
 	scripts/bench_kafka.py $(BENCH_KAFKA)
 
-# BENCH_HOSTS=... passes options, such as "--share 0.05" or "--set fetch.timeout=5s": see
+# BENCH_HOSTS=... passes options, such as "--small" or "--set fetch.timeout=5s": see
 # `scripts/bench_hosts.py --help`.
-bench-hosts: setup-build setup-onnxruntime setup-kafka build ## measure what a host that never answers costs the images of other hosts
-	scripts/bench_hosts.py $(BENCH_HOSTS)
+bench-hosts: setup-build setup-onnxruntime setup-kafka setup-dataset setup-python build ## measure what a host that never answers costs the images of other hosts
+	$(PYTHON) scripts/bench_hosts.py $(BENCH_HOSTS)
+
+# BENCH_QUOTA=... passes options, such as "--quota 0.5": see `scripts/bench_quota.py --help`.
+bench-quota: setup-build setup-onnxruntime setup-kafka build ## measure the throughput under a CPU quota, as for a container
+	scripts/bench_quota.py $(BENCH_QUOTA)
 
 # BENCH_MEMORY=... passes options, such as "--only files" or "--backlog 100000": see
 # `scripts/bench_memory.py --help`.

@@ -18,7 +18,10 @@ second topic divided by the rate of the first topic, from runs that follow each 
 The configuration is the default one, apart from what is needed to reach 127.0.0.1. A run should
 take longer than `fetch.deadline`, the time for which an image of the silent server waits. The exit
 code is 1 if less is kept than the goal. The broker and the servers run on the same machine, on the
-same cores. Needs target/release/dorfman and `scripts/setup.sh onnxruntime kafka`.
+same cores. With --small, the photos are small pictures of Fashion-MNIST, which a worker with
+models/fashion-bag judges ten times as fast. Needs target/release/dorfman and `scripts/setup.sh
+onnxruntime kafka`; with --small also `dataset python`, and it then runs with
+.dorfman/python/bin/python.
 """
 
 import argparse
@@ -30,7 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from faults.store import Store
-from machine import Machine, find_onnxruntime, start_kafka
+from machine import ROOT, Machine, find_onnxruntime, start_kafka
 from measuring import Run, Sample, Worker, add_worker_options, by_label, follow, metric, produce, scored_items, set_keys, show, start
 from photos import Photos, add_photo_options, unpack
 
@@ -41,6 +44,7 @@ fetch: {{ roots: ["{folder}"], allow_private: true }}
 shutdown: {{ deadline: 1s }}
 """
 LOCAL_SHARE = {"local": 1.0, "host": 0.0, "mixed": 0.5}
+SMALL = 2_000  # small pictures, half of them positive
 GOALS = {"local": 0.9, "host": 0.8, "mixed": 0.8}
 
 
@@ -102,6 +106,20 @@ def with_hanging(listed: list[str], share: float, hosts: Hosts, draw: random.Ran
     return [next(hanging if n in at else others) for n in range(len(listed) + count)]
 
 
+def unpacked(arguments: argparse.Namespace, machine: Machine) -> Photos:
+    return unpack(machine.program, arguments.photos, arguments.positive, machine.folder / "photos")
+
+
+def small(arguments: argparse.Namespace, folder: Path) -> Photos:
+    """Writes small pictures, and selects the bundle that judges them."""
+    from small_images import write_garments  # needs Pillow
+
+    folder.mkdir()
+    arguments.bundle = ROOT / "models/fashion-bag"
+    paths = write_garments(SMALL, 0.5, folder)
+    return Photos(paths[: SMALL // 2], paths[SMALL // 2 :])
+
+
 def fill(machine: Machine, kinds: list[str], photos: Photos, hosts: Hosts, arguments: argparse.Namespace) -> None:
     """Fills the two topics of each kind."""
     draw = random.Random(arguments.seed)
@@ -160,6 +178,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="runs over each topic (default: %(default)s)")
     parser.add_argument("--partitions", type=int, default=4, metavar="N", help="partitions of a topic (default: %(default)s)")
     parser.add_argument("--only", action="append", choices=list(LOCAL_SHARE), help="only this kind of references; may be repeated")
+    parser.add_argument("--small", action="store_true", help="small pictures and models/fashion-bag, instead of photos")
     parser.add_argument("--positives", type=float, default=0.01, metavar="P", help="share of positive photos (default: %(default)s)")
     add_photo_options(parser)
     add_worker_options(parser)
@@ -176,7 +195,7 @@ def main() -> None:
     kinds = [Kind(name) for name in arguments.only or LOCAL_SHARE]
     with tempfile.TemporaryDirectory() as folder:
         machine = Machine("bench-hosts", folder, ["kafka", "controller", "worker"])
-        photos = unpack(machine.program, arguments.photos, arguments.positive, machine.folder / "photos")
+        photos = small(arguments, machine.folder / "photos") if arguments.small else unpacked(arguments, machine)
         hosts = Hosts(Store(machine.folder / "photos"), Store(machine.folder / "photos"))
         try:
             hosts.silent.tell("hang")
