@@ -16,7 +16,7 @@ TRAINING_ENV = PYTHONPATH=training PYTHONDONTWRITEBYTECODE=1 \
 .DEFAULT_GOAL := help
 # Targets run one after another: the setups share apt, and each build uses all cores.
 .NOTPARALLEL:
-.PHONY: help demo demo-photos test test-rust test-training test-faults bench bench-kafka bench-hosts bench-quota bench-memory bench-decode bench-paper paper-data lint doc train results check-deploy test-kubernetes build build-tests \
+.PHONY: help demo demo-photos test test-rust test-training test-faults bench bench-kafka bench-hosts bench-quota bench-gpu bench-memory bench-decode bench-paper paper-data lint doc train results check-deploy test-kubernetes build build-tests \
 	test-alerts image faults
 
 help: ## list the targets
@@ -69,6 +69,10 @@ bench-quota: setup-build setup-onnxruntime setup-kafka build ## measure the thro
 # `scripts/bench_memory.py --help`.
 bench-memory: setup-build setup-onnxruntime setup-kafka setup-dataset setup-python build ## measure the memory over a long backlog and over the largest images
 	$(PYTHON) scripts/bench_memory.py $(BENCH_MEMORY)
+
+# BENCH_GPU=... passes options, such as "--provider cuda": see `scripts/bench_gpu.py --help`.
+bench-gpu: setup-build setup-onnxruntime-gpu build ## check an NVIDIA GPU against the CPU and measure it; needs CUDA 13 and cuDNN 9
+	scripts/bench_gpu.py $(BENCH_GPU)
 
 # BENCH_DECODE=... passes options: see `scripts/bench_decode.py --help`.
 bench-decode: setup-build setup-onnxruntime setup-decode build ## measure decoding beside OpenCV and Pillow

@@ -1,6 +1,6 @@
 //! Decodes JPEG with libjpeg-turbo, through its TurboJPEG interface.
 //!
-//! This crate has the only `unsafe` code of the worker. Its safety rests on these invariants:
+//! This crate has `unsafe` code. Its safety rests on these invariants:
 //!
 //! 1. A handle is not null, belongs to one [`Jpeg`], and is destroyed once, when it is dropped.
 //!    TurboJPEG keeps all state of a decoder behind its handle, so a handle may move to another thread.
