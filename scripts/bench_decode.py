@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures the CPU time from a JPEG's bytes to the tensor of a network, beside OpenCV and Pillow.
+"""Measures the CPU time from a JPEG's bytes to the input of a network, beside OpenCV and Pillow.
 
     scripts/bench_decode.py [--size WIDTHxHEIGHT] [--rounds N] [--worker PATH]
 

@@ -200,7 +200,7 @@ ROWS = {
         ),
         Panel(
             "Age when decoded",
-            "Seconds from receiving a message to its decoded tensor.",
+            "Seconds from receiving a message to its decoded pixels.",
             {"median": quantile(0.5, "dorfman_decoded_age_seconds"), "99 %": quantile(0.99, "dorfman_decoded_age_seconds")},
             "s",
         ),

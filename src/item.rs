@@ -6,7 +6,7 @@
 //!    yields a [`Ticket`]. The item is a [`ReceivedItem`]: its [`Origin`] (with the ticket) and its
 //!    reference, or the reason why the record is not a reference.
 //! 2. The ingest stage fetches the bytes and decodes them. The item is a [`DecodedItem`]: the
-//!    tensor and the [`Item`] itself, a reference with its origin.
+//!    pixels and the [`Item`] itself, a reference with its origin.
 //!    If the screen is in use, the image is first decoded for the screen. The screen clears the item
 //!    ([`FinishedItem::Verdict`]), or returns it to be decoded in full.
 //! 3. The engine stage tests it. The item is a [`FinishedItem::Verdict`].

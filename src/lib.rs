@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! source -> fetch -> decode -> pools -> engine -> sink -> offsets
-//!   Kafka   bytes    tensor   groups   verdicts  records  commit
+//!   Kafka   bytes    pixels   groups   verdicts  records  commit
 //! ```
 //!
 //! [`item`] defines what travels between the stages. [`worker`] starts the stages, supervises them

@@ -252,7 +252,7 @@ fn stages_that_contradict_the_manifest_are_refused() {
     let error = open(&changed(|m| floats(m, json!([72.9]), json!([90])))).unwrap_err().to_string();
     assert!(
         error.contains("has type uint8; it must have type float32")
-            && error.contains("`input.dtype`"),
+            && error.contains("`dtype` of the input"),
         "{error}"
     );
 

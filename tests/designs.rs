@@ -31,8 +31,9 @@ const BETWEEN: f32 = 0.5;
 
 /// For each bundle: its folder, the folder of its expected scores, the largest difference, and the
 /// fan-in of each stage (`None`: all slots of the test).
-const DESIGNS: [(&str, &str, f32, &[Option<usize>]); 5] = [
+const DESIGNS: [(&str, &str, f32, &[Option<usize>]); 6] = [
     ("tests/data/pixel", "tests/data/pixel", CLOSE, &[None]),
+    ("tests/data/pixel-uint8", "tests/data/pixel", CLOSE, &[None]),
     ("models/shoes", "tests/data/shoes", CLOSE_FOR_PHOTOS, &[None, None]),
     ("tests/data/tree", "tests/data/tree", CLOSE, &[None, Some(2), None]),
     ("tests/data/half", "tests/data/tree", CLOSE_IN_HALF, &[None, Some(2), None]),

@@ -25,8 +25,9 @@ pub struct ModelConfig {
     pub device: i32,
     /// Whether to run on the CPU, with a warning and a metric, if the provider is not available.
     pub allow_cpu: bool,
-    /// The folder in which TensorRT keeps the engines that it builds for a network and a GPU, which
-    /// takes minutes. Default: TensorRT builds the engines at each start.
+    /// The folder in which TensorRT keeps the engines that it builds for a network, which takes
+    /// minutes. The folder must be writable. The engines fit one kind of GPU. Default: TensorRT builds
+    /// the engines at each start.
     pub engine_cache: Option<PathBuf>,
     /// Threads of ONNX Runtime's pool on the CPU. 0: one per core, or as the CPU quota of the
     /// container allows.
@@ -62,5 +63,24 @@ impl ModelConfig {
         let cached = self.engine_cache.is_none() || self.provider == Provider::TensorRt;
         require(cached, "model.engine_cache", "needs `model.provider: tensorrt`; leave it out")?;
         require(self.threads <= 1024, "model.threads", "must be 0 (one per core) to 1024")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_cache_needs_tensorrt() {
+        let cached = |provider| ModelConfig {
+            provider,
+            engine_cache: Some("/cache".into()),
+            ..ModelConfig::default()
+        };
+        cached(Provider::TensorRt).validate().unwrap();
+        for provider in [Provider::Cpu, Provider::Cuda] {
+            let error = cached(provider).validate().unwrap_err();
+            assert_eq!(error.key, "model.engine_cache");
+        }
     }
 }

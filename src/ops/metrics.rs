@@ -63,7 +63,7 @@ pub struct Metrics {
     pub batch_fill: HistogramVec,
     /// Seconds of one run, by `stage`.
     pub stage_seconds: HistogramVec,
-    /// Seconds from reading an item to its tensor.
+    /// Seconds from reading an item to its decoded pixels.
     pub decoded_age: Histogram,
     /// Seconds from reading an item to its verdict.
     pub verdict_age: Histogram,
@@ -282,7 +282,7 @@ impl Metrics {
             )?,
             decoded_age: m.histogram(
                 "decoded_age_seconds",
-                "Seconds from reading an item to its tensor.",
+                "Seconds from reading an item to its decoded pixels.",
                 SECONDS,
             )?,
             verdict_age: m.histogram(

@@ -1,6 +1,6 @@
 """Converts a bundle to float16: half the size of its weights and features, for GPUs that compute in float16.
 
-Images stay uint8, and the normalisation, the last activation and the scores stay float32. The
+The name of the bundle gets the suffix `-half`. Images stay uint8, and the normalisation, the last activation and the scores stay float32. The
 thresholds are those of the bundle before, so the scores are compared on images of --data first. On a
 CPU, ONNX Runtime computes in float32 and converts in between, so a bundle of float16 is slower there.
 """
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
         say(f"{each.part}: the scores differ by {each.largest:.1e} at most and by {each.mean:.1e} on average")
     before, after = (sum(path.stat().st_size for path in folder.glob("*.onnx")) for folder in (arguments.bundle, arguments.out))
     say(f"wrote {arguments.out}: networks of {after / 1e6:.2f} MB instead of {before / 1e6:.2f} MB")
-    if max(each.largest for each in differences) > arguments.tolerance:
+    if not all(each.largest <= arguments.tolerance for each in differences):  # also if a score is not a number
         raise SystemExit(f"half: a score differs by more than {arguments.tolerance}: this network needs float32, or calibrate the new bundle itself")
 
 
@@ -67,7 +67,7 @@ def convert(folder: Path, out: Path) -> None:
     if out.resolve() == folder.resolve():
         raise CutError("--out: name another folder; the bundle is needed for the comparison")
     table: dict[str, Any] = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-    if table["input"].get("dtype") != "uint8":
+    if any(part.get("dtype") != "uint8" for part in (table["input"], table.get("screen", table)["input"])):
         raise CutError(f"the networks read float32: run `python3 -m dorfman_training pixels {folder}` first")
     out.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
@@ -79,6 +79,7 @@ def convert(folder: Path, out: Path) -> None:
         entry["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     from . import manifest
 
+    table["name"] += "-half"
     manifest.write(out / "bundle.json", table)
 
 

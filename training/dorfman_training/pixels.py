@@ -31,8 +31,7 @@ def absorbed(model: onnx.ModelProto, mean: Sequence[float], std: Sequence[float]
         raise ValueError("the input `images` is not float32, so there is no normalisation to move")
     image.type.tensor_type.elem_type = TensorProto.UINT8
     nodes = list(graph.node)
-    # A network that merges pixels normalises only the images of a run, not all slots.
-    gather = next((place for place, node in enumerate(nodes) if node.op_type == "Gather" and node.input[0] == "images"), None)
+    gather = gather_of_members(graph)
     source, at = ("images", 0) if gather is None else (nodes[gather].output[0], gather + 1)
     one_operator = opset(model) >= DEQUANTIZE and is_quantisation(mean, std)
     added, constants = dequantised(source, mean, std) if one_operator else normalisation(source, mean, std, layout)
@@ -45,6 +44,19 @@ def absorbed(model: onnx.ModelProto, mean: Sequence[float], std: Sequence[float]
     del graph.value_info[:]
     graph.value_info.extend(kept)
     return result
+
+
+def gather_of_members(graph: onnx.GraphProto) -> int | None:
+    """Returns the place of the node that gathers the images of a run, in a network that merges pixels.
+
+    Only these images are normalised then, not those of all slots. Other networks have no input `members`.
+    """
+    if not any(entry.name == "members" for entry in graph.input):
+        return None
+    readers = [place for place, node in enumerate(graph.node) if "images" in node.input]
+    if len(readers) != 1 or graph.node[readers[0]].op_type != "Gather" or list(graph.node[readers[0]].input) != ["images", "members"]:
+        raise ValueError("the network does not begin with one Gather of `images` by `members`")
+    return readers[0]
 
 
 def opset(model: onnx.ModelProto) -> int:

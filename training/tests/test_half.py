@@ -72,4 +72,8 @@ def test_the_command_refuses_what_it_cannot_do(before: Path, tmp_path: Path, mon
     with pytest.raises(SystemExit, match="differs by more than 1e-09"):
         run(before, "--tolerance", "1e-9")
     run(before)
-    assert json.loads((tmp_path / "out" / "bundle.json").read_text())["input"]["dtype"] == "uint8"
+    table = json.loads((tmp_path / "out" / "bundle.json").read_text())
+    assert (table["name"], table["input"]["dtype"]) == ("tiny-tree-half", "uint8")
+    monkeypatch.setattr(half, "compare", lambda *_: [half.Difference("a part", float("nan"), float("nan"))])
+    with pytest.raises(SystemExit, match="differs by more"):
+        run(before)

@@ -60,6 +60,22 @@ def test_every_exported_design_can_read_pixels(name: str, tmp_path: Path) -> Non
     assert check.confirm_difference(model, tmp_path / "confirm.onnx", data.normalise(raw, GREY), raw) < check.TOLERANCE
 
 
+def test_channels_that_the_network_exchanges_are_normalised_before(tmp_path: Path) -> None:
+    model = classifier()
+    pixels.read_instead(model.graph.node[0], "image", "images")
+    model.graph.input[0].name = "images"
+    turned = onnx.helper.make_node("Gather", ["images", "order"], ["turned"], axis=1)
+    pixels.read_instead(model.graph.node[0], "images", "turned")
+    model.graph.node.insert(0, turned)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 1, 0]), "order"))
+    mean, std = (104.0, 117.0, 123.0), (50.0, 60.0, 70.0)
+    images = random_pixels(5, 3, SIDE, SIDE)
+    normal = (images - np.array(mean, np.float32).reshape(3, 1, 1)) / np.array(std, np.float32).reshape(3, 1, 1)
+    (wanted,) = chain.session(model, 1).run(None, {"images": normal})
+    (found,) = chain.session(pixels.absorbed(model, mean, std, "nchw"), 1).run(None, {"images": images})
+    assert (found == wanted).all()
+
+
 def test_a_bundle_that_was_made_before_can_be_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     before, folder = ROOT / "tests" / "data" / "tree", tmp_path / "bundle"
     shutil.copytree(before, folder)

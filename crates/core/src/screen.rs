@@ -241,7 +241,7 @@ mod tests {
         }
 
         fn score(&mut self, images: &[&[u8]], scores: &mut Vec<f32>) -> Result<(), RunError> {
-            scores.extend(images.iter().copied().flatten().map(|&level| scripted_score(level)));
+            scores.extend(images.iter().copied().flatten().map(|&byte| scripted_score(byte)));
             Ok(())
         }
     }

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use ort::Result;
 use ort::memory::MemoryInfo;
 use ort::session::{IoBinding, Session, SessionOutputs};
 use ort::value::DynValue;
+use ort::{Error, Result};
 
 use crate::Slab;
 
@@ -25,6 +25,26 @@ pub enum Input<'a> {
     /// A tensor that owns its memory. It is copied to the device of the session, if that has another
     /// memory.
     Tensor(&'a DynValue),
+}
+
+/// The outputs of a run in the memory of the host.
+#[derive(Debug)]
+pub struct Outputs<'a, 'r> {
+    all: &'a SessionOutputs<'r>,
+    host: &'a [&'a str],
+}
+
+impl Outputs<'_, '_> {
+    /// The values of an output.
+    ///
+    /// # Errors
+    /// [`ort::Error`] if `name` is not one of the outputs that were requested for the memory of the
+    /// host, or if its values are not float32.
+    pub fn floats(&self, name: &str) -> Result<&[f32]> {
+        let value = self.host.contains(&name).then(|| self.all.get(name)).flatten();
+        let missing = || Error::new(format!("a bug: the output `{name}` was not requested"));
+        Ok(value.ok_or_else(missing)?.try_extract_tensor::<f32>()?.1)
+    }
 }
 
 /// Rows of a slab that an output is written into.
@@ -48,23 +68,18 @@ impl BoundSession {
         Ok(Self { session, binding, host: MemoryInfo::default() })
     }
 
-    /// The session.
-    pub fn session(&self) -> &Session {
-        &self.session
-    }
-
     /// Runs the session once. The output of `slots` is written into its rows. The outputs with the
     /// names `host` go to the memory of the host, and `read` receives them.
     ///
     /// # Errors
-    /// [`ort::Error`] if a name is unknown, if a shape or a type does not fit, or if the run fails. The
-    /// rows of `slots` are then undefined.
+    /// [`ort::Error`] if a name is unknown or requested twice, if a shape or a type does not fit, or if
+    /// the run fails. The rows of `slots` are then undefined.
     pub fn run<R>(
         &mut self,
         inputs: &[(&str, Input<'_>)],
         slots: Option<Slots<'_>>,
         host: &[&str],
-        read: impl FnOnce(&SessionOutputs) -> R,
+        read: impl FnOnce(&Outputs<'_, '_>) -> R,
     ) -> Result<R> {
         self.binding.clear();
         let result = self.bind_and_run(inputs, slots, host, read);
@@ -77,7 +92,7 @@ impl BoundSession {
         inputs: &[(&str, Input<'_>)],
         slots: Option<Slots<'_>>,
         host: &[&str],
-        read: impl FnOnce(&SessionOutputs) -> R,
+        read: impl FnOnce(&Outputs<'_, '_>) -> R,
     ) -> Result<R> {
         for &(name, input) in inputs {
             match input {
@@ -86,12 +101,16 @@ impl BoundSession {
             }
         }
         if let Some(Slots { output, slab, rows }) = slots {
+            if host.contains(&output) {
+                return Err(Error::new(format!("a bug: the output `{output}` is requested twice")));
+            }
             self.binding.bind_output(output, slab.rows(rows)?)?;
         }
         for &name in host {
             self.binding.bind_output_to_device(name, &self.host)?;
         }
-        Ok(read(&self.session.run_binding(&self.binding)?))
+        let all = self.session.run_binding(&self.binding)?;
+        Ok(read(&Outputs { all: &all, host }))
     }
 }
 
@@ -148,7 +167,8 @@ mod tests {
     ) -> Result<Vec<f32>> {
         let slots = Slots { output: "features", slab, rows };
         session.run(&[("images", Input::Tensor(images))], Some(slots), &["exit"], |outputs| {
-            outputs["exit"].try_extract_tensor::<f32>().unwrap().1.to_vec()
+            outputs.floats("features").unwrap_err();
+            outputs.floats("exit").unwrap().to_vec()
         })
     }
 
@@ -182,6 +202,12 @@ mod tests {
         }
         let mut half = Slab::new(&session, Place::Host, Element::Float16, &row, 4).unwrap();
         run(&mut bound, &mut half, &images, 0..2).unwrap_err();
+        let slots = Slots { output: "features", slab: &mut slab, rows: 0..2 };
+        let inputs = [("images", Input::Tensor(&images))];
+        bound.run(&inputs, Some(slots), &["features"], |_| ()).unwrap_err();
+        let unaligned = Place::Cuda { device: 0, alignment: Place::TENSORRT_ALIGNMENT };
+        let error = Slab::new(&session, unaligned, Element::Float32, &[65], 4).unwrap_err();
+        assert!(error.to_string().contains("260 bytes"), "{error}");
         let missing = bound.run(&[], None, &["exit"], |_| ()).unwrap_err();
         assert!(missing.to_string().contains("images"), "{missing}");
         run(&mut bound, &mut slab, &images, 2..4).unwrap();

@@ -5,7 +5,7 @@ use std::ops::Range;
 use half::f16;
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::Session;
-use ort::value::{DynTensor, DynValueRefMut, Shape, TensorElementType, TensorRefMut};
+use ort::value::{DynTensor, DynValueRefMut, Shape, Tensor, TensorElementType, TensorRefMut};
 use ort::{Error, Result};
 
 /// Where a slab is.
@@ -13,8 +13,29 @@ use ort::{Error, Result};
 pub enum Place {
     /// In the memory of the host.
     Host,
-    /// In the memory of the GPU with this number, from 0.
-    Cuda(i32),
+    /// In the memory of a GPU.
+    Cuda {
+        /// The number of the GPU, from 0.
+        device: i32,
+        /// The alignment of an output in bytes: [`Place::CUDA_ALIGNMENT`] or
+        /// [`Place::TENSORRT_ALIGNMENT`].
+        alignment: usize,
+    },
+}
+
+impl Place {
+    /// The alignment for CUDA's kernels, which may read and write 16 bytes at once.
+    pub const CUDA_ALIGNMENT: usize = 16;
+    /// The alignment that TensorRT requires of the address of a tensor (`setTensorAddress` of its
+    /// `IExecutionContext`).
+    pub const TENSORRT_ALIGNMENT: usize = 256;
+
+    fn alignment(self) -> usize {
+        match self {
+            Place::Host => 1,
+            Place::Cuda { alignment, .. } => alignment,
+        }
+    }
 }
 
 /// The type of a value in a slab.
@@ -58,7 +79,8 @@ impl Slab {
     /// memory, all values are 0 at first.
     ///
     /// # Errors
-    /// [`Error`] if the memory cannot be allocated, or if the session has no memory at this place.
+    /// [`Error`] if the memory cannot be allocated, if the session has no memory at this place, or if
+    /// the bytes of a row are not a multiple of the alignment of `place`.
     pub fn new(
         session: &Session,
         place: Place,
@@ -66,15 +88,23 @@ impl Slab {
         row: &[usize],
         slots: usize,
     ) -> Result<Self> {
-        let allocator = match place {
-            Place::Host => Allocator::default(),
-            Place::Cuda(device) => {
+        let row_bytes = row.iter().product::<usize>() * element.bytes();
+        if !row_bytes.is_multiple_of(place.alignment()) {
+            return Err(Error::new(format!(
+                "the features of an image have {row_bytes} bytes; the provider needs a multiple of \
+                 {}",
+                place.alignment()
+            )));
+        }
+        let shape = shape_of(slots, row);
+        let tensor = match place {
+            Place::Host => on_host(element, shape)?,
+            Place::Cuda { device, .. } => {
                 let kind = (AllocatorType::Device, MemoryType::Default);
                 let info = MemoryInfo::new(AllocationDevice::CUDA, device, kind.0, kind.1)?;
-                Allocator::new(session, info)?
+                DynTensor::new(&Allocator::new(session, info)?, element.onnx(), shape)?
             }
         };
-        let tensor = DynTensor::new(&allocator, element.onnx(), shape_of(slots, row))?;
         Ok(Self { tensor, element, row: row.to_vec(), slots })
     }
 
@@ -97,10 +127,10 @@ impl Slab {
         let offset = rows.start * self.row_bytes();
         let shape = shape_of(rows.len(), &self.row);
         let info = self.tensor.memory_info().to_owned();
-        // SAFETY: the rows lie within the tensor (invariant 1), so the offset stays in its memory.
-        let data = unsafe { self.tensor.data_ptr_mut().byte_add(offset) };
-        // SAFETY: the memory has the values that the shape and the type describe (1), on the device
-        // that `info` describes (4). The result borrows the slab mutably (2, 3).
+        let data = self.tensor.data_ptr_mut().wrapping_byte_add(offset);
+        // SAFETY: the rows lie within the tensor, so the memory has the values that the shape and the
+        // type describe (invariant 1), on the device that `info` describes (4), with the alignment of
+        // the place (5). The result borrows the slab mutably (2, 3).
         let tensor = unsafe {
             match self.element {
                 Element::Float16 => TensorRefMut::<f16>::from_raw(info, data, shape)?.into_dyn(),
@@ -113,6 +143,15 @@ impl Slab {
     fn row_bytes(&self) -> usize {
         self.row.iter().product::<usize>() * self.element.bytes()
     }
+}
+
+/// A tensor of zeros. The memory of float32 is not touched before it is used.
+fn on_host(element: Element, shape: Shape) -> Result<DynTensor> {
+    let values = shape.num_elements();
+    Ok(match element {
+        Element::Float16 => Tensor::from_array((shape, vec![f16::ZERO; values]))?.upcast(),
+        Element::Float32 => Tensor::from_array((shape, vec![0f32; values]))?.upcast(),
+    })
 }
 
 fn shape_of(rows: usize, row: &[usize]) -> Shape {

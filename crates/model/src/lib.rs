@@ -1,7 +1,7 @@
 //! Bundles: networks on disk, and everything that is needed to run one.
 //!
 //! - [`Bundle`] reads a bundle's folder and checks its manifest and the checksums of its files.
-//! - [`decode`] turns the bytes of an image into the tensor that a bundle's input expects.
+//! - [`decode`] turns the bytes of an image into the pixels that a bundle's input expects.
 //! - [`OnnxNetwork`] runs the stages in ONNX Runtime; it implements
 //!   [`dorfman_core::engine::Network`]. When it is created, it checks the inputs and outputs of
 //!   every stage against the manifest.

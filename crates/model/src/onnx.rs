@@ -55,9 +55,11 @@ impl OnnxNetwork {
         let manifest = &bundle.manifest;
         let image = ImageInput::new(&manifest.input);
         let shape = shape(manifest, slots);
+        let gpu = |alignment| Place::Cuda { device: target.device, alignment };
         let place = match target.provider {
             Provider::Cpu => Place::Host,
-            Provider::Cuda | Provider::TensorRt => Place::Cuda(target.device),
+            Provider::Cuda => gpu(Place::CUDA_ALIGNMENT),
+            Provider::TensorRt => gpu(Place::TENSORRT_ALIGNMENT),
         };
         let last = manifest.stages.len() - 1;
         let (mut sessions, mut levels) = (Vec::new(), Vec::new());
@@ -73,7 +75,7 @@ impl OnnxNetwork {
                 .map_err(wrong)?;
             if i < last {
                 let slab = Slab::new(&session, place, element, &after, shape.levels[i].slots);
-                levels.push(slab.map_err(|e| wrong(format!("no memory for its features: {e}")))?);
+                levels.push(slab.map_err(|e| wrong(no_slots(&e)))?);
                 before = Some((element, after));
             }
             sessions.push(BoundSession::new(session).map_err(|e| wrong(e.to_string()))?);
@@ -105,8 +107,8 @@ impl OnnxNetwork {
     fn keep_pixels(&mut self, images: &[&[u8]], first: usize) -> Result<(), String> {
         self.image.check(images)?;
         let width = self.image.shape().len();
-        let slots = self.pixels[first * width..].chunks_mut(width).zip(images);
-        slots.for_each(|(slot, image)| slot.copy_from_slice(image));
+        let slots = &mut self.pixels[first * width..][..images.len() * width];
+        slots.chunks_mut(width).zip(images).for_each(|(slot, image)| slot.copy_from_slice(image));
         Ok(())
     }
 
@@ -212,6 +214,11 @@ impl Network for OnnxNetwork {
         })
         .map_err(failed)
     }
+}
+
+/// The message about slots that cannot be allocated.
+fn no_slots(error: &dorfman_device::Error) -> String {
+    format!("the slots for its features cannot be allocated (`engine.slots`): {error}")
 }
 
 /// The network's shape with `slots` slots at level 0.

@@ -122,12 +122,16 @@ impl Target {
         Self { provider: Provider::Cpu, ..self.clone() }
     }
 
-    /// TensorRT for the model file with the SHA-256 `sha256`. Each file has a folder of its own in the
-    /// cache, so a file that changes gets new engines.
+    /// The folder for the engines of the model file with the SHA-256 `sha256`. Each file has a folder
+    /// of its own, so a file that changes gets new engines.
+    fn engines(&self, sha256: &str) -> Option<PathBuf> {
+        self.engine_cache.as_ref().map(|folder| folder.join(sha256))
+    }
+
+    /// TensorRT for a model file.
     fn tensorrt(&self, sha256: &str) -> ep::TensorRT {
         let tensorrt = ep::TensorRT::default().with_device_id(self.device);
-        let Some(folder) = &self.engine_cache else { return tensorrt };
-        let folder = folder.join(sha256);
+        let Some(folder) = self.engines(sha256) else { return tensorrt };
         tensorrt
             .with_engine_cache(true)
             .with_engine_cache_path(folder.display())
@@ -204,7 +208,8 @@ impl Runtime {
     ///
     /// # Errors
     /// [`RuntimeError::Provider`] if the provider is a GPU and is not available, or cannot load the
-    /// file. [`RuntimeError::Model`] if the provider is the CPU and cannot load the file.
+    /// file. [`RuntimeError::Model`] if the provider is the CPU and cannot load the file, or if the
+    /// folder for TensorRT's engines cannot be made.
     pub(super) fn session(
         &self,
         path: &Path,
@@ -220,6 +225,10 @@ impl Runtime {
             .map_err(|e| unusable(e.to_string()))?;
         let cuda = ep::CUDA::default().with_device_id(device).build().error_on_failure();
         let tensorrt = target.tensorrt(sha256).build().error_on_failure();
+        if let (Provider::TensorRt, Some(folder)) = (provider, target.engines(sha256)) {
+            let failed = |e| unusable(format!("`model.engine_cache`: {}: {e}", folder.display()));
+            std::fs::create_dir_all(&folder).map_err(failed)?;
+        }
         let mut builder = match provider {
             Provider::Cpu => builder,
             Provider::Cuda => {
@@ -295,6 +304,16 @@ fn listed(places: &[PathBuf]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_file_has_engines_of_its_own() {
+        let options = |cache: Option<&str>, sha256: &str| {
+            let target = Target { engine_cache: cache.map(PathBuf::from), ..Target::default() };
+            format!("{:?}", target.tensorrt(sha256))
+        };
+        assert!(options(Some("/cache"), "ab12").contains("/cache/ab12"));
+        assert!(!options(None, "ab12").contains("cache"));
+    }
 
     #[test]
     fn the_version_is_read_from_the_symbols() {

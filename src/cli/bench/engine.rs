@@ -25,7 +25,7 @@ pub(super) fn run() -> Result<(), CliError> {
     let settings = BatchSettings { max_batch: 64, preferred_batch: 16, buckets: vec![], max_wait };
     let network = ScriptedNetwork::new(single_label_shape(512, 1, 1));
     let mut driver = Driver::new(Engine::new(network, SystemClock, plan, settings));
-    // One image in a hundred is positive. The tensors are allocated before the clock starts.
+    // One image in a hundred is positive. The images are allocated before the clock starts.
     let mut random = fastrand::Rng::with_seed(1);
     let mut image = |_| scripted_image(&[if random.u32(..100) == 0 { 0.9 } else { 0.1 }]);
     let images: Vec<Vec<u8>> = (0..ITEMS).map(&mut image).collect();

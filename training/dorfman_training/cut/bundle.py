@@ -17,7 +17,7 @@ from ..calibrate import Entry
 from ..pixels import absorbed
 from . import calibration, images, macs, stages, verify, worth
 from .calibration import Settings, Target
-from .chain import Chain, Whole
+from .chain import Chain, Whole, session
 from .dataset import Labelled
 from .errors import CutError
 from .images import Input
@@ -139,14 +139,26 @@ def split(about: About, kinds: Sequence[str]) -> tuple[list[Target], np.ndarray]
 def write(folder: Path, plan: Plan, about: About, models: Sequence[onnx.ModelProto], entries: Sequence[Entry]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    first = models[0] if plan.input.is_pixels else absorbed(models[0], plan.input.mean, plan.input.std, plan.input.layout)
-    for number, model in enumerate([first, *models[1:]]):
+    for number, model in enumerate([reading_pixels(models[0], plan), *models[1:]]):
         content = model.SerializeToString()
         (folder / f"stage{number}.onnx").write_bytes(content)
         written.append({"file": f"stage{number}.onnx", "sha256": hashlib.sha256(content).hexdigest()})
     for number, table in enumerate(written):
         table |= measures(plan, number)
     manifest.write(folder / "bundle.json", table_of(plan, about, written, entries))
+
+
+def reading_pixels(first: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
+    """Returns stage 0 with the normalisation inside, after a comparison with stage 0 and the normalisation outside."""
+    shape = plan.input
+    if shape.is_pixels:
+        return first
+    changed = absorbed(first, shape.mean, shape.std, shape.layout)
+    random = np.random.default_rng(0).integers(0, 256, (CHECKED, shape.height, shape.width, images.CHANNELS[shape.channels]), dtype=np.uint8)
+    given = [np.stack([images.normalise(values, each) for values in random]) for each in (shape, shape.as_pixels())]
+    outside, inside = (session(model, plan.threads).run(None, {"images": part})[0] for model, part in zip((first, changed), given))
+    verify.largest(inside, outside, "the output of stage 0, with the normalisation inside,")
+    return changed
 
 
 def measures(plan: Plan, number: int) -> dict[str, Any]:

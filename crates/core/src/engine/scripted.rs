@@ -13,15 +13,15 @@ pub fn single_label_shape(slots: usize, embed_macs: u64, score_macs: u64) -> Net
 }
 
 /// The score that a byte of a scripted image stands for: its value in percent, or NaN above 100.
-pub fn scripted_score(level: u8) -> f32 {
-    if level > 100 { f32::NAN } else { f32::from(level) / 100.0 }
+pub fn scripted_score(percent: u8) -> f32 {
+    if percent > 100 { f32::NAN } else { f32::from(percent) / 100.0 }
 }
 
 /// The image that stands for `scores`, each 0 to 1 and rounded to a percent, or NaN
 /// ([`scripted_score`]).
 pub fn scripted_image(scores: &[f32]) -> Vec<u8> {
-    let level = |score: &f32| if score.is_nan() { u8::MAX } else { (score * 100.0).round() as u8 };
-    scores.iter().map(level).collect()
+    let byte = |score: &f32| if score.is_nan() { u8::MAX } else { (score * 100.0).round() as u8 };
+    scores.iter().map(byte).collect()
 }
 
 /// A network of one label whose scores are scripted in the images ([`scripted_image`]): the score
@@ -93,8 +93,8 @@ impl Network for ScriptedNetwork {
         exits: &mut Vec<f32>,
     ) -> Result<(), RunError> {
         for (i, image) in images.iter().enumerate() {
-            let score = image.first().map_or(0.0, |&level| scripted_score(level));
-            let value = |at: usize| image.get(at).map_or(score, |&level| scripted_score(level));
+            let score = image.first().map_or(0.0, |&byte| scripted_score(byte));
+            let value = |at: usize| image.get(at).map_or(score, |&byte| scripted_score(byte));
             let values = (0..=self.shape.levels.len()).map(value).collect();
             self.keep(0, first + i, values, exits);
         }
@@ -132,7 +132,9 @@ impl Network for ScriptedNetwork {
             let message = "the network has no confirm network".into();
             return Err(RunError { part: NetworkPart::Confirm, message });
         }
-        scores.extend(images.iter().map(|image| image.last().map_or(0.0, |&l| scripted_score(l))));
+        scores.extend(
+            images.iter().map(|image| image.last().map_or(0.0, |&byte| scripted_score(byte))),
+        );
         Ok(())
     }
 }

@@ -120,9 +120,9 @@ impl EvaluateReport {
 }
 
 impl DataSummary {
-    fn new(images: &LabelledImages, tensors: Option<&DecodedImages>) -> Self {
+    fn new(images: &LabelledImages, decoded: Option<&DecodedImages>) -> Self {
         let positives = images.positive.iter().filter(|positive| **positive).count();
-        let undecodable = tensors.map(|decoded| decoded.undecodable.clone()).unwrap_or_default();
+        let undecodable = decoded.map(|decoded| decoded.undecodable.clone()).unwrap_or_default();
         let named = |(image, reason)| Undecodable { image, reason };
         Self {
             path: images.path.display().to_string(),

@@ -1,6 +1,6 @@
 //! The error of decoding.
 
-/// Why the bytes of an image cannot be turned into a tensor.
+/// Why the bytes of an image cannot be turned into pixels.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{detail}")]
 pub struct DecodeError {

@@ -99,7 +99,11 @@ fn has(
         return Err(format!("{kind} `{name}` is not a tensor; export it as a tensor of type {ty}"));
     };
     if *found != ty {
-        let hint = if name == "images" { ", or correct `input.dtype` in bundle.json" } else { "" };
+        let hint = match name {
+            "images" => ", or correct `dtype` of the input in bundle.json",
+            "features" if kind == "input" => ", as the stage before writes it",
+            _ => "",
+        };
         let (found, wanted) = (type_name(*found), type_name(ty));
         return Err(format!("{kind} `{name}` has type {found}; it must have type {wanted}{hint}"));
     }

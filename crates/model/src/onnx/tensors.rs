@@ -1,7 +1,6 @@
 //! Tensors: their shapes, and what goes into a session and comes out of it.
 
-use dorfman_device::{BoundSession, Input, Slots};
-use ort::session::SessionOutputs;
+use dorfman_device::{BoundSession, Input, Outputs, Slots};
 use ort::value::{DynValue, Tensor};
 
 use crate::manifest::{InputSpec, Layout};
@@ -41,12 +40,11 @@ pub fn members_tensor(members: &[i64], arity: usize) -> Result<DynValue, String>
 /// Appends the values of an output, which must have `wanted` values.
 pub fn append(
     values: &mut Vec<f32>,
-    outputs: &SessionOutputs,
+    outputs: &Outputs<'_, '_>,
     name: &str,
     wanted: usize,
 ) -> Result<(), String> {
-    let value = outputs.get(name).ok_or_else(|| format!("the output `{name}` is missing"))?;
-    let (_, found) = value.try_extract_tensor::<f32>().map_err(|e| e.to_string())?;
+    let found = outputs.floats(name).map_err(|e| e.to_string())?;
     if found.len() != wanted {
         let found = found.len();
         return Err(format!("output `{name}` has {found} values; {wanted} were expected"));
@@ -62,7 +60,7 @@ pub fn run(
     inputs: &[(&str, Input<'_>)],
     slots: Option<Slots<'_>>,
     host: &[&str],
-    read: impl FnOnce(&SessionOutputs) -> Result<(), String>,
+    read: impl FnOnce(&Outputs<'_, '_>) -> Result<(), String>,
 ) -> Result<(), String> {
     #[cfg(feature = "failpoints")]
     fail::fail_point!("onnx-run", |message| Err(message.unwrap_or("fail point".to_owned())));
