@@ -28,7 +28,7 @@ def absorbed(model: onnx.ModelProto, mean: Sequence[float], std: Sequence[float]
     graph = result.graph
     image = next(entry for entry in graph.input if entry.name == "images")
     if image.type.tensor_type.elem_type != TensorProto.FLOAT:
-        raise ValueError("the input `images` is not float32, so there is no normalisation to move")
+        raise ValueError("the input `images` is not float32: such a network normalises its pixels itself")
     image.type.tensor_type.elem_type = TensorProto.UINT8
     nodes = list(graph.node)
     gather = gather_of_members(graph)

@@ -28,5 +28,5 @@ mod session;
 mod slab;
 
 pub use ort::Error;
-pub use session::{BoundSession, Input, Outputs, Slots};
+pub use session::{BoundSession, Input, Outputs, Run, Slots};
 pub use slab::{Element, Place, Slab};

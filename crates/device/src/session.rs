@@ -58,6 +58,17 @@ pub struct Slots<'a> {
     pub rows: Range<usize>,
 }
 
+/// What goes into a run, and where its outputs go.
+#[derive(Debug)]
+pub struct Run<'a> {
+    /// The inputs, by name.
+    pub inputs: &'a [(&'a str, Input<'a>)],
+    /// The output that is written into rows of a slab, if there is one.
+    pub slots: Option<Slots<'a>>,
+    /// The names of the outputs that go to the memory of the host.
+    pub host: &'a [&'a str],
+}
+
 impl BoundSession {
     /// Takes over a session.
     ///
@@ -68,30 +79,21 @@ impl BoundSession {
         Ok(Self { session, binding, host: MemoryInfo::default() })
     }
 
-    /// Runs the session once. The output of `slots` is written into its rows. The outputs with the
-    /// names `host` go to the memory of the host, and `read` receives them.
+    /// Runs the session once. `read` receives the outputs in the memory of the host.
     ///
     /// # Errors
     /// [`ort::Error`] if a name is unknown or requested twice, if a shape or a type does not fit, or if
-    /// the run fails. The rows of `slots` are then undefined.
-    pub fn run<R>(
-        &mut self,
-        inputs: &[(&str, Input<'_>)],
-        slots: Option<Slots<'_>>,
-        host: &[&str],
-        read: impl FnOnce(&Outputs<'_, '_>) -> R,
-    ) -> Result<R> {
+    /// the run fails. The rows of [`Run::slots`] are then undefined.
+    pub fn run<R>(&mut self, run: Run<'_>, read: impl FnOnce(&Outputs<'_, '_>) -> R) -> Result<R> {
         self.binding.clear();
-        let result = self.bind_and_run(inputs, slots, host, read);
+        let result = self.bind_and_run(run, read);
         self.binding.clear();
         result
     }
 
     fn bind_and_run<R>(
         &mut self,
-        inputs: &[(&str, Input<'_>)],
-        slots: Option<Slots<'_>>,
-        host: &[&str],
+        Run { inputs, slots, host }: Run<'_>,
         read: impl FnOnce(&Outputs<'_, '_>) -> R,
     ) -> Result<R> {
         for &(name, input) in inputs {
@@ -166,7 +168,9 @@ mod tests {
         rows: Range<usize>,
     ) -> Result<Vec<f32>> {
         let slots = Slots { output: "features", slab, rows };
-        session.run(&[("images", Input::Tensor(images))], Some(slots), &["exit"], |outputs| {
+        let inputs = &[("images", Input::Tensor(images))];
+        let run = Run { inputs, slots: Some(slots), host: &["exit"] };
+        session.run(run, |outputs| {
             outputs.floats("features").unwrap_err();
             outputs.floats("exit").unwrap().to_vec()
         })
@@ -203,12 +207,14 @@ mod tests {
         let mut half = Slab::new(&session, Place::Host, Element::Float16, &row, 4).unwrap();
         run(&mut bound, &mut half, &images, 0..2).unwrap_err();
         let slots = Slots { output: "features", slab: &mut slab, rows: 0..2 };
-        let inputs = [("images", Input::Tensor(&images))];
-        bound.run(&inputs, Some(slots), &["features"], |_| ()).unwrap_err();
+        let inputs = &[("images", Input::Tensor(&images))];
+        let twice = Run { inputs, slots: Some(slots), host: &["features"] };
+        bound.run(twice, |_| ()).unwrap_err();
         let unaligned = Place::Cuda { device: 0, alignment: Place::TENSORRT_ALIGNMENT };
         let error = Slab::new(&session, unaligned, Element::Float32, &[65], 4).unwrap_err();
         assert!(error.to_string().contains("260 bytes"), "{error}");
-        let missing = bound.run(&[], None, &["exit"], |_| ()).unwrap_err();
+        let without = Run { inputs: &[], slots: None, host: &["exit"] };
+        let missing = bound.run(without, |_| ()).unwrap_err();
         assert!(missing.to_string().contains("images"), "{missing}");
         run(&mut bound, &mut slab, &images, 2..4).unwrap();
     }

@@ -1,5 +1,6 @@
 //! A bundle's stages as ONNX Runtime sessions, and the slots between them.
 
+mod alone;
 mod distinct;
 mod images;
 mod screen;
@@ -7,12 +8,13 @@ mod signature;
 mod tensors;
 
 use dorfman_core::engine::{Level, Network, NetworkPart, NetworkShape, RunError};
-use dorfman_device::{BoundSession, Input, Place, Slab, Slots};
+use dorfman_device::{BoundSession, Input, Place, Run, Slab, Slots};
 
+use self::alone::AloneNetwork;
 use self::distinct::DistinctSlots;
 use self::images::ImageInput;
 pub use self::screen::OnnxScreen;
-use self::signature::{EXIT, check_exit, check_single, check_stage, features};
+use self::signature::{EXIT, check_exit, check_stage, features};
 use self::tensors::{append, members_tensor, run};
 use super::manifest::{Manifest, Merge};
 use super::{Bundle, Provider, Runtime, RuntimeError, Target};
@@ -27,7 +29,7 @@ use super::{Bundle, Provider, Runtime, RuntimeError, Target};
 pub struct OnnxNetwork {
     shape: NetworkShape,
     sessions: Vec<BoundSession>,
-    confirm: Option<BoundSession>,
+    confirm: Option<AloneNetwork>,
     image: ImageInput,
     /// The slots of a network of one stage. Empty for other networks.
     pixels: Vec<u8>,
@@ -81,11 +83,8 @@ impl OnnxNetwork {
             sessions.push(BoundSession::new(session).map_err(|e| wrong(e.to_string()))?);
         }
         let confirm = manifest.confirm.as_ref().map(|c| {
-            let path = bundle.dir.join(&c.file);
-            let session = runtime.session(&path, &c.sha256, target)?;
-            check_single(&session, "confirm network", &image, manifest.labels.len())
-                .and_then(|()| BoundSession::new(session).map_err(|e| e.to_string()))
-                .map_err(|message| RuntimeError::Model { path, message })
+            let (file, labels) = ((bundle.dir.join(&c.file), &c.sha256[..]), manifest.labels.len());
+            AloneNetwork::new("confirm network", file, &manifest.input, labels, (runtime, target))
         });
         let confirm = confirm.transpose()?;
         let pixels = if last == 0 { vec![0; image.shape().len() * slots] } else { Vec::new() };
@@ -126,8 +125,8 @@ impl OnnxNetwork {
         let images: Vec<&[u8]> = self.distinct.slots.iter().map(slot).collect();
         let images = self.image.tensor(&images)?;
         let members = members_tensor(&self.distinct.members, arity)?;
-        let inputs = [("images", Input::Tensor(&images)), ("members", Input::Tensor(&members))];
-        run(&mut self.sessions[0], &inputs, None, &["scores"], |outputs| {
+        let inputs = &[("images", Input::Tensor(&images)), ("members", Input::Tensor(&members))];
+        run(&mut self.sessions[0], Run { inputs, slots: None, host: &["scores"] }, |outputs| {
             append(scores, outputs, "scores", wanted)
         })
     }
@@ -152,8 +151,8 @@ impl Network for OnnxNetwork {
         let rows = first..first + images.len();
         let images = self.image.tensor(images).map_err(failed)?;
         let slots = Slots { output: features(0), slab: &mut self.levels[0], rows };
-        let inputs = [("images", Input::Tensor(&images))];
-        run(&mut self.sessions[0], &inputs, Some(slots), host, |outputs| {
+        let inputs = &[("images", Input::Tensor(&images))];
+        run(&mut self.sessions[0], Run { inputs, slots: Some(slots), host }, |outputs| {
             host.iter().try_for_each(|exit| append(exits, outputs, exit, wanted))
         })
         .map_err(failed)
@@ -173,10 +172,10 @@ impl Network for OnnxNetwork {
         let members = members_tensor(members, arity).map_err(failed)?;
         let (read, written) = self.levels.split_at_mut(level);
         let inputs =
-            [("features", Input::Slab(&read[level - 1])), ("members", Input::Tensor(&members))];
+            &[("features", Input::Slab(&read[level - 1])), ("members", Input::Tensor(&members))];
         let rows = first..first + count;
         let slots = Slots { output: features(level), slab: &mut written[0], rows };
-        run(&mut self.sessions[level], &inputs, Some(slots), host, |outputs| {
+        run(&mut self.sessions[level], Run { inputs, slots: Some(slots), host }, |outputs| {
             host.iter().try_for_each(|exit| append(exits, outputs, exit, wanted))
         })
         .map_err(failed)
@@ -195,8 +194,8 @@ impl Network for OnnxNetwork {
         };
         let wanted = members.len() / arity * self.shape.labels;
         let members = members_tensor(members, arity).map_err(failed)?;
-        let inputs = [("features", Input::Slab(top)), ("members", Input::Tensor(&members))];
-        run(&mut self.sessions[stage], &inputs, None, &["scores"], |outputs| {
+        let inputs = &[("features", Input::Slab(top)), ("members", Input::Tensor(&members))];
+        run(&mut self.sessions[stage], Run { inputs, slots: None, host: &["scores"] }, |outputs| {
             append(scores, outputs, "scores", wanted)
         })
         .map_err(failed)
@@ -204,21 +203,16 @@ impl Network for OnnxNetwork {
 
     fn confirm(&mut self, images: &[&[u8]], scores: &mut Vec<f32>) -> Result<(), RunError> {
         let failed = |message: String| RunError { part: NetworkPart::Confirm, message };
-        let Some(session) = &mut self.confirm else {
+        let Some(network) = &mut self.confirm else {
             return Err(failed("the bundle has no confirm network".into()));
         };
-        let wanted = images.len() * self.shape.labels;
-        let images = self.image.tensor(images).map_err(failed)?;
-        run(session, &[("images", Input::Tensor(&images))], None, &["scores"], |outputs| {
-            append(scores, outputs, "scores", wanted)
-        })
-        .map_err(failed)
+        network.score(images, scores).map_err(failed)
     }
 }
 
 /// The message about slots that cannot be allocated.
 fn no_slots(error: &dorfman_device::Error) -> String {
-    format!("the slots for its features cannot be allocated (`engine.slots`): {error}")
+    format!("no slots for its features: {error}. If memory is short, lower `engine.slots`")
 }
 
 /// The network's shape with `slots` slots at level 0.

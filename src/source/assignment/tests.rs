@@ -81,7 +81,7 @@ fn offsets_without_messages_are_passed_when_all_is_resolved_and_statistics_agree
     a.fetched(&p(0), Some(9));
     assert_eq!(to_store(&a), [(p(0), 9)]);
     let next = a.take("images", 0, 9).unwrap();
-    assert_eq!(next.before, Before::Nothing, "the markers are no gap");
+    assert_eq!(next.before, Before::Nothing, "the markers are not a gap");
     twice(8);
     next.ticket.resolve();
     twice(8);

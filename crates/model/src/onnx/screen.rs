@@ -2,19 +2,14 @@
 
 use dorfman_core::engine::{NetworkPart, RunError};
 use dorfman_core::screen::ScreenNetwork;
-use dorfman_device::{BoundSession, Input};
 
-use super::images::ImageInput;
-use super::signature::check_single;
-use super::tensors::{append, run};
+use super::alone::AloneNetwork;
 use crate::{Bundle, Runtime, RuntimeError, Target};
 
 /// A bundle's screen in ONNX Runtime. One thread owns it.
 #[derive(Debug)]
 pub struct OnnxScreen {
-    session: BoundSession,
-    image: ImageInput,
-    labels: usize,
+    network: AloneNetwork,
     macs: u64,
 }
 
@@ -30,21 +25,17 @@ impl OnnxScreen {
         target: &Target,
     ) -> Result<Option<Self>, RuntimeError> {
         let Some(screen) = &bundle.manifest.screen else { return Ok(None) };
-        let path = bundle.dir.join(&screen.file);
-        let session = runtime.session(&path, &screen.sha256, target)?;
-        let image = ImageInput::new(&screen.input);
+        let file = (bundle.dir.join(&screen.file), &screen.sha256[..]);
         let labels = bundle.manifest.labels.len();
-        check_single(&session, "screen", &image, labels)
-            .map_err(|message| RuntimeError::Model { path: path.clone(), message })?;
-        let session = BoundSession::new(session)
-            .map_err(|e| RuntimeError::Model { path, message: e.to_string() })?;
-        Ok(Some(Self { session, image, labels, macs: screen.macs }))
+        let on = (runtime, target);
+        let network = AloneNetwork::new("screen", file, &screen.input, labels, on)?;
+        Ok(Some(Self { network, macs: screen.macs }))
     }
 }
 
 impl ScreenNetwork for OnnxScreen {
     fn labels(&self) -> usize {
-        self.labels
+        self.network.labels()
     }
 
     fn macs(&self) -> u64 {
@@ -53,12 +44,6 @@ impl ScreenNetwork for OnnxScreen {
 
     fn score(&mut self, images: &[&[u8]], scores: &mut Vec<f32>) -> Result<(), RunError> {
         let failed = |message: String| RunError { part: NetworkPart::Screen, message };
-        let wanted = images.len() * self.labels;
-        let images = self.image.tensor(images).map_err(failed)?;
-        let inputs = [("images", Input::Tensor(&images))];
-        run(&mut self.session, &inputs, None, &["scores"], |outputs| {
-            append(scores, outputs, "scores", wanted)
-        })
-        .map_err(failed)
+        self.network.score(images, scores).map_err(failed)
     }
 }

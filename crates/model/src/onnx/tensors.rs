@@ -1,6 +1,6 @@
 //! Tensors: their shapes, and what goes into a session and comes out of it.
 
-use dorfman_device::{BoundSession, Input, Outputs, Slots};
+use dorfman_device::{BoundSession, Outputs, Run};
 use ort::value::{DynValue, Tensor};
 
 use crate::manifest::{InputSpec, Layout};
@@ -57,12 +57,10 @@ pub fn append(
 /// makes it fail.
 pub fn run(
     session: &mut BoundSession,
-    inputs: &[(&str, Input<'_>)],
-    slots: Option<Slots<'_>>,
-    host: &[&str],
+    run: Run<'_>,
     read: impl FnOnce(&Outputs<'_, '_>) -> Result<(), String>,
 ) -> Result<(), String> {
     #[cfg(feature = "failpoints")]
     fail::fail_point!("onnx-run", |message| Err(message.unwrap_or("fail point".to_owned())));
-    session.run(inputs, slots, host, read).map_err(|e| e.to_string())?
+    session.run(run, read).map_err(|e| e.to_string())?
 }
