@@ -1,8 +1,8 @@
 """Converts a bundle to float16: half the size of its weights and features, for GPUs that compute in float16.
 
-The name of the bundle gets the suffix `-half`. Images stay uint8, and the normalisation, the last activation and the scores stay float32. The
-thresholds are those of the bundle before, so the scores are compared on images of --data first. On a
-CPU, ONNX Runtime computes in float32 and converts in between, so a bundle of float16 is slower there.
+The name of the bundle gets the suffix `-half`. Images stay uint8, and the normalisation, the last
+activation and the scores stay float32. The thresholds are those of the bundle before, so the scores are
+compared on images of --data first. A bundle of float16 is slower on a CPU.
 """
 
 from __future__ import annotations
