@@ -199,6 +199,12 @@ ROWS = {
             "s",
         ),
         Panel(
+            "Age of the record at the verdict",
+            "Seconds from the timestamp of a record to its verdict: the time in the topic, and in the worker. Flagged items take the most tests.",
+            {"{{verdict}}, median": quantile(0.5, "dorfman_record_age_seconds", "verdict"), "{{verdict}}, 99 %": quantile(0.99, "dorfman_record_age_seconds", "verdict")},
+            "s",
+        ),
+        Panel(
             "Age when decoded",
             "Seconds from receiving a message to its decoded pixels.",
             {"median": quantile(0.5, "dorfman_decoded_age_seconds"), "99 %": quantile(0.99, "dorfman_decoded_age_seconds")},

@@ -6,11 +6,13 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::broker::{Broker, Embedded};
-use common::topic::produce;
-use common::{PATIENCE, config, confirmed_model, png_pair, stop, topics};
+use common::topic::{produce, produce_at};
+use common::{
+    PATIENCE, config, confirmed_model, eventually, png_pair, reference, start, stop, topics,
+};
 use dorfman::config::group::GroupSize;
 use dorfman::message::ReferenceMessage;
 use dorfman::worker::{self, Model};
@@ -51,6 +53,37 @@ fn a_query_of_a_missing_metric_fails() {
     assert!(wrong("dorfman_items_total{result=\"flagged\"}"));
     assert!(wrong("sum by (reason) (dorfman_items_total)"));
     assert!(wrong("dorfman:items:rate5m"));
+}
+
+/// The age counts the time in the topic, before the worker has read the record.
+#[test]
+fn the_age_of_a_record_counts_from_its_timestamp() {
+    let name = "age";
+    let broker = Embedded::with_topics(&topics(name, 1));
+    let config = config(broker.bootstrap(), name);
+    let old = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - Duration::from_secs(3600);
+    let messages = [("hot", reference("hot", true)), ("broken", b"{".to_vec())];
+    produce_at(broker.bootstrap(), config.source.topic.first(), &messages, old);
+    let running = start(&config);
+    let text = || running.metrics().text();
+    eventually("both items are judged", || {
+        let text = text();
+        ["flagged", "failed"].iter().all(|verdict| {
+            text.contains(&format!("dorfman_record_age_seconds_count{{verdict=\"{verdict}\"}} 1"))
+        })
+    });
+    for verdict in ["flagged", "failed"] {
+        let sum =
+            sample(&text(), &format!("dorfman_record_age_seconds_sum{{verdict=\"{verdict}\"}}"));
+        assert!((3600.0..3660.0).contains(&sum), "{verdict}: {sum} s");
+    }
+    assert_eq!(sample(&text(), "dorfman_partitions_assigned"), 1.0);
+    stop(running);
+}
+
+fn sample(text: &str, series: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(series)).unwrap();
+    line.trim().parse().unwrap()
 }
 
 #[test]

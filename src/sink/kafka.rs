@@ -141,13 +141,23 @@ impl KafkaSink {
             // The partition was revoked. Another worker reads the item and publishes its verdict.
             return Ok(());
         }
-        let age = item.origin().received.elapsed().as_secs_f64();
-        self.services.metrics.verdict_age.observe(age);
+        self.observe_ages(&item);
         match item {
             FinishedItem::Verdict(verdict) => self.publish_verdict(verdict, now),
             FinishedItem::DeadLetter { origin, reference, payload, failure } => {
                 self.publish_unscored(origin, reference.as_ref(), &payload, &failure, now)
             }
+        }
+    }
+
+    fn observe_ages(&self, item: &FinishedItem) {
+        let (origin, metrics) = (item.origin(), &self.services.metrics);
+        metrics.verdict_age.observe(origin.received.elapsed().as_secs_f64());
+        if let Some(timestamp) = origin.timestamp {
+            let age = jiff::Timestamp::now().as_millisecond() - timestamp;
+            // The clock of the producer may be ahead.
+            let seconds = age.max(0) as f64 / 1e3;
+            metrics.record_age.with_label_values(&[ended_as(item)]).observe(seconds);
         }
     }
 
@@ -231,5 +241,12 @@ impl KafkaSink {
 
     fn count_item(&self, verdict: &str) {
         self.services.metrics.items.with_label_values(&[verdict]).inc();
+    }
+}
+
+fn ended_as(item: &FinishedItem) -> &'static str {
+    match item {
+        FinishedItem::Verdict(verdict) => verdict_name(&verdict.verdict),
+        FinishedItem::DeadLetter { .. } => "failed",
     }
 }

@@ -155,6 +155,11 @@ impl Context {
             let labels = [topic.as_str(), &partition.to_string()];
             let _ = self.services.metrics.lag.remove_label_values(&labels);
         }
+        self.count_partitions();
+    }
+
+    fn count_partitions(&self) {
+        self.services.metrics.partitions.set(self.assignments.partitions().len() as i64);
     }
 
     fn batch(&self) -> MutexGuard<'_, Option<Partition>> {
@@ -229,6 +234,7 @@ impl ConsumerContext for Context {
                 info!(partitions = partitions.count(), "partitions assigned");
                 self.services.metrics.rebalances.inc();
                 self.assignments.assign(owned(partitions).into_iter());
+                self.count_partitions();
                 self.services.health.joined();
             }
             Rebalance::Revoke(partitions) => {

@@ -35,6 +35,23 @@ pub fn produce<K: AsRef<str>, V: AsRef<[u8]>>(bootstrap: &str, topic: &str, mess
     producer.flush(PATIENCE).unwrap();
 }
 
+/// Produces messages whose timestamp is a time since 1970.
+pub fn produce_at<K: AsRef<str>>(
+    bootstrap: &str,
+    topic: &str,
+    messages: &[(K, Vec<u8>)],
+    time: Duration,
+) {
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
+    for (key, payload) in messages {
+        let record = BaseRecord::to(topic).key(key.as_ref()).payload(payload);
+        let record = record.timestamp(time.as_millis() as i64);
+        producer.send(record).map_err(|(e, _)| e).unwrap();
+    }
+    producer.flush(PATIENCE).unwrap();
+}
+
 /// Produces messages in one transaction. Behind them, the partition has a marker without a message.
 pub fn produce_transaction(bootstrap: &str, topic: &str, messages: &[(String, Vec<u8>)]) {
     let producer: BaseProducer = ClientConfig::new()

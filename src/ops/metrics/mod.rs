@@ -1,17 +1,17 @@
 //! The metrics in Prometheus's format, with the prefix `dorfman_` and in base units.
 
+mod maker;
+mod update;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use dorfman_core::calibration::AuditCounts;
-use dorfman_core::engine::{ExitStats, NetworkShape, StageStats, Stats};
-use dorfman_core::planner::ExitShare;
-use dorfman_core::screen::ScreenStats;
 use prometheus::core::{AtomicF64, GenericCounterVec};
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Registry, TextEncoder,
 };
 
+use self::maker::{AGES, Maker, SECONDS, SHARES, opts};
 use crate::failure::Reason;
 
 /// All metrics of one worker.
@@ -67,6 +67,8 @@ pub struct Metrics {
     pub decoded_age: Histogram,
     /// Seconds from reading an item to its verdict.
     pub verdict_age: Histogram,
+    /// Seconds from the timestamp of an item's record to its verdict, by `verdict`.
+    pub record_age: HistogramVec,
     /// CPU seconds of fetching local bytes and of decoding, by `part`.
     pub ingest_cpu: GenericCounterVec<AtomicF64>,
     /// Items that the screen or an early exit scored while it was in use, by `exit`.
@@ -107,6 +109,8 @@ pub struct Metrics {
     pub fetch_outage: IntGauge,
     /// 1 while the partitions are paused.
     pub paused: IntGauge,
+    /// Partitions that the worker reads.
+    pub partitions: IntGauge,
     /// Assignments and revocations.
     pub rebalances: IntCounter,
     /// Commits that the broker acknowledged.
@@ -117,70 +121,6 @@ pub struct Metrics {
     pub provider_fallback: IntGauge,
     /// 1 while the worker is ready (/readyz).
     pub ready: IntGauge,
-}
-
-const SECONDS: &[f64] = &[
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-    60.0,
-];
-const SHARES: &[f64] = &[0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
-
-/// Creates and registers metrics. All names are constants of this file, so an error is a bug.
-struct Maker(Registry);
-
-impl Maker {
-    fn add<C: prometheus::core::Collector + Clone + 'static>(
-        &self,
-        collector: prometheus::Result<C>,
-    ) -> prometheus::Result<C> {
-        let collector = collector?;
-        self.0.register(Box::new(collector.clone()))?;
-        Ok(collector)
-    }
-
-    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
-        self.add(IntCounter::with_opts(opts(name, help)))
-    }
-
-    fn counters(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> prometheus::Result<IntCounterVec> {
-        self.add(IntCounterVec::new(opts(name, help), labels))
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-        self.add(IntGauge::with_opts(opts(name, help)))
-    }
-
-    fn shares(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
-        self.add(GaugeVec::new(opts(name, help), labels))
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-        self.add(IntGaugeVec::new(opts(name, help), labels))
-    }
-
-    fn histograms(
-        &self,
-        name: &str,
-        help: &str,
-        buckets: &[f64],
-    ) -> prometheus::Result<HistogramVec> {
-        let opts = HistogramOpts::new(name, help).namespace("dorfman").buckets(buckets.to_vec());
-        self.add(HistogramVec::new(opts, &["stage"]))
-    }
-
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
-        let opts = HistogramOpts::new(name, help).namespace("dorfman").buckets(buckets.to_vec());
-        self.add(Histogram::with_opts(opts))
-    }
-}
-
-fn opts(name: &str, help: &str) -> Opts {
-    Opts::new(name, help).namespace("dorfman")
 }
 
 fn unix_seconds() -> i64 {
@@ -273,11 +213,13 @@ impl Metrics {
             batch_fill: m.histograms(
                 "batch_fill_ratio",
                 "Rows of a run divided by engine.max_batch.",
+                "stage",
                 SHARES,
             )?,
             stage_seconds: m.histograms(
                 "stage_seconds",
                 "Seconds of one run of a stage.",
+                "stage",
                 SECONDS,
             )?,
             decoded_age: m.histogram(
@@ -289,6 +231,12 @@ impl Metrics {
                 "verdict_age_seconds",
                 "Seconds from reading an item to its verdict.",
                 SECONDS,
+            )?,
+            record_age: m.histograms(
+                "record_age_seconds",
+                "Seconds from the timestamp of an item's record to its verdict.",
+                "verdict",
+                AGES,
             )?,
             exit_scored: m.counters(
                 "exit_scored_total",
@@ -343,6 +291,8 @@ impl Metrics {
             )?,
             paused: m
                 .gauge("partitions_paused", "1 while partitions are paused for back pressure.")?,
+            partitions: m
+                .gauge("partitions_assigned", "Partitions that are assigned to the worker.")?,
             rebalances: m
                 .counter("rebalances_total", "Assignments and revocations of partitions.")?,
             commits: m.counter("commits_total", "Offset commits acknowledged by the broker.")?,
@@ -355,124 +305,12 @@ impl Metrics {
         };
         for verdict in ["flagged", "cleared", "failed"] {
             metrics.items.with_label_values(&[verdict]);
+            metrics.record_age.with_label_values(&[verdict]);
         }
         for reason in Reason::ALL {
             metrics.dead_letters.with_label_values(&[reason.code()]);
         }
         Ok(metrics)
-    }
-
-    /// Sets the metrics of a risk band whose plan the worker chooses.
-    pub fn plan(&self, band: &str, prevalence: f64, cost: f64, group_size: usize) {
-        self.prevalence.with_label_values(&[band]).set(prevalence);
-        self.planned_cost.with_label_values(&[band]).set(cost);
-        self.group_size.with_label_values(&[band]).set(group_size as i64);
-    }
-
-    /// Sets the expected shares of the exits in use.
-    pub fn expected_exits(&self, exits: &[ExitShare]) {
-        self.exit_expected.reset();
-        for exit in exits.iter().filter(|exit| exit.scored > 0.0) {
-            let share = exit.cleared / exit.scored;
-            self.exit_expected.with_label_values(&[&exit.part.to_string()]).set(share);
-        }
-    }
-
-    /// Counts a dead letter.
-    pub fn dead_letter(&self, reason: Reason) {
-        self.dead_letters.with_label_values(&[reason.code()]).inc();
-    }
-
-    /// Adds the difference of two sums of a screen.
-    pub fn screen(&self, before: &ScreenStats, now: &ScreenStats, max_batch: usize) {
-        self.stage("screen", &before.stage, &now.stage, max_batch);
-        self.macs.inc_by(now.stage.macs - before.stage.macs);
-        self.exit("screen", &before.exit, &now.exit);
-    }
-
-    fn exit(&self, name: &str, was: &ExitStats, now: &ExitStats) {
-        if now.scored > was.scored {
-            self.exit_scored.with_label_values(&[name]).inc_by(now.scored - was.scored);
-            self.exit_cleared.with_label_values(&[name]).inc_by(now.cleared - was.cleared);
-        }
-    }
-
-    /// Sets the miss rate that the audits show. `screened` is the number of items that the screen
-    /// has cleared.
-    pub fn audits(&self, stats: &Stats, screened: u64) {
-        let counts = stats.audit_counts();
-        let counts = AuditCounts { cleared: counts.cleared + screened, ..counts };
-        if counts.audited == self.audits.get() {
-            return;
-        }
-        let Some(rate) = counts.miss_rate() else { return };
-        for (bound, value) in [("estimate", rate.value), ("low", rate.low), ("high", rate.high)] {
-            self.miss_rate.with_label_values(&[bound]).set(value);
-        }
-    }
-
-    /// Counts the multiply-adds saved by an engine and the screen before it. `screened` is the
-    /// number of items that the screen has cleared without an audit: they never reach the engine.
-    /// `screen` has the sums of the screen.
-    ///
-    /// Items are counted before their tests run. The saving is therefore computed from the totals,
-    /// and the counter never falls.
-    pub fn saved(&self, stats: &Stats, screened: u64, screen: &ScreenStats, shape: &NetworkShape) {
-        let individual = (stats.items + screened) * shape.individual_macs();
-        let spent = stats.macs() - stats.confirm.macs + screen.stage.macs;
-        let saved = individual.saturating_sub(spent);
-        self.macs_saved.inc_by(saved.saturating_sub(self.macs_saved.get()));
-    }
-
-    /// Adds the difference of two sums of an engine. The confirm network is the stage `confirm`.
-    pub fn engine(&self, before: &Stats, now: &Stats, max_batch: usize) {
-        self.groups.inc_by(now.groups - before.groups);
-        for (sums, was, counters) in [
-            (&now.tests_by_round, &before.tests_by_round, &self.tests),
-            (&now.positives_by_round, &before.positives_by_round, &self.positive_tests),
-        ] {
-            for (i, sum) in sums.iter().enumerate() {
-                let added = sum - was.get(i).copied().unwrap_or(0);
-                if added > 0 {
-                    counters.with_label_values(&[(i + 1).to_string()]).inc_by(added);
-                }
-            }
-        }
-        self.pool_cleared.inc_by(now.pool_cleared - before.pool_cleared);
-        self.audits.inc_by(now.audits - before.audits);
-        self.audits_flagged.inc_by(now.audits_flagged - before.audits_flagged);
-        self.confirm_tests.inc_by(now.confirm_tests - before.confirm_tests);
-        self.confirmed.inc_by(now.confirmed - before.confirmed);
-        self.macs.inc_by(now.macs() - before.macs());
-        for (i, (stage, was)) in now.stages.iter().zip(&before.stages).enumerate() {
-            self.stage(&i.to_string(), was, stage, max_batch);
-        }
-        self.stage("confirm", &before.confirm, &now.confirm, max_batch);
-        for (i, (exit, was)) in now.exits.iter().zip(&before.exits).enumerate() {
-            self.exit(&i.to_string(), was, exit);
-        }
-    }
-
-    fn stage(&self, name: &str, was: &StageStats, now: &StageStats, max_batch: usize) {
-        let runs = now.runs - was.runs;
-        if runs == 0 {
-            return;
-        }
-        let label = [name];
-        let rows = now.rows - was.rows;
-        let seconds = now.seconds - was.seconds;
-        self.runs.with_label_values(&label).inc_by(runs);
-        self.rows.with_label_values(&label).inc_by(rows);
-        self.padding_rows.with_label_values(&label).inc_by(now.padding - was.padding);
-        self.network_seconds.with_label_values(&label).inc_by(seconds);
-        let expected = now.expected_seconds - was.expected_seconds;
-        if expected > 0.0 {
-            self.expected_seconds.with_label_values(&label).inc_by(expected);
-        }
-        self.stage_seconds.with_label_values(&label).observe(seconds / runs as f64);
-        self.batch_fill
-            .with_label_values(&label)
-            .observe(rows as f64 / (runs as usize * max_batch) as f64);
     }
 
     /// All metrics in Prometheus's text format.
@@ -481,60 +319,5 @@ impl Metrics {
         // Writing to memory cannot fail.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);
         String::from_utf8_lossy(&out).into_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use dorfman_core::engine::single_label_shape;
-
-    use super::*;
-
-    #[test]
-    fn the_work_of_an_engine_is_counted_once() {
-        let m = Metrics::new("b", "1", "16 > 1").unwrap();
-        let stage =
-            StageStats { runs: 1, rows: 16, seconds: 0.5, macs: 160, ..StageStats::default() };
-        let test = StageStats {
-            runs: 1,
-            rows: 1,
-            padding: 3,
-            seconds: 0.25,
-            macs: 100,
-            ..StageStats::default()
-        };
-        let test = StageStats { expected_seconds: 0.5, ..test };
-        let zero = Stats { stages: vec![StageStats::default(); 2], ..Stats::default() };
-        let now = Stats {
-            stages: vec![stage, test],
-            tests_by_round: vec![1],
-            items: 16,
-            groups: 1,
-            ..Stats::default()
-        };
-        let confirm = StageStats { runs: 1, rows: 2, macs: 2000, ..StageStats::default() };
-        let now = Stats { confirm, confirm_tests: 2, confirmed: 1, ..now };
-        let shape = single_label_shape(64, 10, 100);
-        m.engine(&zero, &now, 64);
-        m.engine(&now, &now, 64);
-        (0..2).for_each(|_| m.saved(&now, 0, &ScreenStats::default(), &shape));
-        assert_eq!(m.macs.get(), 2260);
-        assert_eq!(m.macs_saved.get(), 16 * 110 - 260);
-        // The screen was switched on after these 16 items, and cleared 3 of 4.
-        let exit = ExitStats { scored: 4, cleared: 3, ..ExitStats::default() };
-        let screen = ScreenStats { exit, stage: StageStats { macs: 40, ..StageStats::default() } };
-        m.saved(&now, 3, &screen, &shape);
-        assert_eq!(m.macs_saved.get(), (16 + 3) * 110 - 260 - 40);
-        let text = m.text();
-        assert!(text.contains("dorfman_tests_total{round=\"1\"} 1"), "{text}");
-        assert!(text.contains("dorfman_network_padding_rows_total{stage=\"1\"} 3"));
-        assert!(text.contains("dorfman_network_rows_total{stage=\"confirm\"} 2"));
-        assert!(text.contains("dorfman_network_expected_seconds_total{stage=\"1\"} 0.5"));
-        assert!(
-            !text.contains("dorfman_network_expected_seconds_total{stage=\"0\"}"),
-            "no profile"
-        );
-        assert_eq!((m.confirm_tests.get(), m.confirmed.get()), (2, 1));
-        assert!(text.contains("dorfman_dead_letters_total{reason=\"malformed\"} 0"));
     }
 }
