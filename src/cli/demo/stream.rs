@@ -8,7 +8,6 @@ use dorfman_core::screen::ScreenStats;
 use dorfman_model::cpu;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::BaseRecord;
 use rdkafka::{Offset, TopicPartitionList};
@@ -129,37 +128,32 @@ impl Stream {
         Ok(RunMeasurement { flagged, plan, stats, screen, seconds, threads, ingest })
     }
 
-    /// Consumes a flagged topic from its first to its last record.
+    /// Consumes a flagged topic from its first record to the last one that it has now.
     fn read_flags(&self, topic: &str) -> Result<Vec<FlagRecord>, CliError> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", &self.bootstrap)
             .set("group.id", "demo-reader")
-            .set("enable.partition.eof", "true")
             .create()?;
+        let (mut next, end) = consumer.fetch_watermarks(topic, 0, READING)?;
         let mut all = TopicPartitionList::new();
         all.add_partition_offset(topic, 0, Offset::Beginning)?;
         consumer.assign(&all)?;
         let mut flags = Vec::new();
         let mut seen = HashSet::new();
-        loop {
-            match consumer.poll(Duration::from_secs(10)) {
-                Some(Ok(message)) => {
-                    let flag: FlagRecord =
-                        serde_json::from_slice(message.payload().unwrap_or_default())?;
-                    if seen.insert(flag.flag_id.clone()) {
-                        flags.push(flag);
-                    }
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(flags),
-                Some(Err(error)) => return Err(error.into()),
-                None => {
-                    return Err(CliError::Failed(format!(
-                        "no record of {topic} was received for 10 s"
-                    )));
-                }
+        while next < end {
+            let message = consumer.poll(READING).ok_or_else(|| silent(topic))??;
+            next = message.offset() + 1;
+            let flag: FlagRecord = serde_json::from_slice(message.payload().unwrap_or_default())?;
+            if seen.insert(flag.flag_id.clone()) {
+                flags.push(flag);
             }
         }
+        Ok(flags)
     }
+}
+
+fn silent(topic: &str) -> CliError {
+    CliError::Failed(format!("no record of {topic} was received for {} s", READING.as_secs()))
 }
 
 /// What was measured while a worker ran.
@@ -171,6 +165,9 @@ pub struct Watched {
     /// CPU seconds of fetching and decoding.
     pub ingest: BTreeMap<String, f64>,
 }
+
+/// The longest time to wait for a record of a flagged topic.
+const READING: Duration = Duration::from_secs(10);
 
 /// The longest time without a verdict.
 const STALL: Duration = Duration::from_secs(60);
