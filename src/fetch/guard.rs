@@ -112,6 +112,7 @@ mod tests {
     /// A public host redirects to a private address.
     #[tokio::test]
     async fn redirects_to_private_addresses_are_refused() {
+        super::super::http::choose_cryptography();
         for to in [
             "http://127.0.0.1:{port}/",
             "http://localhost:{port}/",

@@ -5,8 +5,9 @@
 
 use std::cell::RefCell;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 use super::pixels::Pixels;
 use super::{DecodeError, DecodeFault};
@@ -48,15 +49,14 @@ pub(super) fn fit(pixels: Pixels, input: &InputSpec) -> Result<Pixels, DecodeErr
     {
         return Ok(pixels);
     }
-    let kind = if input.channels.count() == 1 { PixelType::U8 } else { PixelType::U8x3 };
-    let target = Image::new(input.width, input.height, kind);
-    let resized =
-        SCRATCH.with_borrow_mut(|scratch| resample(&pixels, part, target, filter, scratch));
-    let data = resized
-        .map_err(|e| {
-            DecodeError::new(DecodeFault::Undecodable, format!("the image cannot be resized: {e}"))
-        })?
-        .into_vec();
+    let size = (input.width, input.height);
+    let resized = SCRATCH.with_borrow_mut(|scratch| match input.channels.count() {
+        1 => resample::<U8>(&pixels, part, size, filter, scratch),
+        _ => resample::<U8x3>(&pixels, part, size, filter, scratch),
+    });
+    let data = resized.map_err(|e| {
+        DecodeError::new(DecodeFault::Undecodable, format!("the image cannot be resized: {e}"))
+    })?;
     Ok(Pixels { width: input.width, height: input.height, data })
 }
 
@@ -98,17 +98,19 @@ fn span(source: u32, full: u64, crop: u32) -> (f64, f64) {
     (start, (f64::from(crop) * scale).min(f64::from(source) - start))
 }
 
-type Resized = Result<Image<'static>, Box<dyn std::error::Error>>;
+type Resized = Result<Vec<u8>, Box<dyn std::error::Error>>;
 
-/// Resizes a part of `pixels` into `target`.
-fn resample(
+/// Resizes a part of `pixels` to `width` x `height` pixels of the type `P`.
+fn resample<P: PixelTrait>(
     pixels: &Pixels,
     part: CropBox,
-    mut target: Image<'static>,
+    (width, height): (u32, u32),
     filter: Filter,
     scratch: &mut Scratch,
 ) -> Resized {
-    let source = ImageRef::new(pixels.width, pixels.height, &pixels.data, target.pixel_type())?;
+    let source = TypedImageRef::<P>::from_buffer(pixels.width, pixels.height, &pixels.data)?;
+    let mut data = vec![0; width as usize * height as usize * P::size()];
+    let mut target = TypedImage::<P>::from_buffer(width, height, &mut data)?;
     let (algorithm, support) = algorithm(filter);
     let options = |p: CropBox| {
         ResizeOptions::new()
@@ -116,32 +118,26 @@ fn resample(
             .use_alpha(false)
             .crop(p.left, p.top, p.width, p.height)
     };
-    let (first, last) = rows(part, target.height(), pixels.height, support);
-    let size =
-        u64::from(target.width()) * u64::from(last - first) * target.pixel_type().size() as u64;
+    let (first, last) = rows(part, height, pixels.height, support);
+    let size = u64::from(width) * u64::from(last - first) * P::size() as u64;
     // The intermediate image of a tall, thin source would be too large. Such a source is resized in
     // both directions at once, and so is every source with the nearest filter.
     if filter == Filter::Nearest || size > BETWEEN.max(pixels.data.len() as u64) {
-        scratch.resizer.resize(&source, &mut target, &options(part))?;
-        return Ok(target);
+        scratch.resizer.resize_typed(&source, &mut target, &options(part))?;
+        return Ok(data);
     }
     scratch.between.resize(size as usize, 0);
-    let mut between = Image::from_slice_u8(
-        target.width(),
-        last - first,
-        &mut scratch.between,
-        target.pixel_type(),
-    )?;
+    let mut between = TypedImage::<P>::from_buffer(width, last - first, &mut scratch.between)?;
     let across = CropBox { top: first.into(), height: (last - first).into(), ..part };
-    scratch.resizer.resize(&source, &mut between, &options(across))?;
+    scratch.resizer.resize_typed(&source, &mut between, &options(across))?;
     let down = CropBox {
         left: 0.0,
         top: part.top - f64::from(first),
-        width: target.width().into(),
+        width: width.into(),
         height: part.height,
     };
-    scratch.resizer.resize(&between, &mut target, &options(down))?;
-    Ok(target)
+    scratch.resizer.resize_typed(&between, &mut target, &options(down))?;
+    Ok(data)
 }
 
 /// The rows of the source that contribute to the target, including those in the reach of the
