@@ -4,9 +4,10 @@ use super::engine::{Engine, EngineError};
 use super::network::Network;
 
 impl<N: Network, T> Engine<N, T> {
-    /// Runs every stage, and the confirm network if it is used, at every bucket (or, without
-    /// buckets, at batches of 1, the preferred and the largest size). Tests are run at every arity
-    /// that the plans or `arities` contain. No item then waits for a first run.
+    /// Runs every stage, and the confirm network if it is used, so that no item waits for the first
+    /// run of a shape. With buckets, every bucket is run, and tests at every arity that the plans or
+    /// `arities` contain. Without buckets, a runtime that takes any batch prepares little per shape:
+    /// every arity is run with one test, and the largest batch at the largest arity.
     ///
     /// `image_len` is the number of bytes of an image. `arities` are further numbers of items per
     /// test, such as those of plans that may follow. Call it before any item is offered: it
@@ -23,20 +24,23 @@ impl<N: Network, T> Engine<N, T> {
         padded.sort_unstable();
         padded.dedup();
         let settings = self.scheduler.settings();
-        let sizes = [1, settings.preferred_batch, settings.max_batch];
-        let buckets = &settings.buckets[..];
-        let batches = if buckets.is_empty() { sizes.to_vec() } else { buckets.to_vec() };
+        let largest = padded.len().saturating_sub(1);
+        let runs: Vec<(usize, &[usize])> = if settings.buckets.is_empty() {
+            vec![(1, &padded[..]), (settings.max_batch, &padded[largest..])]
+        } else {
+            settings.buckets.iter().map(|&bucket| (bucket, &padded[..])).collect()
+        };
         let confirm = self.confirm.is_some();
         let network = self.executor.network_mut();
         let mut scores = Vec::new();
-        for batch in batches {
+        for (batch, arities) in runs {
             scores.clear();
             network.embed(&vec![&blank[..]; batch.min(shape.levels[0].slots)], 0, &mut scores)?;
             for (level, entry) in shape.levels.iter().enumerate().skip(1) {
                 let members = vec![0; batch.min(entry.slots) * entry.fan_in];
                 network.merge(level, &members, entry.fan_in, 0, &mut scores)?;
             }
-            for &arity in &padded {
+            for &arity in arities {
                 scores.clear();
                 network.score(&vec![0; batch * arity], arity, &mut scores)?;
             }
