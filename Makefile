@@ -16,7 +16,7 @@ TRAINING_ENV = PYTHONPATH=training PYTHONDONTWRITEBYTECODE=1 \
 .DEFAULT_GOAL := help
 # Targets run one after another: the setups share apt, and each build uses all cores.
 .NOTPARALLEL:
-.PHONY: help demo demo-photos test test-rust test-training test-faults bench bench-kafka bench-hosts bench-quota bench-gpu bench-memory bench-decode bench-paper paper-data lint doc train results check-deploy test-kubernetes build build-tests \
+.PHONY: help demo demo-photos test test-rust test-training test-faults bench bench-kafka bench-hosts bench-quota bench-gpu bench-memory bench-peers bench-latency bench-scale bench-decode bench-paper paper-data lint doc train results check-deploy test-kubernetes build build-tests \
 	test-alerts image faults
 
 help: ## list the targets
@@ -73,6 +73,19 @@ bench-memory: setup-build setup-onnxruntime setup-kafka setup-dataset setup-pyth
 # BENCH_GPU=... passes options, such as "--provider cuda": see `scripts/bench_gpu.py --help`.
 bench-gpu: setup-build setup-onnxruntime-gpu build ## check an NVIDIA GPU against the CPU and measure it; needs CUDA 13 and cuDNN 9
 	scripts/bench_gpu.py $(BENCH_GPU)
+
+# BENCH_PEERS=... passes options, such as "--set photos --share 0.01": see
+# `scripts/bench_peers.py --help`.
+bench-peers: setup-build setup-onnxruntime setup-kafka setup-dataset setup-peers build ## compare with workers in Python and Bytewax; takes 40 minutes
+	.dorfman/peers/bin/python scripts/bench_peers.py $(BENCH_PEERS)
+
+# BENCH_LATENCY=... passes options, such as "--bundle shoes": see `scripts/bench_latency.py --help`.
+bench-latency: setup-build setup-onnxruntime setup-kafka setup-dataset setup-peers build ## measure the latency of flags against the rate of references
+	.dorfman/peers/bin/python scripts/bench_latency.py $(BENCH_LATENCY)
+
+# BENCH_SCALE=... passes options, such as "--members 20": see `scripts/bench_scale.py --help`.
+bench-scale: setup-build setup-onnxruntime setup-kafka build ## measure two and four workers, and the rebalances of fifty
+	scripts/bench_scale.py $(BENCH_SCALE)
 
 # BENCH_DECODE=... passes options: see `scripts/bench_decode.py --help`.
 bench-decode: setup-build setup-onnxruntime setup-decode build ## measure decoding beside OpenCV and Pillow

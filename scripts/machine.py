@@ -80,6 +80,13 @@ class Machine:
             end(process)
 
 
+def processors() -> str:
+    """Returns the number and the model of the processors that this process may use."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown model")
+    return f"{len(os.sched_getaffinity(0))} x {model}"
+
+
 def end(process: subprocess.Popen) -> None:
     process.terminate()
     try:

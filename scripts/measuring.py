@@ -16,7 +16,7 @@ from machine import PATIENCE, ROOT, Machine, answers
 CONFIG = """
 kafka: {{ brokers: "127.0.0.1:{kafka}", group_id: {name}, properties: {{ auto.offset.reset: earliest }} }}
 source: {{ topic: {topic} }}
-model: {{ bundle: "{bundle}", threads: {threads} }}
+model: {{ bundle: "{bundle}", threads: {threads}, confirm: {confirm} }}
 ops: {{ listen: "127.0.0.1:{worker}" }}
 {settings}
 """
@@ -35,6 +35,7 @@ class Worker:
     bundle: Path
     threads: int = 0
     prefix: list[str] = field(default_factory=list)
+    confirm: bool = True
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,9 @@ def scraped(machine: Machine) -> str:
 
 def start(machine: Machine, worker: Worker, run: Run) -> int:
     """Starts a worker and waits until it is ready. Returns its process id."""
-    values = {"name": run.name, "topic": run.topic, "bundle": worker.bundle, "threads": worker.threads, "settings": run.settings}
-    config = machine.write(f"{run.name}.yaml", CONFIG.format(**machine.ports, **values))
+    model = {"bundle": worker.bundle, "threads": worker.threads, "confirm": str(worker.confirm).lower()}
+    text = CONFIG.format(**machine.ports, **model, name=run.name, topic=run.topic, settings=run.settings)
+    config = machine.write(f"{run.name}.yaml", text)
     process = machine.start(run.name, *worker.prefix, worker.program, "run", "--config", config)
     machine.wait_for("the worker is ready", lambda: answers(f"http://127.0.0.1:{machine.ports['worker']}/readyz"))
     return process.pid

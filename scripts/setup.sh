@@ -36,6 +36,7 @@ readonly RUFF=0.17.6
 readonly CONFLUENT_KAFKA=2.12.2
 readonly OPENCV=5.0.0.93
 readonly PILLOW=13.0.0
+readonly BYTEWAX=0.21.1
 
 usage() {
     cat <<'USAGE'
@@ -53,6 +54,7 @@ usage: scripts/setup.sh TARGET...
   crds                 the definitions of the custom resources that the chart uses, in .dorfman/crds
   kubernetes           a control plane with simulated nodes, in .dorfman/cluster/bin; the build takes ten minutes or more
   faults               confluent-kafka in .dorfman/faults, and faketime, for scripts/faults.py
+  peers                Bytewax, confluent-kafka, ONNX Runtime and Pillow in .dorfman/peers, for scripts/bench_peers.py
   decode               OpenCV and Pillow in .dorfman/decode, for scripts/bench_decode.py
   prometheus           Prometheus, Alertmanager and their tools, in .dorfman/prometheus; starts no service
   image                buildah, runc and debootstrap, to build and run the container image without a daemon
@@ -275,6 +277,12 @@ decode() {
     say "decode: OpenCV $OPENCV and Pillow $PILLOW are installed"
 }
 
+# Bytewax has no wheels for a Python newer than 3.12.
+peers() {
+    venv "$home/peers" "bytewax==$BYTEWAX confluent-kafka==$CONFLUENT_KAFKA onnxruntime==$ONNXRUNTIME onnx==$ONNX pillow==$PILLOW numpy" python3
+    say "peers: Bytewax $BYTEWAX, confluent-kafka $CONFLUENT_KAFKA, onnxruntime, onnx and Pillow $PILLOW are installed"
+}
+
 # From version 1.21 on, go fetches the newer toolchain that a module requires.
 go_will_do() {
     command -v go >/dev/null && at_least "$(go env GOVERSION | sed 's/^go//')" 1.21
@@ -406,7 +414,7 @@ image() {
 }
 for target in "$@"; do
     case $target in
-    build | onnxruntime | dataset | kafka | python | lint | helm | crds | kubernetes | prometheus | image | faults | decode) "$target" ;;
+    build | onnxruntime | dataset | kafka | python | lint | helm | crds | kubernetes | prometheus | image | faults | decode | peers) "$target" ;;
     onnxruntime-gpu) onnxruntime_gpu ;;
     kubernetes-validate) kubernetes_validate ;;
     all)
@@ -422,6 +430,7 @@ for target in "$@"; do
         prometheus
         faults
         decode
+        peers
         ;;
     -h | --help | help) usage ;;
     *)

@@ -4,7 +4,9 @@ mod decode;
 mod demo;
 mod engine;
 mod plans;
+mod scale;
 mod stream;
+mod tiny;
 
 use std::path::PathBuf;
 
@@ -31,6 +33,14 @@ pub(super) struct BenchArgs {
     /// The folder with the images of the decode bench, or a list of them.
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
+    /// The bootstrap servers of an Apache Kafka cluster that creates topics, for the rebalance
+    /// bench.
+    #[arg(long, value_name = "HOST:PORT")]
+    brokers: Option<String>,
+    /// Workers of the rebalance bench.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(value_parser = clap::value_parser!(u16).range(2..))]
+    members: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
@@ -44,6 +54,12 @@ enum What {
     Demo,
     /// `group.size: auto` beside fixed plans, at two prevalences: images per second.
     Plans,
+    /// One, two and four workers in a consumer group, whose network sleeps 1 ms per image: items
+    /// per second. With the embedded broker.
+    Scale,
+    /// A consumer group of `--members` workers, with both group protocols: seconds until it is
+    /// balanced after a start, a join and a leave. A part of everything only with `--brokers`.
+    Rebalance,
     /// Decoding and preprocessing, in full and at a fraction of the size: CPU time of each image in
     /// `--images`. A part of everything only with `--images`.
     Decode,
@@ -51,8 +67,9 @@ enum What {
 
 pub(super) fn run(args: &BenchArgs) -> Result<(), CliError> {
     // The stream comes first, because it measures the memory of the process.
-    let mut all = vec![What::Stream, What::Engine, What::Demo, What::Plans];
+    let mut all = vec![What::Stream, What::Engine, What::Demo, What::Plans, What::Scale];
     all.extend(args.images.as_ref().map(|_| What::Decode));
+    all.extend(args.brokers.as_ref().map(|_| What::Rebalance));
     let chosen = if args.what.is_empty() { &all } else { &args.what };
     for what in chosen {
         match what {
@@ -60,6 +77,17 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), CliError> {
             What::Stream => stream::run(args.items)?,
             What::Demo => demo::run(&args.bundle)?,
             What::Plans => plans::run(&args.bundle, usize::from(args.rounds))?,
+            What::Scale => scale::speed_up()?,
+            What::Rebalance => {
+                let missing = || {
+                    CliError::Usage(
+                        "`--brokers` is missing; name a Kafka cluster for the rebalance bench"
+                            .into(),
+                    )
+                };
+                let brokers = args.brokers.as_deref().ok_or_else(missing)?;
+                scale::rebalance(brokers, usize::from(args.members))?;
+            }
             What::Decode => {
                 let missing = || {
                     CliError::Usage("`--images` is missing; name the folder with the images of the decode bench".into())

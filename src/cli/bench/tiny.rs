@@ -1,0 +1,121 @@
+//! Streams of tiny inline images, and models for them that compute nothing: for the benches of
+//! everything except the network.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use dorfman_core::calibration::Thresholds;
+use dorfman_core::engine::Network;
+use dorfman_model::Provider;
+use dorfman_model::manifest::{Channels, Filter, InputSpec, Layout, PixelType, Resize};
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+use rdkafka::producer::BaseRecord;
+
+use super::super::CliError;
+use super::super::producer::MessageProducer;
+use crate::config::Config;
+use crate::message::ReferenceMessage;
+use crate::sink::message::BundleName;
+use crate::worker::Model;
+
+/// The topic of a broker that a bench starts.
+pub(super) const TOPIC: &str = "images";
+
+/// The sides of an image, in pixels.
+const SIDE: u32 = 8;
+
+/// The configuration of a worker with a cluster. Only errors are logged.
+pub(super) fn config(brokers: &str) -> Result<Config, CliError> {
+    let mut config = Config::default();
+    config.kafka.brokers = brokers.to_owned();
+    config.ops.listen = "127.0.0.1:0".into();
+    config.logging.level = "error".into();
+    crate::ops::logging::init(&config.logging).map_err(|e| CliError::Failed(e.to_string()))?;
+    Ok(config)
+}
+
+/// A model without exits that scores every item by `network`.
+pub(super) fn model(network: impl Network + 'static) -> Model {
+    Model {
+        calibrated: None,
+        network: Box::new(network),
+        thresholds: Thresholds::constant(0.5),
+        confirm: None,
+        screen: None,
+        input: InputSpec {
+            width: SIDE,
+            height: SIDE,
+            channels: Channels::Grey,
+            layout: Layout::Nchw,
+            resize: Resize::Stretch { filter: Filter::Bilinear, draft: 0 },
+            dtype: PixelType::Uint8,
+            mean: Vec::new(),
+            std: Vec::new(),
+        },
+        labels: vec!["none".into()],
+        bundle: BundleName { name: "null".into(), version: "1".into() },
+        provider: Provider::Cpu,
+        fell_back: false,
+        profile: None,
+    }
+}
+
+/// Sends images to the partitions of a topic in turn, so that all have equally many.
+pub(super) struct Stream {
+    producer: MessageProducer,
+    topic: String,
+    partitions: i32,
+    png: Vec<u8>,
+    sent: Cell<usize>,
+}
+
+impl Stream {
+    /// A stream to a topic with a number of partitions.
+    ///
+    /// # Errors
+    /// If a property of the configuration is wrong.
+    pub fn new(config: &Config, topic: &str, partitions: i32) -> Result<Self, CliError> {
+        let mut png = Vec::new();
+        let pixels: Vec<u8> = (0..SIDE * SIDE).map(|x| x as u8).collect();
+        PngEncoder::new(&mut png)
+            .write_image(&pixels, SIDE, SIDE, ExtendedColorType::L8)
+            .map_err(|e| CliError::Failed(e.to_string()))?;
+        let producer = MessageProducer::new(&config.kafka, &BTreeMap::new())?;
+        Ok(Self { producer, topic: topic.to_owned(), partitions, png, sent: Cell::new(0) })
+    }
+
+    /// Sends a number of images.
+    ///
+    /// # Errors
+    /// If librdkafka refuses one.
+    pub fn send(&self, items: usize) -> Result<(), CliError> {
+        for item in self.sent.get()..self.sent.get() + items {
+            let reference = ReferenceMessage::inline(format!("item-{item}"), &self.png);
+            let message = serde_json::to_vec(&reference)?;
+            let partition = (item % self.partitions as usize) as i32;
+            let record = BaseRecord::to(&self.topic).partition(partition);
+            self.producer.send(record.key(&item.to_string()).payload(&message))?;
+        }
+        self.sent.set(self.sent.get() + items);
+        Ok(())
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The number of images that were sent.
+    pub fn sent(&self) -> usize {
+        self.sent.get()
+    }
+
+    /// Waits until the brokers have acknowledged every image.
+    ///
+    /// # Errors
+    /// If they have not.
+    pub fn flush(&self) -> Result<(), CliError> {
+        self.producer.flush()
+    }
+}
