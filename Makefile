@@ -84,7 +84,7 @@ bench-latency: setup-build setup-onnxruntime setup-kafka setup-dataset setup-pee
 	.dorfman/peers/bin/python scripts/bench_latency.py $(BENCH_LATENCY)
 
 # BENCH_SCALE=... passes options, such as "--members 20": see `scripts/bench_scale.py --help`.
-bench-scale: setup-build setup-onnxruntime setup-kafka build ## measure two and four workers, and the rebalances of fifty
+bench-scale: setup-build setup-onnxruntime setup-kafka build ## measure two and four workers against one, the rebalances of fifty, and the startup
 	scripts/bench_scale.py $(BENCH_SCALE)
 
 # BENCH_DECODE=... passes options: see `scripts/bench_decode.py --help`.

@@ -32,7 +32,7 @@ from machine import ROOT, Machine, find_onnxruntime, processors, start_kafka
 from measuring import show
 from peers.contenders import Started, Task, starts_worker
 from photos import SHOES, Photos, unpack
-from small_images import write_garments
+from small_images import garments
 from steady import SAMPLE_EVERY, Stream, create_topics, percentile
 
 SHARE = 0.02
@@ -41,7 +41,6 @@ ENOUGH = 60  # flags
 LONGEST = 40.0
 # A longer time to finish the last images means that the queue has grown.
 KEEPS_UP = 5.0
-SMALL, BAGS = 9_000, 0.1
 RATES = {"fashion-bag": [20, 100, 300, 1000, 3000], "shoes": [10, 30, 100, 300]}
 
 
@@ -101,9 +100,7 @@ def images(machine: Machine, bundle: str) -> Photos:
     folder = machine.folder / "images"
     if bundle == "shoes":
         return unpack(machine.program, SHOES / "photos.zip", "shoes", folder)
-    folder.mkdir()
-    paths = write_garments(SMALL, BAGS, folder)
-    return Photos(paths[: round(SMALL * BAGS)], paths[round(SMALL * BAGS) :])
+    return garments(folder)
 
 
 def parsed() -> argparse.Namespace:

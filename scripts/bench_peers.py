@@ -16,10 +16,10 @@ Sets of images:
 
     small    grey pictures of 28 x 28 pixels, PNG, models/fashion-bag
     photos   photos of garments, short side 256 px, JPEG, models/shoes
-    hd       the same photos enlarged to 1920 x 1080, with grain, about 600 kB, models/shoes
+    hd       the same photos enlarged to 1920 x 1080, with grain, about 500 kB, models/shoes
 
 All use the same weights and the same thresholds for an image tested alone (sensitivity 0.99). None uses
-the confirm network. The broker, the contender and this script share the cores of the machine.
+the confirm network. `planning.prevalence` is the share of positives. The broker, the contender and this script share the cores of the machine.
 
 The rate counts from the first 5 % of the images, and ends with the last image or after --seconds. All
 references are in the topic before. The latency is measured in a second run: references arrive at half
@@ -30,6 +30,7 @@ with .dorfman/peers/bin/python.
 
 import argparse
 import random
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ from peers.contenders import PLAIN, PLANS, SCREENED, Task, contenders
 from peers.images import enlarge
 from peers.networks import write as write_networks
 from photos import SHOES, Photos, unpack
-from small_images import write_garments
+from small_images import garments
 from steady import Stream, create_topics, fill, percentile, read_all, wait_for
 from use import Use
 
@@ -51,7 +52,6 @@ WARM_UP = 5.0
 STEADY_SHARE = 0.05
 STEADY_LOAD = 0.5
 LARGE = 100  # enlarged photos, a fifth of them positive
-SMALL, BAGS = 9_000, 0.1
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Set:
 
 
 SETS = {
-    "small": Set(ROOT / "models/fashion-bag", 60_000, 10.0),
+    "small": Set(ROOT / "models/fashion-bag", 200_000, 10.0),
     "photos": Set(SHOES, 20_000, 8.0),
     "hd": Set(SHOES, 6_000, 4.0),
 }
@@ -124,6 +124,8 @@ class Bench:
             time.sleep(SAMPLE_EVERY)
             self.machine.check()
             judged, now = started.judged(), time.monotonic()
+        if judged == first:
+            sys.exit(f"bench-peers: {task.items:,} images are too few to measure {name}; ask for more with --images")
         used = Use.of(started.pid)
         flagged = len(read_all(self.brokers, task.flagged)) / judged
         self.machine.end(task.name)
@@ -152,9 +154,7 @@ def images(machine: Machine, name: str) -> Photos:
     """Writes the images of a set."""
     folder = machine.folder / name
     if name == "small":
-        folder.mkdir()
-        paths = write_garments(SMALL, BAGS, folder)
-        return Photos(paths[: round(SMALL * BAGS)], paths[round(SMALL * BAGS) :])
+        return garments(folder)
     found = unpack(machine.program, SHOES / "photos.zip", "shoes", folder)
     if name == "photos":
         return found
@@ -195,9 +195,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--set", action="append", choices=list(SETS), help="only this set; may be repeated")
     parser.add_argument("--share", action="append", type=float, metavar="P", help="share of positives; may be repeated (default: 0.001 and 0.01)")
     parser.add_argument("--only", action="append", choices=names, help="only this contender; may be repeated")
-    parser.add_argument("--images", type=int, metavar="N", help="references (default: 60,000, 20,000, 6,000)")
-    parser.add_argument("--seconds", type=float, default=30, metavar="S", help="the longest time of a rate (default: %(default)s)")
-    parser.add_argument("--steady", type=float, default=40, metavar="S", help="seconds of the run for the latency; 0: none (default: %(default)s)")
+    parser.add_argument("--images", type=int, metavar="N", help="references (default: 200,000, 20,000, 6,000)")
+    parser.add_argument("--seconds", type=float, default=15, metavar="S", help="the longest time of a rate (default: %(default)s)")
+    parser.add_argument("--steady", type=float, default=25, metavar="S", help="seconds of the run for the latency; 0: none (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed for drawing images (default: %(default)s)")
     parser.add_argument("--worker", type=Path, default=ROOT / "target/release/dorfman", help="the binary")
     arguments = parser.parse_args()

@@ -55,13 +55,20 @@ def main() -> None:
 def run(judge: Judge, consumer: confluent_kafka.Consumer, producer: confluent_kafka.Producer, topic: str, stopped: list[bool]) -> None:
     judged, waiting = 0, None
     while not stopped:
-        messages = [message for message in consumer.consume(BATCH, SOON if waiting else POLL) if not message.error()]
+        messages = fetched(consumer, SOON if waiting else POLL)
         batch = Batch(judge, messages) if messages else None
         if waiting:
             judged += publish(judge, waiting, producer, topic)
             consumer.commit(offsets=ends(waiting), asynchronous=True)
             print(f"judged {judged}", flush=True)
         waiting = batch
+
+
+def fetched(consumer: confluent_kafka.Consumer, wait: float) -> list[confluent_kafka.Message]:
+    """Waits for one message, and returns it with those that are there, at most a batch."""
+    first = consumer.poll(wait)
+    messages = [first, *consumer.consume(BATCH - 1, SOON)] if first else []
+    return [message for message in messages if not message.error()]
 
 
 def publish(judge: Judge, batch: Batch, producer: confluent_kafka.Producer, topic: str) -> int:

@@ -54,7 +54,7 @@ usage: scripts/setup.sh TARGET...
   crds                 the definitions of the custom resources that the chart uses, in .dorfman/crds
   kubernetes           a control plane with simulated nodes, in .dorfman/cluster/bin; the build takes ten minutes or more
   faults               confluent-kafka in .dorfman/faults, and faketime, for scripts/faults.py
-  peers                Bytewax, confluent-kafka, ONNX Runtime and Pillow in .dorfman/peers, for scripts/bench_peers.py
+  peers                Bytewax, confluent-kafka, ONNX Runtime and Pillow in .dorfman/peers, for scripts/bench_{peers,latency}.py
   decode               OpenCV and Pillow in .dorfman/decode, for scripts/bench_decode.py
   prometheus           Prometheus, Alertmanager and their tools, in .dorfman/prometheus; starts no service
   image                buildah, runc and debootstrap, to build and run the container image without a daemon
@@ -279,6 +279,7 @@ decode() {
 
 # Bytewax has no wheels for a Python newer than 3.12.
 peers() {
+    python3 -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || die "peers: python3 must be 3.12 or older for Bytewax"
     venv "$home/peers" "bytewax==$BYTEWAX confluent-kafka==$CONFLUENT_KAFKA onnxruntime==$ONNXRUNTIME onnx==$ONNX pillow==$PILLOW numpy" python3
     say "peers: Bytewax $BYTEWAX, confluent-kafka $CONFLUENT_KAFKA, onnxruntime, onnx and Pillow $PILLOW are installed"
 }

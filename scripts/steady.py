@@ -1,6 +1,7 @@
 """A steady stream of references, and the latency of its flags."""
 
 import json
+import math
 import random
 import sys
 import time
@@ -30,16 +31,17 @@ class Stream:
     def offer(self, uris: list[str], draw: random.Random) -> None:
         """Sends references to images that are drawn from `uris`, until the time is over."""
         producer = confluent_kafka.Producer({"bootstrap.servers": self.brokers, "linger.ms": 1})
-        begun = time.monotonic()
+        begun, start = time.monotonic(), time.time()
         while (passed := time.monotonic() - begun) < self.seconds:
             while len(self.sent) < passed * self.rate:
-                self._send(producer, draw.choice(uris))
+                # The time at which the reference was due. A late producer does not hide latency.
+                self._send(producer, draw.choice(uris), start + len(self.sent) / self.rate)
             producer.poll(0)
             time.sleep(TICK)
         producer.flush()
 
-    def _send(self, producer: confluent_kafka.Producer, uri: str) -> None:
-        identifier, now = f"image-{len(self.sent)}", time.time_ns() // 1_000_000
+    def _send(self, producer: confluent_kafka.Producer, uri: str, due: float) -> None:
+        identifier, now = f"image-{len(self.sent)}", round(due * 1e3)
         self.sent[identifier] = now
         _send(producer, self.topic, identifier, uri, timestamp=now)
 
@@ -64,7 +66,7 @@ def _send(producer: confluent_kafka.Producer, topic: str, identifier: str, uri: 
 
 def percentile(ordered: list[float], share: float) -> float:
     """Returns the value that a share of the sorted values does not exceed."""
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def wait_for(machine: Machine, started: Started, judged: float, longest: float = LONGEST) -> None:

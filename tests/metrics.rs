@@ -78,7 +78,9 @@ fn the_age_of_a_record_counts_from_its_timestamp() {
         assert!((3600.0..3660.0).contains(&sum), "{verdict}: {sum} s");
     }
     assert_eq!(sample(&text(), "dorfman_partitions_assigned"), 1.0);
+    let partitions = running.metrics().partitions.clone();
     stop(running);
+    assert_eq!(partitions.get(), 0, "the worker has left");
 }
 
 fn sample(text: &str, series: &str) -> f64 {

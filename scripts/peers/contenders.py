@@ -49,8 +49,8 @@ class Started:
 def contenders(worker: Path) -> dict[str, Callable[[Machine, Task], Started]]:
     """Returns how to start each contender. The program of the worker is `worker`."""
     ours = {name: starts_worker(worker, plan) for name, plan in PLANS.items()}
-    python = _starts_script("python_worker.py", "--group", "peer")
-    screened = _starts_script("python_worker.py", "--group", "peer", "--screen")
+    python = _starts_script("python_worker.py")
+    screened = _starts_script("python_worker.py", "--screen")
     return ours | {"python": python, SCREENED: screened, "bytewax": _starts_script("bytewax_worker.py")}
 
 
@@ -70,18 +70,8 @@ def starts_worker(worker: Path, plan: str) -> Callable[[Machine, Task], Started]
 def _starts_script(script: str, *options: str) -> Callable[[Machine, Task], Started]:
     def start_script(machine: Machine, task: Task) -> Started:
         brokers = f"127.0.0.1:{machine.ports['kafka']}"
-        command: list[str | Path] = [
-            PYTHON,
-            SCRIPTS / script,
-            "--brokers",
-            brokers,
-            "--topic",
-            task.topic,
-            "--flagged",
-            task.flagged,
-            "--peer",
-            task.peer,
-        ]
+        topics = ["--topic", task.topic, "--flagged", task.flagged, "--group", task.name]
+        command: list[str | Path] = [PYTHON, SCRIPTS / script, "--brokers", brokers, *topics, "--peer", task.peer]
         process = machine.start(task.name, *command, *options)
         log = machine.folder / f"{task.name}.log"
         return Started(task.name, process.pid, lambda: _last_judged(log))

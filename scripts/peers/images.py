@@ -7,7 +7,7 @@ from PIL import Image
 
 SIZE = 1920, 1080
 # An enlarged photo has no fine detail, so that its JPEG would be small and quick to decode. Grain
-# brings the file to about 600 kB. At the size of the network's input, it is averaged away.
+# brings the file to about 500 kB. At the size of the network's input, it is averaged away.
 GRAIN = 7.0
 QUALITY = 85
 

@@ -42,7 +42,8 @@ class Network:
         with Image.open(uri) as image:
             if self.draft:
                 image.draft(self.mode, tuple(side * self.draft for side in self.size))
-            image = image.convert(self.mode)
+            if image.mode != self.mode:
+                image = image.convert(self.mode)
             if image.size != self.size:
                 image = image.resize(self.size, Image.Resampling.BILINEAR)
             pixels = np.asarray(image)
@@ -60,7 +61,10 @@ class Judge:
         self.network = Network(peer.parent, described["network"])
         self.screen = Network(peer.parent, described["screen"]) if screen else None
         self.first = self.screen or self.network
-        self.pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+        threads = len(os.sched_getaffinity(0))
+        self.pool = ThreadPoolExecutor(threads)
+        # The images of the next batch must not delay those that have passed the screen.
+        self.passed = ThreadPoolExecutor(threads)
 
     def decoding(self, images: list[Reference]) -> list[Future[np.ndarray]]:
         """Starts decoding the images of a batch."""
@@ -78,4 +82,4 @@ class Judge:
     def _tested(self, images: list[Reference]) -> np.ndarray:
         if not images:
             return np.empty(0)
-        return self.network.scores(list(self.pool.map(self.network.decode, [image.uri for image in images])))
+        return self.network.scores(list(self.passed.map(self.network.decode, [image.uri for image in images])))

@@ -154,7 +154,7 @@ impl KafkaSink {
         let (origin, metrics) = (item.origin(), &self.services.metrics);
         metrics.verdict_age.observe(origin.received.elapsed().as_secs_f64());
         if let Some(timestamp) = origin.timestamp {
-            let age = jiff::Timestamp::now().as_millisecond() - timestamp;
+            let age = jiff::Timestamp::now().as_millisecond().saturating_sub(timestamp);
             // The clock of the producer may be ahead.
             let seconds = age.max(0) as f64 / 1e3;
             metrics.record_age.with_label_values(&[ended_as(item)]).observe(seconds);

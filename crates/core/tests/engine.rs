@@ -120,6 +120,30 @@ fn batch_settings(max_batch: usize, with_buckets: bool) -> BatchSettings {
     BatchSettings { max_batch, preferred_batch: max_batch.min(4), buckets, max_wait: WAIT }
 }
 
+/// The tests of a warm-up, each with its rows and its arity.
+fn warm_up_tests(buckets: Vec<usize>) -> Vec<(usize, usize)> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let network = ScriptedNetwork::new(single_label_shape(64, 1, 1)).with_test_hook(
+        move |members, arity, _| {
+            sender.send((members.len() / arity, arity)).unwrap();
+            Ok(())
+        },
+    );
+    let settings = BatchSettings { max_batch: 8, preferred_batch: 4, buckets, max_wait: WAIT };
+    let mut engine: Engine<_, usize> =
+        Engine::new(network, clock(), band(chain(&[16, 4, 1])), settings);
+    engine.warm_up(1, &[2]).unwrap();
+    receiver.try_iter().collect()
+}
+
+#[test]
+fn every_arity_is_warmed_up_and_the_largest_batch() {
+    let alone = [(1, 1), (1, 2), (1, 4), (1, 16)];
+    assert_eq!(warm_up_tests(vec![]), [&alone[..], &[(8, 16)]].concat());
+    let full = [(8, 1), (8, 2), (8, 4), (8, 16)];
+    assert_eq!(warm_up_tests(vec![1, 8]), [alone, full].concat());
+}
+
 proptest! {
     /// For every shape of the network, plan, batch size and stream, every item gets one verdict.
     /// With scores that are equal to the truth, every verdict is correct.

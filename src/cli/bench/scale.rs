@@ -44,6 +44,7 @@ pub(super) fn speed_up() -> Result<(), CliError> {
         let config = configured(broker.bootstrap_servers())?;
         let mut group = Group::start(&config, tiny::TOPIC, PARTITIONS, members)?;
         group.wait_until_balanced()?;
+        group.wait_for_verdicts()?;
         let start = Instant::now();
         group.stream.send(ITEMS)?;
         group.wait_for_verdicts()?;

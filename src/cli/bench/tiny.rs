@@ -25,12 +25,12 @@ pub(super) const TOPIC: &str = "images";
 /// The sides of an image, in pixels.
 const SIDE: u32 = 8;
 
-/// The configuration of a worker with a cluster. Only errors are logged.
+/// The configuration of a worker with a cluster. Only warnings are logged.
 pub(super) fn config(brokers: &str) -> Result<Config, CliError> {
     let mut config = Config::default();
     config.kafka.brokers = brokers.to_owned();
     config.ops.listen = "127.0.0.1:0".into();
-    config.logging.level = "error".into();
+    config.logging.level = "warn,librdkafka=error".into();
     crate::ops::logging::init(&config.logging).map_err(|e| CliError::Failed(e.to_string()))?;
     Ok(config)
 }
