@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dorfman_core::calibration::Thresholds;
@@ -122,18 +123,18 @@ fn batch_settings(max_batch: usize, with_buckets: bool) -> BatchSettings {
 
 /// The tests of a warm-up, each with its rows and its arity.
 fn warm_up_tests(buckets: Vec<usize>) -> Vec<(usize, usize)> {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let network = ScriptedNetwork::new(single_label_shape(64, 1, 1)).with_test_hook(
-        move |members, arity, _| {
-            sender.send((members.len() / arity, arity)).unwrap();
-            Ok(())
-        },
-    );
+    let tests = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&tests);
+    let network = ScriptedNetwork::new(single_label_shape(64, 1, 1));
+    let network = network.with_test_hook(move |members, arity, _| {
+        seen.lock().unwrap().push((members.len() / arity, arity));
+        Ok(())
+    });
     let settings = BatchSettings { max_batch: 8, preferred_batch: 4, buckets, max_wait: WAIT };
     let mut engine: Engine<_, usize> =
         Engine::new(network, clock(), band(chain(&[16, 4, 1])), settings);
     engine.warm_up(1, &[2]).unwrap();
-    receiver.try_iter().collect()
+    tests.lock().unwrap().clone()
 }
 
 #[test]
