@@ -76,7 +76,7 @@ bench-gpu: setup-build setup-onnxruntime-gpu build ## check an NVIDIA GPU agains
 
 # BENCH_PEERS=... passes options, such as "--set photos --share 0.01": see
 # `scripts/bench_peers.py --help`.
-bench-peers: setup-build setup-onnxruntime setup-kafka setup-dataset setup-peers build ## compare with workers in Python and Bytewax; takes 40 minutes
+bench-peers: setup-build setup-onnxruntime setup-kafka setup-dataset setup-peers build ## compare with workers in Python and Bytewax; takes half an hour
 	.dorfman/peers/bin/python scripts/bench_peers.py $(BENCH_PEERS)
 
 # BENCH_LATENCY=... passes options, such as "--bundle shoes": see `scripts/bench_latency.py --help`.

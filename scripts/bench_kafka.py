@@ -14,14 +14,9 @@ import random
 import tempfile
 
 from machine import Machine, find_onnxruntime, start_kafka
-from measuring import Run, Worker, add_worker_options, follow, metric, produce, set_keys, show, start
+from measuring import PLANS, Run, Worker, add_worker_options, follow, metric, produce, set_keys, show, start
 from photos import add_photo_options, unpack
 
-RUNS = {
-    "individual": "exits: { mode: none }\ngroup: { size: 1 }",
-    "pooled": "exits: { mode: none }",
-    "planned": "",
-}
 PARTS = {  # the table's name of a part of the work: the metric with its CPU seconds or network seconds
     "read": ("dorfman_ingest_cpu_seconds_total", 'part="fetch"'),
     "screen decode": ("dorfman_ingest_cpu_seconds_total", 'part="screen"'),
@@ -38,7 +33,7 @@ def fill(machine: Machine, arguments: argparse.Namespace) -> None:
 
 def measured(machine: Machine, name: str, arguments: argparse.Namespace) -> list[str]:
     """Runs one worker over the whole topic. Returns a row of the table."""
-    settings = f'fetch: {{ roots: ["{machine.folder}"] }}\n{RUNS[name]}'
+    settings = f'fetch: {{ roots: ["{machine.folder}"] }}\n{PLANS[name]}'
     run = Run(name, "images", arguments.images, settings)
     start(machine, Worker(arguments.worker, arguments.bundle, arguments.threads), run)
     found = follow(machine, run)
@@ -53,7 +48,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000, help="references to photos; photos are drawn several times (default: %(default)s)")
     parser.add_argument("--share", type=float, default=0.01, help="share of positives (default: %(default)s)")
     add_worker_options(parser)
-    parser.add_argument("--only", action="append", choices=list(RUNS), help="only this run; may be repeated")
+    parser.add_argument("--only", action="append", choices=list(PLANS), help="only this run; may be repeated")
     arguments = parser.parse_args()
     set_keys("bench-kafka", arguments.set)
     find_onnxruntime()
@@ -64,7 +59,7 @@ def main() -> None:
             print(f"bench-kafka: producing {arguments.images:,} references, {arguments.share:.2%} positive", flush=True)
             fill(machine, arguments)
             rows = [["run", "images/s", "flagged", *PARTS]]
-            for run in arguments.only or RUNS:
+            for run in arguments.only or PLANS:
                 print(f"bench-kafka: {run}", flush=True)
                 rows.append(measured(machine, run, arguments))
         finally:

@@ -24,16 +24,15 @@ target/release/dorfman and `scripts/setup.sh onnxruntime kafka dataset peers`, a
 import argparse
 import random
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from machine import ROOT, Machine, find_onnxruntime, processors, start_kafka
-from measuring import show
-from peers.contenders import Started, Task, starts_worker
+from measuring import PLANS, show
+from peers.contenders import Task, starts_worker
 from photos import SHOES, Photos, unpack
 from small_images import garments
-from steady import SAMPLE_EVERY, Stream, create_topics, percentile
+from steady import Stream, create_topics, judges, percentile
 
 SHARE = 0.02
 WARM_UP = 3.0
@@ -41,20 +40,20 @@ ENOUGH = 60  # flags
 LONGEST = 40.0
 # A longer time to finish the last images means that the queue has grown.
 KEEPS_UP = 5.0
-RATES = {"fashion-bag": [20, 100, 300, 1000, 3000], "shoes": [10, 30, 100, 300]}
+RATES = {"fashion-bag": [30, 300, 1000, 3000], "shoes": [10, 30, 100, 300]}
 
 
 def pooled(size: int, max_wait: str) -> str:
-    return f"exits: {{ mode: none }}\ngroup: {{ size: {size}, max_wait: {max_wait} }}"
+    return f"{PLANS['pooled']}\ngroup: {{ size: {size}, max_wait: {max_wait} }}"
 
 
 SETTINGS = {
-    "individual": "exits: { mode: none }\ngroup: { size: 1 }",
+    "individual": PLANS["individual"],
     "4 at 200 ms": pooled(4, "200ms"),
     "16 at 50 ms": pooled(16, "50ms"),
     "16 at 200 ms": pooled(16, "200ms"),
     "16 at 1 s": pooled(16, "1s"),
-    "planned": "",
+    "planned": PLANS["planned"],
 }
 
 
@@ -79,21 +78,12 @@ class Bench:
         uris = [str(path) for path in self.photos.drawn(10_000, SHARE, draw)]
         started = starts_worker(self.arguments.worker, SETTINGS[setting])(self.machine, task)
         stream.offer(uris, draw)
-        kept_up = self._keeps_up(started, len(stream.sent))
+        kept_up = judges(self.machine, started, len(stream.sent), KEEPS_UP)
         self.machine.end(topic)
         found = stream.latencies(task.flagged, WARM_UP) if kept_up else []
         shown = f"{percentile(found, 0.5) * 1e3:,.0f} / {percentile(found, 0.99) * 1e3:,.0f}" if found else "-"
         print(f"bench-latency: {setting}, {rate:g} images/s: {shown} ms, {len(found)} flags", flush=True)
         return shown
-
-    def _keeps_up(self, started: Started, sent: int) -> bool:
-        begun = time.monotonic()
-        while started.judged() < sent:
-            if time.monotonic() - begun > KEEPS_UP:
-                return False
-            self.machine.check()
-            time.sleep(SAMPLE_EVERY)
-        return True
 
 
 def images(machine: Machine, bundle: str) -> Photos:

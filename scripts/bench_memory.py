@@ -34,6 +34,7 @@ from machine import ROOT, Machine, find_onnxruntime, start_kafka
 from measuring import LONGEST, Run, Sample, Worker, add_worker_options, all_items, by_label, follow, produce, set_keys, show, start
 from photos import SHOES, unpack
 from small_images import write_garments
+from use import memory
 
 MIB = 1 << 20
 FASHION = ROOT / "models/fashion-bag"
@@ -55,17 +56,11 @@ class Memory:
     at: dict[float, int] = field(default_factory=dict)
 
     def look(self, sample: Sample) -> None:
-        values = _status(self.pid)
+        values = memory(self.pid)
         self.peak = max(self.peak, values.get("VmHWM", 0))
         for share in SHARES:
             if sample.judged >= share * self.items:
                 self.at.setdefault(share, values.get("VmRSS", 0))
-
-
-def _status(pid: int) -> dict[str, int]:
-    """Returns the memory of a process in bytes, by the names of the kernel. Empty if the process has ended."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return {line.split(":")[0]: int(line.split()[1]) << 10 for line in lines if line.startswith(("VmHWM", "VmRSS"))}
 
 
 def fill_backlog(machine: Machine, arguments: argparse.Namespace) -> int:

@@ -19,7 +19,8 @@ Sets of images:
     hd       the same photos enlarged to 1920 x 1080, with grain, about 500 kB, models/shoes
 
 All use the same weights and the same thresholds for an image tested alone (sensitivity 0.99). None uses
-the confirm network. `planning.prevalence` is the share of positives. The broker, the contender and this script share the cores of the machine.
+the confirm network. `planning.prevalence` is the share of positives. The broker, the contender and this
+script share the cores of the machine.
 
 The rate counts from the first 5 % of the images, and ends with the last image or after --seconds. All
 references are in the topic before. The latency is measured in a second run: references arrive at half
@@ -37,8 +38,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from machine import ROOT, Machine, find_onnxruntime, processors, start_kafka
-from measuring import show
-from peers.contenders import PLAIN, PLANS, SCREENED, Task, contenders
+from measuring import PLANS, SAMPLE_EVERY, START_SHARE, show
+from peers.contenders import PLAIN, SCREENED, Task, contenders
 from peers.images import enlarge
 from peers.networks import write as write_networks
 from photos import SHOES, Photos, unpack
@@ -46,8 +47,6 @@ from small_images import garments
 from steady import Stream, create_topics, fill, percentile, read_all, wait_for
 from use import Use
 
-SAMPLE_EVERY = 0.05
-START_SHARE = 0.05
 WARM_UP = 5.0
 STEADY_SHARE = 0.05
 STEADY_LOAD = 0.5

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures starting a worker, two and four workers beside one, and the rebalances of a large group.
+"""Measures the start of a worker, two and four workers against one, and the rebalances of a large group.
 
     scripts/bench_scale.py [--members N] [--starts N]
 

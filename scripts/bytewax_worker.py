@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """The same worker as a data flow of Bytewax: its Kafka source and sink, and batch inference between them.
 
-    scripts/bytewax_worker.py --brokers B --topic T --flagged F --group G --peer peer.json
+    scripts/bytewax_worker.py --brokers B --topic T --flagged F --peer peer.json
 
-The images of a batch are decoded in a pool of threads. Bytewax does not commit offsets to Kafka,
-so the group is not used.
+The images of a batch are decoded in a pool of threads. Bytewax does not commit offsets to Kafka.
 """
 
 import argparse
@@ -33,7 +32,7 @@ class Step:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("brokers", "topic", "flagged", "group"):
+    for name in ("brokers", "topic", "flagged"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--peer", type=Path, required=True)
     arguments = parser.parse_args()

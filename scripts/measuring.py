@@ -20,6 +20,12 @@ model: {{ bundle: "{bundle}", threads: {threads}, confirm: {confirm} }}
 ops: {{ listen: "127.0.0.1:{worker}" }}
 {settings}
 """
+# The worker's plans that benchmarks compare, each as a part of the configuration.
+PLANS = {
+    "individual": "exits: { mode: none }\ngroup: { size: 1 }",
+    "pooled": "exits: { mode: none }",
+    "planned": "",
+}
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 LONGEST = 900
 SAMPLE_EVERY = 0.05

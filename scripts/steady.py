@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import confluent_kafka
 from confluent_kafka.admin import AdminClient, NewTopic
 from machine import Machine
+from measuring import SAMPLE_EVERY
 from peers.contenders import Started
 
 TICK = 0.005
-SAMPLE_EVERY = 0.05
 READING = 10.0
 LONGEST = 300.0
 
@@ -69,14 +69,21 @@ def percentile(ordered: list[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def wait_for(machine: Machine, started: Started, judged: float, longest: float = LONGEST) -> None:
+def wait_for(machine: Machine, started: Started, judged: float) -> None:
     """Waits until a contender has judged a number of images."""
+    if not judges(machine, started, judged, LONGEST):
+        sys.exit(f"{machine.program}: {started.name} has judged {started.judged():,.0f} of {judged:,.0f} images in {LONGEST:.0f} s")
+
+
+def judges(machine: Machine, started: Started, judged: float, longest: float) -> bool:
+    """Returns whether a contender judges a number of images within `longest` seconds."""
     begun = time.monotonic()
     while started.judged() < judged:
         machine.check()
         if time.monotonic() - begun > longest:
-            sys.exit(f"{machine.program}: {started.name} has judged {started.judged():,.0f} of {judged:,.0f} images in {longest:.0f} s")
+            return False
         time.sleep(SAMPLE_EVERY)
+    return True
 
 
 def create_topics(brokers: str, names: list[str]) -> None:

@@ -3,7 +3,7 @@
 use dorfman_core::calibration::Thresholds;
 use dorfman_core::engine::Network;
 use dorfman_core::screen::ScreenNetwork;
-use dorfman_model::manifest::InputSpec;
+use dorfman_model::manifest::{Channels, Filter, InputSpec, Layout, PixelType, Resize};
 use dorfman_model::profile::Machine;
 use dorfman_model::{Bundle, LoadedNetwork, Profile, Provider};
 use tracing::{info, warn};
@@ -86,6 +86,35 @@ impl Model {
             profile: find_profile(&bundle, &machine),
             calibrated: Some(bundle),
         })
+    }
+}
+
+impl Model {
+    /// A model without a bundle, for tests and benches: grey images of `width` x `height` pixels and
+    /// one label, `bad`. An image is positive if `network` scores it 0.5 or more.
+    pub fn scripted(network: impl Network + 'static, width: u32, height: u32) -> Self {
+        Self {
+            network: Box::new(network),
+            thresholds: Thresholds::constant(0.5),
+            confirm: None,
+            calibrated: None,
+            input: InputSpec {
+                width,
+                height,
+                channels: Channels::Grey,
+                layout: Layout::Nchw,
+                resize: Resize::Stretch { filter: Filter::Bilinear, draft: 0 },
+                dtype: PixelType::Uint8,
+                mean: Vec::new(),
+                std: Vec::new(),
+            },
+            screen: None,
+            labels: vec!["bad".into()],
+            bundle: BundleName { name: "scripted".into(), version: "1".into() },
+            provider: Provider::Cpu,
+            fell_back: false,
+            profile: None,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from machine import ROOT, Machine
-from measuring import Run, Worker, all_items, scraped, start
+from measuring import PLANS, Run, Worker, all_items, scraped, start
 
 SCRIPTS = ROOT / "scripts"
 PYTHON = ROOT / ".dorfman/peers/bin/python"
@@ -15,11 +15,6 @@ fetch: {{ roots: ["{folder}"] }}
 sink: {{ flagged_topic: {flagged} }}
 planning: {{ prevalence: {share} }}
 """
-PLANS = {
-    "individual": "exits: { mode: none }\ngroup: { size: 1 }",
-    "pooled": "exits: { mode: none }",
-    "planned": "",
-}
 PLAIN = ["python", "bytewax"]
 SCREENED = "python + screen"
 
@@ -49,8 +44,8 @@ class Started:
 def contenders(worker: Path) -> dict[str, Callable[[Machine, Task], Started]]:
     """Returns how to start each contender. The program of the worker is `worker`."""
     ours = {name: starts_worker(worker, plan) for name, plan in PLANS.items()}
-    python = _starts_script("python_worker.py")
-    screened = _starts_script("python_worker.py", "--screen")
+    python = _starts_script("python_worker.py", "--group", "{group}")
+    screened = _starts_script("python_worker.py", "--group", "{group}", "--screen")
     return ours | {"python": python, SCREENED: screened, "bytewax": _starts_script("bytewax_worker.py")}
 
 
@@ -68,11 +63,13 @@ def starts_worker(worker: Path, plan: str) -> Callable[[Machine, Task], Started]
 
 
 def _starts_script(script: str, *options: str) -> Callable[[Machine, Task], Started]:
+    """Returns how to start a worker in Python. In its options, `{group}` stands for its consumer group."""
+
     def start_script(machine: Machine, task: Task) -> Started:
         brokers = f"127.0.0.1:{machine.ports['kafka']}"
-        topics = ["--topic", task.topic, "--flagged", task.flagged, "--group", task.name]
+        topics = ["--topic", task.topic, "--flagged", task.flagged]
         command: list[str | Path] = [PYTHON, SCRIPTS / script, "--brokers", brokers, *topics, "--peer", task.peer]
-        process = machine.start(task.name, *command, *options)
+        process = machine.start(task.name, *command, *(option.format(group=task.name) for option in options))
         log = machine.folder / f"{task.name}.log"
         return Started(task.name, process.pid, lambda: _last_judged(log))
 

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+CONSTANTS = {"zero": 0, "one": 1, "axis": [1]}
 SENSITIVITY = 0.99  # the default of `retest.individual_sensitivity`
 
 
@@ -67,7 +68,7 @@ def _without(model: onnx.ModelProto, outputs: list[str]) -> onnx.ModelProto:
 
 def _whole(bundle: Path, manifest: dict) -> onnx.ModelProto:
     """Chains the stages. Every image is the only member of its test."""
-    models = [_prefixed(onnx.load(bundle / stage["file"]), f"s{k}/") for k, stage in enumerate(manifest["stages"])]
+    models = [onnx.compose.add_prefix(onnx.load(bundle / stage["file"]), f"s{k}/") for k, stage in enumerate(manifest["stages"])]
     first, last = models[0], models[-1]
     nodes, weights = [], []
     for k, model in enumerate(models):
@@ -77,14 +78,11 @@ def _whole(bundle: Path, manifest: dict) -> onnx.ModelProto:
             nodes.append(helper.make_node("Identity", [before], [f"s{k}/features"]))
         nodes += model.graph.node
         weights += model.graph.initializer
-    weights += [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in _CONSTANTS.items()]
+    weights += [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in CONSTANTS.items()]
     graph = helper.make_graph(nodes, "whole", first.graph.input, last.graph.output, weights)
     whole = helper.make_model(graph, opset_imports=first.opset_import, ir_version=first.ir_version)
     onnx.checker.check_model(whole)
     return whole
-
-
-_CONSTANTS = {"zero": 0, "one": 1, "axis": [1]}
 
 
 def _every_row(features: str, prefix: str) -> list[onnx.NodeProto]:
@@ -95,7 +93,3 @@ def _every_row(features: str, prefix: str) -> list[onnx.NodeProto]:
         helper.make_node("Range", ["zero", f"{prefix}count", "one"], [f"{prefix}rows"]),
         helper.make_node("Unsqueeze", [f"{prefix}rows", "axis"], [f"{prefix}members"]),
     ]
-
-
-def _prefixed(model: onnx.ModelProto, prefix: str) -> onnx.ModelProto:
-    return onnx.compose.add_prefix(model, prefix)

@@ -128,20 +128,20 @@ impl KafkaSink {
     }
 
     fn publish_batch(&self, batch: Vec<FinishedItem>) -> Result<(), SinkError> {
-        let now = jiff::Timestamp::now().to_string();
+        let now = jiff::Timestamp::now();
+        let text = now.to_string();
         for item in batch {
-            self.publish(item, &now)?;
+            // If the partition was revoked, another worker reads the item and publishes its verdict.
+            if item.origin().ticket.is_current() {
+                self.count(&item, now);
+                self.publish(item, &text)?;
+            }
         }
         self.services.signals.verdicts_published();
         Ok(())
     }
 
     fn publish(&self, item: FinishedItem, now: &str) -> Result<(), SinkError> {
-        if !item.origin().ticket.is_current() {
-            // The partition was revoked. Another worker reads the item and publishes its verdict.
-            return Ok(());
-        }
-        self.observe_ages(&item);
         match item {
             FinishedItem::Verdict(verdict) => self.publish_verdict(verdict, now),
             FinishedItem::DeadLetter { origin, reference, payload, failure } => {
@@ -150,19 +150,23 @@ impl KafkaSink {
         }
     }
 
-    fn observe_ages(&self, item: &FinishedItem) {
+    /// Counts an item by its verdict, and observes its age in the worker and since its record.
+    fn count(&self, item: &FinishedItem, now: jiff::Timestamp) {
         let (origin, metrics) = (item.origin(), &self.services.metrics);
+        let verdict = [match item {
+            FinishedItem::Verdict(verdict) => verdict_name(&verdict.verdict),
+            FinishedItem::DeadLetter { .. } => "failed",
+        }];
+        metrics.items.with_label_values(&verdict).inc();
         metrics.verdict_age.observe(origin.received.elapsed().as_secs_f64());
         if let Some(timestamp) = origin.timestamp {
-            let age = jiff::Timestamp::now().as_millisecond().saturating_sub(timestamp);
             // The clock of the producer may be ahead.
-            let seconds = age.max(0) as f64 / 1e3;
-            metrics.record_age.with_label_values(&[ended_as(item)]).observe(seconds);
+            let age = now.as_millisecond().saturating_sub(timestamp).max(0);
+            metrics.record_age.with_label_values(&verdict).observe(age as f64 / 1e3);
         }
     }
 
     fn publish_verdict(&self, verdict: ItemVerdict<Item>, now: &str) -> Result<(), SinkError> {
-        self.count_item(verdict_name(&verdict.verdict));
         let record = self.verdicts_wanted.then(|| self.records.verdict(&verdict, now));
         if let Verdict::Failed(error) = verdict.verdict {
             let Item { reference, origin } = verdict.payload;
@@ -197,7 +201,6 @@ impl KafkaSink {
         failure: &Failure,
         now: &str,
     ) -> Result<(), SinkError> {
-        self.count_item("failed");
         let record = self.verdicts_wanted.then(|| self.records.failed(&origin, reference, now));
         self.send_dead_letter(Dead { origin, reference, payload, failure }, record, now)
     }
@@ -237,16 +240,5 @@ impl KafkaSink {
     ) -> Result<(), SinkError> {
         let Some(record) = record else { return Ok(()) };
         self.producer.send(Record::Verdict(record), headers, receipt)
-    }
-
-    fn count_item(&self, verdict: &str) {
-        self.services.metrics.items.with_label_values(&[verdict]).inc();
-    }
-}
-
-fn ended_as(item: &FinishedItem) -> &'static str {
-    match item {
-        FinishedItem::Verdict(verdict) => verdict_name(&verdict.verdict),
-        FinishedItem::DeadLetter { .. } => "failed",
     }
 }

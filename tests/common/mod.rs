@@ -36,14 +36,11 @@ use std::time::{Duration, Instant};
 use dorfman::config::Config;
 use dorfman::config::group::GroupSize;
 use dorfman::message::ReferenceMessage;
-use dorfman::sink::message::BundleName;
 use dorfman::worker::{self, Model, Running};
 use dorfman_core::calibration::Thresholds;
 use dorfman_core::engine::{
     Network, NetworkPart, NetworkShape, RunError, ScriptedNetwork, single_label_shape,
 };
-use dorfman_model::Provider;
-use dorfman_model::manifest::{Channels, Filter, InputSpec, Layout, PixelType, Resize};
 use image::{GrayImage, ImageFormat, Luma};
 use topic::Read;
 
@@ -94,28 +91,7 @@ pub fn references(
 
 /// A model whose score is the only pixel of the image, in percent.
 pub fn model(network: impl Network + 'static) -> Model {
-    Model {
-        calibrated: None,
-        network: Box::new(network),
-        thresholds: Thresholds::constant(0.5),
-        confirm: None,
-        screen: None,
-        input: InputSpec {
-            width: 1,
-            height: 1,
-            channels: Channels::Grey,
-            layout: Layout::Nchw,
-            resize: Resize::Stretch { filter: Filter::Bilinear, draft: 0 },
-            dtype: PixelType::Uint8,
-            mean: Vec::new(),
-            std: Vec::new(),
-        },
-        labels: vec!["bad".into()],
-        bundle: BundleName { name: "scripted".into(), version: "1".into() },
-        provider: Provider::Cpu,
-        fell_back: false,
-        profile: None,
-    }
+    Model::scripted(network, 1, 1)
 }
 
 /// A model whose score is the first pixel of the image, and whose confirm score is the second, in

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dorfman_core::calibration::Thresholds;
@@ -119,30 +118,6 @@ fn chains() -> impl Strategy<Value = Vec<usize>> {
 fn batch_settings(max_batch: usize, with_buckets: bool) -> BatchSettings {
     let buckets = if with_buckets { vec![1, 2, 4, 8, 16, 32] } else { vec![] };
     BatchSettings { max_batch, preferred_batch: max_batch.min(4), buckets, max_wait: WAIT }
-}
-
-/// The tests of a warm-up, each with its rows and its arity.
-fn warm_up_tests(buckets: Vec<usize>) -> Vec<(usize, usize)> {
-    let tests = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&tests);
-    let network = ScriptedNetwork::new(single_label_shape(64, 1, 1));
-    let network = network.with_test_hook(move |members, arity, _| {
-        seen.lock().unwrap().push((members.len() / arity, arity));
-        Ok(())
-    });
-    let settings = BatchSettings { max_batch: 8, preferred_batch: 4, buckets, max_wait: WAIT };
-    let mut engine: Engine<_, usize> =
-        Engine::new(network, clock(), band(chain(&[16, 4, 1])), settings);
-    engine.warm_up(1, &[2]).unwrap();
-    tests.lock().unwrap().clone()
-}
-
-#[test]
-fn every_arity_is_warmed_up_and_the_largest_batch() {
-    let alone = [(1, 1), (1, 2), (1, 4), (1, 16)];
-    assert_eq!(warm_up_tests(vec![]), [&alone[..], &[(8, 16)]].concat());
-    let full = [(8, 1), (8, 2), (8, 4), (8, 16)];
-    assert_eq!(warm_up_tests(vec![1, 8]), [alone, full].concat());
 }
 
 proptest! {

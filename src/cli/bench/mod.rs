@@ -79,25 +79,23 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), CliError> {
             What::Plans => plans::run(&args.bundle, usize::from(args.rounds))?,
             What::Scale => scale::speed_up()?,
             What::Rebalance => {
-                let missing = || {
-                    CliError::Usage(
-                        "`--brokers` is missing; name a Kafka cluster for the rebalance bench"
-                            .into(),
-                    )
-                };
-                let brokers = args.brokers.as_deref().ok_or_else(missing)?;
+                let what = "`--brokers` is missing; name a Kafka cluster for the rebalance bench";
+                let brokers = needed(args.brokers.as_deref(), what)?;
                 scale::rebalance(brokers, usize::from(args.members))?;
             }
             What::Decode => {
-                let missing = || {
-                    CliError::Usage("`--images` is missing; name the folder with the images of the decode bench".into())
-                };
-                let images = args.images.as_deref().ok_or_else(missing)?;
+                let what =
+                    "`--images` is missing; name the folder with the images of the decode bench";
+                let images = needed(args.images.as_deref(), what)?;
                 decode::run(&args.bundle, images, usize::from(args.rounds))?;
             }
         }
     }
     Ok(())
+}
+
+fn needed<T>(option: Option<T>, missing: &str) -> Result<T, CliError> {
+    option.ok_or_else(|| CliError::Usage(missing.into()))
 }
 
 /// Prints a figure beside its target.

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use dorfman_core::engine::{Network, NetworkShape, NullNetwork, RunError, single_label_shape};
+use dorfman_core::engine::{ScriptedNetwork, single_label_shape};
 
 use super::super::CliError;
 use super::figure;
@@ -41,21 +41,19 @@ pub(super) fn speed_up() -> Result<(), CliError> {
             ("images.flagged", 1),
             ("images.dead", 1),
         ])?;
-        let config = configured(broker.bootstrap_servers())?;
-        let mut group = Group::start(&config, tiny::TOPIC, PARTITIONS, members)?;
-        group.wait_until_balanced()?;
+        let config = configured(broker.bootstrap_servers(), tiny::TOPIC)?;
+        let mut group = Group::new(config, PARTITIONS)?;
+        (0..members).try_for_each(|_| group.add())?;
+        group.wait_until_balanced(Instant::now())?;
         group.wait_for_verdicts()?;
         let start = Instant::now();
-        group.stream.send(ITEMS)?;
+        group.stream.send_up_to(group.stream.sent() + ITEMS)?;
         group.wait_for_verdicts()?;
         let rate = ITEMS as f64 / start.elapsed().as_secs_f64();
         group.stop()?;
         let one = *alone.get_or_insert(rate);
-        figure(
-            &format!("{members} workers on {PARTITIONS} partitions: items/s"),
-            format!("{rate:.0}"),
-            "",
-        );
+        let name = format!("{members} workers on {PARTITIONS} partitions: items/s");
+        figure(&name, format!("{rate:.0}"), "");
         figure("  times one worker", format!("{:.2}", rate / one), goal);
     }
     Ok(())
@@ -66,133 +64,126 @@ pub(super) fn speed_up() -> Result<(), CliError> {
 /// leaves; and the longest time in which no worker gives a verdict.
 ///
 /// # Errors
-/// [`CliError`] if a worker fails or if the group does not come to rest.
+/// [`CliError`] if a worker fails or if the group stays uneven.
 pub(super) fn rebalance(brokers: &str, members: usize) -> Result<(), CliError> {
     for protocol in ["classic", "consumer"] {
-        let mut config = configured(brokers)?;
+        let name = format!("rebalance-{protocol}");
+        let mut config = configured(brokers, &name)?;
         config.source.properties.insert("group.protocol".into(), protocol.into());
-        config.kafka.group_id = format!("rebalance-{protocol}");
-        let topic = format!("rebalance-{protocol}");
-        let mut group = Group::start(&config, &topic, (members * PER_MEMBER) as i32, members)?;
-        report(&mut group, protocol, &format!("{members} workers start"))?;
-        group.add(&config)?;
-        report(&mut group, protocol, "one more joins")?;
-        group.remove()?;
-        report(&mut group, protocol, "one leaves")?;
+        config.kafka.group_id = name;
+        let mut group = Group::new(config, (members * PER_MEMBER) as i32)?;
+        let start = format!("{protocol}: {members} workers start");
+        group.measure(&start, |group| (0..members).try_for_each(|_| group.add()))?;
+        group.measure(&format!("{protocol}: one more joins"), Group::add)?;
+        group.measure(&format!("{protocol}: one leaves"), Group::remove)?;
         group.wait_for_verdicts()?;
         group.stop()?;
     }
     Ok(())
 }
 
-fn report(group: &mut Group, protocol: &str, what: &str) -> Result<(), CliError> {
-    let Rest { seconds, standstill } = group.wait_until_balanced()?;
-    figure(&format!("{protocol}: {what}: seconds until balanced"), format!("{seconds:.1}"), "");
-    figure("  longest time without a verdict, in seconds", format!("{standstill:.2}"), "");
-    Ok(())
-}
-
-fn configured(brokers: &str) -> Result<Config, CliError> {
+fn configured(brokers: &str, topic: &str) -> Result<Config, CliError> {
     let mut config = tiny::config(brokers)?;
+    config.source.topic = topic.into();
     config.group.size = GroupSize::Fixed(1);
     config.decode.threads = 1;
     Ok(config)
 }
 
-/// How a group came to rest.
-struct Rest {
-    /// Seconds until the partitions were spread evenly.
-    seconds: f64,
-    /// The longest time without a verdict of any worker, in seconds.
-    standstill: f64,
-}
-
 /// Workers in one consumer group, and their stream.
 struct Group {
+    config: Config,
     stream: Stream,
     partitions: i64,
     workers: Vec<Running>,
-    /// Verdicts of workers that have left.
-    judged_before: u64,
+    /// Workers that were told to stop.
+    leaving: Vec<Running>,
 }
 
 impl Group {
-    fn start(
-        config: &Config,
-        topic: &str,
-        partitions: i32,
-        members: usize,
-    ) -> Result<Self, CliError> {
-        let mut config = config.clone();
-        config.source.topic = topic.into();
-        let stream = Stream::new(&config, topic, partitions)?;
+    /// A group without workers, and one image in each partition of its topic.
+    fn new(config: Config, partitions: i32) -> Result<Self, CliError> {
+        let mut stream = Stream::new(&config, config.source.topic.first(), partitions)?;
         // Creates the topic, if the brokers create topics.
-        stream.send(partitions as usize)?;
+        stream.send_up_to(partitions as usize)?;
         stream.flush()?;
-        let mut group = Self {
-            stream,
-            partitions: i64::from(partitions),
-            workers: Vec::new(),
-            judged_before: 0,
-        };
-        (0..members).try_for_each(|_| group.add(&config))?;
-        Ok(group)
+        let (workers, leaving) = (Vec::new(), Vec::new());
+        Ok(Self { config, stream, partitions: partitions.into(), workers, leaving })
     }
 
-    fn add(&mut self, config: &Config) -> Result<(), CliError> {
-        let mut config = config.clone();
-        config.source.topic = self.stream.topic().into();
-        let network = Sleeping(NullNetwork::new(single_label_shape(config.engine.slots, 1, 1)));
-        self.workers.push(worker::start(&config, tiny::model(network))?);
+    /// Starts one more worker.
+    fn add(&mut self) -> Result<(), CliError> {
+        let shape = single_label_shape(self.config.engine.slots, 1, 1);
+        // Every test has one image.
+        let network = ScriptedNetwork::new(shape).with_test_hook(|members, _, _| {
+            pause(PER_IMAGE * members.len() as u32);
+            Ok(())
+        });
+        self.workers.push(worker::start(&self.config, tiny::model(network))?);
         Ok(())
     }
 
-    /// Stops one worker, as SIGTERM does.
+    /// Tells one worker to stop, as SIGTERM does.
     fn remove(&mut self) -> Result<(), CliError> {
-        let Some(worker) = self.workers.pop() else { return Ok(()) };
-        worker.stop();
-        let items = worker.metrics().items.clone();
-        worker.wait()?;
-        self.judged_before += sum(&items);
+        self.leaving.extend(self.workers.pop().inspect(Running::stop));
         Ok(())
     }
 
+    /// Stops all workers and waits for their end.
     fn stop(mut self) -> Result<(), CliError> {
         self.workers.iter().for_each(Running::stop);
-        self.workers.drain(..).try_for_each(|worker| worker.wait().map(drop))?;
+        self.leaving.append(&mut self.workers);
+        self.leaving.into_iter().try_for_each(|worker| worker.wait().map(drop))?;
         Ok(())
     }
 
+    /// Prints how long the group is uneven after a change, and the longest time without a verdict.
+    fn measure(
+        &mut self,
+        what: &str,
+        change: impl FnOnce(&mut Self) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let start = Instant::now();
+        change(self)?;
+        let longest = self.wait_until_balanced(start)?.as_secs_f64();
+        let seconds = start.elapsed().as_secs_f64();
+        figure(&format!("{what}: seconds until balanced"), format!("{seconds:.1}"), "");
+        figure("  longest time without a verdict, in seconds", format!("{longest:.2}"), "");
+        Ok(())
+    }
+
+    /// Items with a verdict of any worker.
     fn judged(&self) -> u64 {
-        let now: u64 = self.workers.iter().map(|worker| sum(&worker.metrics().items)).sum();
-        self.judged_before + now
+        self.workers.iter().chain(&self.leaving).map(|worker| worker.metrics().judged()).sum()
     }
 
     /// Whether every partition has one reader, and no worker has two partitions more than another.
     fn is_balanced(&self) -> bool {
-        let partitions = self.workers.iter().map(|worker| worker.metrics().partitions.get());
-        let (least, most) =
-            partitions.clone().fold((i64::MAX, 0), |(least, most), n| (least.min(n), most.max(n)));
-        partitions.sum::<i64>() == self.partitions && most - least <= 1
+        let read = |worker: &Running| worker.metrics().partitions.get();
+        let partitions: Vec<i64> = self.workers.iter().map(read).collect();
+        let uneven =
+            partitions.iter().max().zip(partitions.iter().min()).map(|(most, least)| most - least);
+        partitions.iter().sum::<i64>() == self.partitions
+            && uneven.is_some_and(|uneven| uneven <= 1)
     }
 
-    /// Sends a steady stream until the group is balanced.
-    fn wait_until_balanced(&mut self) -> Result<Rest, CliError> {
-        let start = Instant::now();
+    /// Sends a steady stream until the group is balanced. Returns the longest time without a verdict
+    /// since `start`.
+    fn wait_until_balanced(&mut self, start: Instant) -> Result<Duration, CliError> {
         let before = self.stream.sent();
-        let (mut judged, mut last, mut standstill) = (self.judged(), start, Duration::ZERO);
+        let (mut judged, mut last, mut longest) = (self.judged(), start, Duration::ZERO);
         while !self.is_balanced() {
             self.check(start)?;
-            let due = before + (start.elapsed().as_secs_f64() * OFFERED) as usize;
-            self.stream.send(due - self.stream.sent())?;
+            let due = start.elapsed().as_secs_f64() * OFFERED;
+            self.stream.send_up_to(before + due as usize)?;
             let now = self.judged();
             if now > judged {
                 (judged, last) = (now, Instant::now());
             }
-            standstill = standstill.max(last.elapsed());
+            longest = longest.max(last.elapsed());
             pause(TICK);
         }
-        Ok(Rest { seconds: start.elapsed().as_secs_f64(), standstill: standstill.as_secs_f64() })
+        Ok(longest)
     }
 
     fn wait_for_verdicts(&self) -> Result<(), CliError> {
@@ -204,16 +195,15 @@ impl Group {
         Ok(())
     }
 
+    /// Fails if a worker has failed, or if the wait since `start` is too long.
     fn check(&self, start: Instant) -> Result<(), CliError> {
         if self.workers.iter().any(Running::failed) {
             return Err(CliError::Failed("a worker failed".into()));
         }
         if start.elapsed() > PATIENCE {
-            let judged = format!("{} of {} items judged", self.judged(), self.stream.sent());
-            return Err(CliError::Failed(format!(
-                "no rest within {} s: {judged}",
-                PATIENCE.as_secs()
-            )));
+            let (judged, sent) = (self.judged(), self.stream.sent());
+            let message = format!("{judged} of {sent} items judged after {} s", PATIENCE.as_secs());
+            return Err(CliError::Failed(message));
         }
         Ok(())
     }
@@ -222,51 +212,4 @@ impl Group {
 /// Waits. No other thread depends on it.
 fn pause(time: Duration) {
     let _ = crossbeam_channel::never::<()>().recv_timeout(time);
-}
-
-fn sum(items: &prometheus::IntCounterVec) -> u64 {
-    ["flagged", "cleared", "failed"].iter().map(|v| items.with_label_values(&[*v]).get()).sum()
-}
-
-/// A network that takes its time and computes nothing.
-struct Sleeping(NullNetwork);
-
-impl Network for Sleeping {
-    fn shape(&self) -> &NetworkShape {
-        self.0.shape()
-    }
-
-    fn embed(
-        &mut self,
-        images: &[&[u8]],
-        first: usize,
-        exits: &mut Vec<f32>,
-    ) -> Result<(), RunError> {
-        pause(PER_IMAGE * images.len() as u32);
-        self.0.embed(images, first, exits)
-    }
-
-    fn merge(
-        &mut self,
-        level: usize,
-        members: &[i64],
-        arity: usize,
-        first: usize,
-        exits: &mut Vec<f32>,
-    ) -> Result<(), RunError> {
-        self.0.merge(level, members, arity, first, exits)
-    }
-
-    fn score(
-        &mut self,
-        members: &[i64],
-        arity: usize,
-        scores: &mut Vec<f32>,
-    ) -> Result<(), RunError> {
-        self.0.score(members, arity, scores)
-    }
-
-    fn confirm(&mut self, images: &[&[u8]], scores: &mut Vec<f32>) -> Result<(), RunError> {
-        self.0.confirm(images, scores)
-    }
 }

@@ -26,8 +26,8 @@ pub(super) fn run(items: usize) -> Result<(), CliError> {
     let mut config = tiny::config(broker.bootstrap_servers())?;
     config.group.size = GroupSize::Fixed(16);
     eprintln!("producing {items} inline images to {partitions} partitions");
-    let stream = tiny::Stream::new(&config, TOPIC, partitions)?;
-    stream.send(items)?;
+    let mut stream = tiny::Stream::new(&config, TOPIC, partitions)?;
+    stream.send_up_to(items)?;
     stream.flush()?;
     drop(stream);
     let before = cpu::resident_memory().0;

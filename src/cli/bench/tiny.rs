@@ -1,13 +1,9 @@
-//! Streams of tiny inline images, and models for them that compute nothing: for the benches of
-//! everything except the network.
+//! Streams of tiny inline images, and models for them: for the benches of everything except the
+//! network.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use dorfman_core::calibration::Thresholds;
 use dorfman_core::engine::Network;
-use dorfman_model::Provider;
-use dorfman_model::manifest::{Channels, Filter, InputSpec, Layout, PixelType, Resize};
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use rdkafka::producer::BaseRecord;
@@ -16,7 +12,6 @@ use super::super::CliError;
 use super::super::producer::MessageProducer;
 use crate::config::Config;
 use crate::message::ReferenceMessage;
-use crate::sink::message::BundleName;
 use crate::worker::Model;
 
 /// The topic of a broker that a bench starts.
@@ -35,30 +30,9 @@ pub(super) fn config(brokers: &str) -> Result<Config, CliError> {
     Ok(config)
 }
 
-/// A model without exits that scores every item by `network`.
+/// A model for the images of a [`Stream`]. `network` scores them.
 pub(super) fn model(network: impl Network + 'static) -> Model {
-    Model {
-        calibrated: None,
-        network: Box::new(network),
-        thresholds: Thresholds::constant(0.5),
-        confirm: None,
-        screen: None,
-        input: InputSpec {
-            width: SIDE,
-            height: SIDE,
-            channels: Channels::Grey,
-            layout: Layout::Nchw,
-            resize: Resize::Stretch { filter: Filter::Bilinear, draft: 0 },
-            dtype: PixelType::Uint8,
-            mean: Vec::new(),
-            std: Vec::new(),
-        },
-        labels: vec!["none".into()],
-        bundle: BundleName { name: "null".into(), version: "1".into() },
-        provider: Provider::Cpu,
-        fell_back: false,
-        profile: None,
-    }
+    Model::scripted(network, SIDE, SIDE)
 }
 
 /// Sends images to the partitions of a topic in turn, so that all have equally many.
@@ -67,7 +41,7 @@ pub(super) struct Stream {
     topic: String,
     partitions: i32,
     png: Vec<u8>,
-    sent: Cell<usize>,
+    sent: usize,
 }
 
 impl Stream {
@@ -82,33 +56,29 @@ impl Stream {
             .write_image(&pixels, SIDE, SIDE, ExtendedColorType::L8)
             .map_err(|e| CliError::Failed(e.to_string()))?;
         let producer = MessageProducer::new(&config.kafka, &BTreeMap::new())?;
-        Ok(Self { producer, topic: topic.to_owned(), partitions, png, sent: Cell::new(0) })
+        Ok(Self { producer, topic: topic.to_owned(), partitions, png, sent: 0 })
     }
 
-    /// Sends a number of images.
+    /// Sends images until it has sent `total` in all.
     ///
     /// # Errors
     /// If librdkafka refuses one.
-    pub fn send(&self, items: usize) -> Result<(), CliError> {
-        for item in self.sent.get()..self.sent.get() + items {
-            let reference = ReferenceMessage::inline(format!("item-{item}"), &self.png);
+    pub fn send_up_to(&mut self, total: usize) -> Result<(), CliError> {
+        while self.sent < total {
+            let item = self.sent.to_string();
+            let reference = ReferenceMessage::inline(&item, &self.png);
             let message = serde_json::to_vec(&reference)?;
-            let partition = (item % self.partitions as usize) as i32;
+            let partition = (self.sent % self.partitions as usize) as i32;
             let record = BaseRecord::to(&self.topic).partition(partition);
-            self.producer.send(record.key(&item.to_string()).payload(&message))?;
+            self.producer.send(record.key(&item).payload(&message))?;
+            self.sent += 1;
         }
-        self.sent.set(self.sent.get() + items);
         Ok(())
-    }
-
-    /// The topic.
-    pub fn topic(&self) -> &str {
-        &self.topic
     }
 
     /// The number of images that were sent.
     pub fn sent(&self) -> usize {
-        self.sent.get()
+        self.sent
     }
 
     /// Waits until the brokers have acknowledged every image.

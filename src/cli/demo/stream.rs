@@ -218,9 +218,7 @@ impl Counter<'_> {
         if self.running.failed() {
             return Err(CliError::Failed("the worker failed".into()));
         }
-        let items = &self.running.metrics().items;
-        let verdicts = ["flagged", "cleared", "failed"];
-        let done = verdicts.iter().map(|verdict| items.with_label_values(&[*verdict]).get()).sum();
+        let done = self.running.metrics().judged();
         if done > self.done {
             self.show(done);
             self.done = done;

@@ -123,6 +123,9 @@ pub struct Metrics {
     pub ready: IntGauge,
 }
 
+/// The values of the label `verdict`.
+const VERDICTS: [&str; 3] = ["flagged", "cleared", "failed"];
+
 fn unix_seconds() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
@@ -303,7 +306,7 @@ impl Metrics {
             ready: m.gauge("ready", "1 while the worker is ready (/readyz).")?,
             registry: m.0,
         };
-        for verdict in ["flagged", "cleared", "failed"] {
+        for verdict in VERDICTS {
             metrics.items.with_label_values(&[verdict]);
             metrics.record_age.with_label_values(&[verdict]);
         }

@@ -5,7 +5,7 @@ use dorfman_core::engine::{ExitStats, NetworkShape, StageStats, Stats};
 use dorfman_core::planner::ExitShare;
 use dorfman_core::screen::ScreenStats;
 
-use super::Metrics;
+use super::{Metrics, VERDICTS};
 use crate::failure::Reason;
 
 impl Metrics {
@@ -23,6 +23,11 @@ impl Metrics {
             let share = exit.cleared / exit.scored;
             self.exit_expected.with_label_values(&[&exit.part.to_string()]).set(share);
         }
+    }
+
+    /// Items with a verdict or a dead letter.
+    pub fn judged(&self) -> u64 {
+        VERDICTS.iter().map(|verdict| self.items.with_label_values(&[*verdict]).get()).sum()
     }
 
     /// Counts a dead letter.

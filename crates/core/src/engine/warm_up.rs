@@ -52,3 +52,42 @@ impl<N: Network, T> Engine<N, T> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::{Duration, Instant};
+
+    use crate::calibration::Thresholds;
+    use crate::engine::{
+        BandPlan, BatchSettings, Engine, ManualClock, ScriptedNetwork, single_label_shape,
+    };
+    use crate::policy::MultiRound;
+
+    /// The tests of a warm-up, each with its rows and its arity.
+    fn warm_up_tests(buckets: Vec<usize>) -> Vec<(usize, usize)> {
+        let tests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&tests);
+        let network = ScriptedNetwork::new(single_label_shape(64, 1, 1));
+        let network = network.with_test_hook(move |members, arity, _| {
+            seen.lock().unwrap().push((members.len() / arity, arity));
+            Ok(())
+        });
+        let plan = MultiRound::new(&[16, 4, 1]).unwrap();
+        let plan = BandPlan::new(Box::new(plan), Thresholds::constant(0.5));
+        let max_wait = Duration::from_millis(100);
+        let settings = BatchSettings { max_batch: 8, preferred_batch: 4, buckets, max_wait };
+        let clock = ManualClock::new(Instant::now());
+        let mut engine: Engine<_, usize> = Engine::new(network, clock, plan, settings);
+        engine.warm_up(1, &[2]).unwrap();
+        tests.lock().unwrap().clone()
+    }
+
+    #[test]
+    fn every_arity_is_warmed_up_and_the_largest_batch() {
+        let alone = [(1, 1), (1, 2), (1, 4), (1, 16)];
+        assert_eq!(warm_up_tests(vec![]), [&alone[..], &[(8, 16)]].concat());
+        let full = [(8, 1), (8, 2), (8, 4), (8, 16)];
+        assert_eq!(warm_up_tests(vec![1, 8]), [alone, full].concat());
+    }
+}
