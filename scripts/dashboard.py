@@ -218,7 +218,7 @@ ROWS = {
         Panel(
             "Queues",
             "Batches that wait for a stage. The stage with the fullest queue is the slow one.",
-            {"{{stage}}": "sum by (stage) (dorfman_queue_batches{@})", "paused workers": "sum(dorfman_partitions_paused{@})"},
+            {"{{stage}}": "sum by (stage) (dorfman_queue_batches{@})", "blocked sources": "sum(dorfman_source_blocked{@})"},
         ),
         Panel(
             "Waiting for hosts",

@@ -10,7 +10,7 @@
 //!
 //! [`item`] defines what travels between the stages. [`worker`] starts the stages, supervises them
 //! and stops them. Every channel is bounded: when a stage is slow, its queue fills, then the queue
-//! before it, back to the source, which pauses its partitions and keeps polling.
+//! before it, back to the source, which reads no messages and goes on to serve the consumer group.
 //!
 //! The pure parts are in `dorfman-core` (policies, planning, grouping, the engine). Bundles,
 //! decoding and ONNX Runtime are in `dorfman-model`. Experiments (`dorfman evaluate`, `replay`,

@@ -1,4 +1,4 @@
-//! The worker on a broker: flags, dead letters, commits, pauses, rebalances, restarts and failures.
+//! The worker on a broker: flags, dead letters, commits, back pressure, rebalances, restarts and failures.
 //! The same tests run on librdkafka's mock cluster and on Apache Kafka.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
@@ -29,8 +29,8 @@ on_both_brokers![
     a_record_without_a_payload_is_skipped,
     a_group_is_tested_at_its_deadline,
     a_stop_finishes_taken_items_and_a_restart_resumes_after_them,
-    a_full_queue_pauses_the_partitions_and_loses_no_item,
-    no_partition_stays_paused_after_a_rebalance,
+    a_full_queue_blocks_the_source_and_loses_no_item,
+    a_partition_that_left_a_blocked_source_is_read_again,
     a_failing_network_acknowledges_no_item_without_a_verdict,
     no_item_is_lost_when_workers_join_and_leave,
     probes_and_metrics_report_the_state_of_the_worker,
@@ -258,7 +258,7 @@ fn a_stop_finishes_taken_items_and_a_restart_resumes_after_them<B: Broker>(name:
     assert_eq!(ids(&flags, |f| &f.id), positives);
 }
 
-fn a_full_queue_pauses_the_partitions_and_loses_no_item<B: Broker>(name: &str) {
+fn a_full_queue_blocks_the_source_and_loses_no_item<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 3));
     let mut config = config(broker.bootstrap(), name);
     config.source.queue = 32;
@@ -266,13 +266,13 @@ fn a_full_queue_pauses_the_partitions_and_loses_no_item<B: Broker>(name: &str) {
     produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let (network, permits) = gated();
     let running = worker::start(&config, model(network)).unwrap();
-    eventually("the partitions are paused", || running.metrics().paused.get() == 1);
+    eventually("the source is blocked", || running.metrics().blocked.get() == 1);
     assert!(running.metrics().received.get() < 2000, "the queues are bounded");
     drop(permits);
     let verdicts: Vec<Read<VerdictRecord>> =
         read(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), 2000);
     assert_eq!(distinct(&verdicts), 2000);
-    eventually("the partitions are resumed", || running.metrics().paused.get() == 0);
+    eventually("the source reads again", || running.metrics().blocked.get() == 0);
     stop(running);
     assert_eq!(
         committed(broker.bootstrap(), &config.kafka.group_id, config.source.topic.first(), 3),
@@ -280,7 +280,7 @@ fn a_full_queue_pauses_the_partitions_and_loses_no_item<B: Broker>(name: &str) {
     );
 }
 
-fn no_partition_stays_paused_after_a_rebalance<B: Broker>(name: &str) {
+fn a_partition_that_left_a_blocked_source_is_read_again<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 4));
     let mut config = config(broker.bootstrap(), name);
     config.source.queue = 32;
@@ -297,14 +297,14 @@ fn no_partition_stays_paused_after_a_rebalance<B: Broker>(name: &str) {
     send(0..2000);
     let (network, permits) = gated();
     let first = worker::start(&config, model(network)).unwrap();
-    eventually("the first worker pauses its partitions", || first.metrics().paused.get() == 1);
+    eventually("the first source is blocked", || first.metrics().blocked.get() == 1);
     let second = start(&config);
     eventually("the second worker receives messages", || second.metrics().received.get() > 0);
     drop(permits);
     wait_for(2000);
     stop(second);
-    // The first worker is assigned all partitions again, also those that it lost while they were
-    // paused.
+    // The first worker is assigned all partitions again, also those that it lost while its source was
+    // blocked.
     send(2000..3000);
     wait_for(3000);
     stop(first);
@@ -408,7 +408,7 @@ fn probes_and_metrics_report_the_state_of_the_worker<B: Broker>(name: &str) {
         "dorfman_dead_letters_total{reason=\"malformed\"} 1",
         "dorfman_messages_received_total 101",
         "dorfman_flagged_total{label=\"bad\"} 4",
-        "dorfman_partitions_paused 0",
+        "dorfman_source_blocked 0",
     ] {
         assert!(metrics.contains(line), "no `{line}` in\n{metrics}");
     }

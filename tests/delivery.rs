@@ -247,8 +247,8 @@ fn a_worker_whose_consumer_was_fenced_joins_again() {
     produce(broker.bootstrap(), &topic, &messages);
     let (network, permits) = gated();
     let running = worker::start(&config, model(network)).unwrap();
-    let paused = || running.metrics().text().contains("\ndorfman_partitions_paused 1\n");
-    eventually("the queues are full", paused);
+    let blocked = || running.metrics().text().contains("\ndorfman_source_blocked 1\n");
+    eventually("the queues are full", blocked);
     let mut client = config.kafka.client(&config.source.properties);
     client.set("partition.assignment.strategy", "cooperative-sticky");
     client.set("enable.auto.commit", "false");
@@ -260,10 +260,10 @@ fn a_worker_whose_consumer_was_fenced_joins_again() {
         running.metrics().consumer_renewals.get() == 1
     });
     drop(other);
-    eventually("the queues are full again", paused);
+    eventually("the queues are full again", blocked);
     drop(permits);
     until_committed(&broker, &config, 300);
-    eventually("nothing is paused", || !paused());
+    eventually("the source reads again", || !blocked());
     stop(running);
 
     // Verdicts of the items that the first consumer has read are not published.
@@ -304,8 +304,8 @@ fn large_messages_are_limited_by_their_bytes() {
     produce(broker.bootstrap(), config.source.topic.first(), &messages);
     let (network, permits) = gated();
     let running = worker::start(&config, model(network)).unwrap();
-    eventually("the partitions are paused", || {
-        running.metrics().text().contains("\ndorfman_partitions_paused 1\n")
+    eventually("the source is blocked", || {
+        running.metrics().text().contains("\ndorfman_source_blocked 1\n")
     });
     let waiting = running.metrics().received.get();
     drop(permits);

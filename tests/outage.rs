@@ -126,8 +126,8 @@ fn a_store_that_is_down_pauses_the_stream_until_it_answers<B: Broker>(name: &str
     assert!(unready.as_ref().is_some_and(|why| why.contains(&store.to_string())), "{unready:?}");
     assert_eq!(running.health().unhealthy(), None, "a restart does not help");
     produce(broker.bootstrap(), config.source.topic.first(), later);
-    eventually("the partitions are paused", || {
-        running.metrics().text().contains("\ndorfman_partitions_paused 1\n")
+    eventually("the source is blocked", || {
+        running.metrics().text().contains("\ndorfman_source_blocked 1\n")
     });
     serve(TcpListener::bind(store).unwrap());
     let ids = judged(&broker, &config, messages.len());

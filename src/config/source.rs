@@ -110,10 +110,10 @@ pub struct SourceConfig {
     /// The format of the messages.
     pub format: Format,
     /// Messages that wait for a decode thread, at most, in batches of up to 32 (at least one
-    /// batch). When the queue is full, the partitions are paused.
+    /// batch). While the queue is full, no messages are read.
     pub queue: usize,
     /// Bytes of the messages that wait for a decode thread, at most, or one message. Messages that
-    /// carry their images can be large. When the limit is reached, the partitions are paused.
+    /// carry their images can be large. While the limit is reached, no messages are read.
     pub queue_bytes: usize,
     /// How long the worker finishes the images of a revoked partition before the partition is
     /// reassigned. Images that are not finished then are read again by another worker.

@@ -1,6 +1,7 @@
 //! The source on its own thread: makes the consumer, and another one if it fails.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -86,8 +87,13 @@ impl KafkaSource {
         let mut next = first;
         loop {
             let (consumer, format) = (next, config.format);
-            let member =
-                Member { consumer, format, budget: &budget, deadline, services: &services };
+            let member = Member {
+                consumer: Arc::new(consumer),
+                format,
+                budget: &budget,
+                deadline,
+                services: &services,
+            };
             let reason = match member.run(&topics, &out) {
                 Err(SourceError::Fatal(reason)) => reason,
                 result => return result,
@@ -111,6 +117,13 @@ fn client(kafka: &KafkaConfig, source: &SourceConfig) -> ClientConfig {
         ("auto.commit.interval.ms", "1000"),
         ("statistics.interval.ms", "5000"),
         ("partition.assignment.strategy", "cooperative-sticky"),
+        // Each partition has a queue of its own, so these hold for one partition.
+        ("queued.min.messages", "5000"),
+        ("queued.max.messages.kbytes", "2048"),
+        // A queue that was full must not run empty before the next fetch.
+        ("fetch.queue.backoff.ms", "10"),
+        // A fetch of the partitions whose queues are not full must not wait long for their messages.
+        ("fetch.wait.max.ms", "100"),
     ] {
         if client.get(key).is_none() {
             client.set(key, default);

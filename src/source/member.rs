@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam_channel::{SendTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Sender, bounded};
 use dorfman_core::grouping::key_hash;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -16,7 +16,8 @@ use tracing::{debug, info, warn};
 use super::assignment::{Before, Taken};
 use super::caution::Note;
 use super::kafka::SourceError;
-use super::rebalance::{Context, list};
+use super::queues::Queues;
+use super::rebalance::Context;
 use super::{clock, history};
 use crate::budget::Budget;
 use crate::config::source::Format;
@@ -25,10 +26,8 @@ use crate::item::{Header, MAX_BATCH, Malformed, Origin, ReceivedItem};
 use crate::message::Reference;
 use crate::ops::Services;
 
-/// How long the poll waits for a full queue before the partitions are paused. A pause discards the
-/// messages that librdkafka has prefetched.
-const MAX_BLOCK: Duration = Duration::from_millis(50);
-/// The wait of one poll for a message.
+/// The longest wait for messages, or for room in the queue. Between two waits, the events of the
+/// consumer group are served.
 const POLL: Duration = Duration::from_millis(20);
 /// Offsets at or above the watermarks, at most: 32 MB. Without a limit, one slow item would let the
 /// offset trackers grow without bound. An image of a host that does not answer is given up after
@@ -39,7 +38,7 @@ const STORE_EVERY: Duration = Duration::from_millis(100);
 
 /// A member of the consumer group, from its joining to its end.
 pub(super) struct Member<'a> {
-    pub consumer: BaseConsumer<Context>,
+    pub consumer: Arc<BaseConsumer<Context>>,
     pub format: Format,
     /// The bytes of messages between the source and the decode threads.
     pub budget: &'a Arc<Budget>,
@@ -57,10 +56,16 @@ impl Member<'_> {
     /// [`SourceError::Fatal`] it cannot leave: the brokers end its session, or give its name to its
     /// successor.
     pub fn run(self, topics: &[&str], out: &Sender<Vec<ReceivedItem>>) -> Result<(), SourceError> {
+        // A member uses its consumer only once.
+        let _ = self.context().consumer.set(Arc::downgrade(&self.consumer));
         self.consumer.subscribe(topics)?;
-        self.services.metrics.paused.set(0);
-        let polled = self.with_clock_watched(|| self.poll_until_stopped(out));
-        let result = polled.and_then(|()| self.drain(out));
+        let result = self.with_clock_watched(|| {
+            // They must not outlive the consumer, so they end here.
+            let mut queues = Queues::new();
+            self.read_until_stopped(&mut queues, out)?;
+            self.drain(&mut queues, out)
+        });
+        self.services.metrics.blocked.set(0);
         match result {
             // Nothing can be committed any more. The items are read again, by this worker or others.
             Err(SourceError::Fatal(_)) => {
@@ -113,19 +118,23 @@ impl Member<'_> {
         })
     }
 
-    fn poll_until_stopped(&self, out: &Sender<Vec<ReceivedItem>>) -> Result<(), SourceError> {
+    fn read_until_stopped(
+        &self,
+        queues: &mut Queues,
+        out: &Sender<Vec<ReceivedItem>>,
+    ) -> Result<(), SourceError> {
         let mut stored = Instant::now();
         while !self.services.signals.stopping() {
             self.services.health.polled();
-            if self.context().pending().is_empty() {
-                self.fill()?;
-            } else if let Some(message) = self.poll(POLL)? {
-                // A partition that was assigned while the others were paused has delivered a
-                // message.
-                self.receive(&message);
-                self.pause();
+            self.serve(queues, Duration::ZERO)?;
+            let full = self.context().assignments.held() > MAX_HELD;
+            if full {
+                self.services.signals.wait_for_verdicts(POLL);
+            } else if self.context().pending().is_empty() {
+                self.fill(queues)?;
             }
-            self.send_pending(out);
+            let sent = self.send_pending(out);
+            self.services.metrics.blocked.set(i64::from(full || !sent));
             if stored.elapsed() >= STORE_EVERY {
                 stored = Instant::now();
                 self.context().store(&self.consumer, None);
@@ -135,25 +144,39 @@ impl Member<'_> {
         Ok(())
     }
 
-    /// Reads up to one batch of messages. Waits only for the first.
-    fn fill(&self) -> Result<(), SourceError> {
-        let mut wait = POLL;
-        for _ in 0..MAX_BATCH {
-            if self.services.signals.stopping() {
-                break;
-            }
-            let Some(message) = self.poll(wait)? else { break };
-            self.receive(&message);
-            wait = Duration::ZERO;
+    /// Serves the events of the consumer group, and waits for one at most for `wait`.
+    fn serve(&self, queues: &mut Queues, wait: Duration) -> Result<(), SourceError> {
+        // Messages come among the events only if a partition has no queue of its own.
+        while let Some(message) = self.consumer.poll(wait) {
+            self.take(message)?;
+        }
+        if self.context().moved.swap(false, Ordering::Relaxed) {
+            queues.follow(&self.consumer, self.context().assignments.partitions());
         }
         Ok(())
     }
 
-    fn poll(&self, wait: Duration) -> Result<Option<BorrowedMessage<'_>>, SourceError> {
-        match self.consumer.poll(wait) {
-            None => Ok(None),
-            Some(Ok(message)) => Ok(Some(message)),
-            Some(Err(error)) => {
+    /// Reads up to one batch of messages. Waits only for the first.
+    fn fill(&self, queues: &mut Queues) -> Result<(), SourceError> {
+        for read in 0..MAX_BATCH {
+            if self.services.signals.stopping() {
+                break;
+            }
+            let Some(message) = queues.next() else {
+                if read == 0 {
+                    queues.wait(POLL);
+                }
+                break;
+            };
+            self.take(message)?;
+        }
+        Ok(())
+    }
+
+    fn take(&self, read: Result<BorrowedMessage<'_>, KafkaError>) -> Result<(), SourceError> {
+        match read {
+            Ok(message) => self.receive(&message),
+            Err(error) => {
                 if let Some((_, reason)) = self.consumer.client().fatal_error() {
                     return Err(SourceError::Fatal(reason));
                 }
@@ -161,9 +184,9 @@ impl Member<'_> {
                 // missing topic.
                 warn!(%error, "kafka consumer");
                 self.services.metrics.consumer_errors.inc();
-                Ok(None)
             }
         }
+        Ok(())
     }
 
     fn receive(&self, message: &BorrowedMessage<'_>) {
@@ -248,40 +271,29 @@ impl Member<'_> {
         (quarantine && found.committed == Some(offset)).then_some(ends)
     }
 
-    /// Sends the pending items to the next stage. If its queue stays full, the partitions are
-    /// paused until the queue is half empty.
-    fn send_pending(&self, out: &Sender<Vec<ReceivedItem>>) {
+    /// Sends the pending items to the next stage. Returns whether all were sent. Otherwise, it has waited
+    /// for what they wait for, at most for [`POLL`].
+    fn send_pending(&self, out: &Sender<Vec<ReceivedItem>>) -> bool {
         let context = self.context();
         let mut batch = std::mem::take(&mut *context.pending());
-        let paused = context.paused.load(Ordering::Relaxed);
         self.services.metrics.queue.with_label_values(&["decode"]).set(out.len() as i64);
         let held_back = self.hold_back(&mut batch);
         let mut rest = self.without_memory(&mut batch);
         rest.extend(held_back);
-        if !batch.is_empty() {
-            let refused = if paused {
-                out.try_send(batch).err().map(TrySendError::into_inner)
-            } else {
-                out.send_timeout(batch, MAX_BLOCK).err().map(SendTimeoutError::into_inner)
-            };
-            if let Some(mut batch) = refused {
-                batch.extend(rest);
-                *context.pending() = batch;
-                return self.pause();
-            }
+        if !batch.is_empty()
+            && let Err(refused) = out.send_timeout(batch, POLL)
+        {
+            let mut batch = refused.into_inner();
+            batch.extend(rest);
+            *context.pending() = batch;
+            return false;
         }
-        if !rest.is_empty() {
-            *context.pending() = rest;
-            return self.pause();
+        if rest.is_empty() {
+            return true;
         }
-        // Each pause costs a fetch, so a pause ends only when half of the queue is free.
-        let room = out.capacity().is_none_or(|capacity| out.len() <= capacity / 2);
-        let held = context.assignments.held() > MAX_HELD;
-        if !paused && held {
-            self.pause();
-        } else if paused && room && !held && !self.services.signals.stopping() {
-            self.resume();
-        }
+        *context.pending() = rest;
+        self.services.signals.wait_for_verdicts(POLL);
+        false
     }
 
     /// While partitions are read cautiously, lets one batch of one partition be judged at a time.
@@ -322,37 +334,17 @@ impl Member<'_> {
         Vec::new()
     }
 
-    fn pause(&self) {
-        self.set_paused(true);
-    }
-
-    fn resume(&self) {
-        self.set_paused(false);
-    }
-
-    fn set_paused(&self, paused: bool) {
-        let partitions = list(&self.context().assignments.partitions());
-        let (done, what) = if paused {
-            (self.consumer.pause(&partitions), "paused")
-        } else {
-            (self.consumer.resume(&partitions), "resumed")
-        };
-        if let Err(error) = done {
-            warn!(%error, "partitions were not {what}");
-        }
-        self.context().paused.store(paused, Ordering::Relaxed);
-        self.context().has_moved();
-        self.services.metrics.paused.set(i64::from(paused));
-    }
-
-    /// Waits for the verdicts of all items that were read. Polling continues, because the group
-    /// would otherwise remove the consumer.
-    fn drain(&self, out: &Sender<Vec<ReceivedItem>>) -> Result<(), SourceError> {
+    /// Waits for the verdicts of all items that were read. Events are served meanwhile, because the
+    /// group would otherwise remove the consumer.
+    fn drain(
+        &self,
+        queues: &mut Queues,
+        out: &Sender<Vec<ReceivedItem>>,
+    ) -> Result<(), SourceError> {
         if self.services.signals.aborted() {
             return Ok(());
         }
         let start = Instant::now();
-        self.pause();
         let assignments = &self.context().assignments;
         info!(items = assignments.unresolved(None), "stopping: waiting for verdicts");
         while assignments.unresolved(None) > 0
@@ -361,9 +353,7 @@ impl Member<'_> {
         {
             self.send_pending(out);
             self.services.signals.flush();
-            if let Some(message) = self.poll(POLL)? {
-                debug!(offset = message.offset(), "message left for the next start");
-            }
+            self.serve(queues, POLL)?;
         }
         match assignments.unresolved(None) {
             0 => info!(seconds = start.elapsed().as_secs_f32(), "no item waits for its verdict"),

@@ -12,5 +12,6 @@ pub mod files;
 mod history;
 pub mod kafka;
 mod member;
+mod queues;
 mod reader;
 mod rebalance;

@@ -2,7 +2,7 @@
 //! source thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
@@ -13,6 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
 use super::assignment::{Assignments, Commit, Partition};
+use super::queues;
 use super::reader::Reader;
 use crate::item::ReceivedItem;
 use crate::ops::Services;
@@ -23,20 +24,22 @@ pub(super) struct Context {
     /// How long a revoked partition may wait for verdicts.
     pub drain: Duration,
     pub services: Services,
-    pub paused: AtomicBool,
+    /// The consumer, once it is used. It owns this value.
+    pub consumer: OnceLock<Weak<BaseConsumer<Context>>>,
+    /// Whether partitions were assigned or revoked since this was last looked at.
+    pub moved: AtomicBool,
     /// Items that were read and not yet sent to the next stage.
     pub pending: Mutex<Vec<ReceivedItem>>,
     /// When the brokers were last asked about a gap.
     pub asked: Mutex<Option<Instant>>,
     /// The partition of the batch that is judged, if partitions are read cautiously.
     pub batch: Mutex<Option<Partition>>,
-    /// When partitions were last assigned, revoked, paused or resumed.
-    pub moved: Mutex<Instant>,
+    /// When partitions were last assigned or revoked.
+    moved_at: Mutex<Instant>,
 }
 
-/// How long after partitions have moved statistics are not trusted. A pause discards messages that
-/// librdkafka has fetched, and the next offset to fetch is set back later. Statistics are collected
-/// up to a second before they arrive.
+/// How long after partitions have moved statistics are not trusted. The next offset to fetch may be that
+/// of an earlier assignment. Statistics are collected up to a second before they arrive.
 const SETTLED: Duration = Duration::from_secs(4);
 
 /// The least time between two questions about gaps.
@@ -50,11 +53,12 @@ impl Context {
             assignments: Assignments::new(reader),
             drain,
             services,
-            paused: AtomicBool::new(false),
+            consumer: OnceLock::new(),
+            moved: AtomicBool::new(false),
             pending: Mutex::new(Vec::new()),
             asked: Mutex::new(None),
             batch: Mutex::new(None),
-            moved: Mutex::new(Instant::now()),
+            moved_at: Mutex::new(Instant::now()),
         }
     }
 
@@ -77,15 +81,16 @@ impl Context {
         }
     }
 
-    /// Records that partitions were assigned, revoked, paused or resumed.
-    pub fn has_moved(&self) {
-        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    /// Records that partitions were assigned or revoked.
+    fn has_moved(&self) {
+        self.moved.store(true, Ordering::Relaxed);
+        *self.moved_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     /// The next offset to fetch of a partition, if every message below it is read.
     fn fetched(&self, of: &statistics::Partition) -> Option<i64> {
-        let moved = *self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        let settled = !self.paused.load(Ordering::Relaxed) && moved.elapsed() > SETTLED;
+        let moved = *self.moved_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let settled = moved.elapsed() > SETTLED;
         // librdkafka raises the offset after it has queued the messages below, so an empty queue
         // means that they are read.
         let read = settled && of.fetchq_cnt == 0 && of.fetch_state == "active";
@@ -156,6 +161,14 @@ impl Context {
             let _ = self.services.metrics.lag.remove_label_values(&labels);
         }
         self.count_partitions();
+    }
+
+    /// Gives partitions that are about to be fetched queues of their own.
+    fn divide_queues(&self, partitions: &[Partition]) {
+        let Some(consumer) = self.consumer.get().and_then(Weak::upgrade) else { return };
+        for partition in partitions {
+            drop(queues::divide(&consumer, partition));
+        }
     }
 
     fn count_partitions(&self) {
@@ -233,7 +246,9 @@ impl ConsumerContext for Context {
             Rebalance::Assign(partitions) => {
                 info!(partitions = partitions.count(), "partitions assigned");
                 self.services.metrics.rebalances.inc();
-                self.assignments.assign(owned(partitions).into_iter());
+                let partitions = owned(partitions);
+                self.divide_queues(&partitions);
+                self.assignments.assign(partitions.into_iter());
                 self.count_partitions();
                 self.services.health.joined();
             }
@@ -249,22 +264,8 @@ impl ConsumerContext for Context {
                     self.leave(consumer, &partitions);
                 }
                 self.give_up(&partitions);
-                // A pause outlives the assignment: if the partition were assigned again, it would
-                // stay paused.
-                if let Err(error) = consumer.resume(&list(&partitions)) {
-                    debug!(%error, "revoked partitions were not resumed");
-                }
             }
             Rebalance::Error(error) => warn!(%error, "rebalance"),
-        }
-    }
-
-    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Assign(partitions) = rebalance
-            && self.paused.load(Ordering::Relaxed)
-            && let Err(error) = consumer.pause(partitions)
-        {
-            warn!(%error, "new partitions were not paused");
         }
     }
 
@@ -282,15 +283,6 @@ impl ConsumerContext for Context {
 
 fn owned(list: &TopicPartitionList) -> Vec<Partition> {
     list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect()
-}
-
-/// A list of partitions for librdkafka.
-pub(super) fn list(partitions: &[Partition]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for (topic, partition) in partitions {
-        list.add_partition(topic, *partition);
-    }
-    list
 }
 
 /// A list of offsets with their notes for librdkafka.

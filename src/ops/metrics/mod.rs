@@ -107,8 +107,8 @@ pub struct Metrics {
     pub fetch_waiting: IntGauge,
     /// 1 while a store of images is down and the worker waits for it.
     pub fetch_outage: IntGauge,
-    /// 1 while the partitions are paused.
-    pub paused: IntGauge,
+    /// 1 while the source reads no messages, because the queues of the worker are full.
+    pub blocked: IntGauge,
     /// Partitions that the worker reads.
     pub partitions: IntGauge,
     /// Assignments and revocations.
@@ -292,8 +292,10 @@ impl Metrics {
                 "fetch_outage",
                 "1 while a store of images is down and nothing more is read.",
             )?,
-            paused: m
-                .gauge("partitions_paused", "1 while partitions are paused for back pressure.")?,
+            blocked: m.gauge(
+                "source_blocked",
+                "1 while the source reads no messages, because the queues of the worker are full.",
+            )?,
             partitions: m
                 .gauge("partitions_assigned", "Partitions that are assigned to the worker.")?,
             rebalances: m
