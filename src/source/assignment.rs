@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::caution::{Caution, LARGEST, Note};
-use super::reader::Reader;
+use super::reader::{self, Reader};
 use crate::offsets::{Ticket, Tracker};
 
 /// A partition of a topic.
@@ -118,7 +118,7 @@ impl Offsets {
 
     /// The note beside an offset that is committed.
     fn note(&self, open: bool) -> Note {
-        self.caution.note(self.next.unwrap_or_default(), open)
+        Note { at: reader::now(), ..self.caution.note(self.next.unwrap_or_default(), open) }
     }
 }
 
@@ -250,7 +250,7 @@ impl Assignments {
     pub fn begin(&self, partition: &Partition, first: i64, note: Note) -> Option<(Commit, bool)> {
         let mut assigned = self.lock();
         let offsets = assigned.get_mut(partition)?;
-        let (caution, quarantine) = Caution::begin(note, first, self.reader.id());
+        let (caution, quarantine) = Caution::begin(note, first, self.reader.begins());
         offsets.caution = caution;
         offsets.first = Some((first, Instant::now()));
         let note = offsets.note(true);

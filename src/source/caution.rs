@@ -7,6 +7,10 @@
 //! note of a partition says that it is read, although its reader is gone and has committed nothing, the
 //! reader has ended without warning.
 //!
+//! In a rebalance, the brokers may refuse the note with which a reader leaves. Such a reader lives. The
+//! group cannot know that a reader has ended before its session has, unless a static member returns. A
+//! note that is younger than that is therefore no sign of an end.
+//!
 //! After [`TOLERATED`] such ends, the items that may be the cause are judged in small batches, while
 //! the worker judges nothing else. After each further end, the items of the batch that was judged are
 //! judged in smaller ones. An item that ended the process while it was alone is *quarantined*: it is
@@ -47,13 +51,15 @@ pub(super) struct Note {
     pub open: bool,
     /// The process that reads. 0: unknown.
     pub reader: u64,
+    /// When the note was written, in milliseconds since 1970 by the clock of the reader. 0: unknown.
+    pub at: u64,
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ends, batch, within, read, until, began, open, reader } = self;
+        let Self { ends, batch, within, read, until, began, open, reader, at } = self;
         write!(f, "dorfman ends={ends} batch={batch} within={within} ")?;
-        write!(f, "read={read} until={until} began={began} open={open} reader={reader}")
+        write!(f, "read={read} until={until} began={began} open={open} reader={reader} at={at}")
     }
 }
 
@@ -73,12 +79,25 @@ impl FromStr for Note {
                 "began" => note.began = value.parse().map_err(|_| ())?,
                 "open" => note.open = value.parse().map_err(|_| ())?,
                 "reader" => note.reader = value.parse().map_err(|_| ())?,
+                "at" => note.at = value.parse().map_err(|_| ())?,
                 // A later version may write more.
                 _ => {}
             }
         }
         Ok(note)
     }
+}
+
+/// The process that begins to read a partition.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Begins {
+    /// Its number in notes.
+    pub reader: u64,
+    /// The time, in milliseconds since 1970.
+    pub now: u64,
+    /// The time from the last note of a reader that has ended to the next reader, in milliseconds, at
+    /// least. 0 for static members, which may return at once.
+    pub noticed: u64,
 }
 
 /// How a partition is read.
@@ -93,14 +112,16 @@ pub(super) struct Caution {
 }
 
 impl Caution {
-    /// How the process `reader` begins with a partition at the committed offset, and whether its first
-    /// item is to be quarantined.
-    pub fn begin(note: Note, committed: i64, reader: u64) -> (Self, bool) {
-        let Note { ends, batch, within, read, until, began, open, reader: before } = note;
-        // This process has lost the partition meanwhile, or its consumer.
-        let lives = before == reader && reader != 0;
-        // A reader that has committed what it judged was not ended by its first items. In a rebalance,
-        // the brokers may refuse the note with which a reader leaves.
+    /// How a process begins with a partition at the committed offset, and whether its first item is to
+    /// be quarantined.
+    pub fn begin(note: Note, committed: i64, by: Begins) -> (Self, bool) {
+        let Note { ends, batch, within, read, until, began, open, reader: before, at } = note;
+        let reader = by.reader;
+        // This process has lost the partition meanwhile, or its consumer, or another process lives.
+        // A note from the future is of another clock, and says nothing.
+        let lives = (before == reader && reader != 0)
+            || (at..at.saturating_add(by.noticed)).contains(&by.now);
+        // A reader that has committed what it judged was not ended by its first items.
         if !open || lives || (batch == 0 && began != committed) {
             return (Self { ends, batch, within, until, began: committed, reader }, false);
         }
@@ -137,10 +158,11 @@ impl Caution {
         }
     }
 
-    /// The note to write beside an offset. `read` is the offset behind the last message that was read.
+    /// The note to write beside an offset, without its time. `read` is the offset behind the last
+    /// message that was read.
     pub fn note(&self, read: i64, open: bool) -> Note {
         let Self { ends, batch, within, until, began, reader } = *self;
-        Note { ends, batch, within, read, until, began, open, reader }
+        Note { ends, batch, within, read, until, began, open, reader, at: 0 }
     }
 }
 
@@ -150,10 +172,14 @@ mod tests {
 
     use super::*;
 
+    fn by(reader: u64) -> Begins {
+        Begins { reader, ..Begins::default() }
+    }
+
     #[test]
     fn a_note_is_read_as_it_was_written() {
         let (ends, batch, within, read, until, began) = (3, 4, 90, 120, 1_300, 80);
-        let note = Note { ends, batch, within, read, until, began, open: true, reader: 7 };
+        let note = Note { ends, batch, within, read, until, began, open: true, reader: 7, at: 9 };
         assert_eq!(note.to_string().parse(), Ok(note));
         assert_eq!("dorfman ends=1 later=x".parse(), Ok(Note { ends: 1, ..Note::default() }));
         for other in ["", "of another program", "dorfman ends=many"] {
@@ -163,28 +189,46 @@ mod tests {
 
     #[test]
     fn a_reader_that_leaves_is_not_counted() {
-        let (caution, quarantine) = Caution::begin(Note::default(), 5, 0);
+        let (caution, quarantine) = Caution::begin(Note::default(), 5, by(0));
         assert!(!quarantine && caution.batch().is_none());
         let note = caution.note(9, false);
-        assert_eq!(Caution::begin(note, 9, 0).0.ends, 0);
-        assert_eq!(Caution::begin(Note { open: true, ..note }, 5, 0).0.ends, 1);
-        assert_eq!(Caution::begin(Note { open: true, ..note }, 6, 0).0.ends, 0, "it has committed");
+        assert_eq!(Caution::begin(note, 9, by(0)).0.ends, 0);
+        assert_eq!(Caution::begin(Note { open: true, ..note }, 5, by(0)).0.ends, 1);
+        assert_eq!(
+            Caution::begin(Note { open: true, ..note }, 6, by(0)).0.ends,
+            0,
+            "it has committed"
+        );
     }
 
     #[test]
     fn a_reader_that_gets_its_partition_again_has_not_ended() {
-        let (caution, _) = Caution::begin(Note::default(), 5, 7);
+        let (caution, _) = Caution::begin(Note::default(), 5, by(7));
         let note = caution.note(9, true);
-        assert_eq!(Caution::begin(note, 5, 7).0.ends, 0);
-        assert_eq!(Caution::begin(note, 5, 8).0.ends, 1);
+        assert_eq!(Caution::begin(note, 5, by(7)).0.ends, 0);
+        assert_eq!(Caution::begin(note, 5, by(8)).0.ends, 1);
         let alone = Note { batch: 1, ..note };
-        assert!(!Caution::begin(alone, 5, 7).1 && Caution::begin(alone, 5, 8).1);
+        assert!(!Caution::begin(alone, 5, by(7)).1 && Caution::begin(alone, 5, by(8)).1);
+    }
+
+    #[test]
+    fn a_reader_that_another_replaces_sooner_than_the_group_notices_an_end_lives() {
+        let note = Note { open: true, batch: 1, reader: 7, at: 50_000, ..Note::default() };
+        let begin = |now, noticed| Caution::begin(note, 0, Begins { reader: 8, now, noticed });
+        for now in [50_000, 72_499] {
+            let (caution, quarantine) = begin(now, 22_500);
+            assert_eq!((caution.ends, caution.batch, quarantine), (0, 1, false), "{now}");
+        }
+        for (now, noticed) in [(72_500, 22_500), (50_000, 0), (49_999, 22_500)] {
+            let (caution, quarantine) = begin(now, noticed);
+            assert_eq!((caution.ends, quarantine), (1, true), "{now} {noticed}");
+        }
     }
 
     #[test]
     fn caution_ends_behind_the_items_that_may_be_the_cause() {
         let note = Note { ends: 2, read: 500, began: 100, open: true, ..Note::default() };
-        let (mut caution, _) = Caution::begin(note, 100, 0);
+        let (mut caution, _) = Caution::begin(note, 100, by(0));
         assert_eq!(caution.batch(), Some(32));
         caution.batch_ended(1_899);
         assert_eq!(caution.batch(), Some(32));
@@ -197,7 +241,7 @@ mod tests {
     fn run(poison: i64, stale: i64, ahead: i64) -> (u32, Option<i64>) {
         let (mut committed, mut note) = (0, Note::default());
         for worker in 0..200 {
-            let (mut caution, quarantine) = Caution::begin(note, committed, 0);
+            let (mut caution, quarantine) = Caution::begin(note, committed, by(0));
             if quarantine {
                 return (worker, Some(committed));
             }

@@ -68,7 +68,7 @@ impl KafkaSource {
         services: Services,
     ) -> Result<Self, SourceError> {
         let client = client(kafka, config);
-        let reader = Reader::new();
+        let reader = Reader::new(noticed(&client));
         let first = consumer_of(&client, config, &reader, &services)?;
         Ok(Self { first, reader, client, config: config.clone(), deadline, services })
     }
@@ -141,6 +141,20 @@ fn client(kafka: &KafkaConfig, source: &SourceConfig) -> ClientConfig {
     client
 }
 
+/// The session timeout if the configuration does not set it: the default of librdkafka, and of brokers
+/// that set it themselves (KIP-848).
+const SESSION: Duration = Duration::from_secs(45);
+
+/// How soon the group may notice that a member has ended: half of the session timeout, because the last
+/// heartbeat is younger than that. Zero for a static member, which may return at once.
+fn noticed(client: &ClientConfig) -> Duration {
+    if client.get("group.instance.id").is_some() {
+        return Duration::ZERO;
+    }
+    let session = client.get("session.timeout.ms").and_then(|ms| ms.parse().ok());
+    session.map_or(SESSION, Duration::from_millis) / 2
+}
+
 fn consumer_of(
     client: &ClientConfig,
     source: &SourceConfig,
@@ -177,6 +191,14 @@ impl Renewals {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_static_member_may_return_at_once() {
+        let mut client = ClientConfig::new();
+        assert_eq!(noticed(&client), Duration::from_millis(22_500));
+        assert_eq!(noticed(client.set("session.timeout.ms", "6000")), Duration::from_secs(3));
+        assert_eq!(noticed(client.set("group.instance.id", "a")), Duration::ZERO);
+    }
 
     #[test]
     fn consumers_are_not_replaced_without_end() {

@@ -1,25 +1,30 @@
 //! The worker's process as a reader of partitions, over all of its consumers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::caution::Begins;
 use crate::offsets::Tracker;
 
 /// This process as a reader of partitions. Clones share its state; the consumers of a process have one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reader {
     id: u64,
+    /// How soon the group may notice that a reader has ended.
+    noticed: Duration,
     given_up: Arc<Mutex<Vec<Weak<Tracker>>>>,
 }
 
 impl Reader {
-    /// A reader that no note names yet.
-    pub fn new() -> Self {
-        Self { id: fastrand::u64(1..), ..Self::default() }
+    /// A reader that no note names yet. `noticed`: how soon the consumer group may notice that one of its
+    /// members has ended.
+    pub fn new(noticed: Duration) -> Self {
+        Self { id: fastrand::u64(1..), noticed, ..Self::default() }
     }
 
-    /// The number of the process in notes.
-    pub fn id(&self) -> u64 {
-        self.id
+    /// This process, beginning to read a partition now.
+    pub fn begins(&self) -> Begins {
+        Begins { reader: self.id, now: now(), noticed: milliseconds(self.noticed) }
     }
 
     /// Ends the epochs of a partition. Later verdicts of its items have no effect.
@@ -45,13 +50,22 @@ impl Reader {
     }
 }
 
+/// The time of a note: milliseconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, milliseconds)
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn trackers_without_items_are_forgotten() {
-        let reader = Reader::new();
+        let reader = Reader::new(Duration::ZERO);
         for partition in 0..100 {
             reader.give_up(std::iter::once(&Tracker::new("images".into(), partition)));
         }

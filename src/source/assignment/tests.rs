@@ -107,7 +107,7 @@ fn a_late_verdict_has_no_effect_on_the_next_epoch() {
 
 #[test]
 fn items_of_partitions_that_were_given_up_are_waited_for() {
-    let reader = Reader::new();
+    let reader = Reader::new(Duration::ZERO);
     let a = Assignments::new(reader.clone());
     a.assign([p(0)].into_iter());
     let late = take(&a, 5);
