@@ -7,10 +7,11 @@ import inspect
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import macs, pixels
+from . import macs, merge_nodes, pixels
 from .config import InputConfig
 from .fold import folded
 from .model import StagedNet
@@ -28,29 +29,15 @@ class StageFile:
     fan_in: int | None = None
 
 
-class MergingGraph(nn.Module):
-    """The graph of every stage that merges: gather, merge, layers and, in the last stage, a sigmoid."""
-
-    def __init__(self, layers: nn.Module, mean: bool, last: bool) -> None:
-        super().__init__()
-        self.layers, self.mean, self.last = layers, mean, last
-
-    def forward(self, features: Tensor, members: Tensor) -> Tensor:
-        # This form is exported as one Gather and one ReduceMax or ReduceMean.
-        picked = features[members]
-        out = self.layers(picked.mean(dim=1) if self.mean else picked.amax(dim=1))
-        return torch.sigmoid(out) if self.last else out
-
-
-class AloneGraph(nn.Module):
-    """The graph of a network that tests single images only, with a sigmoid."""
+class ScoringGraph(nn.Module):
+    """The graph of layers that return logits, with a sigmoid."""
 
     def __init__(self, layers: nn.Module) -> None:
         super().__init__()
         self.layers = layers
 
-    def forward(self, images: Tensor) -> Tensor:
-        return torch.sigmoid(self.layers(images))
+    def forward(self, rows: Tensor) -> Tensor:
+        return torch.sigmoid(self.layers(rows))
 
 
 def write_stages(model: StagedNet, image_shape: tuple[int, int, int], folder: Path, reads: InputConfig | None = None) -> list[StageFile]:
@@ -69,20 +56,24 @@ def write_stages(model: StagedNet, image_shape: tuple[int, int, int], folder: Pa
         absorb(folder / "stage0.onnx", reads)
         files.append(stage_file(folder / "stage0.onnx", first, features, last=False))
         features = passed(first, features)
-    members = torch.tensor([[0, 1, 1], [1, 1, 0]])
     for index, stage in enumerate(stages):
         path, last = folder / f"stage{len(files)}.onnx", index == len(stages) - 1
         result = "scores" if last else "features_out"
-        graph = MergingGraph(stage, model.pixels, last).eval()
-        rows = "images" if model.pixels else "features"
-        axes = {rows: {0: "R"}, "members": {0: "T", 1: "m"}, result: {0: "T"}}
-        write(graph, (features, members), path, [rows, "members"], [result], axes)
+        graph = ScoringGraph(stage).eval() if last else stage
+        write(graph, (features,), path, [merge_nodes.MERGED], [result], {merge_nodes.MERGED: {0: "T"}, result: {0: "T"}})
+        rows, weight = "images" if model.pixels else "features", selector_weight(model, index)
+        merge_nodes.prepend(path, model.merging, rows, tuple(features.shape[1:]), weight)
         if model.pixels:
             absorb(path, reads)
         fan_in = model.fans[index] if not last else None
         files.append(stage_file(path, stage, features, last, fan_in))
         features = passed(stage, features)
     return files
+
+
+def selector_weight(model: StagedNet, level: int) -> np.ndarray | None:
+    """Returns the weights [1,C] of the selector before stage `level` + 1, or None if the merge has none."""
+    return model.selectors[level].weight.detach().numpy()[None] if len(model.selectors) else None
 
 
 def passed(stage: nn.Module, rows: Tensor) -> Tensor:
@@ -107,7 +98,7 @@ def write_confirm(model: StagedNet, image_shape: tuple[int, int, int], folder: P
     """
     graph, images = nn.Sequential(*folded(model).cpu().stages), torch.zeros(2, *image_shape)
     path = folder / "confirm.onnx"
-    write(AloneGraph(graph).eval(), (images,), path, ["images"], ["scores"], {"images": {0: "N"}, "scores": {0: "N"}})
+    write(ScoringGraph(graph).eval(), (images,), path, ["images"], ["scores"], {"images": {0: "N"}, "scores": {0: "N"}})
     absorb(path, reads)
     return stage_file(path, graph, images, last=True)
 

@@ -1,9 +1,9 @@
 """A backbone cut into stages, with a merge between each two.
 
-The first stage runs once per image. The later stages run once per test, on the element-wise maximum
-of the features of the test's members. A group of any size has a high score if a member is positive.
-An individual test is a group of one. One network therefore serves every group size, and pooling adds
-no parameters.
+The first stage runs once per image. The later stages run once per test, on the merged features of the
+test's members. A group of any size has a high score if a member is positive. An individual test is a
+group of one. One network therefore serves every group size. With the maximum, pooling adds no
+parameters; with class activation maps, it adds one weight per channel.
 """
 
 from __future__ import annotations
@@ -13,33 +13,18 @@ from typing import Sequence
 import torch
 from torch import Tensor, nn
 
+from . import merges
 from .backbone import Parts, backbone
 from .config import Cut, DesignConfig, InputConfig, NetworkConfig
 
 IMAGES = "images"
 
 
-def merge_max(features: Tensor, members: Tensor) -> Tensor:
-    """Returns the element-wise maximum [T,...] of the rows of `features` [R,...] in each line of `members` [T,m]."""
-    rows, width = members.shape
-    # The gradient of index_select and view is several times faster than that of features[members].
-    picked = features.index_select(0, members.reshape(-1))
-    return picked.view(rows, width, *features.shape[1:]).amax(dim=1)
-
-
-def merge_mean(images: Tensor, members: Tensor) -> Tensor:
-    """Returns the mean [T,...] of the images in each line of `members` [T,m].
-
-    A repeated member changes the mean, so lines cannot be padded with repeats.
-    """
-    rows, width = members.shape
-    return images.index_select(0, members.reshape(-1)).view(rows, width, *images.shape[1:]).mean(dim=1)
-
-
 class StagedNet(nn.Module):
     """Stages, with a merge between each two. Without cuts there is one stage, which scores single images."""
 
-    def __init__(self, parts: Parts, cuts: Sequence[Cut]) -> None:
+    def __init__(self, parts: Parts, cuts: Sequence[Cut], image: tuple[int, ...] | None = None) -> None:
+        """With `image`, the shape of an image [C,H,W], rows are merged by class activation maps."""
         super().__init__()
         self.cuts = tuple(cuts)
         self.pixels = bool(cuts) and cuts[0].after == IMAGES
@@ -51,14 +36,34 @@ class StagedNet(nn.Module):
             raise ValueError(f"design.cuts must name different parts in this order, except the last: {', '.join(names)}")
         edges = [0, *ends, len(names)]
         self.stages = nn.ModuleList(nn.Sequential(*(parts[name] for name in names[a:b])) for a, b in zip(edges, edges[1:]))
+        # Apart from the stages, so that networks with other merges can exchange the weights of the stages.
+        self.selectors = nn.ModuleList(merges.Selector(shape[0]) for shape in (self.shapes(image) if image else []))
 
     @property
     def fans(self) -> list[int]:
         """How many rows are merged at each level except the last."""
         return [cut.fan_in for cut in self.cuts[:-1]]
 
-    def merge(self, features: Tensor, members: Tensor) -> Tensor:
-        return merge_mean(features, members) if self.pixels else merge_max(features, members)
+    @property
+    def merging(self) -> str:
+        """The name of the merge."""
+        return merges.MEAN if self.pixels else merges.CAM if len(self.selectors) else merges.MAX
+
+    @torch.no_grad()
+    def shapes(self, image: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Returns the shape of one row of features at each cut."""
+        rows, found = torch.zeros(2, *image), []
+        for stage in list(self.stages)[:-1]:
+            training, rows = stage.training, stage.eval()(rows)
+            stage.train(training)
+            found.append(tuple(rows.shape[1:]))
+        return found
+
+    def merge(self, level: int, features: Tensor, members: Tensor) -> Tensor:
+        """Merges the rows in each line of `members`. Level k merges features of stage k."""
+        if self.pixels:
+            return merges.mean(features, members)
+        return self.selectors[level](features, members) if len(self.selectors) else merges.largest(features, members)
 
     def forward(self, images: Tensor, levels: Sequence[Tensor]) -> Tensor:
         """Returns the logits [T,L] of tests.
@@ -67,10 +72,16 @@ class StagedNet(nn.Module):
         """
         return self.tests(self.stages[0](images), levels)
 
-    def tests(self, features: Tensor, levels: Sequence[Tensor]) -> Tensor:
-        """As `forward`, but from the features of the first stage."""
-        for stage, members in zip(list(self.stages)[1:], levels):
-            features = stage(self.merge(features, members))
+    def tests(self, features: Tensor, levels: Sequence[Tensor], classified: list[Tensor] | None = None) -> Tensor:
+        """As `forward`, but from the features of the first stage.
+
+        `classified` receives the logits of each selector's classifier, one per row that its merge may
+        take. Their loss does not change the stages.
+        """
+        for level, (stage, members) in enumerate(zip(list(self.stages)[1:], levels)):
+            if classified is not None and len(self.selectors):
+                classified.append(self.selectors[level].logits(features.detach()))
+            features = stage(self.merge(level, features, members))
         return features
 
 
@@ -82,7 +93,8 @@ def place(names: Sequence[str], name: str) -> int:
 
 
 def build(network: NetworkConfig, design: DesignConfig, image: InputConfig) -> StagedNet:
-    return StagedNet(backbone(network, image), design.cuts)
+    shape = (1 if image.channels == "grey" else 3, image.height, image.width)
+    return StagedNet(backbone(network, image), design.cuts, shape if design.merge == merges.CAM else None)
 
 
 def individual(model: StagedNet, images: Tensor) -> Tensor:

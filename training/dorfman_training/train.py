@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from . import groups, progress
+from . import groups, merges, progress
 from .config import Config, NetworkConfig, TrainConfig
 from .data import Split
 from .deal import Deal
@@ -21,6 +21,8 @@ from .distil import Teacher
 from .groups import Groups
 from .model import StagedNet, build
 from .source import Feed, half
+
+SELECTOR_RATE = 20.0  # how many times faster selectors learn: they are linear, and start from nothing
 
 
 def device() -> torch.device:
@@ -111,7 +113,7 @@ class Trainer:
     def one_step(self) -> float:
         settings = self.config.train
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(settings, self.step)
+            group["lr"] = learning_rate(settings, self.step) * group.get("rate", 1.0)
         rows = torch.cat([self.positives.next(settings.positives), self.negatives.next(settings.images - settings.positives)])
         inputs = self.feed.inputs(rows)
         with half(self.config, self.device):
@@ -131,18 +133,28 @@ class Trainer:
         index = torch.arange(len(rows))
         drawn = groups.draw_mixed(settings, index[: settings.positives], index[settings.positives :], self.generator)
         levels = [level.to(self.device) for level in groups.levels(drawn.members, drawn.sizes, self.model.fans)]
-        logits = self.tests(features, drawn, levels).squeeze(1).float()
+        classified: list[Tensor] = []
+        logits = self.tests(features, drawn, levels, classified).squeeze(1).float()
         wanted = drawn.positive.float().to(self.device)
         self.learn(rows, drawn, (logits.detach().sigmoid() - wanted).abs().cpu())
-        return nn.functional.binary_cross_entropy_with_logits(logits, wanted)
+        return nn.functional.binary_cross_entropy_with_logits(logits, wanted) + self.selector_loss(classified, levels)
 
-    def tests(self, features: Tensor, drawn: Groups, levels: list[Tensor]) -> Tensor:
+    def selector_loss(self, classified: list[Tensor], levels: list[Tensor]) -> Tensor:
+        """Returns the loss of the selectors' classifiers. A row of a later level is positive if one of its images is."""
+        loss = torch.zeros((), device=self.device)
+        hot = torch.arange(self.config.train.images, device=self.device) < self.config.train.positives
+        for logits, members in zip(classified, levels):
+            loss = loss + nn.functional.binary_cross_entropy_with_logits(logits, hot.float())
+            hot = hot[members].any(dim=1)
+        return loss
+
+    def tests(self, features: Tensor, drawn: Groups, levels: list[Tensor], classified: list[Tensor]) -> Tensor:
         if not self.model.cuts:
             return features.index_select(0, drawn.members[:, 0].to(self.device))
         if not self.model.pixels:
-            return self.model.tests(features, levels)
+            return self.model.tests(features, levels, classified)
         # Repeated members change a mean, so each group is merged at its own size.
-        merged = [self.model.merge(features, line[:size].unsqueeze(0)) for line, size in zip(levels[0], drawn.sizes.tolist())]
+        merged = [self.model.merge(0, features, line[:size].unsqueeze(0)) for line, size in zip(levels[0], drawn.sizes.tolist())]
         return self.model.stages[1](torch.cat(merged))
 
     def learn(self, rows: Tensor, drawn: Groups, errors: Tensor) -> None:
@@ -190,16 +202,16 @@ class Trainer:
             deal.restore(state)
 
 
-def optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
-    trained = [p for p in model.parameters() if p.requires_grad]
+def optimizer(model: StagedNet, settings: TrainConfig) -> torch.optim.Optimizer:
+    trained = [p for p in model.stages.parameters() if p.requires_grad]
     # Norms and biases have no weight decay, which would only slow training down.
-    return torch.optim.AdamW(
-        [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-        ],
-        lr=settings.learning_rate,
-    )
+    groups_of: list[dict[str, Any]] = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if len(model.selectors):
+        groups_of.append({"params": list(model.selectors.parameters()), "weight_decay": 0.0, "rate": SELECTOR_RATE})
+    return torch.optim.AdamW(groups_of, lr=settings.learning_rate)
 
 
 def weights(model: StagedNet) -> dict[str, Tensor]:
@@ -226,7 +238,9 @@ def made_with(config: Config) -> str:
     A change of other settings, such as the description or the calibration, needs no new training.
     """
     data = (config.data.kind, config.data.positive, config.data.calibration_images, config.data.split_seed)
-    return repr((data, config.input, chosen(config.network), config.design, chosen(config.train)))
+    # Written like this before there was another merge, so that old checkpoints stay valid.
+    design = f"DesignConfig(cuts={config.design.cuts!r})" if config.design.merge == merges.MAX else repr(config.design)
+    return f"({data!r}, {config.input!r}, {chosen(config.network)!r}, {design}, {chosen(config.train)!r})"
 
 
 def chosen(section: NetworkConfig | TrainConfig) -> dict[str, Any]:

@@ -35,7 +35,11 @@ DESIGNS = {
 }
 
 
-def settled(cuts: tuple[Cut, ...]) -> StagedNet:
+# The designs that merge features, by class activation maps.
+BY_MAP = {f"{name}, by map": DESIGNS[name] for name in ("feature", "three levels")}
+
+
+def settled(cuts: tuple[Cut, ...], merge: str = "max") -> StagedNet:
     """Returns an untrained network with the same weights for every design.
 
     Its batch norms are not the identity, so that errors of folding change the scores.
@@ -43,7 +47,7 @@ def settled(cuts: tuple[Cut, ...]) -> StagedNet:
     torch.manual_seed(5)
     torch.set_num_threads(2)
     network = NetworkConfig("small", (StemLayer(8, 5, 2), StemLayer(8, 3, 2)), tail_channels=12, tail_blocks=1, dropout=0.1)
-    model = build(network, DesignConfig(cuts), GREY)
+    model = build(network, DesignConfig(cuts, merge), GREY)
     for name, value in model.state_dict().items():
         if name.endswith(("running_mean", "running_var")) or value.ndim == 1:
             if value.is_floating_point():
@@ -51,10 +55,10 @@ def settled(cuts: tuple[Cut, ...]) -> StagedNet:
     return model.eval()
 
 
-@pytest.fixture(scope="session", params=list(DESIGNS))
+@pytest.fixture(scope="session", params=[*DESIGNS, *BY_MAP])
 def design(request: pytest.FixtureRequest) -> StagedNet:
     """A small network, of each design in turn."""
-    return settled(DESIGNS[request.param])
+    return settled(BY_MAP[request.param], "cam") if request.param in BY_MAP else settled(DESIGNS[request.param])
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from conftest import DESIGNS, alone, levels, settled
-from dorfman_training import macs
+from conftest import BY_MAP, DESIGNS, alone, levels, settled
+from dorfman_training import macs, merges
 from dorfman_training.config import Config, Cut
 from dorfman_training.fold import folded
-from dorfman_training.model import StagedNet, build, individual, merge_max
+from dorfman_training.model import StagedNet, build, individual
 
 
 def images(count: int = 8) -> torch.Tensor:
@@ -19,17 +19,40 @@ def images(count: int = 8) -> torch.Tensor:
 
 def test_merging_is_the_largest_value_over_the_members() -> None:
     features = images()
-    merged = merge_max(features, torch.tensor([[0, 3, 5], [2, 2, 2]]))
+    merged = merges.largest(features, torch.tensor([[0, 3, 5], [2, 2, 2]]))
     assert torch.equal(merged[0], torch.maximum(torch.maximum(features[0], features[3]), features[5]))
     assert torch.equal(merged[1], features[2])
 
 
+def test_a_map_selects_whole_vectors() -> None:
+    # Two images of two places with two channels. The logit is the difference of the channels.
+    features = torch.tensor([[[[5.0, 1.0]], [[3.0, 0.0]]], [[[4.0, 9.0]], [[0.0, 9.0]]]])
+    selector = merges.Selector(2)
+    selector.weight.data = torch.tensor([1.0, -1.0])
+    merged = selector(features, torch.tensor([[0, 1], [0, 0]]))
+    assert merged[0].tolist() == [[[4.0, 1.0]], [[0.0, 0.0]]], "the second image at the first place, the first at the second"
+    assert torch.equal(merged[1], features[0])
+    selector.bias.data = torch.tensor([0.5])
+    assert selector.logits(features).tolist() == [2.0, 2.5], "the mean over places, and the bias"
+
+
 @torch.no_grad()
-def test_padding_by_repeats_and_the_order_of_members_change_nothing(small: StagedNet) -> None:
+@pytest.mark.parametrize("merge", merges.LEARNED)
+def test_padding_by_repeats_and_the_order_of_members_change_nothing(merge: str) -> None:
+    small = settled(DESIGNS["feature"], merge)
     features = small.stages[0](images())
     plain = small.tests(features, [torch.tensor([[1, 4, 2]])])
     for line in ([1, 4, 2, 1, 4, 2, 1, 4], [2, 1, 4], [4, 4, 4, 4, 2, 1]):
         assert torch.equal(small.tests(features, [torch.tensor([line])]), plain)
+    assert not torch.equal(small.tests(features, [torch.tensor([[1, 4]])]), plain)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", list(BY_MAP))
+def test_maps_add_one_weight_per_channel_and_change_no_individual_test(name: str) -> None:
+    model, whole = settled(BY_MAP[name], "cam"), settled(())
+    assert [selector.weight.numel() for selector in model.selectors] == [8, 8, 12][-len(model.selectors) :] if len(model.selectors) > 1 else [8]
+    assert torch.allclose(individual(model, images(2)), whole.stages[0](images(2)), atol=1e-5)
 
 
 @torch.no_grad()

@@ -58,6 +58,20 @@ def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_run(tmp_path: Path,
     assert torch.allclose(weights(train.trained(tiny(settings, 4), tmp_path / "cut.pt")), weights(whole), atol=1e-6)
 
 
+def test_selectors_learn_as_classifiers(tmp_path: Path, settings: Config) -> None:
+    torch.set_num_threads(1)
+    base = tiny(settings, 30)
+    by_map = dataclasses.replace(base, design=dataclasses.replace(base.design, merge="cam"))
+    bright = split()
+    bright.images[:20] = bright.images[:20] // 2 + 128  # the positive images are brighter
+    trainer = train.Trainer(by_map, bright, lambda _: None)
+    model = trainer.run(tmp_path / "it.pt").eval()
+    features = model.stages[0](data.normalise(bright.images, by_map.input))
+    logits = model.selectors[0].logits(features)
+    assert logits[:20].mean() > logits[20:].mean() + 0.1
+    assert train.made_with(by_map) != train.made_with(base), "another merge needs new training"
+
+
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path, settings: Config) -> None:
     train.Trainer(tiny(settings, 2), split(), lambda _: None).run(tmp_path / "it.pt")
     with pytest.raises(SystemExit, match="another configuration"):

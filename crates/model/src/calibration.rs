@@ -7,7 +7,7 @@ use dorfman_core::cost::{StageCosts, TestCosts, TierCost};
 use dorfman_core::engine::NetworkPart;
 use dorfman_core::policy::{MAX_GROUP, PolicyInputs};
 
-use super::manifest::{CalibratedThreshold, Calibration, Merge, Stage};
+use super::manifest::{CalibratedThreshold, Calibration, Stage};
 use super::{Bundle, Profile};
 
 impl Bundle {
@@ -75,9 +75,9 @@ impl Bundle {
             None => 0.0,
         };
         let score = NetworkPart::Stage(last.max(1));
-        // If a bundle merges by maximum, a test is padded to the next power of two.
+        // A test is padded to the next power of two, if repeats do not change it.
         let padded = |rows: usize| {
-            if self.manifest.merge == Merge::Max { rows.next_power_of_two() } else { rows }
+            if self.manifest.merge.takes_repeats() { rows.next_power_of_two() } else { rows }
         };
         let cost = |rows: usize| Some((rows, profile.seconds_per_row(score, padded(rows))?));
         let last: Option<Vec<(usize, f64)>> = (1..=MAX_GROUP).map(cost).collect();

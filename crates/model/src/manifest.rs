@@ -220,14 +220,27 @@ pub enum Filter {
     Lanczos3,
 }
 
-/// The element-wise merge in every stage except stage 0. A network of one stage merges pixels.
+/// The merge in every stage except stage 0. A network of one stage merges pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Merge {
-    /// The maximum. Repeating a member of a test does not change the result.
+    /// The element-wise maximum. Repeating a member of a test does not change the result.
     Max,
-    /// The mean. A test cannot be padded by repeating a member.
+    /// At each place, the whole feature vector of the member whose linear logit is highest there (a
+    /// class activation map). Repeating a member does not change the result.
+    Cam,
+    /// The element-wise mean. A test cannot be padded by repeating a member.
     Mean,
+}
+
+impl Merge {
+    /// Whether a test may be padded by repeating a member.
+    pub fn takes_repeats(self) -> bool {
+        match self {
+            Self::Max | Self::Cam => true,
+            Self::Mean => false,
+        }
+    }
 }
 
 /// One stage of the network: an ONNX file.

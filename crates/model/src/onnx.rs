@@ -16,7 +16,7 @@ use self::images::ImageInput;
 pub use self::screen::OnnxScreen;
 use self::signature::{EXIT, check_exit, check_stage, features};
 use self::tensors::{append, members_tensor, run};
-use super::manifest::{Manifest, Merge};
+use super::manifest::Manifest;
 use super::{Bundle, Provider, Runtime, RuntimeError, Target};
 
 /// A network in ONNX Runtime. One thread owns it.
@@ -234,7 +234,7 @@ fn shape(manifest: &Manifest, slots: usize) -> NetworkShape {
         let sets = slots * (1 << (span - 1).min(2));
         levels.push(Level { fan_in, slots: sets, macs: stage.macs, exit: stage.exit.is_some() });
     }
-    let repeats = manifest.merge == Merge::Max;
+    let repeats = manifest.merge.takes_repeats();
     let confirm_macs = manifest.confirm.as_ref().map(|c| c.macs);
     NetworkShape {
         levels,

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from .. import merge_nodes
 from .errors import CutError
 from .network import Network, opset, reads
 from .points import Point
@@ -16,8 +17,8 @@ ACTIVATIONS = ("none", "softmax", "sigmoid")
 # Names are unique in an ONNX graph: a stage that reads `features` needs another name for its output.
 BETWEEN_OUTPUT = "features_out"
 OWN = (
-    "images", "features", BETWEEN_OUTPUT, "members", "scores", "exit",
-    "gathered", "merged", "merge_axes", "member", "member_shape", "raw", "flat", "flat_shape",
+    "images", "features", BETWEEN_OUTPUT, "members", "scores", "exit", "member", "member_shape", "raw", "flat", "flat_shape",
+    *merge_nodes.NAMES,
 )  # fmt: skip
 
 
@@ -54,7 +55,8 @@ def part(
     extra: list[onnx.TensorProto] = []
     if merging:
         inputs.append(helper.make_tensor_value_info("members", TensorProto.INT64, ["T", 1 if alone else "m"]))
-        ahead, extra = pick() if alone else merge(version)
+        row = network.shapes[start][1:]
+        ahead, extra = pick() if alone else merge_nodes.nodes(merge_nodes.MAX, version, "features", row)
     if end is None:
         renamed[network.output] = "raw"
         behind, shaping = squash(activation)
@@ -100,15 +102,6 @@ def needed(network: Network, start: str, end: str) -> list[NodeProto]:
     if start != network.image and network.image in wanted:
         raise CutError(f"internal error: {start} does not separate the image from {end}")
     return kept[::-1]
-
-
-def merge(version: int) -> tuple[list[NodeProto], list[TensorProto]]:
-    """Returns nodes that gather the rows in a line of `members` and take their element-wise maximum."""
-    gather = helper.make_node("Gather", ["features", "members"], ["gathered"], axis=0)
-    if version < 18:
-        return [gather, helper.make_node("ReduceMax", ["gathered"], ["merged"], axes=[1], keepdims=0)], []
-    axes = numpy_helper.from_array(np.array([1], dtype=np.int64), "merge_axes")
-    return [gather, helper.make_node("ReduceMax", ["gathered", "merge_axes"], ["merged"], keepdims=0)], [axes]
 
 
 def pick() -> tuple[list[NodeProto], list[TensorProto]]:

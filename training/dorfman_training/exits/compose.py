@@ -12,6 +12,7 @@ from typing import Any, Sequence
 import onnx
 from onnx import NodeProto, helper
 
+from .. import merge_nodes
 from ..cut import network, stages
 from ..cut.errors import CutError
 from ..cut.network import Network, Original, opset, reads
@@ -100,6 +101,9 @@ def unmerged(nodes: Sequence[NodeProto], number: int) -> tuple[list[NodeProto], 
     readers = [node for node in nodes if "features" in reads(node)]
     if len(gathers) != 1 or len(readers) != 1:
         raise CutError(f"stage {number} does not begin with one Gather of `features`: exits can be added to stages in the form of docs/bundle.md")
+    if any(merge_nodes.MERGED in node.output for node in nodes):
+        return until(nodes, merge_nodes.MERGED), merge_nodes.MERGED
+    # A bundle whose stages have other names.
     gather = gathers[0]
     gone = [gather, *(node for node in nodes if "members" in reads(node))]
     entry = gather.output[0]
@@ -110,6 +114,16 @@ def unmerged(nodes: Sequence[NodeProto], number: int) -> tuple[list[NodeProto], 
     kept = [node for node in nodes if not any(node is other for other in gone)]
     # What computed only the removed nodes' inputs, such as the constant axes of a reduction, stays unread.
     return [node for node in kept if is_read(node, kept)], entry
+
+
+def until(nodes: Sequence[NodeProto], entry: str) -> list[NodeProto]:
+    """Returns the nodes without those that compute `entry`."""
+    gone = {entry}
+    for node in reversed(nodes):
+        if any(name in gone for name in node.output):
+            gone.update(reads(node))
+    kept = [node for node in nodes if not any(name in gone for name in node.output)]
+    return [node for node in kept if is_read(node, kept)]
 
 
 def is_read(node: NodeProto, nodes: Sequence[NodeProto]) -> bool:
