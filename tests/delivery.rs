@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::broker::{Broker, Real, admin, block_on};
 use common::topic::{Read, committed, count, produce, produce_transaction, read, read_until};
-use common::{config, eventually, gated, model, png, reference, start, stop, topics};
+use common::{config, eventually, gated, model, png, reference, scripted, start, stop, topics};
 use dorfman::config::Config;
 use dorfman::message::ReferenceMessage;
 use dorfman::sink::message::{DeadLetterRecord, FlagRecord, VerdictRecord};
@@ -270,6 +270,42 @@ fn a_worker_whose_consumer_was_fenced_joins_again() {
     let flags = read::<FlagRecord>(broker.bootstrap(), &config.sink.flagged_topic, 300);
     let ids: BTreeSet<_> = flags.iter().map(|flag| flag.record.id.clone()).collect();
     assert_eq!((ids.len(), count(broker.bootstrap(), &config.sink.flagged_topic)), (300, 300));
+}
+
+/// A worker that panics leaves the group at once, unlike one that is killed.
+#[test]
+fn an_image_with_which_the_worker_panics_each_time_is_quarantined() {
+    let broker = Real::with_topics(&topics("failing", 1));
+    let mut config = config(broker.bootstrap(), "failing");
+    config.source.properties.remove("session.timeout.ms");
+    let messages: Vec<_> = (0..100).map(|i| plain(&format!("{i:03}"), i == 41)).collect();
+    produce(broker.bootstrap(), config.source.topic.first(), &messages);
+    let dead_letters = || count(broker.bootstrap(), &config.sink.dead_letter_topic);
+    let mut ends = 0;
+    let running = loop {
+        let network = scripted().with_test_hook(|_, _, scores| {
+            assert!(scores.iter().all(|&score| score < 0.5), "a bug");
+            Ok(())
+        });
+        let running = worker::start(&config, model(network)).unwrap();
+        eventually("the worker fails, or the image is quarantined", || {
+            running.failed() || dead_letters() > 0
+        });
+        if !running.failed() {
+            break running;
+        }
+        running.wait().unwrap_err();
+        ends += 1;
+        assert!(ends < 10, "the cause is not found");
+    };
+    until_committed(&broker, &config, 100);
+    stop(running);
+
+    assert!(ends >= 6, "{ends} ends: three as usual, then in batches of 32, 4 and 1 images");
+    let verdicts =
+        read::<VerdictRecord>(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), 99);
+    let cleared: BTreeSet<_> = verdicts.iter().map(|verdict| verdict.record.id.clone()).collect();
+    assert_eq!((cleared.len(), cleared.contains("041"), dead_letters()), (99, false, 1));
 }
 
 #[test]

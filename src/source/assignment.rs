@@ -318,6 +318,24 @@ impl Assignments {
         partitions.iter().filter_map(leave).collect()
     }
 
+    /// What to commit for partitions that this reader leaves because it fails, so that its end counts at
+    /// once: a reader that fails leaves the group, which then gives the partitions to others. A reader
+    /// that has survived its first items did not fail because of them.
+    pub fn failed(&self, partitions: &[Partition]) -> Vec<Commit> {
+        let assigned = self.lock();
+        let failed = |partition: &Partition| {
+            let offsets = assigned.get(partition)?;
+            let cautious = offsets.caution.batch().is_some();
+            let open = if cautious { offsets.unresolved() > 0 } else { !offsets.survived };
+            // The batch that is judged begins at the last offset that was committed.
+            let begin = offsets.stored.or(offsets.first.map(|(offset, _)| offset));
+            let offset = (if cautious { begin } else { offsets.left_at() }).filter(|_| open)?;
+            let note = Note { at: 0, ..offsets.note(true) };
+            Some(Commit { partition: partition.clone(), offset, note })
+        };
+        partitions.iter().filter_map(failed).collect()
+    }
+
     /// Records that an offset was stored. Returns whether a higher one was stored before: the
     /// offsets of the partition have fallen, and librdkafka does not commit the lower one by itself.
     pub fn stored(&self, partition: &Partition, offset: i64) -> bool {

@@ -8,8 +8,9 @@
 //! reader has ended without warning.
 //!
 //! In a rebalance, the brokers may refuse the note with which a reader leaves. Such a reader lives. The
-//! group cannot know that a reader has ended before its session has, unless a static member returns. A
-//! note that is younger than that is therefore no sign of an end.
+//! group does not notice that a reader has ended before its session ends, unless the reader leaves the
+//! group or is a static member that returns. A note that is younger than that is therefore no sign of an
+//! end. A reader that fails and leaves the group writes a note without a time, which always counts.
 //!
 //! After [`TOLERATED`] such ends, the items that may be the cause are judged in small batches, while
 //! the worker judges nothing else. After each further end, the items of the batch that was judged are

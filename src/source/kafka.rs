@@ -109,23 +109,30 @@ impl KafkaSource {
     }
 }
 
+/// Properties that the configuration may set.
+const DEFAULTS: [(&str, &str); 9] = [
+    ("auto.offset.reset", "earliest"),
+    ("auto.commit.interval.ms", "1000"),
+    ("statistics.interval.ms", "5000"),
+    ("partition.assignment.strategy", "cooperative-sticky"),
+    // Each partition has a queue of its own, so these hold for one partition. A fetch is added to a queue
+    // that is not full, decompressed.
+    ("queued.min.messages", "5000"),
+    ("queued.max.messages.kbytes", "2048"),
+    ("max.partition.fetch.bytes", "262144"),
+    // A queue that was full must not run empty before the next fetch.
+    ("fetch.queue.backoff.ms", "10"),
+    // A fetch of the partitions whose queues are not full must not wait long for their messages.
+    ("fetch.wait.max.ms", "100"),
+];
+
 /// The properties of the consumers: those of the configuration, defaults, and what the worker needs.
 fn client(kafka: &KafkaConfig, source: &SourceConfig) -> ClientConfig {
     let mut client = kafka.client(&source.properties);
-    for (key, default) in [
-        ("auto.offset.reset", "earliest"),
-        ("auto.commit.interval.ms", "1000"),
-        ("statistics.interval.ms", "5000"),
-        ("partition.assignment.strategy", "cooperative-sticky"),
-        // Each partition has a queue of its own, so these hold for one partition.
-        ("queued.min.messages", "5000"),
-        ("queued.max.messages.kbytes", "2048"),
-        // A queue that was full must not run empty before the next fetch.
-        ("fetch.queue.backoff.ms", "10"),
-        // A fetch of the partitions whose queues are not full must not wait long for their messages.
-        ("fetch.wait.max.ms", "100"),
-    ] {
-        if client.get(key).is_none() {
+    for (key, default) in DEFAULTS {
+        let alias =
+            if key == "max.partition.fetch.bytes" { "fetch.message.max.bytes" } else { key };
+        if client.get(key).is_none() && client.get(alias).is_none() {
             client.set(key, default);
         }
     }

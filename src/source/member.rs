@@ -60,7 +60,7 @@ impl Member<'_> {
         let _ = self.context().consumer.set(Arc::downgrade(&self.consumer));
         self.consumer.subscribe(topics)?;
         let result = self.with_clock_watched(|| {
-            // They must not outlive the consumer, so they end here.
+            // Each queue holds the consumer, which closes only when nothing holds it.
             let mut queues = Queues::new();
             self.read_until_stopped(&mut queues, out)?;
             self.drain(&mut queues, out)
@@ -85,10 +85,13 @@ impl Member<'_> {
         // or a store of images are.
         let (signals, health) = (&self.services.signals, &self.services.health);
         let waits = health.waits() && !signals.aborted();
+        let partitions = self.context().assignments.partitions();
         if well && (!gave_up || waits || health.failed_by_others()) {
-            self.context().leave(&self.consumer, &self.context().assignments.partitions());
+            self.context().leave(&self.consumer, &partitions);
+        } else {
+            self.context().fail(&self.consumer, &partitions);
         }
-        self.context().give_up(&self.context().assignments.partitions());
+        self.context().give_up(&partitions);
         if gave_up {
             // The items will be read again. The other stages must not wait for them.
             self.services.signals.abort();
@@ -134,7 +137,7 @@ impl Member<'_> {
                 self.fill(queues)?;
             }
             let sent = self.send_pending(out);
-            self.services.metrics.blocked.set(i64::from(full || !sent));
+            self.services.metrics.blocked.set(i64::from(full || !sent || out.is_full()));
             if stored.elapsed() >= STORE_EVERY {
                 stored = Instant::now();
                 self.context().store(&self.consumer, None);

@@ -43,7 +43,8 @@ impl Queues {
     pub fn follow(&mut self, consumer: &Arc<BaseConsumer<Context>>, assigned: Vec<Partition>) {
         self.by_partition.retain(|(partition, queue)| {
             let keep = assigned.contains(partition);
-            // Otherwise, the messages would stay in memory until the partition is assigned again.
+            // Otherwise, these messages would stay in memory until the partition is assigned again. Those
+            // of a fetch that is under way do.
             while !keep && queue.poll(Duration::ZERO).is_some() {}
             keep
         });

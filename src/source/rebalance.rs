@@ -39,7 +39,8 @@ pub(super) struct Context {
 }
 
 /// How long after partitions have moved statistics are not trusted. The next offset to fetch may be that
-/// of an earlier assignment. Statistics are collected up to a second before they arrive.
+/// of an earlier assignment, and librdkafka sets it back because it pauses all partitions during a
+/// rebalance. Statistics are collected up to a second before they arrive.
 const SETTLED: Duration = Duration::from_secs(4);
 
 /// The least time between two questions about gaps.
@@ -149,6 +150,11 @@ impl Context {
     /// Tells the next readers of partitions that this one leaves them on purpose.
     pub fn leave(&self, consumer: &BaseConsumer<Context>, partitions: &[Partition]) {
         self.commit(consumer, &self.assignments.leave(partitions), CommitMode::Sync);
+    }
+
+    /// Tells the next readers of partitions that this one has failed.
+    pub fn fail(&self, consumer: &BaseConsumer<Context>, partitions: &[Partition]) {
+        self.commit(consumer, &self.assignments.failed(partitions), CommitMode::Sync);
     }
 
     /// Gives up partitions: verdicts of their items have no effect any more.

@@ -131,10 +131,13 @@ fn a_cautious_partition_is_committed_batch_by_batch() {
     assert!(a.cautious());
     let (most, commit) = a.begin_batch(&p(0), 5);
     assert_eq!((most, commit.unwrap().note.open), (32, true));
+    let failed = &a.failed(&[p(0), p(1)])[0];
+    assert_eq!((failed.offset, failed.note.open, failed.note.at), (5, true, 0));
     assert!(to_store(&a).is_empty());
     ticket.resolve();
     assert!(!a.to_store(None)[0].note.open, "no item is judged");
     let ended = a.end_batch(&p(0)).unwrap();
     assert_eq!((ended.offset, ended.note.open), (6, false));
+    assert!(ended.note.at > 0 && a.failed(&[p(0)]).is_empty(), "no item is judged");
     assert_eq!(a.leave(&[p(0), p(1)]).len(), 1);
 }
