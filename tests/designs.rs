@@ -1,6 +1,6 @@
-//! Trained networks of every design. The engine merges pixels, features, pairs and sets of four, as
-//! each bundle defines. Its scores of the images in `tests/data/agreement` agree with the scores of
-//! the training code in `scores.json`.
+//! Trained networks of every design. The engine merges pixels, features, pairs and sets of four, by
+//! mean, maximum or class activation maps, as each bundle defines. Its scores of the images in
+//! `tests/data/agreement` agree with the scores of the training code in `scores.json`.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -31,13 +31,14 @@ const BETWEEN: f32 = 0.5;
 
 /// For each bundle: its folder, the folder of its expected scores, the largest difference, and the
 /// fan-in of each stage (`None`: all slots of the test).
-const DESIGNS: [(&str, &str, f32, &[Option<usize>]); 6] = [
+const DESIGNS: [(&str, &str, f32, &[Option<usize>]); 7] = [
     ("tests/data/pixel", "tests/data/pixel", CLOSE, &[None]),
     ("tests/data/pixel-uint8", "tests/data/pixel", CLOSE, &[None]),
     ("models/shoes", "tests/data/shoes", CLOSE_FOR_PHOTOS, &[None, None]),
     ("tests/data/tree", "tests/data/tree", CLOSE, &[None, Some(2), None]),
     ("tests/data/half", "tests/data/tree", CLOSE_IN_HALF, &[None, Some(2), None]),
     ("tests/data/tree3", "tests/data/tree3", CLOSE, &[None, Some(2), Some(2), None]),
+    ("tests/data/map", "tests/data/map", CLOSE, &[None, Some(2), None]),
 ];
 
 fn path(folder: &str) -> PathBuf {

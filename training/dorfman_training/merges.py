@@ -61,7 +61,11 @@ class Selector(nn.Module):
     def forward(self, features: Tensor, members: Tensor) -> Tensor:
         """Returns the merged features [T,C,H,W] of each line of `members` [T,m]."""
         with torch.no_grad():
-            chosen = picked(self.places(features), members).argmax(dim=1)
-        flat = picked(features.flatten(2), members)
-        index = chosen[:, None, None, :].expand(-1, 1, flat.shape[2], -1)
-        return flat.gather(1, index).view(len(members), *features.shape[1:])
+            logits = picked(self.places(features), members)
+            chosen = members.gather(1, logits.argmax(dim=1))
+        channels, places = features.shape[1], logits.shape[2]
+        # One line per place of a row, so that only the selected vectors are copied.
+        vectors = features.flatten(2).transpose(1, 2).reshape(-1, channels)
+        lines = chosen * places + torch.arange(places, device=chosen.device)
+        merged = vectors.index_select(0, lines.reshape(-1)).view(len(members), places, channels).transpose(1, 2)
+        return merged.reshape(len(members), *features.shape[1:])
