@@ -12,7 +12,7 @@ from typing import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from . import groups
+from . import groups, merge_nodes
 from .config import Config
 from .data import Split, normalise
 from .fold import is_pair
@@ -55,13 +55,14 @@ def load(model: StagedNet, folder: Path, images: Tensor, levels: Sequence[Tensor
 
 
 def initializers(folder: Path) -> list[Tensor]:
-    """Returns the weights of a bundle's stages, in the order of its layers, without those of exits and of the normalisation."""
+    """Returns the weights of a bundle's stages, in the order of its layers, without those of exits, of merges and of the normalisation."""
     import onnx.numpy_helper
 
     files = [stage["file"] for stage in json.loads((folder / "bundle.json").read_text())["stages"]]
     graphs = [onnx.load(str(folder / file)).graph for file in files]
     # The exporter also adds constants. Only weights are floats with at least one axis.
-    values = [value for graph in graphs for value in graph.initializer if not value.name.startswith(("exit/", PREFIX))]
+    every = [value for graph in graphs for value in graph.initializer if value.name not in merge_nodes.NAMES]
+    values = [value for value in every if not value.name.startswith(("exit/", PREFIX))]
     arrays = [onnx.numpy_helper.to_array(value) for value in values]
     return [torch.from_numpy(array.copy()) for array in arrays if array.dtype.kind == "f" and array.ndim]
 

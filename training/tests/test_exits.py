@@ -23,7 +23,7 @@ from onnx import TensorProto, helper  # noqa: E402
 from test_cut import SIDE, classifier, noisy_photos  # noqa: E402
 
 from conftest import ROOT, settled  # noqa: E402
-from dorfman_training import config, cut, exits, export, manifest, train, unfold  # noqa: E402
+from dorfman_training import check, config, cut, exits, export, manifest, merges, train, unfold  # noqa: E402
 from dorfman_training.config import Cut, ExitsConfig, ScreenConfig  # noqa: E402
 from dorfman_training.cut import chain, images, network, points, stages  # noqa: E402
 from dorfman_training.cut.errors import CutError  # noqa: E402
@@ -472,8 +472,9 @@ def test_the_section_exits_is_optional_and_changes_no_checkpoint(settings: confi
     assert shoes.exits is not None and isinstance(shoes.exits.screen, ScreenConfig)
 
 
-def test_training_can_start_from_a_bundle_with_exits(tmp_path: Path) -> None:
-    net = settled((Cut("stem1"),))
+@pytest.mark.parametrize("merge", merges.LEARNED)
+def test_training_can_start_from_a_bundle_with_exits(tmp_path: Path, merge: str) -> None:
+    net = settled((Cut("stem1"),), merge)
     export.write_stages(net, (1, 28, 28), tmp_path)
     tables = [{"file": "stage0.onnx"}, {"file": "stage1.onnx"}]
     image = {"width": 28, "height": 28, "channels": "grey"}
@@ -485,6 +486,11 @@ def test_training_can_start_from_a_bundle_with_exits(tmp_path: Path) -> None:
     for number, (start, end) in enumerate(zip(ends, ends[1:])):
         part = stages.part(composed.network, start, end, alone=True, head=None if number else head, labels_out=1)
         onnx.save(part, str(tmp_path / f"item{number}.onnx"))
+    whole, rows = check.session(tmp_path / "stage1.onnx"), torch.randn(3, *composed.network.shapes[composed.ends[0]][1:]).numpy()
+    behind = stages.part(composed.network, composed.ends[0], None)
+    onnx.save(behind, str(tmp_path / "behind.onnx"))
+    inputs = {"features": rows, "members": np.arange(3)[:, None]}
+    assert np.allclose(check.session(tmp_path / "behind.onnx").run(None, inputs)[0], whole.run(None, inputs)[0], atol=1e-6)
     found = unfold_values(tmp_path, [{"file": "item0.onnx"}, {"file": "item1.onnx"}, {"file": "stage1.onnx"}])
     assert len(found) == len(plain) and all(torch.equal(one, other) for one, other in zip(found, plain))
 
