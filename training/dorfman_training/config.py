@@ -184,8 +184,8 @@ def check(config: Config) -> None:
         raise ValueError("train.sizes and train.size_weights differ in length: give one weight per size")
     if any(cut.fan_in < 2 for cut in cuts[:-1]) or any(cut.fan_in for cut in cuts[-1:]):
         raise ValueError("design.cuts: give every cut except the last a fan_in of 2 or more, and the last cut none")
-    if config.design.merge not in merges.LEARNED:
-        raise ValueError(f"design.merge must be {' or '.join(merges.LEARNED)}, not {config.design.merge}; pixels are merged by their mean")
+    if config.design.merge not in merges.OF_FEATURES:
+        raise ValueError(f"design.merge must be {' or '.join(merges.OF_FEATURES)}, not {config.design.merge}; pixels are merged by their mean")
     if config.design.merge != merges.MAX and (not cuts or cuts[0].after == "images"):
         raise ValueError(f"design.merge = {config.design.merge} merges features: give design.cuts a part of the network")
     if not cuts and max(train.sizes) > 1:

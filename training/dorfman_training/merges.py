@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .merge_nodes import CAM, MAX, MEAN  # noqa: F401  (used through this module)
 
-LEARNED = (MAX, CAM)  # merges of features
+OF_FEATURES = (MAX, CAM)
 
 
 def picked(rows: Tensor, members: Tensor) -> Tensor:

@@ -472,7 +472,7 @@ def test_the_section_exits_is_optional_and_changes_no_checkpoint(settings: confi
     assert shoes.exits is not None and isinstance(shoes.exits.screen, ScreenConfig)
 
 
-@pytest.mark.parametrize("merge", merges.LEARNED)
+@pytest.mark.parametrize("merge", merges.OF_FEATURES)
 def test_training_can_start_from_a_bundle_with_exits(tmp_path: Path, merge: str) -> None:
     net = settled((Cut("stem1"),), merge)
     export.write_stages(net, (1, 28, 28), tmp_path)

@@ -37,7 +37,7 @@ def test_a_map_selects_whole_vectors() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("merge", merges.LEARNED)
+@pytest.mark.parametrize("merge", merges.OF_FEATURES)
 def test_padding_by_repeats_and_the_order_of_members_change_nothing(merge: str) -> None:
     small = settled(DESIGNS["feature"], merge)
     features = small.stages[0](images())
