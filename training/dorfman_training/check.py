@@ -74,7 +74,7 @@ def largest_difference(model: StagedNet, folder: Path, images: Tensor, sizes: Se
 
     `images` are normalised. For a bundle that reads pixels, `pixels` are the same images as uint8.
 
-    If the merge is a maximum, each group is also scored with members repeated as padding. Raises
+    Unless pixels are merged, each group is also scored with members repeated as padding. Raises
     AssertionError if the padding changes a score.
     """
     staged = Staged(folder)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping
 
-from . import merges
+from . import merge_kinds
 
 
 @dataclass(frozen=True)
@@ -184,10 +184,12 @@ def check(config: Config) -> None:
         raise ValueError("train.sizes and train.size_weights differ in length: give one weight per size")
     if any(cut.fan_in < 2 for cut in cuts[:-1]) or any(cut.fan_in for cut in cuts[-1:]):
         raise ValueError("design.cuts: give every cut except the last a fan_in of 2 or more, and the last cut none")
-    if config.design.merge not in merges.OF_FEATURES:
-        raise ValueError(f"design.merge must be {' or '.join(merges.OF_FEATURES)}, not {config.design.merge}; pixels are merged by their mean")
-    if config.design.merge != merges.MAX and (not cuts or cuts[0].after == "images"):
+    if config.design.merge not in merge_kinds.OF_FEATURES:
+        raise ValueError(f"design.merge must be {' or '.join(merge_kinds.OF_FEATURES)}, not {config.design.merge}; pixels are merged by their mean")
+    if config.design.merge != merge_kinds.MAX and (not cuts or cuts[0].after == "images"):
         raise ValueError(f"design.merge = {config.design.merge} merges features: give design.cuts a part of the network")
+    if config.exits and config.exits.deeper and config.design.merge != merge_kinds.MAX:
+        raise ValueError("exits.deeper moves the merge, which only a maximum allows: set it to false, or design.merge to max")
     if not cuts and max(train.sizes) > 1:
         raise ValueError("train.sizes: a network without cuts tests single images only; set it to [1]")
     if config.exits and config.exits.rows not in ("auto", "calibration", "all"):

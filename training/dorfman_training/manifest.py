@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Sequence
 
-from . import merges
+from . import merge_kinds
 from .calibrate import Entry, OperatingPoint
 from .config import Config
 from .export import StageFile
@@ -44,7 +44,7 @@ def manifest(config: Config, stages: Sequence[StageFile], calibration: Sequence[
             "resize": {"rule": "stretch", "filter": image.filter, **({"draft": image.draft} if image.draft else {})},
             "dtype": "uint8",
         },
-        "merge": merges.MEAN if config.design.cuts[0].after == IMAGES else config.design.merge,
+        "merge": merge_kinds.MEAN if config.design.cuts[0].after == IMAGES else config.design.merge,
         "stages": [stage_table(stage) for stage in stages],
         "calibration": [dataclasses.asdict(entry) for entry in calibration],
     }

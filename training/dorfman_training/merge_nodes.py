@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-MAX, CAM, MEAN = "max", "cam", "mean"
+from .merge_kinds import CAM, MEAN
+
 MERGED = "merged"
 NAMES = (
     "gathered", MERGED, "merge_axis_1", "merge_axis_2", "merge_rows", "merge_shape", "merge_weight", "merge_labels",

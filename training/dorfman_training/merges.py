@@ -5,17 +5,15 @@
   logits of all places are a class activation map (Zhou et al. 2016), so the map selects what stays.
 - `mean`: the mean, for pixels.
 
-A merge of one row does not change it. Repeated members do not change a maximum or a selection.
+A merge of one row does not change it. Repeated members do not change a maximum or a selection. If
+different members have the same highest logit, this module takes the first, and the exported graph the
+element-wise maximum of them.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-
-from .merge_nodes import CAM, MAX, MEAN  # noqa: F401  (used through this module)
-
-OF_FEATURES = (MAX, CAM)
 
 
 def picked(rows: Tensor, members: Tensor) -> Tensor:
@@ -46,13 +44,14 @@ class Selector(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        # Not a linear layer, whose random weights would select at random before the first step.
         self.weight = nn.Parameter(torch.zeros(channels))
         self.bias = nn.Parameter(torch.zeros(1))
 
     def places(self, features: Tensor) -> Tensor:
         """Returns the logits [R,places] of single places, without the bias."""
-        return torch.matmul(self.weight, features.float().flatten(2))
+        # In bfloat16, places would tie that differ in the exported graph.
+        with torch.autocast(features.device.type, enabled=False):
+            return torch.matmul(self.weight, features.float().flatten(2))
 
     def logits(self, features: Tensor) -> Tensor:
         """Returns the logits [R] of the classifier."""

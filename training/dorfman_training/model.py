@@ -13,7 +13,7 @@ from typing import Sequence
 import torch
 from torch import Tensor, nn
 
-from . import merges
+from . import merge_kinds, merges
 from .backbone import Parts, backbone
 from .config import Cut, DesignConfig, InputConfig, NetworkConfig
 
@@ -47,16 +47,19 @@ class StagedNet(nn.Module):
     @property
     def merging(self) -> str:
         """The name of the merge."""
-        return merges.MEAN if self.pixels else merges.CAM if len(self.selectors) else merges.MAX
+        return merge_kinds.MEAN if self.pixels else merge_kinds.CAM if len(self.selectors) else merge_kinds.MAX
 
     @torch.no_grad()
     def shapes(self, image: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Returns the shape of one row of features at each cut."""
+        """Returns the shape of one row of features at each cut. A map selects at places, so each is [C,H,W]."""
         rows, found = torch.zeros(2, *image), []
         for stage in list(self.stages)[:-1]:
             training, rows = stage.training, stage.eval()(rows)
             stage.train(training)
             found.append(tuple(rows.shape[1:]))
+        for cut, row in zip(self.cuts, found):
+            if len(row) != 3:
+                raise ValueError(f"design.merge = cam needs feature maps [C,H,W], but {cut.after} returns rows of the shape {list(row)}")
         return found
 
     def merge(self, level: int, features: Tensor, members: Tensor) -> Tensor:
@@ -76,7 +79,7 @@ class StagedNet(nn.Module):
         """As `forward`, but from the features of the first stage.
 
         `classified` receives the logits of each selector's classifier, one per row that its merge may
-        take. Their loss does not change the stages.
+        take. No gradient flows from them to the stages.
         """
         for level, (stage, members) in enumerate(zip(list(self.stages)[1:], levels)):
             if classified is not None and len(self.selectors):
@@ -94,7 +97,7 @@ def place(names: Sequence[str], name: str) -> int:
 
 def build(network: NetworkConfig, design: DesignConfig, image: InputConfig) -> StagedNet:
     shape = (1 if image.channels == "grey" else 3, image.height, image.width)
-    return StagedNet(backbone(network, image), design.cuts, shape if design.merge == merges.CAM else None)
+    return StagedNet(backbone(network, image), design.cuts, shape if design.merge == merge_kinds.CAM else None)
 
 
 def individual(model: StagedNet, images: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from . import groups, merges, progress
+from . import groups, merge_kinds, progress
 from .config import Config, NetworkConfig, TrainConfig
 from .data import Split
 from .deal import Deal
@@ -22,7 +22,7 @@ from .groups import Groups
 from .model import StagedNet, build
 from .source import Feed, half
 
-SELECTOR_RATE = 20.0  # how many times faster selectors learn: they are linear, and start from nothing
+SELECTOR_RATE = 20.0  # how many times faster selectors learn: they are linear, and start at zero
 
 
 def device() -> torch.device:
@@ -239,7 +239,7 @@ def made_with(config: Config) -> str:
     """
     data = (config.data.kind, config.data.positive, config.data.calibration_images, config.data.split_seed)
     # Written like this before there was another merge, so that old checkpoints stay valid.
-    design = f"DesignConfig(cuts={config.design.cuts!r})" if config.design.merge == merges.MAX else repr(config.design)
+    design = f"DesignConfig(cuts={config.design.cuts!r})" if config.design.merge == merge_kinds.MAX else repr(config.design)
     return f"({data!r}, {config.input!r}, {chosen(config.network)!r}, {design}, {chosen(config.train)!r})"
 
 

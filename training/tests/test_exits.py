@@ -23,7 +23,7 @@ from onnx import TensorProto, helper  # noqa: E402
 from test_cut import SIDE, classifier, noisy_photos  # noqa: E402
 
 from conftest import ROOT, settled  # noqa: E402
-from dorfman_training import check, config, cut, exits, export, manifest, merges, train, unfold  # noqa: E402
+from dorfman_training import check, config, cut, exits, export, manifest, merge_kinds, train, unfold  # noqa: E402
 from dorfman_training.config import Cut, ExitsConfig, ScreenConfig  # noqa: E402
 from dorfman_training.cut import chain, images, network, points, stages  # noqa: E402
 from dorfman_training.cut.errors import CutError  # noqa: E402
@@ -472,7 +472,7 @@ def test_the_section_exits_is_optional_and_changes_no_checkpoint(settings: confi
     assert shoes.exits is not None and isinstance(shoes.exits.screen, ScreenConfig)
 
 
-@pytest.mark.parametrize("merge", merges.OF_FEATURES)
+@pytest.mark.parametrize("merge", merge_kinds.OF_FEATURES)
 def test_training_can_start_from_a_bundle_with_exits(tmp_path: Path, merge: str) -> None:
     net = settled((Cut("stem1"),), merge)
     export.write_stages(net, (1, 28, 28), tmp_path)

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper  # noqa: E402
 
 from dorfman_training import merge_nodes  # noqa: E402
 from dorfman_training.cut.chain import session  # noqa: E402
+from dorfman_training.merge_kinds import CAM, MAX, MEAN  # noqa: E402
 
 ROW = (3, 2, 4)
 MEMBERS = np.array([[0, 4, 2], [1, 1, 3], [2, 2, 2]])
@@ -37,8 +38,8 @@ def rows() -> np.ndarray:
 
 @pytest.mark.parametrize("version", [9, 13, 18])
 def test_the_maximum_and_the_mean_are_element_wise(version: int) -> None:
-    assert np.array_equal(merged(merge_nodes.MAX, version, rows(), MEMBERS), rows()[MEMBERS].max(axis=1))
-    assert np.allclose(merged(merge_nodes.MEAN, version, rows(), MEMBERS), rows()[MEMBERS].mean(axis=1), atol=1e-6)
+    assert np.array_equal(merged(MAX, version, rows(), MEMBERS), rows()[MEMBERS].max(axis=1))
+    assert np.allclose(merged(MEAN, version, rows(), MEMBERS), rows()[MEMBERS].mean(axis=1), atol=1e-6)
 
 
 @pytest.mark.parametrize("version", [9, 13, 18])
@@ -46,16 +47,16 @@ def test_the_maximum_and_the_mean_are_element_wise(version: int) -> None:
 def test_a_map_keeps_whole_vectors_of_the_member_whose_largest_logit_is_highest(version: int, labels: int) -> None:
     features, weight = rows(), np.random.default_rng(labels).normal(size=(labels, 3)).astype(np.float32)
     logits = np.einsum("lc,rchw->rlhw", weight, features).max(axis=1)
-    found = merged(merge_nodes.CAM, version, features, MEMBERS, weight)
+    found = merged(CAM, version, features, MEMBERS, weight)
     for line, members in enumerate(MEMBERS):
         for place in np.ndindex(ROW[1:]):
             best = members[np.argmax([logits[(member, *place)] for member in members])]
             assert np.array_equal(found[(line, slice(None), *place)], features[(best, slice(None), *place)])
-    repeated = merged(merge_nodes.CAM, version, features, MEMBERS[:, [0, 1, 2, 0, 1]], weight)
+    repeated = merged(CAM, version, features, MEMBERS[:, [0, 1, 2, 0, 1]], weight)
     assert np.array_equal(repeated, found), "padding by repeats"
 
 
 def test_a_map_needs_weights_and_an_opset_with_where() -> None:
     for version, weight in ((13, None), (8, np.ones((1, 3), dtype=np.float32))):
         with pytest.raises(ValueError, match="opset 9"):
-            merge_nodes.nodes(merge_nodes.CAM, version, "features", ROW, weight)
+            merge_nodes.nodes(CAM, version, "features", ROW, weight)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dorfman_training import check, config, data, export, train
+from dorfman_training import check, config, data, export, merge_kinds, train
 from dorfman_training.config import Config, Cut, DesignConfig, NetworkConfig, StemLayer
 from dorfman_training.data import Split
 from dorfman_training.deal import Deal
@@ -42,20 +42,23 @@ def weights(model: torch.nn.Module) -> torch.Tensor:
     return torch.cat([value.float().reshape(-1) for value in model.state_dict().values()])
 
 
-def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_run(tmp_path: Path, settings: Config) -> None:
+@pytest.mark.parametrize("merge", merge_kinds.OF_FEATURES)
+def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_run(tmp_path: Path, settings: Config, merge: str) -> None:
     torch.set_num_threads(1)
-    whole = train.Trainer(tiny(settings, 4), split(), lambda _: None).run(tmp_path / "whole.pt")
-    cut = train.Trainer(tiny(settings, 4), split(), lambda _: None)
+    four = tiny(settings, 4)
+    four = dataclasses.replace(four, design=dataclasses.replace(four.design, merge=merge))
+    whole = train.Trainer(four, split(), lambda _: None).run(tmp_path / "whole.pt")
+    cut = train.Trainer(four, split(), lambda _: None)
     while cut.step < 2:
         cut.one_step()
         cut.step += 1
     cut.save(tmp_path / "cut.pt")
     said: list[str] = []
-    rest = train.Trainer(tiny(settings, 4), split(), said.append).run(tmp_path / "cut.pt")
+    rest = train.Trainer(four, split(), said.append).run(tmp_path / "cut.pt")
     assert said[0] == "resuming from step 2" and "step 4/4" in said[-1]
-    assert train.is_finished(tiny(settings, 4), tmp_path / "cut.pt") and not train.is_finished(tiny(settings, 4), tmp_path / "none.pt")
+    assert train.is_finished(four, tmp_path / "cut.pt") and not train.is_finished(four, tmp_path / "none.pt")
     assert torch.allclose(weights(rest), weights(whole), atol=1e-6)
-    assert torch.allclose(weights(train.trained(tiny(settings, 4), tmp_path / "cut.pt")), weights(whole), atol=1e-6)
+    assert torch.allclose(weights(train.trained(four, tmp_path / "cut.pt")), weights(whole), atol=1e-6)
 
 
 def test_selectors_learn_as_classifiers(tmp_path: Path, settings: Config) -> None:
@@ -70,6 +73,7 @@ def test_selectors_learn_as_classifiers(tmp_path: Path, settings: Config) -> Non
     logits = model.selectors[0].logits(features)
     assert logits[:20].mean() > logits[20:].mean() + 0.1
     assert train.made_with(by_map) != train.made_with(base), "another merge needs new training"
+    assert "DesignConfig(cuts=(Cut(after='stem0', fan_in=2), Cut(after='widen', fan_in=0)))," in train.made_with(base), "old checkpoints stay valid"
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path, settings: Config) -> None:
@@ -100,6 +104,9 @@ def parts(channels, labels):
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, labels))
     return {"first": nn.Conv2d(channels, 6, 5, 4), "second": nn.Sequential(nn.ReLU(), nn.Conv2d(6, 8, 3)), "head": head}
 
+def vectors(channels, labels):
+    return {"first": nn.Flatten(), "head": nn.Linear(28 * 28 * channels, labels)}
+
 def broken(channels, labels):
     return {"first": nn.ReLU(), "head": 7}
 """
@@ -123,6 +130,9 @@ def test_a_user_network_can_be_trained_and_exported(tmp_path: Path, settings: Co
     ]:
         with pytest.raises(SystemExit, match=why):
             train.Trainer(dataclasses.replace(own, network=dataclasses.replace(kind, kind=wrong)), split(), lambda _: None)
+    flat = dataclasses.replace(own, network=dataclasses.replace(kind, kind="own_network:vectors"), design=DesignConfig((Cut("first"),), "cam"))
+    with pytest.raises(ValueError, match=r"feature maps \[C,H,W\], but first returns rows of the shape \[784\]"):
+        train.Trainer(flat, split(), lambda _: None)
     with pytest.raises(ValueError, match="only frozen_until and init"):
         train.Trainer(dataclasses.replace(own, network=dataclasses.replace(kind, dropout=0.1)), split(), lambda _: None)
 
@@ -139,6 +149,16 @@ def test_held_out_images_are_proportional_to_the_classes_and_reproducible(settin
 def test_unknown_and_missing_keys_are_refused(settings: Config) -> None:
     table = dataclasses.asdict(settings)
     assert config.parse(table) == settings
+    for section, key, value, why in [
+        ("design", "merge", "sum", "max or cam"),
+        ("design", "cuts", [{"after": "images"}], "merges features"),
+        ("exits", "deeper", True, "exits.deeper moves the merge"),
+    ]:
+        design = {**table["design"], "merge": "cam"}
+        changed = {**table, "design": design}
+        changed[section] = {**changed[section], key: value}
+        with pytest.raises(ValueError, match=why):
+            config.parse(changed)
     with pytest.raises(ValueError, match="stepz"):
         config.parse({**table, "train": {**table["train"], "stepz": 1}})
     with pytest.raises(ValueError, match="label"):

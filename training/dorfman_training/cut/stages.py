@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from .. import merge_nodes
+from .. import merge_kinds, merge_nodes
 from .errors import CutError
 from .network import Network, opset, reads
 from .points import Point
@@ -56,7 +56,7 @@ def part(
     if merging:
         inputs.append(helper.make_tensor_value_info("members", TensorProto.INT64, ["T", 1 if alone else "m"]))
         row = network.shapes[start][1:]
-        ahead, extra = pick() if alone else merge_nodes.nodes(merge_nodes.MAX, version, "features", row)
+        ahead, extra = pick() if alone else merge_nodes.nodes(merge_kinds.MAX, version, "features", row)
     if end is None:
         renamed[network.output] = "raw"
         behind, shaping = squash(activation)
