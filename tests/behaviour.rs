@@ -1,5 +1,4 @@
-//! The worker on a broker: flags, dead letters, commits, back pressure, rebalances, restarts and failures.
-//! The same tests run on librdkafka's mock cluster and on Apache Kafka.
+//! The worker on a broker: flags, dead letters, commits, rebalances, restarts and failures. The same tests run on librdkafka's mock cluster and on Apache Kafka.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -7,15 +6,14 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use common::broker::{Broker, Embedded, Real};
 use common::topic::{
     Read, committed, committed_metadata, count, produce, produce_tombstone, read, read_until,
 };
 use common::{
-    config, confirmed_model, eventually, gated, ids, model, png, png_pair, reference, references,
-    start, stop, topics,
+    config, confirmed_model, distinct, eventually, gated, ids, model, png, png_pair, reference,
+    references, start, stop, topics,
 };
 use dorfman::message::ReferenceMessage;
 use dorfman::sink::message::{DeadLetterRecord, FlagRecord, VerdictRecord};
@@ -29,17 +27,10 @@ on_both_brokers![
     a_record_without_a_payload_is_skipped,
     a_group_is_tested_at_its_deadline,
     a_stop_finishes_taken_items_and_a_restart_resumes_after_them,
-    a_full_queue_blocks_the_source_and_loses_no_item,
-    a_partition_that_left_a_blocked_source_is_read_again,
     a_failing_network_acknowledges_no_item_without_a_verdict,
     no_item_is_lost_when_workers_join_and_leave,
     probes_and_metrics_report_the_state_of_the_worker,
 ];
-
-/// The number of items that have at least one verdict.
-fn distinct(read: &[Read<VerdictRecord>]) -> usize {
-    read.iter().map(|r| r.record.id.as_str()).collect::<BTreeSet<_>>().len()
-}
 
 fn positives_are_flagged_and_all_offsets_are_committed<B: Broker>(name: &str) {
     let broker = B::with_topics(&topics(name, 3));
@@ -256,62 +247,6 @@ fn a_stop_finishes_taken_items_and_a_restart_resumes_after_them<B: Broker>(name:
     let flags: Vec<Read<FlagRecord>> =
         read(broker.bootstrap(), &config.sink.flagged_topic, positives.len());
     assert_eq!(ids(&flags, |f| &f.id), positives);
-}
-
-fn a_full_queue_blocks_the_source_and_loses_no_item<B: Broker>(name: &str) {
-    let broker = B::with_topics(&topics(name, 3));
-    let mut config = config(broker.bootstrap(), name);
-    config.source.queue = 32;
-    let (messages, _) = references(0..2000, 10_000);
-    produce(broker.bootstrap(), config.source.topic.first(), &messages);
-    let (network, permits) = gated();
-    let running = worker::start(&config, model(network)).unwrap();
-    eventually("the source is blocked", || running.metrics().blocked.get() == 1);
-    assert!(running.metrics().received.get() < 2000, "the queues are bounded");
-    drop(permits);
-    let verdicts: Vec<Read<VerdictRecord>> =
-        read(broker.bootstrap(), config.sink.verdicts_topic.as_ref().unwrap(), 2000);
-    assert_eq!(distinct(&verdicts), 2000);
-    eventually("the source reads again", || running.metrics().blocked.get() == 0);
-    stop(running);
-    assert_eq!(
-        committed(broker.bootstrap(), &config.kafka.group_id, config.source.topic.first(), 3),
-        2000
-    );
-}
-
-fn a_partition_that_left_a_blocked_source_is_read_again<B: Broker>(name: &str) {
-    let broker = B::with_topics(&topics(name, 4));
-    let mut config = config(broker.bootstrap(), name);
-    config.source.queue = 32;
-    config.source.drain = Duration::from_secs(1);
-    let verdicts_topic = config.sink.verdicts_topic.clone().unwrap();
-    let send = |range| {
-        produce(broker.bootstrap(), config.source.topic.first(), &references(range, 10_000).0)
-    };
-    let wait_for = |n: usize| {
-        read_until(broker.bootstrap(), &verdicts_topic, |v: &[Read<VerdictRecord>]| {
-            distinct(v) >= n
-        });
-    };
-    send(0..2000);
-    let (network, permits) = gated();
-    let first = worker::start(&config, model(network)).unwrap();
-    eventually("the first source is blocked", || first.metrics().blocked.get() == 1);
-    let second = start(&config);
-    eventually("the second worker receives messages", || second.metrics().received.get() > 0);
-    drop(permits);
-    wait_for(2000);
-    stop(second);
-    // The first worker is assigned all partitions again, also those that it lost while its source was
-    // blocked.
-    send(2000..3000);
-    wait_for(3000);
-    stop(first);
-    assert_eq!(
-        committed(broker.bootstrap(), &config.kafka.group_id, config.source.topic.first(), 4),
-        3000
-    );
 }
 
 fn a_failing_network_acknowledges_no_item_without_a_verdict<B: Broker>(name: &str) {

@@ -109,31 +109,29 @@ impl KafkaSource {
     }
 }
 
-/// Properties that the configuration may set.
-const DEFAULTS: [(&str, &str); 9] = [
-    ("auto.offset.reset", "earliest"),
-    ("auto.commit.interval.ms", "1000"),
-    ("statistics.interval.ms", "5000"),
-    ("partition.assignment.strategy", "cooperative-sticky"),
+/// Properties that the configuration may set, each with its names.
+const DEFAULTS: [(&[&str], &str); 9] = [
+    (&["auto.offset.reset"], "earliest"),
+    (&["auto.commit.interval.ms"], "1000"),
+    (&["statistics.interval.ms"], "5000"),
+    (&["partition.assignment.strategy"], "cooperative-sticky"),
     // Each partition has a queue of its own, so these hold for one partition. A fetch is added to a queue
     // that is not full, decompressed.
-    ("queued.min.messages", "5000"),
-    ("queued.max.messages.kbytes", "2048"),
-    ("max.partition.fetch.bytes", "262144"),
+    (&["queued.min.messages"], "5000"),
+    (&["queued.max.messages.kbytes"], "2048"),
+    (&["max.partition.fetch.bytes", "fetch.message.max.bytes"], "262144"),
     // A queue that was full must not run empty before the next fetch.
-    ("fetch.queue.backoff.ms", "10"),
+    (&["fetch.queue.backoff.ms"], "10"),
     // A fetch of the partitions whose queues are not full must not wait long for their messages.
-    ("fetch.wait.max.ms", "100"),
+    (&["fetch.wait.max.ms"], "100"),
 ];
 
 /// The properties of the consumers: those of the configuration, defaults, and what the worker needs.
 fn client(kafka: &KafkaConfig, source: &SourceConfig) -> ClientConfig {
     let mut client = kafka.client(&source.properties);
-    for (key, default) in DEFAULTS {
-        let alias =
-            if key == "max.partition.fetch.bytes" { "fetch.message.max.bytes" } else { key };
-        if client.get(key).is_none() && client.get(alias).is_none() {
-            client.set(key, default);
+    for (names, default) in DEFAULTS {
+        if names.iter().all(|name| client.get(name).is_none()) {
+            client.set(names[0], default);
         }
     }
     // With KIP-848, the broker assigns partitions and refuses clients that name a strategy.
@@ -198,6 +196,21 @@ impl Renewals {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configured_property_replaces_its_default_by_any_of_its_names() {
+        let names = ["max.partition.fetch.bytes", "fetch.message.max.bytes"];
+        let set = |name: &str| {
+            let mut source = SourceConfig::default();
+            source.properties.insert(name.into(), "1048576".into());
+            let client = client(&KafkaConfig::default(), &source);
+            names.map(|name| client.get(name).map(str::to_owned))
+        };
+        let large = || Some("1048576".to_owned());
+        assert_eq!(set("client.rack"), [Some("262144".into()), None]);
+        assert_eq!(set(names[0]), [large(), None]);
+        assert_eq!(set(names[1]), [None, large()]);
+    }
 
     #[test]
     fn a_static_member_may_return_at_once() {

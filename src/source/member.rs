@@ -56,7 +56,7 @@ impl Member<'_> {
     /// [`SourceError::Fatal`] it cannot leave: the brokers end its session, or give its name to its
     /// successor.
     pub fn run(self, topics: &[&str], out: &Sender<Vec<ReceivedItem>>) -> Result<(), SourceError> {
-        // A member uses its consumer only once.
+        // It is not set yet, because a member runs only once.
         let _ = self.context().consumer.set(Arc::downgrade(&self.consumer));
         self.consumer.subscribe(topics)?;
         let result = self.with_clock_watched(|| {

@@ -29,13 +29,14 @@ macro_rules! on_both_brokers {
 pub mod broker;
 pub mod topic;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use std::time::{Duration, Instant};
 
 use dorfman::config::Config;
 use dorfman::config::group::GroupSize;
 use dorfman::message::ReferenceMessage;
+use dorfman::sink::message::VerdictRecord;
 use dorfman::worker::{self, Model, Running};
 use dorfman_core::calibration::Thresholds;
 use dorfman_core::engine::{
@@ -162,6 +163,11 @@ pub fn gated() -> (ScriptedNetwork, crossbeam_channel::Sender<Result<(), String>
         Ok(())
     });
     (network, sender)
+}
+
+/// The number of items that have at least one verdict.
+pub fn distinct(read: &[Read<VerdictRecord>]) -> usize {
+    read.iter().map(|r| r.record.id.as_str()).collect::<BTreeSet<_>>().len()
 }
 
 /// The ids of the records, sorted.

@@ -205,13 +205,13 @@ class Trainer:
 def optimizer(model: StagedNet, settings: TrainConfig) -> torch.optim.Optimizer:
     trained = [p for p in model.stages.parameters() if p.requires_grad]
     # Norms and biases have no weight decay, which would only slow training down.
-    groups_of: list[dict[str, Any]] = [
+    parameters: list[dict[str, Any]] = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     if len(model.selectors):
-        groups_of.append({"params": list(model.selectors.parameters()), "weight_decay": 0.0, "rate": SELECTOR_RATE})
-    return torch.optim.AdamW(groups_of, lr=settings.learning_rate)
+        parameters.append({"params": list(model.selectors.parameters()), "weight_decay": 0.0, "rate": SELECTOR_RATE})
+    return torch.optim.AdamW(parameters, lr=settings.learning_rate)
 
 
 def weights(model: StagedNet) -> dict[str, Tensor]:

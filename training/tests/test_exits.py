@@ -14,7 +14,6 @@ from typing import Any, Iterator
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 onnx = pytest.importorskip("onnx")
@@ -23,7 +22,7 @@ from onnx import TensorProto, helper  # noqa: E402
 from test_cut import SIDE, classifier, noisy_photos  # noqa: E402
 
 from conftest import ROOT, settled  # noqa: E402
-from dorfman_training import check, config, cut, exits, export, manifest, merge_kinds, train, unfold  # noqa: E402
+from dorfman_training import check, config, cut, exits, export, merge_kinds, train  # noqa: E402
 from dorfman_training.config import Cut, ExitsConfig, ScreenConfig  # noqa: E402
 from dorfman_training.cut import chain, images, network, points, stages  # noqa: E402
 from dorfman_training.cut.errors import CutError  # noqa: E402
@@ -473,28 +472,12 @@ def test_the_section_exits_is_optional_and_changes_no_checkpoint(settings: confi
 
 
 @pytest.mark.parametrize("merge", merge_kinds.OF_FEATURES)
-def test_training_can_start_from_a_bundle_with_exits(tmp_path: Path, merge: str) -> None:
-    net = settled((Cut("stem1"),), merge)
-    export.write_stages(net, (1, 28, 28), tmp_path)
-    tables = [{"file": "stage0.onnx"}, {"file": "stage1.onnx"}]
+def test_the_last_stage_without_its_merge_has_the_scores_of_single_images(tmp_path: Path, merge: str) -> None:
+    files = export.write_stages(settled((Cut("stem1"),), merge), (1, 28, 28), tmp_path)
     image = {"width": 28, "height": 28, "channels": "grey"}
-    composed = compose.load([(tmp_path / table["file"]).read_bytes() for table in tables], {"input": image})
-    plain = unfold_values(tmp_path, tables)
-    first = depths.candidates(composed.network, depths.merge_point(composed.network, composed.ends[0]), False)[0]
-    head = heads.fit(heads.Kind(("mean", "max"), 4, 1e-2), np.random.default_rng(0).random((30, 2 * first.row[0])), np.arange(30)[:, None] < 9, 0)
-    ends = [composed.network.image, first.name, composed.ends[0]]
-    for number, (start, end) in enumerate(zip(ends, ends[1:])):
-        part = stages.part(composed.network, start, end, alone=True, head=None if number else head, labels_out=1)
-        onnx.save(part, str(tmp_path / f"item{number}.onnx"))
-    whole, rows = check.session(tmp_path / "stage1.onnx"), torch.randn(3, *composed.network.shapes[composed.ends[0]][1:]).numpy()
-    behind = stages.part(composed.network, composed.ends[0], None)
-    onnx.save(behind, str(tmp_path / "behind.onnx"))
+    composed = compose.load([(tmp_path / stage.file).read_bytes() for stage in files], {"input": image})
+    onnx.save(stages.part(composed.network, composed.ends[0], None), str(tmp_path / "behind.onnx"))
+    rows = np.random.default_rng(1).normal(size=(3, *composed.network.shapes[composed.ends[0]][1:])).astype(np.float32)
     inputs = {"features": rows, "members": np.arange(3)[:, None]}
-    assert np.allclose(check.session(tmp_path / "behind.onnx").run(None, inputs)[0], whole.run(None, inputs)[0], atol=1e-6)
-    found = unfold_values(tmp_path, [{"file": "item0.onnx"}, {"file": "item1.onnx"}, {"file": "stage1.onnx"}])
-    assert len(found) == len(plain) and all(torch.equal(one, other) for one, other in zip(found, plain))
-
-
-def unfold_values(folder: Path, tables: list[dict[str, str]]) -> list[torch.Tensor]:
-    manifest.write(folder / "bundle.json", {"stages": tables})
-    return unfold.initializers(folder)
+    found, wanted = (check.session(tmp_path / file).run(None, inputs)[0] for file in ("behind.onnx", "stage1.onnx"))
+    assert np.allclose(found, wanted, atol=1e-6)

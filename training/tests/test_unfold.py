@@ -6,14 +6,18 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
 
 from conftest import DESIGNS, GREY, levels, settled
-from dorfman_training import export, unfold
+from dorfman_training import export, merge_kinds, unfold
 from dorfman_training.config import Config, DesignConfig, NetworkConfig, StemLayer
+from dorfman_training.cut import stages
 from dorfman_training.data import Split
+from dorfman_training.exits import compose, depths, heads
 from dorfman_training.model import StagedNet, build
 
 IMAGES = torch.rand(24, 1, 28, 28, generator=torch.Generator().manual_seed(1))
@@ -71,3 +75,24 @@ def test_training_can_start_from_the_shipped_bundle(settings: Config, bundle: Pa
     tree = dataclasses.replace(settings, design=DesignConfig(DESIGNS["tree"]))
     start = unfold.start(tree, bundle, split)
     assert all(torch.isfinite(value).all() for value in start.values())
+
+
+@pytest.mark.parametrize("merge", merge_kinds.OF_FEATURES)
+def test_the_weights_of_exits_and_merges_are_left_out(tmp_path: Path, merge: str) -> None:
+    files = export.write_stages(settled(DESIGNS["feature"], merge), (1, 28, 28), tmp_path)
+    image = {"width": 28, "height": 28, "channels": "grey"}
+    composed = compose.load([(tmp_path / stage.file).read_bytes() for stage in files], {"input": image})
+    plain = initializers(tmp_path, "stage0.onnx", "stage1.onnx")
+    first = depths.candidates(composed.network, depths.merge_point(composed.network, composed.ends[0]), False)[0]
+    head = heads.fit(heads.Kind(("mean", "max"), 4, 1e-2), np.random.default_rng(0).random((30, 2 * first.row[0])), np.arange(30)[:, None] < 9, 0)
+    ends = [composed.network.image, first.name, composed.ends[0]]
+    for number, (start, end) in enumerate(zip(ends, ends[1:])):
+        part = stages.part(composed.network, start, end, alone=True, head=None if number else head, labels_out=1)
+        onnx.save(part, str(tmp_path / f"item{number}.onnx"))
+    found = initializers(tmp_path, "item0.onnx", "item1.onnx", "stage1.onnx")
+    assert len(found) == len(plain) and all(torch.equal(one, other) for one, other in zip(found, plain))
+
+
+def initializers(folder: Path, *files: str) -> list[torch.Tensor]:
+    (folder / "bundle.json").write_text(json.dumps({"stages": [{"file": file} for file in files]}))
+    return unfold.initializers(folder)
