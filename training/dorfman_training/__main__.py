@@ -12,7 +12,7 @@ from typing import Callable
 import torch
 from torch import Tensor
 
-from . import agreement, calibrate, check, config, cut, data, exits, export, half, manifest, pixels, report, sample, train, unfold
+from . import agreement, calibrate, check, config, cut, data, exits, export, half, manifest, pixels, regime, report, sample, train, unfold
 from .config import Config
 from .manifest import ConfirmFile
 from .model import StagedNet
@@ -74,6 +74,9 @@ def parser() -> argparse.ArgumentParser:
     converter.add_argument("bundle", type=Path, help="folder of the bundle, which is changed")
     converter.add_argument("--threads", type=int, default=2, help=argparse.SUPPRESS)
     converter.set_defaults(run=run_pixels)
+    judge = commands.add_parser("regime", help="say whether pooling pays for a bundle, from three numbers", description=regime.__doc__)
+    regime.add_arguments(judge)
+    judge.set_defaults(run=regime.run)
     halver = commands.add_parser("half", help="convert a bundle to float16, for a GPU", description=half.__doc__)
     half.add_arguments(halver)
     halver.set_defaults(run=half.run)
@@ -204,6 +207,8 @@ def run_export(arguments: argparse.Namespace, settings: Config) -> None:
         raise SystemExit("the difference is too large: the exported files do not match the network")
     if settings.exits:
         exits.add(settings, folder, arguments.data, arguments.threads)
+    else:
+        say(regime.text(folder))
 
 
 def some_images(arguments: argparse.Namespace, settings: Config) -> tuple[Tensor, Tensor]:

@@ -8,8 +8,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from . import lite
 from .config import InputConfig, NetworkConfig, StemLayer
-from .lite0 import lite0_parts
 
 # The parts in order, by name. The last part returns logits [T,L].
 Parts = OrderedDict  # from str to nn.Module
@@ -23,14 +23,15 @@ def backbone(config: NetworkConfig, image: InputConfig) -> "OrderedDict[str, nn.
         if config.stem or config.coarse_until or config.tail_channels or config.tail_blocks or config.dropout:
             raise ValueError(f"network: only frozen_until and init apply to {config.kind}; remove the other keys")
         return own(config.kind, channels)
-    wrong = {"small": "coarse_until" if config.coarse_until else "", "lite0": "stem" if config.stem else ""}.get(config.kind)
-    if wrong:
-        raise ValueError(f"network.{wrong} does not apply to {config.kind}: remove it")
+    kinds = ["small", *lite.VARIANTS]
+    if config.kind not in kinds:
+        raise ValueError(f"network.kind must be {', '.join(kinds)} or MODULE:FUNCTION, not {config.kind}")
+    foreign = "coarse_until" if config.kind == "small" else "stem"
+    if getattr(config, foreign):
+        raise ValueError(f"network.{foreign} does not apply to {config.kind}: remove it")
     if config.kind == "small":
         return small(config, channels)
-    if config.kind == "lite0":
-        return lite0_parts(config.dropout, LABELS, config.coarse_until)
-    raise ValueError(f"network.kind must be small, lite0 or MODULE:FUNCTION, not {config.kind}")
+    return lite.network(config.kind, config.dropout, LABELS, config.coarse_until)
 
 
 def own(kind: str, channels: int) -> "OrderedDict[str, nn.Module]":

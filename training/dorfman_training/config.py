@@ -55,9 +55,9 @@ class StemLayer:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    kind: str  # small, lite0, or MODULE:FUNCTION of a user: function(channels=, labels=) returns the parts by name
+    kind: str  # small, lite0, lite2, or MODULE:FUNCTION of a user: function(channels=, labels=) returns the parts by name
     stem: tuple[StemLayer, ...] = ()  # small only: the first layers
-    coarse_until: str = ""  # lite0 only: the stem halves the image's sides once more, and this block does not
+    coarse_until: str = ""  # lite0 and lite2 only: the stem halves the image's sides once more, and this block does not
     tail_channels: int = 0  # small only
     tail_blocks: int = 0  # small only
     dropout: float = 0.0

@@ -8,15 +8,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from . import lite
 from .config import Config
-from .lite0 import lite0_parts
 
 
 class Teacher:
     """The pretrained first stage, with fixed weights."""
 
     def __init__(self, config: Config, device: torch.device) -> None:
-        parts = lite0_parts(0.0, 1)
+        parts = lite.network(config.network.kind, 0.0, 1)
         names = list(parts)
         kept = names[: names.index(config.design.cuts[0].after) + 1]
         self.blocks = nn.Sequential(*(parts[name] for name in kept)).to(device).to(memory_format=torch.channels_last).eval()

@@ -24,7 +24,7 @@ from . import config, data, export
 from .cut import images, network
 from .cut.chain import Whole
 from .fold import folded
-from .lite0 import imagenet_parts
+from .lite import imagenet_parts
 from .progress import over, say
 
 SIDE, CLASSES = 224, 1000
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def write_network(path: Path, classes: tuple[int, ...]) -> Path:
-    trunk = folded(nn.Sequential(*imagenet_parts().values(), Summed(classes)).eval())
+    trunk = folded(nn.Sequential(*imagenet_parts("lite0").values(), Summed(classes)).eval())
     axes = {"images": {0: "N"}, "scores": {0: "N"}}
     export.write(trunk, (torch.zeros(2, 3, SIDE, SIDE),), path, ["images"], ["scores"], axes)
     return path

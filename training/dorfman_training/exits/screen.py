@@ -71,11 +71,10 @@ def lite0(until: str, side: int) -> Source:
     import torch
     from torch import nn
 
-    from .. import export
+    from .. import export, lite
     from ..fold import folded
-    from ..lite0 import lite0_parts
 
-    parts = lite0_parts(0.0, 1)
+    parts = lite.network(LITE0, 0.0, 1)
     names = list(parts)
     if until not in names or until == "head":
         raise CutError(f"the screen has no part {until}; its parts are {', '.join(names[:-1])}")

