@@ -18,7 +18,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from dorfman_training import cut  # noqa: E402
-from dorfman_training.cut import chain, dataset, images, macs, network, points, stages, timing, verify  # noqa: E402
+from dorfman_training.cut import calibration, chain, dataset, images, macs, network, points, selector, stages, timing, verify  # noqa: E402
 from dorfman_training.cut.errors import CutError  # noqa: E402
 
 SIDE, WIDE = 16, 8
@@ -284,3 +284,52 @@ def test_jpegs_are_drafted_as_in_the_worker() -> None:
             with Image.open(folder / "expected" / f"{case['file']}.{name}.pnm") as expected:
                 pixels = np.asarray(expected).reshape(wanted.height, wanted.width, -1)
             assert (images.pixels((folder / case["file"]).read_bytes(), wanted) == pixels).all(), (case["file"], name)
+
+
+def test_with_cam_a_place_has_the_vector_of_the_image_with_the_highest_logit(tmp_path: Path) -> None:
+    _, net = prepared(tmp_path, classifier())
+    weight = np.random.default_rng(3).standard_normal((1, WIDE)).astype(np.float32)
+    staged = chain.Chain(stages.build(net, points.choose(net, ["one_relu"], frozenset()), "none", weight), [], 1)
+    rows = staged.features(np.random.default_rng(0).standard_normal((6, 3, SIDE, SIDE), dtype=np.float32))
+    group = rows[[0, 2, 5]]
+    chosen = np.einsum("c,mchw->mhw", weight[0], group).argmax(axis=0)
+    merged = np.take_along_axis(group, chosen[None, None], axis=0)
+    assert len(np.unique(chosen)) == 3, "with one image at every place the test proves nothing"
+    assert staged.scores(rows, np.array([[0, 2, 5]])) == pytest.approx(staged.merge(1, merged, np.array([[0]])), abs=1e-6)
+    assert staged.scores(rows, np.array([[0, 2, 5, 2]])) == pytest.approx(staged.scores(rows, np.array([[0, 2, 5]])), abs=1e-6)
+
+
+def test_a_bundle_with_cam_fits_its_weights_on_images_that_set_no_threshold(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared(tmp_path, classifier())
+    fitted, calibrated = [], []
+    learn, run_calibration = selector.fit, calibration.run
+
+    def fit(features: Any, targets: Any, rows: Any) -> Any:
+        fitted.extend(rows.tolist())
+        return learn(features, targets, rows)
+
+    def calibrate(staged: Any, features: Any, targets: Any, negatives: Any, settings: Any, say: Any) -> Any:
+        calibrated.append((settings.arities, {*targets[0].rows.tolist(), *negatives.tolist()}))
+        return run_calibration(staged, features, targets, negatives, settings, say)
+
+    monkeypatch.setattr(selector, "fit", fit)
+    monkeypatch.setattr(calibration, "run", calibrate)
+    run(tmp_path, "--at", "one_relu", "--merge", "cam", *arguments(photos, tmp_path / "out"))
+    table = json.loads((tmp_path / "out" / "bundle.json").read_text())
+    assert table["merge"] == "cam" and [entry["arity"] for entry in table["calibration"]] == [1, 2, 4]
+    (alone, every), (pooled, judged) = calibrated
+    assert alone == (1,) and len(every) == 52, "the individual test does not depend on the weights"
+    assert pooled == (2, 4) and len(fitted) == len(judged) == 26 and not judged & set(fitted)
+
+
+def test_cam_is_refused_where_it_cannot_merge(tmp_path: Path, photos: Path) -> None:
+    prepared(tmp_path, classifier())
+    good = ["--merge", "cam", *arguments(photos, tmp_path / "out")]
+    for words, why in [
+        (["--at", "flat"], r"rows are \[C,H,W\]"),
+        (["--at", "stem_relu", "one_relu"], "one cut point"),
+        (["--exits"], "then adds exits"),
+        (["--at", "one_relu", "--images", "3"], "3 images of yes can be read; give at least 4"),
+    ]:
+        with pytest.raises(SystemExit, match=why):
+            run(tmp_path, *words, *good)

@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Sequence
 
+from .. import merge_kinds
 from .errors import CutError
 
 if TYPE_CHECKING:
     from .bundle import About, Plan
     from .images import Input
     from .network import Network, Original
+    from .points import Point
 
 
 def size(text: str) -> tuple[int, int]:
@@ -80,8 +82,25 @@ def planned(arguments: argparse.Namespace) -> Plan:
     between = len(cuts) - 1
     if between and not 2 <= arguments.fan_in <= 64:
         raise CutError("--fan-in: must be 2 to 64")
+    if arguments.merge == merge_kinds.CAM:
+        check_cam(arguments, network, cuts)
     wanted = input_of(arguments, network.shapes[network.image], layout, network.kind)
-    return Plan(original, network, cuts, (arguments.fan_in,) * between, arguments.activation, wanted, arguments.threads)
+    return Plan(original, network, cuts, (arguments.fan_in,) * between, arguments.activation, wanted, arguments.threads, arguments.merge)
+
+
+def check_cam(arguments: argparse.Namespace, network: Network, cuts: Sequence[Point]) -> None:
+    """Raises CutError if the network cannot merge by class activation maps at the cuts."""
+    from .. import merge_nodes
+    from .network import opset
+
+    if arguments.exits:
+        raise CutError("--merge cam: give --at without --exits; the command `exits` then adds exits to the bundle")
+    if len(cuts) > 1:
+        raise CutError("--merge cam: give one cut point; a tree merges by maximum")
+    if len(cuts[0].row) != 3:
+        raise CutError(f"--merge cam: a row of {cuts[0].name} has the shape {list(cuts[0].row)}; cut at a feature map, whose rows are [C,H,W]")
+    if opset(network.model) < merge_nodes.OLDEST_CAM:
+        raise CutError(f"--merge cam: the model has opset {opset(network.model)}; export it with {merge_nodes.OLDEST_CAM} or later")
 
 
 def input_of(arguments: argparse.Namespace, shape: Sequence[int], layout: str, kind: int, flags: str = "--") -> Input:

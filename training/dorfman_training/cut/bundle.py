@@ -12,10 +12,10 @@ from typing import Any, Callable, Sequence
 import numpy as np
 import onnx
 
-from .. import manifest, progress, regime
+from .. import manifest, merge_kinds, progress, regime
 from ..calibrate import Entry
 from ..pixels import absorbed
-from . import calibration, images, macs, stages, verify
+from . import calibration, images, macs, selector, stages, verify
 from .calibration import Settings, Target
 from .chain import Chain, Whole, session
 from .dataset import Labelled
@@ -26,6 +26,7 @@ from .points import Point
 
 CHECKED = 32  # images on which the stages are compared with the whole network
 BATCH = 16
+Say = Callable[[str], None]
 MOST_BYTES = 8 << 30  # limit of the features kept on disk during calibration
 
 
@@ -53,9 +54,10 @@ class Plan:
     activation: str
     input: Input
     threads: int
+    merge: str = merge_kinds.MAX
 
 
-def make(folder: Path, plan: Plan, about: About, found: Sequence[Labelled], settings: Settings, say: Callable[[str], None]) -> None:
+def make(folder: Path, plan: Plan, about: About, found: Sequence[Labelled], settings: Settings, say: Say) -> None:
     columns = stages.labels(plan.network)
     if columns != len(about.labels):
         raise CutError(f"--labels has {len(about.labels)} names, but the model has {columns} scores")
@@ -65,14 +67,37 @@ def make(folder: Path, plan: Plan, about: About, found: Sequence[Labelled], sett
     with tempfile.TemporaryDirectory() as scratch:
         features, kinds = embed(chain, found, plan, Path(scratch), say)
         targets, negatives = split(about, kinds)
-        entries = calibration.run(chain, features, targets, negatives, settings, say)
+        if plan.merge == merge_kinds.CAM:
+            models, entries = selecting(plan, features, kinds, targets, negatives, settings, say)
+        else:
+            entries = calibration.run(chain, features, targets, negatives, settings, say)
         del features
     write(folder, plan, about, models, entries)
     say(regime.text(folder))
     say(f"wrote {folder}; the thresholds are valid for images like those of --data that the network was not trained on")
 
 
-def tell(differences: verify.Differences, say: Callable[[str], None]) -> None:
+def selecting(
+    plan: Plan, features: np.ndarray, kinds: Sequence[str], targets: Sequence[Target], negatives: np.ndarray, settings: Settings, say: Say
+) -> tuple[list[onnx.ModelProto], list[Entry]]:
+    """Returns the stages that merge by class activation maps, and their calibration.
+
+    Groups are drawn from the half of the images that the weights were not fitted on.
+    """
+    halves = selector.halves(kinds, targets, settings.seed)
+    models = stages.build(plan.network, plan.cuts, plan.activation, selector.fit(features, targets, halves.learn))
+    chain = Chain(models, plan.fan_in, plan.threads)
+    say(f"weights of the merge: fitted on {len(halves.learn)} images; groups of the other {len(halves.judge)} set the thresholds of pooled tests")
+    _, padded, turned = verify.merged_alike(chain, chain.items, features[:CHECKED], np.random.default_rng(settings.seed))
+    say(f"largest difference of a merge: {padded:.1e} with members repeated as padding, {turned:.1e} with members in another order")
+    alone = calibration.run(chain, features, targets, negatives, dataclasses.replace(settings, arities=(1,)), say)
+    pooled = dataclasses.replace(settings, arities=tuple(arity for arity in settings.arities if arity > 1))
+    entries = alone + calibration.run(chain, features, *halves.judged(targets, negatives), pooled, say)
+    order = [target.label for target in targets]
+    return models, sorted(entries, key=lambda entry: (order.index(entry.label), entry.arity))
+
+
+def tell(differences: verify.Differences, say: Say) -> None:
     say(
         f"largest difference of a score: {differences.individual:.1e} between the cut and the whole network; "
         f"{differences.repeats:.1e} with members repeated as padding, {differences.order:.1e} with members in another order"
@@ -100,7 +125,7 @@ def read(entry: Labelled, wanted: Input) -> np.ndarray | None:
         return None
 
 
-def embed(chain: Chain, found: Sequence[Labelled], plan: Plan, scratch: Path, say: Callable[[str], None]) -> tuple[np.ndarray, list[str]]:
+def embed(chain: Chain, found: Sequence[Labelled], plan: Plan, scratch: Path, say: Say) -> tuple[np.ndarray, list[str]]:
     """Runs stage 0 on every image. Returns the features, kept in a file, and the images' classes."""
     needed = plan.cuts[0].bytes * len(found)
     if needed > MOST_BYTES:
@@ -182,7 +207,7 @@ def table_of(plan: Plan, about: About, written: Sequence[dict[str, Any]], entrie
         "provenance": {"data": about.data, "data_licence": about.data_licence, "command": about.command},
         "labels": [{"name": label, "positive": True} if label in about.positive else {"name": label} for label in about.labels],
         "input": plan.input.as_pixels().table(),
-        "merge": "max",
+        "merge": plan.merge,
         "stages": list(written),
         "calibration": [dataclasses.asdict(entry) for entry in entries],
     }

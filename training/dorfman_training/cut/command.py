@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Sequence
 
-from .. import progress
+from .. import merge_kinds, progress
 from .arguments import described, integers, listed, numbers, opened, planned, short_side, size
 from .errors import CutError
 
@@ -65,6 +65,13 @@ def add_cutting(cutting: argparse._ArgumentGroup) -> None:
         help="the tensors to cut at; the cut at the last tensor merges all rows of a test",
     )
     add("--fan-in", type=int, default=2, metavar="N", help="how many rows each cut except the last merges (default: %(default)s)")
+    add(
+        "--merge",
+        choices=merge_kinds.OF_FEATURES,
+        default=merge_kinds.MAX,
+        help="how features are merged; max: the element-wise maximum; cam: at each place, the vector with the highest linear logit, "
+        "whose weights are fitted on half of --data (default: %(default)s)",
+    )
     add("--out", type=Path, metavar="DIR", help="folder for the bundle")
     add("--name", help="name of the bundle")
     add("--version", help="version of the bundle")

@@ -28,21 +28,31 @@ class Exit(Protocol):
     def nodes(self, source: str, target: str, row: Sequence[int], version: int) -> tuple[list[NodeProto], list[TensorProto]]: ...
 
 
-def build(network: Network, cuts: Sequence[Point], activation: str) -> list[onnx.ModelProto]:
-    """Returns stage 0, then one stage per cut, which merges rows of the stage before."""
+def build(network: Network, cuts: Sequence[Point], activation: str, weight: np.ndarray | None = None) -> list[onnx.ModelProto]:
+    """Returns stage 0, then one stage per cut, which merges rows of the stage before.
+
+    With `weight` [labels,C], the last stage merges by class activation maps, otherwise by maximum.
+    """
     starts = [network.image, *(cut.name for cut in cuts)]
     stages = [part(network, start, cut.name) for start, cut in zip(starts, cuts)]
-    return [*stages, part(network, starts[-1], None, activation)]
+    return [*stages, part(network, starts[-1], None, activation, weight=weight)]
 
 
 def part(
-    network: Network, start: str, end: str | None, activation: str = "none", alone: bool = False, head: Exit | None = None, labels_out: int = 0
+    network: Network,
+    start: str,
+    end: str | None,
+    activation: str = "none",
+    alone: bool = False,
+    head: Exit | None = None,
+    labels_out: int = 0,
+    weight: np.ndarray | None = None,
 ) -> onnx.ModelProto:
     """Returns the part of the network from tensor `start` to tensor `end` (None: the scores).
 
     docs/bundle.md defines its inputs and outputs. With `alone`, the part runs on one item: it gathers
     the row of each item and merges nothing. With `head`, it also has the output `exit` with
-    `labels_out` columns.
+    `labels_out` columns. `weight` is that of `build`.
     """
     merging = start != network.image
     version, rows = opset(network.model), "T" if merging else "N"
@@ -56,7 +66,8 @@ def part(
     if merging:
         inputs.append(helper.make_tensor_value_info("members", TensorProto.INT64, ["T", 1 if alone else "m"]))
         row = network.shapes[start][1:]
-        ahead, extra = pick() if alone else merge_nodes.nodes(merge_kinds.MAX, version, "features", row)
+        kind_of_merge = merge_kinds.MAX if weight is None else merge_kinds.CAM
+        ahead, extra = pick() if alone else merge_nodes.nodes(kind_of_merge, version, "features", row, weight)
     if end is None:
         renamed[network.output] = "raw"
         behind, shaping = squash(activation)

@@ -14,6 +14,8 @@ import torch
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from .. import logistic
+from ..logistic import Linear, balance, linear, loss_of
 from . import folds, pools
 
 HIDDEN = 64
@@ -101,73 +103,21 @@ def variants(kind: Kind) -> list[Kind]:
     return [dataclasses.replace(kind, decay=kind.decay * factor) for factor in (0.1, 5)]
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Returns a linear layer's output [N,outputs] of x [N,inputs].
-
-    Rows are given to a convolution as positions of one image. Some builds of PyTorch multiply matrices 20
-    times slower than they convolve.
-    """
-    rows, width = x.shape
-    image = x.reshape(1, rows, 1, width).permute(0, 3, 1, 2)
-    out = nn.functional.conv2d(image, weight.reshape(*weight.shape, 1, 1), bias)
-    return out.permute(0, 2, 3, 1).reshape(rows, -1)
-
-
-class Linear(nn.Linear):
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
-
-
 def fit(kind: Kind, vectors: np.ndarray, wanted: np.ndarray, seed: int) -> Head:
     """Fits a head on vectors [N,width] and targets [N,labels].
 
     Vectors [N,copies,width] have several copies of each image, such as its mirror image.
     """
-    width, labels = vectors.shape[-1], wanted.shape[1]
+    if not kind.hidden:
+        return Head(kind, (logistic.fit(vectors, wanted, kind.decay),))
+    x, y, standard = logistic.prepared(vectors, wanted)
     copies = vectors.shape[1] if vectors.ndim == 3 else 1
-    flat = vectors.reshape(-1, width)
-    mean, spread = flat.mean(axis=0), flat.std(axis=0)
-    scale = 1 / np.where(spread > 1e-6, spread, 1)
-    x = torch.from_numpy(((flat - mean) * scale).astype(np.float32))
-    y = torch.from_numpy(wanted.astype(np.float32)).repeat_interleave(copies, dim=0)
     torch.manual_seed(seed)
-    if kind.hidden:
-        net = nn.Sequential(Linear(width, kind.hidden), nn.ReLU(), Linear(kind.hidden, labels))
-        stochastic(net, kind.decay, x, y, copies, seed)
-    else:
-        net = nn.Sequential(Linear(width, labels))
-        convex(net, kind.decay, x, y)
-    layers = [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in net.modules() if isinstance(layer, nn.Linear)]
-    weight = layers[0][0] * scale
-    layers[0] = (weight.astype(np.float32), (layers[0][1] - weight @ mean).astype(np.float32))
+    net = nn.Sequential(Linear(x.shape[1], kind.hidden), nn.ReLU(), Linear(kind.hidden, y.shape[1]))
+    stochastic(net, kind.decay, x, y, copies, seed)
+    first, last = (layer for layer in net.modules() if isinstance(layer, nn.Linear))
+    layers = [standard.folded(first), (last.weight.detach().numpy(), last.bias.detach().numpy())]
     return Head(kind, tuple(layers))
-
-
-def loss_of(net: nn.Module, decay: float, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    loss = nn.functional.binary_cross_entropy_with_logits(net(x), y, pos_weight=weight)
-    squares = sum((layer.weight.square().sum() for layer in net.modules() if isinstance(layer, nn.Linear)), torch.zeros(()))
-    return loss + 0.5 * decay * squares / y.shape[1]
-
-
-def balance(y: Tensor) -> Tensor:
-    """Returns the weight of positives per label: the root of negatives per positive."""
-    hot = y.sum(dim=0).clamp(min=1)
-    return ((len(y) - hot) / hot).clamp(min=1).sqrt()
-
-
-def convex(net: nn.Module, decay: float, x: Tensor, y: Tensor) -> None:
-    for parameter in net.parameters():
-        nn.init.zeros_(parameter)
-    weight = balance(y)
-    optimizer = torch.optim.LBFGS(net.parameters(), max_iter=80, history_size=10, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = loss_of(net, decay, x, y, weight)
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
 
 
 def stochastic(net: nn.Module, decay: float, x: Tensor, y: Tensor, copies: int, seed: int) -> None:
