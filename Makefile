@@ -46,7 +46,7 @@ test-rust: setup-build setup-onnxruntime setup-dataset setup-kafka ## run the Ru
 	$(CARGO) test --release $(CARGO_FLAGS) --workspace --lib --bins --tests
 
 test-training: setup-python setup-dataset ## run the tests of training/ and of the result tables
-	$(TRAINING_ENV) $(PYTHON) -m pytest training/tests scripts/test_results.py scripts/faults/test_oracle.py -q -p no:cacheprovider
+	$(TRAINING_ENV) $(PYTHON) -m pytest training/tests scripts/test_results.py scripts/test_results_pooling.py scripts/faults/test_oracle.py -q -p no:cacheprovider
 
 bench: setup-build setup-onnxruntime setup-dataset ## profile the shipped bundle and run the benchmarks
 	$(CARGO) run --release $(CARGO_FLAGS) -- profile --bundle models/fashion-bag --seconds 10
@@ -134,7 +134,8 @@ doc: setup-build ## build the API documentation; warnings are errors
 # CLOTHING=DIR and FIREARMS=DIR name folders of photos that are not part of this repository: see
 # scripts/results.py --help. RESULTS=--tables writes the tables without measuring again.
 results: setup-build setup-onnxruntime setup-python setup-dataset build ## train and measure every design, and write the result tables in docs/
-	$(TRAINING_ENV) PYTHON=$(PYTHON) scripts/results.py $(RESULTS) $(if $(CLOTHING),--clothing $(CLOTHING)) $(if $(FIREARMS),--firearms $(FIREARMS))
+	$(TRAINING_ENV) PYTHON=$(PYTHON) scripts/results.py $(RESULTS) $(if $(CLOTHING),--clothing $(CLOTHING)) $(if $(FIREARMS),--firearms $(FIREARMS)) \
+		$(if $(wildcard $(PAPER)/index.csv),--paper $(PAPER))
 
 train: setup-python setup-dataset ## train, calibrate and export fashion-bag
 	$(TRAINING_ENV) $(PYTHON) -m dorfman_training make-bundle training/configs/fashion-bag.toml

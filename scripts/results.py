@@ -6,7 +6,8 @@
     scripts/results.py --check                                           fail if a table differs from the measurements
 
 The measurements of a set are in docs/results/SET.json and its tables in docs/results/SET.md.
-docs/results.md has two summary tables. The rest of that page is written by hand.
+docs/results.md has two summary tables and docs/pooling.md two more, with pictures. The rest of these
+pages is written by hand.
 
 The images of some sets are not part of this repository. Such a set is measured only if the option
 with its folder is given. After an interruption, bundles that are already trained are not trained
@@ -28,18 +29,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import results_paper
+import results_pooling as pooling
+
 from results_sets import ARITIES, SETS, Run, Set
-from results_tables import GENERATED, findings, planned, set_page, two_rounds
+from results_tables import GENERATED, findings, placed, planned, set_page, two_rounds
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE, MEASURED = ROOT / "docs" / "results.md", ROOT / "docs" / "results"
+PAGE, POOLING, MEASURED = ROOT / "docs" / "results.md", ROOT / "docs" / "pooling.md", ROOT / "docs" / "results"
+DORFMAN = "target/release/dorfman"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=[each.name for each in SETS], help="measure only this set; may be repeated")
+    parser.add_argument(
+        "--only", action="append", choices=[*(each.name for each in SETS), pooling.PAPER], help="measure only this set; may be repeated"
+    )
     parser.add_argument("--clothing", type=Path, metavar="DIR", help="folder with train.zip, calibration.zip and test.zip of clothing-dataset-small")
     parser.add_argument("--firearms", type=Path, metavar="DIR", help="folder with index.csv and the tar files of the firearms photos")
+    parser.add_argument("--paper", type=Path, metavar="DIR", help="folder with the recorded scores of the paper, for docs/pooling.md")
     parser.add_argument("--repeat", default="4", metavar="SECONDS", help="minimum network seconds behind each timing (default: %(default)s)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--tables", action="store_true", help="measure nothing; write the tables from the existing measurements")
@@ -60,7 +68,18 @@ def pages() -> dict[Path, str]:
     """The text of every page with generated tables."""
     found = measurements()
     tables = {MEASURED / f"{each.name}.md": set_page(each, measured) for each, measured in found.items()}
-    return {PAGE: findings(PAGE.read_text(), found), **tables}
+    return {PAGE: findings(PAGE.read_text(), found), **pooling_pages(found), **tables}
+
+
+def pooling_pages(found: dict[Set, dict[str, Any]]) -> dict[Path, str]:
+    """The page docs/pooling.md with its generated tables, and its pictures."""
+    paper = json.loads((MEASURED / f"{pooling.PAPER}.json").read_text())
+    tables = {pooling.REGIMES: pooling.regimes_table(found), pooling.PAPER: pooling.paper_table(paper)}
+    text = POOLING.read_text()
+    for name, table in tables.items():
+        text = placed(text, f"{GENERATED}: {name} -->\n", table)
+    pictures = {pooling.REGIMES: pooling.regimes_picture(found), pooling.PAPER: pooling.paper_picture(paper)}
+    return {POOLING: text, **{MEASURED / f"{name}.svg": picture for name, picture in pictures.items()}}
 
 
 def check(wanted: dict[Path, str]) -> None:
@@ -81,6 +100,9 @@ def measurements() -> dict[Set, dict[str, Any]]:
 
 def measure_all(arguments: argparse.Namespace) -> None:
     at = commit()
+    if arguments.paper and pooling.PAPER in (arguments.only or [pooling.PAPER]):
+        found = results_paper.measure(arguments.paper, str(ROOT / DORFMAN))
+        (MEASURED / f"{pooling.PAPER}.json").write_text(json.dumps(found, indent=1) + "\n")
     folders = {"fashion": Path(), "clothing": arguments.clothing, "firearms": arguments.firearms}
     for each in SETS:
         if arguments.only and each.name not in arguments.only:
@@ -180,7 +202,7 @@ def evaluate(wanted: Set, run: Run, bundles: dict[str, str], data: str, repeat: 
         "--pooled-sensitivity", run.pooled,
     ]  # fmt: skip
     line = [
-        "target/release/dorfman", "evaluate", *(word for name in run.bundles for word in ("--bundle", bundles[name])),
+        DORFMAN, "evaluate", *(word for name in run.bundles for word in ("--bundle", bundles[name])),
         "--data", data, "--positive", wanted.positive, "--prevalence", "0.001,0.01", "--by-class",
         *plans, "--individual-sensitivity", run.individual, *confirm,
         "--cap", str(run.cap), "--repeat", repeat, "--json", str(out), *picture,
@@ -217,9 +239,16 @@ def about(name: str, folder: str, reports: list[dict[str, Any]]) -> dict[str, An
         "folder": folder,
         **{key: line[key] for key in ("version", "design", "stages", "macs_per_image", "network_seconds_per_image")},
         "first_stage_share_of_macs": first / line["macs_per_image"],
+        "regimes": rounded(regimes(folder)),
         "calibrated": [calibrated(entry) for entry in manifest["calibration"] if entry["arity"] in ARITIES and "exit_sensitivity" not in entry],
         "confirm": [calibrated(entry) for entry in (manifest.get("confirm") or {}).get("calibration", [])],
     }
+
+
+def regimes(folder: str) -> list[dict[str, Any]]:
+    """What `regime` of the training package prints for the bundle."""
+    line = [os.environ.get("PYTHON", sys.executable), "-m", "dorfman_training", "regime", folder, "--json"]
+    return json.loads(subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
 
 
 def calibrated(entry: dict[str, Any]) -> dict[str, Any]:

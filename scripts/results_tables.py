@@ -29,7 +29,7 @@ def placed(text: str, start: str, table: Iterator[str]) -> str:
     before, opened, rest = text.partition(start)
     _, closed, after = rest.partition(END)
     if not (opened and closed):
-        raise SystemExit(f"docs/results.md has no place for a summary table: put it between the lines {start.strip()} and {END.strip()}")
+        raise SystemExit(f"a page of docs/ has no place for a generated table: put it between the lines {start.strip()} and {END.strip()}")
     return before + start + "\n" + "\n".join(table) + "\n\n" + END + after
 
 
@@ -41,7 +41,7 @@ def planned(row: dict[str, Any]) -> bool:
 def exits_table(found: dict[Set, dict[str, Any]]) -> Iterator[str]:
     """One row per set and prevalence with the planner's plan, and beside it the best plan with one
     exit (a plain cascade) and the best plan of pooling alone."""
-    yield head("images", "p", "planned", "MACs", "network s", "vs individual", "one exit", "pooling alone")
+    yield head("images", "bundle", "p", "planned", "MACs", "network s", "vs individual", "one exit", "pooling alone")
     for each, measured in found.items():
         if each.split != "test":
             continue
@@ -51,6 +51,7 @@ def exits_table(found: dict[Set, dict[str, Any]]) -> Iterator[str]:
             if "best" not in role:
                 yield line_of(
                     each.stream,
+                    measured["bundles"][0]["name"],
                     f"{prevalence:.1%}",
                     "individual",
                     "100.0%",
@@ -61,7 +62,8 @@ def exits_table(found: dict[Set, dict[str, Any]]) -> Iterator[str]:
                 continue
             best = role["best"]
             cells = (f"[{best['plan']}](results/{each.name}.md)", *costs(best), f"{0 - recall_loss(best):+.1f}")
-            yield line_of(each.stream, f"{prevalence:.1%}", *cells, *(brief(role.get(name)) for name in ("cascade", "pooled")))
+            name = measured["bundles"][0]["name"]
+            yield line_of(each.stream, name, f"{prevalence:.1%}", *cells, *(brief(role.get(kind)) for kind in ("cascade", "pooled")))
 
 
 def costs(row: dict[str, Any]) -> tuple[str, str]:

@@ -95,11 +95,11 @@ PLANNED = (
 def test_a_cascade_and_pooling_stand_beside_the_planned_plan() -> None:
     shown = cells(list(tables.exits_table({STRICT: measured(*PLANNED)})))
     assert shown == [
-        ["bags", "0.1%", "[exits 0, 1 > individual](results/b.md)", "2.0%", "2.0%", "-0.5", "3.0% / 3.0% / -0.5", "40.0% / 40.0% / -0.5"],
-        ["bags", "1.0%", "[exit 0 > individual](results/b.md)", "4.0%", "4.0%", "-0.5", "-", "-"],
+        ["bags", "it", "0.1%", "[exits 0, 1 > individual](results/b.md)", "2.0%", "2.0%", "-0.5", "3.0% / 3.0% / -0.5", "40.0% / 40.0% / -0.5"],
+        ["bags", "it", "1.0%", "[exit 0 > individual](results/b.md)", "4.0%", "4.0%", "-0.5", "-", "-"],
     ]
     alone = measured(row("individual", 0.98, 1), planned(["pooled"], "4 > 1", 0.4))
-    assert cells(list(tables.exits_table({STRICT: alone})))[0][2:] == ["individual", "100.0%", "100.0%", "+0.0", "-", "40.0% / 40.0% / -0.5"]
+    assert cells(list(tables.exits_table({STRICT: alone})))[0][3:] == ["individual", "100.0%", "100.0%", "+0.0", "-", "40.0% / 40.0% / -0.5"]
 
 
 def test_the_planned_plans_have_a_table_with_their_roles_and_expected_costs() -> None:
@@ -124,7 +124,7 @@ def test_only_the_text_between_the_markers_is_replaced() -> None:
 
 
 def test_findings_without_a_place_for_the_summary_are_an_error() -> None:
-    with pytest.raises(SystemExit, match="no place for a summary table"):
+    with pytest.raises(SystemExit, match="no place for a generated table"):
         tables.findings("before\nafter\n", {})
 
 
@@ -141,7 +141,7 @@ def test_pages_that_differ_and_pages_without_measurements_are_errors(tmp_path: P
 
 
 def test_links_of_the_pages_lead_to_files() -> None:
-    for page in (results.PAGE, *results.MEASURED.glob("*.md")):
+    for page in (results.PAGE, results.POOLING, *results.MEASURED.glob("*.md")):
         links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
         assert links and not [link for link in links if not (page.parent / link).exists()], page.name
 

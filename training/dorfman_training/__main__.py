@@ -12,7 +12,7 @@ from typing import Callable
 import torch
 from torch import Tensor
 
-from . import agreement, calibrate, check, config, cut, data, exits, export, half, manifest, pixels, regime, report, sample, train, unfold
+from . import agreement, calibrate, check, compare, config, cut, data, exits, export, half, manifest, pixels, regime, report, sample, train, unfold
 from .config import Config
 from .manifest import ConfirmFile
 from .model import StagedNet
@@ -74,6 +74,9 @@ def parser() -> argparse.ArgumentParser:
     converter.add_argument("bundle", type=Path, help="folder of the bundle, which is changed")
     converter.add_argument("--threads", type=int, default=2, help=argparse.SUPPRESS)
     converter.set_defaults(run=run_pixels)
+    comparer = commands.add_parser("merges", help="compare merges on a network that is not trained on groups", description=compare.__doc__)
+    compare.add_arguments(comparer)
+    comparer.set_defaults(run=with_config(compare.run))
     judge = commands.add_parser("regime", help="say whether pooling pays for a bundle, from three numbers", description=regime.__doc__)
     regime.add_arguments(judge)
     judge.set_defaults(run=regime.run)

@@ -172,7 +172,7 @@ def verdict(regimes: Sequence[Regime]) -> str:
     if not usual.pays:
         return f"Pooling does not pay {where}: {usual.per_passing:.2f} tests per passing image, and single tests are 1"
     return (
-        f"Pooling {where} takes {1 - usual.pooled / usual.alone:.0%} off the cost: "
+        f"Pooling {where} takes {1 - usual.pooled / usual.alone:.1%} off the cost: "
         f"a negative costs {usual.pooled:.1%} of an individual test, and {usual.alone:.1%} without groups"
     )
 

@@ -65,7 +65,7 @@ def test_nothing_runs_before_pixels_are_merged(tmp_path: Path) -> None:
 def test_the_text_says_whether_pooling_pays(tmp_path: Path) -> None:
     told = regime.text(bundle(tmp_path))
     assert "| no exits | 20.0% | 100.0% | 4 | 10.0% | 0.35 | 100.0% | 48.0% |" in told
-    assert "Pooling without exits takes 52% off the cost" in told
+    assert "Pooling without exits takes 52.0% off the cost" in told
     assert "does not pay" in regime.text(bundle(tmp_path, calibration=[entry(1, 0.9), entry(2, 0.4)]))
     assert "not known" in regime.text(bundle(tmp_path, calibration=[entry(1, 0.9)]))
 
