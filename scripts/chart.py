@@ -51,8 +51,10 @@ class Chart:
         return "\n".join(parts) + "\n"
 
     def across(self, x: float) -> float:
+        """Returns the place of a value. A value outside the axis is drawn at its end."""
         low, high = (math.log10(end) for end in self.x)
-        return LEFT + WIDTH * (math.log10(x) - low) / (high - low)
+        value = math.log10(min(max(x, self.x[0]), self.x[1]))
+        return LEFT + WIDTH * (value - low) / (high - low)
 
     def down(self, y: float) -> float:
         low, high = self.y
@@ -87,7 +89,7 @@ class Chart:
         return found
 
     def drawn_points(self) -> list[str]:
-        """Draws the points with their names beside them, each name below the one before if they would overlap."""
+        """Draws the points with their names beside them. A name that would overlap another one is moved up."""
         found: list[str] = []
         taken: list[tuple[float, float]] = []
         for point in sorted(self.points, key=lambda point: (point.y, point.x)):

@@ -43,7 +43,7 @@ DORFMAN = "target/release/dorfman"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--only", action="append", choices=[*(each.name for each in SETS), pooling.PAPER], help="measure only this set; may be repeated"
+        "--only", action="append", choices=[*(each.name for each in SETS), results_paper.NAME], help="measure only this set; may be repeated"
     )
     parser.add_argument("--clothing", type=Path, metavar="DIR", help="folder with train.zip, calibration.zip and test.zip of clothing-dataset-small")
     parser.add_argument("--firearms", type=Path, metavar="DIR", help="folder with index.csv and the tar files of the firearms photos")
@@ -73,12 +73,12 @@ def pages() -> dict[Path, str]:
 
 def pooling_pages(found: dict[Set, dict[str, Any]]) -> dict[Path, str]:
     """The page docs/pooling.md with its generated tables, and its pictures."""
-    paper = json.loads((MEASURED / f"{pooling.PAPER}.json").read_text())
-    tables = {pooling.REGIMES: pooling.regimes_table(found), pooling.PAPER: pooling.paper_table(paper)}
+    paper = json.loads((MEASURED / f"{results_paper.NAME}.json").read_text())
+    tables = {pooling.POOLING: pooling.table(found), results_paper.NAME: results_paper.table(paper)}
     text = POOLING.read_text()
     for name, table in tables.items():
-        text = placed(text, f"{GENERATED}: {name} -->\n", table)
-    pictures = {pooling.REGIMES: pooling.regimes_picture(found), pooling.PAPER: pooling.paper_picture(paper)}
+        text = placed(text, f"{GENERATED}: {name} -->\n", table, POOLING.name)
+    pictures = {pooling.POOLING: pooling.picture(found), results_paper.NAME: results_paper.picture(paper)}
     return {POOLING: text, **{MEASURED / f"{name}.svg": picture for name, picture in pictures.items()}}
 
 
@@ -100,9 +100,8 @@ def measurements() -> dict[Set, dict[str, Any]]:
 
 def measure_all(arguments: argparse.Namespace) -> None:
     at = commit()
-    if arguments.paper and pooling.PAPER in (arguments.only or [pooling.PAPER]):
-        found = results_paper.measure(arguments.paper, str(ROOT / DORFMAN))
-        (MEASURED / f"{pooling.PAPER}.json").write_text(json.dumps(found, indent=1) + "\n")
+    if results_paper.NAME in (arguments.only or [results_paper.NAME]):
+        measure_paper(arguments.paper)
     folders = {"fashion": Path(), "clothing": arguments.clothing, "firearms": arguments.firearms}
     for each in SETS:
         if arguments.only and each.name not in arguments.only:
@@ -112,6 +111,14 @@ def measure_all(arguments: argparse.Namespace) -> None:
             print(f"{each.name}: not measured again; give --{each.source} DIR to measure it", flush=True)
             continue
         measure(each, folder.resolve() if folder.name else None, arguments.repeat, at)
+
+
+def measure_paper(folder: Path | None) -> None:
+    if folder is None:
+        print(f"{results_paper.NAME}: not measured again; give --paper DIR to measure it", flush=True)
+        return
+    found = results_paper.measure(folder, str(ROOT / DORFMAN))
+    (MEASURED / f"{results_paper.NAME}.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 def measure(wanted: Set, folder: Path | None, repeat: str, at: str) -> None:
@@ -239,15 +246,15 @@ def about(name: str, folder: str, reports: list[dict[str, Any]]) -> dict[str, An
         "folder": folder,
         **{key: line[key] for key in ("version", "design", "stages", "macs_per_image", "network_seconds_per_image")},
         "first_stage_share_of_macs": first / line["macs_per_image"],
-        "regimes": rounded(regimes(folder)),
+        "pooling": rounded(estimates(folder)),
         "calibrated": [calibrated(entry) for entry in manifest["calibration"] if entry["arity"] in ARITIES and "exit_sensitivity" not in entry],
         "confirm": [calibrated(entry) for entry in (manifest.get("confirm") or {}).get("calibration", [])],
     }
 
 
-def regimes(folder: str) -> list[dict[str, Any]]:
-    """What `regime` of the training package prints for the bundle."""
-    line = [os.environ.get("PYTHON", sys.executable), "-m", "dorfman_training", "regime", folder, "--json"]
+def estimates(folder: str) -> list[dict[str, Any]]:
+    """What `pooling` of the training package prints for the bundle."""
+    line = [os.environ.get("PYTHON", sys.executable), "-m", "dorfman_training", "pooling", folder, "--json"]
     return json.loads(subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
 
 

@@ -16,11 +16,13 @@ from typing import Any, Iterator, Mapping
 
 from chart import Chart, Line
 
+NAME = "paper-exits"  # of the files in docs/results/ and of the table in docs/pooling.md
 FOLDER, DESIGN, SIZES = "p0.10_seed42", "d3", (16, 8, 4)
 CHAIN, THRESHOLD = "16,8,4,d3:1", 0.5
-# Multiply-adds of the paper's Table 1, in G: of an individual test, of layer1, of an image before the last
-# merge in D3 (layer1, and half of layer2's work on a pair), and of one test behind it.
-WHOLE, LAYER1, BEFORE, TEST = 16.5, 1.449, 2.55, 12.85
+# Multiply-adds in G, as the paper counts them: of an individual test, of an image before the last merge in
+# D2 (layer1 and layer2) and in D3 (layer1, and half of the work of layer2 on a pair), and of one test behind it.
+WHOLE, BEFORE_D2, BEFORE, TEST = 16.5, 3.65, 2.55, 12.85
+LAYER1 = 2 * BEFORE - BEFORE_D2
 LITE0 = 0.196  # EfficientNet-Lite0 at 160 px with a head, in G
 GATES = {"screen: Lite0 at 160 px": LITE0 / WHOLE, "exit after layer1": LAYER1 / WHOLE}
 STEPS = 120
@@ -50,29 +52,29 @@ def per_member(positive: float, size: int) -> float:
     return 1 - (1 - positive) ** (1 / size)
 
 
-def tests(rates: Mapping[int, float], passing: float) -> float:
-    """Returns the expected tests per passing image of the cheapest chain.
+def cheapest(rates: Mapping[int, float], passing: float) -> float:
+    """Returns the expected multiply-adds per passing image of the cheapest chain, as a share of an individual test.
 
-    `rates` are per member, of all images. What sets a test off is taken to pass the exit, so that the rates
-    among passing images are these rates divided by `passing`, at most 1.
+    `rates` are per member, of all images. Whatever triggers a test is taken to pass the exit, so that the rates
+    among passing images are these rates divided by `passing`, at most 1. A test of one image runs the whole
+    network, as `dorfman replay-scores` counts it.
     """
     among = {size: min(1.0, rate / passing) for size, rate in rates.items()}
-    costs = [1.0]
+    found = []
     for count in range(1, len(among) + 1):
         for chain in itertools.combinations(sorted(among, reverse=True), count):
-            retests = [*chain[1:], 1]
-            costs.append(1 / chain[0] + sum((1 - (1 - among[size]) ** size) / below for size, below in zip(chain, retests)))
-    return min(costs)
+            positive = [1 - (1 - among[size]) ** size for size in chain]
+            pooled = 1 / chain[0] + sum(share / below for share, below in zip(positive, chain[1:]))
+            found.append((BEFORE + TEST * pooled) / WHOLE + positive[-1])
+    return min(found)
 
 
 def costs(gate: float, passing: float, rates: Mapping[int, float], shared: float) -> tuple[float, float]:
-    """Returns the cost of an image with a gate, then individual tests or pooling, as shares of an individual test.
+    """Returns the cost of an image with an exit, then individual tests or pooling, as shares of an individual test.
 
-    `shared` is what the gate has already computed of the network: 0 for a screen.
+    `gate` is the cost up to the exit, and `shared` is what of it is work of the network itself: 0 for a screen.
     """
-    alone = gate + passing * (1 - shared)
-    pooled = gate + passing * (BEFORE / WHOLE - shared + TEST / WHOLE * tests(rates, passing))
-    return alone, min(alone, pooled)
+    return gate + passing * (1 - shared), gate + passing * (cheapest(rates, passing) - shared)
 
 
 def rates_of(paper: Mapping[str, Any]) -> dict[int, float]:
@@ -84,21 +86,20 @@ def shared(name: str) -> float:
 
 
 def break_even(gate: float, already: float, pooling: float) -> float:
-    """Returns the share of the negatives that a gate may pass if the cascade is to cost as much as pooling alone."""
+    """Returns the share of the negatives that an exit may pass if the cascade is to cost as much as pooling alone."""
     return (pooling - gate) / (1 - already)
 
 
 def table(paper: Mapping[str, Any]) -> Iterator[str]:
-    """One row per gate: when it costs the same as pooling alone, and the costs with and without pooling behind it."""
+    """One row per exit: when it costs the same as pooling alone, and the costs without and with pooling behind it."""
     shares = (0.02, 0.05, 0.1, 0.2, 0.5)
-    yield "| gate | cost of the gate | as cheap as pooling alone if it passes | " + " | ".join(f"passes {share:.0%}" for share in shares) + " |"
+    yield "| exit | cost of the exit | as cheap as pooling alone if it passes | " + " | ".join(f"passes {share:.0%}" for share in shares) + " |"
     yield "|" + "---|" * (3 + len(shares))
     for name, gate in GATES.items():
         limits = (break_even(gate, shared(name), paper["pooling"][how]) for how in ("chain", "planned"))
         cells = []
         for share in shares:
-            alone, pooled = costs(gate, share, rates_of(paper), shared(name))
-            cells.append(f"{alone:.1%} / {pooled:.1%}")
+            cells.append(" / ".join(f"{cost:.1%}" for cost in costs(gate, share, rates_of(paper), shared(name))))
         yield f"| {name} | {gate:.1%} | {' / '.join(f'{limit:.1%}' for limit in limits)} | {' | '.join(cells)} |"
 
 

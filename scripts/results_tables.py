@@ -24,12 +24,12 @@ def findings(text: str, found: dict[Set, dict[str, Any]]) -> str:
     return placed(placed(text, EXITS, exits_table(found)), SUMMARY, summary_table(found))
 
 
-def placed(text: str, start: str, table: Iterator[str]) -> str:
-    """A text with a new table behind the line `start`. Exits if the text has no place for it."""
+def placed(text: str, start: str, table: Iterator[str], page: str = "results.md") -> str:
+    """The text of a page with a new table behind the line `start`. Exits if the page has no place for it."""
     before, opened, rest = text.partition(start)
     _, closed, after = rest.partition(END)
     if not (opened and closed):
-        raise SystemExit(f"a page of docs/ has no place for a generated table: put it between the lines {start.strip()} and {END.strip()}")
+        raise SystemExit(f"docs/{page} has no place for a generated table: put it between the lines {start.strip()} and {END.strip()}")
     return before + start + "\n" + "\n".join(table) + "\n\n" + END + after
 
 

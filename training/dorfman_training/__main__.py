@@ -12,7 +12,7 @@ from typing import Callable
 import torch
 from torch import Tensor
 
-from . import agreement, calibrate, check, compare, config, cut, data, exits, export, half, manifest, pixels, regime, report, sample, train, unfold
+from . import agreement, calibrate, check, compare, config, cut, data, exits, export, half, manifest, pixels, pooling, report, sample, train, unfold
 from .config import Config
 from .manifest import ConfirmFile
 from .model import StagedNet
@@ -77,9 +77,9 @@ def parser() -> argparse.ArgumentParser:
     comparer = commands.add_parser("merges", help="compare merges on a network that is not trained on groups", description=compare.__doc__)
     compare.add_arguments(comparer)
     comparer.set_defaults(run=with_config(compare.run))
-    judge = commands.add_parser("regime", help="say whether pooling pays for a bundle, from three numbers", description=regime.__doc__)
-    regime.add_arguments(judge)
-    judge.set_defaults(run=regime.run)
+    judge = commands.add_parser("pooling", help="say whether pooling pays for a bundle, from three numbers", description=pooling.__doc__)
+    pooling.add_arguments(judge)
+    judge.set_defaults(run=pooling.run)
     halver = commands.add_parser("half", help="convert a bundle to float16, for a GPU", description=half.__doc__)
     half.add_arguments(halver)
     halver.set_defaults(run=half.run)
@@ -211,7 +211,7 @@ def run_export(arguments: argparse.Namespace, settings: Config) -> None:
     if settings.exits:
         exits.add(settings, folder, arguments.data, arguments.threads)
     else:
-        say(regime.text(folder))
+        say(pooling.text(folder))
 
 
 def some_images(arguments: argparse.Namespace, settings: Config) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,6 @@ from .model import StagedNet, build
 from .train import load_weights
 
 SENSITIVITY = 0.98
-DECAY = 0.3  # of both regressions
 CHUNK = 64  # images or groups per pass
 SHARPNESS = 2.0  # of the log-sum-exp
 
@@ -74,13 +73,13 @@ class Comparison:
         if self.features[0].ndim != 4:
             raise SystemExit(f"merges: {config.design.cuts[0].after} returns no feature map: cut after another part")
         means = self.features[0].float().mean(dim=(2, 3)).numpy()
-        self.weight = torch.from_numpy(logistic.fit(means, train.positive.numpy()[:, None], DECAY)[0][0])
+        self.weight = torch.from_numpy(logistic.fit(means, train.positive.numpy()[:, None], logistic.DECAY)[0][0])
 
     def positive(self, merge: Merge, arity: int, count: int) -> float:
         """Returns the share of clean groups of `arity` images that test positive at `SENSITIVITY`."""
         (hot, cold), (judged_hot, judged_cold) = (self.vectors(side, merge, arity, count) for side in (0, 1))
         wanted = np.concatenate([np.ones(len(hot)), np.zeros(len(cold))])[:, None]
-        weight, bias = logistic.fit(np.concatenate([hot, cold]), wanted, DECAY)
+        weight, bias = logistic.fit(np.concatenate([hot, cold]), wanted, logistic.DECAY)
         scores = Sample(*((vectors @ weight[0] + bias[0]).astype(np.float32) for vectors in (judged_hot, judged_cold)))
         return 1 - calibrate.operating_point(scores, SENSITIVITY).specificity
 

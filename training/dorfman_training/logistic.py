@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+DECAY = 0.3  # for some hundred or thousand images and as many inputs
+
 
 @dataclass(frozen=True)
 class Standard:

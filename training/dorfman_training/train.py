@@ -123,9 +123,7 @@ class Trainer:
                 loss = loss + self.grouped_loss(features, rows)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        # Apart, since the selectors are another classifier: a common norm would let one slow the other down.
-        for part in (self.model.stages, self.model.selectors):
-            nn.utils.clip_grad_norm_([p for p in part.parameters() if p.requires_grad], 1.0)
+        clip(self.model)
         self.optimizer.step()
         self.average.update(self.model, self.step)
         return loss.item()
@@ -202,6 +200,15 @@ class Trainer:
             torch.cuda.set_rng_state_all([state.cpu() for state in saved["cuda_generators"]])
         for deal, state in zip((self.positives, self.negatives), saved["deals"]):
             deal.restore(state)
+
+
+def clip(model: StagedNet) -> None:
+    """Limits the norm of the gradients to 1, of the stages and of the selectors apart.
+
+    The selectors are classifiers of their own: with a common norm, large gradients of one would shrink the other's.
+    """
+    for part in (model.stages, model.selectors):
+        nn.utils.clip_grad_norm_([p for p in part.parameters() if p.requires_grad], 1.0)
 
 
 def optimizer(model: StagedNet, settings: TrainConfig) -> torch.optim.Optimizer:

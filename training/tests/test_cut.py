@@ -328,8 +328,18 @@ def test_cam_is_refused_where_it_cannot_merge(tmp_path: Path, photos: Path) -> N
     for words, why in [
         (["--at", "flat"], r"rows are \[C,H,W\]"),
         (["--at", "stem_relu", "one_relu"], "one cut point"),
-        (["--exits"], "then adds exits"),
-        (["--at", "one_relu", "--images", "3"], "3 images of yes can be read; give at least 4"),
+        (["--exits"], "then add exits"),
+        ([], "give the cut point with --at"),
     ]:
         with pytest.raises(SystemExit, match=why):
             run(tmp_path, *words, *good)
+
+
+def test_each_half_has_images_of_every_label_and_of_none() -> None:
+    targets = [calibration.Target("yes", 1, np.arange(4))]
+    found = selector.halves(["a", "a", "b", "b", *["none"] * 6], targets, np.arange(4, 10), 1)
+    assert len(found.learn) == len(found.judge) == 5 and len(np.intersect1d(found.learn, np.arange(4))) == 2
+    with pytest.raises(CutError, match="4 images of label yes are too few"):
+        selector.halves(["a", "b", "c", "d", *["none"] * 6], targets, np.arange(4, 10), 1)
+    with pytest.raises(CutError, match="1 images of no label are too few"):
+        selector.halves(["a", "a", "b", "b", "none"], targets, np.arange(4, 5), 1)

@@ -12,6 +12,7 @@ from dorfman_training import check, config, data, export, merge_kinds, train
 from dorfman_training.config import Config, Cut, DesignConfig, NetworkConfig, StemLayer
 from dorfman_training.data import Split
 from dorfman_training.deal import Deal
+from dorfman_training.model import build
 
 
 def tiny(settings: Config, steps: int) -> Config:
@@ -59,6 +60,19 @@ def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_run(tmp_path: Path,
     assert train.is_finished(four, tmp_path / "cut.pt") and not train.is_finished(four, tmp_path / "none.pt")
     assert torch.allclose(weights(rest), weights(whole), atol=1e-6)
     assert torch.allclose(weights(train.trained(four, tmp_path / "cut.pt")), weights(whole), atol=1e-6)
+
+
+def test_large_gradients_of_selectors_do_not_shrink_those_of_the_stages(settings: Config) -> None:
+    base = tiny(settings, 2)
+    model = build(base.network, dataclasses.replace(base.design, merge="cam"), base.input)
+    parameters = list(model.stages.parameters())
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    parameters[0].grad = torch.full_like(parameters[0], 0.5 / parameters[0].numel() ** 0.5)
+    model.selectors[0].weight.grad = torch.full_like(model.selectors[0].weight, 100.0)
+    before = parameters[0].grad.clone()
+    train.clip(model)
+    assert torch.equal(parameters[0].grad, before) and float(model.selectors[0].weight.grad.norm()) == pytest.approx(1, abs=1e-3)
 
 
 def test_selectors_learn_as_classifiers(tmp_path: Path, settings: Config) -> None:

@@ -94,7 +94,7 @@ def check_cam(arguments: argparse.Namespace, network: Network, cuts: Sequence[Po
     from .network import opset
 
     if arguments.exits:
-        raise CutError("--merge cam: give --at without --exits; the command `exits` then adds exits to the bundle")
+        raise CutError("--merge cam: give --at without --exits; then add exits with the command `exits`, from images that `cut` did not use")
     if len(cuts) > 1:
         raise CutError("--merge cam: give one cut point; a tree merges by maximum")
     if len(cuts[0].row) != 3:

@@ -12,7 +12,7 @@ from typing import Any, Callable, Sequence
 import numpy as np
 import onnx
 
-from .. import manifest, merge_kinds, progress, regime
+from .. import manifest, merge_kinds, pooling, progress
 from ..calibrate import Entry
 from ..pixels import absorbed
 from . import calibration, images, macs, selector, stages, verify
@@ -23,6 +23,7 @@ from .errors import CutError
 from .images import Input
 from .network import Network, Original
 from .points import Point
+from .selector import Halves
 
 CHECKED = 32  # images on which the stages are compared with the whole network
 BATCH = 16
@@ -63,38 +64,35 @@ def make(folder: Path, plan: Plan, about: About, found: Sequence[Labelled], sett
         raise CutError(f"--labels has {len(about.labels)} names, but the model has {columns} scores")
     models = stages.build(plan.network, plan.cuts, plan.activation)
     chain = Chain(models, plan.fan_in, plan.threads)
-    tell(verify.check(Whole(plan.original, plan.activation, plan.threads), chain, some(found, plan.input)), say)
+    whole, pictures = Whole(plan.original, plan.activation, plan.threads), some(found, plan.input)
+    tell(verify.check(whole, chain, pictures), say)
     with tempfile.TemporaryDirectory() as scratch:
         features, kinds = embed(chain, found, plan, Path(scratch), say)
         targets, negatives = split(about, kinds)
         if plan.merge == merge_kinds.CAM:
-            models, entries = selecting(plan, features, kinds, targets, negatives, settings, say)
+            halves = selector.halves(kinds, targets, negatives, settings.seed)
+            models = stages.build(plan.network, plan.cuts, plan.activation, selector.fit(features, targets, halves.learn))
+            chain = Chain(models, plan.fan_in, plan.threads)
+            say(f"weights of the merge: fitted on {len(halves.learn)} images; the other {len(halves.judge)} set the thresholds of pooled tests")
+            tell(verify.check(whole, chain, pictures), say)
+            entries = in_halves(chain, features, targets, negatives, halves, settings, say)
         else:
             entries = calibration.run(chain, features, targets, negatives, settings, say)
         del features
     write(folder, plan, about, models, entries)
-    say(regime.text(folder))
+    say(pooling.text(folder))
     say(f"wrote {folder}; the thresholds are valid for images like those of --data that the network was not trained on")
 
 
-def selecting(
-    plan: Plan, features: np.ndarray, kinds: Sequence[str], targets: Sequence[Target], negatives: np.ndarray, settings: Settings, say: Say
-) -> tuple[list[onnx.ModelProto], list[Entry]]:
-    """Returns the stages that merge by class activation maps, and their calibration.
-
-    Groups are drawn from the half of the images that the weights were not fitted on.
-    """
-    halves = selector.halves(kinds, targets, settings.seed)
-    models = stages.build(plan.network, plan.cuts, plan.activation, selector.fit(features, targets, halves.learn))
-    chain = Chain(models, plan.fan_in, plan.threads)
-    say(f"weights of the merge: fitted on {len(halves.learn)} images; groups of the other {len(halves.judge)} set the thresholds of pooled tests")
-    _, padded, turned = verify.merged_alike(chain, chain.items, features[:CHECKED], np.random.default_rng(settings.seed))
-    say(f"largest difference of a merge: {padded:.1e} with members repeated as padding, {turned:.1e} with members in another order")
+def in_halves(
+    chain: Chain, features: np.ndarray, targets: Sequence[Target], negatives: np.ndarray, halves: Halves, settings: Settings, say: Say
+) -> list[Entry]:
+    """Calibrates single images on all images, and groups on those that the weights of the merge were not fitted on."""
     alone = calibration.run(chain, features, targets, negatives, dataclasses.replace(settings, arities=(1,)), say)
     pooled = dataclasses.replace(settings, arities=tuple(arity for arity in settings.arities if arity > 1))
     entries = alone + calibration.run(chain, features, *halves.judged(targets, negatives), pooled, say)
     order = [target.label for target in targets]
-    return models, sorted(entries, key=lambda entry: (order.index(entry.label), entry.arity))
+    return sorted(entries, key=lambda entry: (order.index(entry.label), entry.arity))
 
 
 def tell(differences: verify.Differences, say: Say) -> None:

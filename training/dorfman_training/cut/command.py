@@ -70,7 +70,7 @@ def add_cutting(cutting: argparse._ArgumentGroup) -> None:
         choices=merge_kinds.OF_FEATURES,
         default=merge_kinds.MAX,
         help="how features are merged; max: the element-wise maximum; cam: at each place, the vector with the highest linear logit, "
-        "whose weights are fitted on half of --data (default: %(default)s)",
+        "whose weights are fitted on half of --data; one cut, without --exits (default: %(default)s)",
     )
     add("--out", type=Path, metavar="DIR", help="folder for the bundle")
     add("--name", help="name of the bundle")
@@ -149,6 +149,8 @@ def say(text: str) -> None:
 def list_points(arguments: argparse.Namespace) -> None:
     from . import listing, macs, points, timing
 
+    if arguments.merge != merge_kinds.MAX:
+        raise CutError("--merge: give the cut point with --at; without --at, the cut points are listed and nothing is merged")
     _, network, _ = opened(arguments)
     every = points.find(network)
     chosen = every if arguments.all else points.worth_listing(every)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
-from .. import config, regime
+from .. import config, pooling
 from ..config import Config, ScreenConfig
 from ..cut import arguments as words
 from ..cut.errors import CutError
@@ -169,7 +169,7 @@ def finish(arguments: argparse.Namespace, settings: Config | None, folder: Path,
 
     source = screen_of(arguments, settings, folder)
     build.add(folder, arguments.out or folder, data, chosen(arguments, settings), source, say)
-    say(regime.text(arguments.out or folder))
+    say(pooling.text(arguments.out or folder))
     say(f"wrote {arguments.out or folder}")
 
 

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Callable
 
-from .. import regime
+from .. import pooling
 from ..cut import bundle, dataset, points, stages, verify
 from ..cut.arguments import described, opened, planned
 from ..cut.calibration import Settings
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, settings: Settings, say: Callable[[str], 
         bundle.write(Path(scratch), plan, about, models, [])
         judge = pictures.of_files(found, list(about.positive.values()), say)
         result, heads = build.add(Path(scratch), arguments.out, Images(judge), options, None, say)
-    say(regime.text(arguments.out))
+    say(pooling.text(arguments.out))
     say(f"wrote {arguments.out}; the thresholds are valid for images like those of --data that the network was not trained on")
     say(verdict(result, heads, options))
 

@@ -94,7 +94,7 @@ class Head:
 
 def kinds(row: Sequence[int], hidden: int, rows: int) -> list[Kind]:
     """Returns the kinds of heads with `hidden` units to compare for features of shape `row` and `rows` images, the cheapest first."""
-    few, many = (1e-2, 1e-4) if hidden else (0.3, 1e-3)
+    few, many = (1e-2, 1e-4) if hidden else (logistic.DECAY, 1e-3)
     return sorted((Kind(wanted, hidden, few if rows <= FEW else many) for wanted in pools.choices(row)), key=lambda kind: kind.macs(row, 1))
 
 
