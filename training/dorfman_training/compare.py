@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import calibrate, data, groups, logistic, merge_kinds, merges, progress, unfold
+from . import calibrate, data, groups, linear_probe, logistic, merge_kinds, merges, progress, unfold
 from .calibrate import Sample
 from .config import Config
 from .data import Split
@@ -98,12 +98,12 @@ class Comparison:
 
 def without_last_layer(model: StagedNet) -> nn.Module:
     """Returns the last stage without the linear layer that gives the logits."""
-    last = model.stages[-1]
-    assert isinstance(last, nn.Sequential)
-    if not isinstance(getattr(last[-1], "linear", None), nn.Linear):
-        raise SystemExit("merges: the network's last part has no layer `linear`: this comparison is for the networks small, lite0 and lite2")
-    last[-1].linear = nn.Identity()
-    return folded(last)
+    try:
+        last, _ = linear_probe.last_layer(model)
+    except ValueError as error:
+        raise SystemExit(f"merges: {error}") from error
+    last.linear = nn.Identity()
+    return folded(model.stages[-1])
 
 
 @torch.no_grad()

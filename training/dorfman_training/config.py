@@ -103,6 +103,7 @@ class TrainConfig:
     variants: int = 0  # with frozen parts: for how many augmented copies of each image features are stored
     distil: float = 0.0  # weight of the loss between the features of a coarse first stage and the pretrained ones
     distil_steps: int = 0  # first steps that use only this loss
+    linear_probe: int = 0  # tests on which the last linear layer and the selectors are fitted before the first step; 0: they start at random
     precision: str = "fp32"  # fp32 or bf16; bf16 becomes fp32 on a processor without bfloat16 instructions
 
 
@@ -194,6 +195,8 @@ def check(config: Config) -> None:
         raise ValueError("train.sizes: a network without cuts tests single images only; set it to [1]")
     if config.exits and config.exits.rows not in ("auto", "calibration", "all"):
         raise ValueError(f"exits.rows must be auto, calibration or all, not {config.exits.rows}")
+    if train.linear_probe and (not cuts or cuts[0].after == "images"):
+        raise ValueError("train.linear_probe is for networks that merge features: set it to 0, or give design.cuts a part of the network")
     if train.precision not in ("fp32", "bf16"):
         raise ValueError(f"train.precision must be fp32 or bf16, not {train.precision}")
     if train.distil and not (config.network.coarse_until and cuts):

@@ -81,16 +81,34 @@ class ConvNorm(nn.Sequential):
 class Padded(nn.Module):
     """Pads the input of `layers` as TensorFlow does: an odd padding has its extra line at the end.
 
-    The padding is a module of its own, so that convolution and batch norm can be folded.
+    A side of n places has ceil(n / stride) places afterwards. The padding is a module of its own, so that
+    convolution and batch norm can be folded.
     """
 
     def __init__(self, kernel: int, stride: int, layers: nn.Sequential) -> None:
         super().__init__()
-        self.before, self.after = (kernel - stride) // 2, (kernel - stride + 1) // 2
+        self.kernel, self.stride = kernel, stride
         self.layers = layers
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(functional.pad(x, (self.before, self.after, self.before, self.after)))
+        # `int` makes the sides constants of the exported graph.
+        height, width = (self.lines(int(side)) for side in x.shape[2:])
+        return self.layers(functional.pad(x, (*width, *height)))
+
+    def lines(self, side: int) -> tuple[int, int]:
+        """Returns the number of lines before and after."""
+        total = max(self.kernel - self.stride if side % self.stride == 0 else self.kernel - side % self.stride, 0)
+        return total // 2, total - total // 2
+
+
+def relu6(x: Tensor) -> Tensor:
+    # PyTorch 1.13 has no gradient of functional.relu6 in bfloat16 on a CPU.
+    return x.clamp(0.0, 6.0)
+
+
+class ReLU6(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return relu6(x)
 
 
 def conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Module:
@@ -139,8 +157,8 @@ class Wide(nn.Module):
         self.depthwise = Depthwise(self.channels, kernel, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x if self.expand is None else functional.relu6(self.expand(x))
-        return functional.relu6(self.depthwise(wide))
+        wide = x if self.expand is None else relu6(self.expand(x))
+        return relu6(self.depthwise(wide))
 
 
 class Residual(nn.Module):
@@ -165,7 +183,7 @@ class Head(nn.Module):
         self.linear = nn.Linear(HEAD, labels)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = functional.relu6(self.conv(x))
+        x = relu6(self.conv(x))
         return self.linear(self.dropout(x.mean(dim=(2, 3))))
 
 
@@ -178,7 +196,7 @@ def network(name: str, dropout: float, labels: int, coarse_until: str = "") -> "
     """
     variant = VARIANTS[name]
     parts: OrderedDict[str, nn.Module] = OrderedDict()
-    parts["stem"] = nn.Sequential(conv_norm(3, STEM, 3, 2), nn.ReLU6())
+    parts["stem"] = nn.Sequential(conv_norm(3, STEM, 3, 2), ReLU6())
     channels = STEM
     blocks = [(stage, repeat) for stage in variant.stages() for repeat in range(stage[4])]
     for index, ((kernel, stride, expansion, outputs, _), repeat) in enumerate(blocks):

@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from . import groups, merge_kinds, progress
+from . import groups, linear_probe, merge_kinds, progress
 from .config import Config, NetworkConfig, TrainConfig
 from .data import Split
 from .deal import Deal
@@ -85,6 +85,8 @@ class Trainer:
         if checkpoint.exists():
             self.restore(torch.load(checkpoint, map_location=self.device))
             self.say(f"resuming from step {self.step}")
+        elif settings.linear_probe:
+            self.fit_linear_probe()
         self.set_modes()
         started, first, losses = time.monotonic(), self.step, []
         bar = progress.counter(self.config.bundle.name, settings.steps, self.step)
@@ -102,6 +104,33 @@ class Trainer:
         bar.close()
         return self.average.model
 
+    def fit_linear_probe(self) -> None:
+        """Fits the last linear layer and the selectors, before the first step."""
+        self.model.eval()
+        linear_probe.fit(self.model, self.draw, -(-self.config.train.linear_probe // self.config.train.groups))
+        self.average = Average(self.model, self.config.train.ema_decay)
+        self.say(f"linear probe fitted on {self.config.train.linear_probe} tests")
+
+    def draw(self) -> linear_probe.Drawn:
+        rows = self.next_rows()
+        with half(self.config, self.device):
+            features = self.feed.rest(self.feed.inputs(rows)).float()
+        drawn, levels = self.draw_tests()
+        hot = torch.arange(len(rows), device=self.device) < self.config.train.positives
+        return linear_probe.Drawn(features, levels, hot, drawn.positive.to(self.device))
+
+    def next_rows(self) -> Tensor:
+        """Returns the images of a step. The positives come first."""
+        settings = self.config.train
+        return torch.cat([self.positives.next(settings.positives), self.negatives.next(settings.images - settings.positives)])
+
+    def draw_tests(self) -> tuple[Groups, list[Tensor]]:
+        """Draws the tests of a step."""
+        settings = self.config.train
+        index = torch.arange(settings.images)
+        drawn = groups.draw_mixed(settings, index[: settings.positives], index[settings.positives :], self.generator)
+        return drawn, [level.to(self.device) for level in groups.levels(drawn.members, drawn.sizes, self.model.fans)]
+
     def set_modes(self) -> None:
         self.model.train()
         self.feed.prefix.eval()
@@ -114,7 +143,7 @@ class Trainer:
         settings = self.config.train
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(settings, self.step) * group.get("rate", 1.0)
-        rows = torch.cat([self.positives.next(settings.positives), self.negatives.next(settings.images - settings.positives)])
+        rows = self.next_rows()
         inputs = self.feed.inputs(rows)
         with half(self.config, self.device):
             features = self.feed.rest(inputs)
@@ -129,10 +158,7 @@ class Trainer:
         return loss.item()
 
     def grouped_loss(self, features: Tensor, rows: Tensor) -> Tensor:
-        settings = self.config.train
-        index = torch.arange(len(rows))
-        drawn = groups.draw_mixed(settings, index[: settings.positives], index[settings.positives :], self.generator)
-        levels = [level.to(self.device) for level in groups.levels(drawn.members, drawn.sizes, self.model.fans)]
+        drawn, levels = self.draw_tests()
         classified: list[Tensor] = []
         logits = self.tests(features, drawn, levels, classified).squeeze(1).float()
         wanted = drawn.positive.float().to(self.device)

@@ -38,6 +38,13 @@ def test_features_differ_between_a_dark_and_a_light_image() -> None:
     assert dark.shape == (1, 320, 5, 5) and not torch.allclose(dark, light, atol=0.1)
 
 
+def test_parts_have_gradients_in_bfloat16() -> None:
+    part = backbone.backbone(NetworkConfig("lite0"), RGB)["block2"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        part(torch.zeros(2, 24, 8, 8)).float().sum().backward()
+    assert any(parameter.grad is not None for parameter in part.parameters())
+
+
 def test_onnx_runtime_merges_paddings_into_convolutions(tmp_path: Path) -> None:
     onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     model = build(NetworkConfig("lite0"), DesignConfig((Cut("block3_wide"),)), RGB)

@@ -12,7 +12,7 @@ from dorfman_training import check, config, data, export, merge_kinds, train
 from dorfman_training.config import Config, Cut, DesignConfig, NetworkConfig, StemLayer
 from dorfman_training.data import Split
 from dorfman_training.deal import Deal
-from dorfman_training.model import build
+from dorfman_training.model import build, individual
 
 
 def tiny(settings: Config, steps: int) -> Config:
@@ -88,6 +88,24 @@ def test_selectors_learn_as_classifiers(tmp_path: Path, settings: Config) -> Non
     assert logits[:20].mean() > logits[20:].mean() + 0.1
     assert train.made_with(by_map) != train.made_with(base), "another merge needs new training"
     assert "DesignConfig(cuts=(Cut(after='stem0', fan_in=2), Cut(after='widen', fan_in=0)))," in train.made_with(base), "old checkpoints stay valid"
+
+
+@pytest.mark.parametrize("merge", merge_kinds.OF_FEATURES)
+def test_a_linear_probe_changes_only_the_last_layer_and_the_selectors(tmp_path: Path, settings: Config, merge: str) -> None:
+    base = tiny(settings, 0)
+    probed = dataclasses.replace(base, design=dataclasses.replace(base.design, merge=merge), train=dataclasses.replace(base.train, linear_probe=256))
+    bright = split()
+    bright.images[:20] = bright.images[:20] // 2 + 128  # the positive images are brighter
+    trainer, said = train.Trainer(probed, bright, lambda _: None), list[str]()
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.say = said.append
+    model = trainer.run(tmp_path / "it.pt")
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    last = {name for name in before if name.startswith(f"stages.{len(model.stages) - 1}.") and ".linear." in name}
+    assert changed == last | {name for name in before if name.startswith("selectors.")}
+    assert said == ["linear probe fitted on 256 tests"]
+    scores = individual(model, data.normalise(bright.images, probed.input)).squeeze(1)
+    assert scores[:20].median() > scores[20:].max()
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path, settings: Config) -> None:
