@@ -322,6 +322,16 @@ def test_a_bundle_with_cam_fits_its_weights_on_images_that_set_no_threshold(tmp_
     assert pooled == (2, 4) and len(fitted) == len(judged) == 26 and not judged & set(fitted)
 
 
+def test_each_label_has_weights_of_its_own() -> None:
+    random = np.random.default_rng(4)
+    features = random.standard_normal((40, WIDE, 2, 2)).astype(np.float32)
+    features[:10, 0] += 2
+    features[10:20, 1] += 2
+    targets = [calibration.Target(name, column, np.arange(10 * column, 10 * column + 10)) for column, name in enumerate(("first", "second"))]
+    weight = selector.fit(features, targets, np.arange(40))
+    assert weight.shape == (2, WIDE) and weight.argmax(axis=1).tolist() == [0, 1]
+
+
 def test_cam_is_refused_where_it_cannot_merge(tmp_path: Path, photos: Path) -> None:
     prepared(tmp_path, classifier())
     good = ["--merge", "cam", *arguments(photos, tmp_path / "out")]
@@ -333,6 +343,9 @@ def test_cam_is_refused_where_it_cannot_merge(tmp_path: Path, photos: Path) -> N
     ]:
         with pytest.raises(SystemExit, match=why):
             run(tmp_path, *words, *good)
+    prepared(tmp_path, classifier(opset=8))
+    with pytest.raises(SystemExit, match="the model has opset 8; export it with 9 or later"):
+        run(tmp_path, "--at", "one_relu", *good)
 
 
 def test_each_half_has_images_of_every_label_and_of_none() -> None:

@@ -387,6 +387,17 @@ def test_cut_adds_exits_at_once(model: Path, photos: Path, tmp_path: Path, targe
         assert all((row["positive"] == "yes") == (float(row["individual.yes"]) >= middle(model, photos)) for row in rows)
 
 
+def test_a_bundle_that_was_cut_with_cam_gets_exits_and_keeps_its_merge(model: Path, photos: Path, tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    data = ["--data", str(photos), "--positive-class", "bright"]
+    run_cut(model, "--at", "one_relu", "--merge", "cam", *data, "--out", str(before), *GOOD.split())
+    run_exits(before, photos, "--positive-class", "bright", "--loss", "0.1", "--out", str(after))
+    assert read(after)["merge"] == "cam" and "exit" in read(after)["stages"][0]
+    pictures, groups = noise(6), np.array([[0, 1, 2, 3], [4, 5, 4, 5]])
+    plain, fitted = staged(before), staged(after)
+    assert fitted.scores(fitted.features(pictures), groups) == pytest.approx(plain.scores(plain.features(pictures), groups), abs=1e-4)
+
+
 def middle(model: Path, photos: Path) -> float:
     """Returns a score that about a third of the photos reach."""
     wanted = images.Input(SIDE, SIDE, "bgr", "nchw", None, "bilinear", (10.0, 20.0, 30.0), (50.0, 60.0, 70.0))

