@@ -132,7 +132,8 @@ doc: setup-build ## build the API documentation; warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release $(CARGO_FLAGS) --workspace --no-deps
 
 # CLOTHING=DIR and FIREARMS=DIR name folders of photos that are not part of this repository: see
-# scripts/results.py --help. RESULTS=--tables writes the tables without measuring again.
+# scripts/results.py --help. PAPER=DIR is the folder of the paper's recorded scores, as for
+# bench-paper. RESULTS=--tables writes the tables without measuring again.
 results: setup-build setup-onnxruntime setup-python setup-dataset build ## train and measure every design, and write the result tables in docs/
 	$(TRAINING_ENV) PYTHON=$(PYTHON) scripts/results.py $(RESULTS) $(if $(CLOTHING),--clothing $(CLOTHING)) $(if $(FIREARMS),--firearms $(FIREARMS)) \
 		$(if $(wildcard $(PAPER)/index.csv),--paper $(PAPER))
