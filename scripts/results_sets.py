@@ -132,11 +132,11 @@ SETS = (
     Set("exits-bags", "Bags: exits and pooling", "bags", "bag", "fashion", (Run(("fashion-bag",), loss="0.005"),)),
     Set("exits-boots", "Ankle boots: exits and pooling", "boots", "ankle-boot", "fashion", (Run(("fashion-boot",), loss="0.003"),)),
     Set("exits-shoes", "Shoes: a screen, exits and pooling", "shoes", "shoes", "clothing", (Run(("shoes",), cap=2048),)),
-    Set("exits-hats", "Hats: a screen, exits and pooling", "hats", "hat", "clothing", (Run(("hats",), cap=2048),)),
     Set(
         "exits-shoes-cam", "Shoes: merged by class activation maps", "shoes", "shoes", "clothing",
         (Run(("shoes-cam",), cap=2048),),
     ),
+    Set("exits-hats", "Hats: a screen, exits and pooling", "hats", "hat", "clothing", (Run(("hats",), cap=2048),)),
     Set(
         "exits-firearms", "Firearms: a screen, exits and pooling", "firearms", FIREARMS, "firearms",
         (Run(("firearms-lite0-wide",), cap=8192, loss="0.008"),),
@@ -146,14 +146,14 @@ SETS = (
         (Run(("firearms-lite2",), cap=8192, loss="0.008"),),
     ),
     Set(
-        "exits-firearms-lite2-scenes", "Firearms among scenes: EfficientNet-Lite2 with a screen and exits", "firearms among scenes", FIREARMS,
-        "firearms",
-        (Run(("firearms-lite2",), cap=8192, loss="0.008"),),
+        "exits-firearms-scenes", "Firearms among scenes: a screen, exits and pooling", "firearms among scenes", FIREARMS, "firearms",
+        (Run(("firearms-lite0-wide",), cap=8192, loss="0.008"),),
         negatives=SCENES,
     ),
     Set(
-        "exits-firearms-scenes", "Firearms among scenes: a screen, exits and pooling", "firearms among scenes", FIREARMS, "firearms",
-        (Run(("firearms-lite0-wide",), cap=8192, loss="0.008"),),
+        "exits-firearms-lite2-scenes", "Firearms among scenes: EfficientNet-Lite2 with a screen and exits", "firearms among scenes", FIREARMS,
+        "firearms",
+        (Run(("firearms-lite2",), cap=8192, loss="0.008"),),
         negatives=SCENES,
     ),
     Set(

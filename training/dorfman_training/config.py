@@ -103,7 +103,7 @@ class TrainConfig:
     variants: int = 0  # with frozen parts: for how many augmented copies of each image features are stored
     distil: float = 0.0  # weight of the loss between the features of a coarse first stage and the pretrained ones
     distil_steps: int = 0  # first steps that use only this loss
-    linear_probe: int = 0  # tests on which the last linear layer and the selectors are fitted before the first step; 0: they start at random
+    linear_probe: int = 0  # tests on which the last linear layer and the selectors are fitted before the first step; 0: no linear probe
     precision: str = "fp32"  # fp32 or bf16; bf16 becomes fp32 on a processor without bfloat16 instructions
 
 

@@ -35,12 +35,12 @@ def fit(model: StagedNet, draw: Callable[[], Drawn], batches: int) -> None:
     Each is fitted on `batches` results of `draw`. `model` must be in evaluation mode. Raises ValueError if
     its last part has no layer `linear`.
     """
+    last, layer = last_layer(model)
     for level, selector in enumerate(model.selectors):
         vectors, wanted = collected(functools.partial(selected, model, level), draw, batches)
         (weight,), bias = logistic.fit(vectors, wanted, logistic.DECAY)
         put(selector.weight, weight)
         put(selector.bias, bias)
-    last, layer = last_layer(model)
     last.linear = nn.Identity()
     try:
         vectors, wanted = collected(functools.partial(scored, model), draw, batches)

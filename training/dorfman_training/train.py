@@ -107,7 +107,10 @@ class Trainer:
     def fit_linear_probe(self) -> None:
         """Fits the last linear layer and the selectors, before the first step."""
         self.model.eval()
-        linear_probe.fit(self.model, self.draw, -(-self.config.train.linear_probe // self.config.train.groups))
+        try:
+            linear_probe.fit(self.model, self.draw, math.ceil(self.config.train.linear_probe / self.config.train.groups))
+        except ValueError as error:
+            raise SystemExit(f"train.linear_probe: {error}; set it to 0") from error
         self.average = Average(self.model, self.config.train.ema_decay)
         self.say(f"linear probe fitted on {self.config.train.linear_probe} tests")
 

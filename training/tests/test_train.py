@@ -108,6 +108,14 @@ def test_a_linear_probe_changes_only_the_last_layer_and_the_selectors(tmp_path: 
     assert scores[:20].median() > scores[20:].max()
 
 
+def test_a_linear_probe_needs_a_last_linear_layer(tmp_path: Path, settings: Config) -> None:
+    base = tiny(settings, 0)
+    trainer = train.Trainer(dataclasses.replace(base, train=dataclasses.replace(base.train, linear_probe=256)), split(), lambda _: None)
+    trainer.model.stages[-1][-1].linear = torch.nn.Identity()
+    with pytest.raises(SystemExit, match="train.linear_probe: the network's last part has no layer `linear`.*set it to 0"):
+        trainer.run(tmp_path / "it.pt")
+
+
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path, settings: Config) -> None:
     train.Trainer(tiny(settings, 2), split(), lambda _: None).run(tmp_path / "it.pt")
     with pytest.raises(SystemExit, match="another configuration"):
@@ -195,6 +203,8 @@ def test_unknown_and_missing_keys_are_refused(settings: Config) -> None:
         config.parse({**table, "train": {**table["train"], "stepz": 1}})
     with pytest.raises(ValueError, match="label"):
         config.parse({**table, "bundle": {key: value for key, value in table["bundle"].items() if key != "label"}})
+    with pytest.raises(ValueError, match="train.linear_probe is for networks that merge features"):
+        config.parse({**table, "design": {"cuts": [{"after": "images"}]}, "train": {**table["train"], "linear_probe": 64}})
     with pytest.raises(ValueError, match="train.distil"):
         config.parse({**table, "train": {**table["train"], "distil": 1.0}})
 
