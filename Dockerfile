@@ -13,10 +13,11 @@ ARG BUILD=docker.io/library/rust:1-bookworm
 ARG BASE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM $BUILD AS build
-# librdkafka links against OpenSSL. libjpeg-turbo is built with CMake and NASM. pip downloads the wheel
-# with ONNX Runtime.
+# librdkafka links against OpenSSL. libjpeg-turbo and libavif are built with CMake, dav1d with Meson and
+# Ninja, and both use NASM. pip downloads the wheel with ONNX Runtime.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates cmake libssl-dev nasm pkg-config python3-pip \
+    && apt-get install -y --no-install-recommends ca-certificates cmake libssl-dev meson nasm ninja-build \
+        pkg-config python3-pip \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 ARG ONNXRUNTIME=onnxruntime

@@ -16,7 +16,7 @@ TRAINING_ENV = PYTHONPATH=training PYTHONDONTWRITEBYTECODE=1 \
 .DEFAULT_GOAL := help
 # Targets run one after another: the setups share apt, and each build uses all cores.
 .NOTPARALLEL:
-.PHONY: help demo demo-photos test test-rust test-training test-faults bench bench-kafka bench-hosts bench-quota bench-gpu bench-memory bench-peers bench-latency bench-scale bench-decode bench-paper paper-data lint doc train results check-deploy test-kubernetes build build-tests \
+.PHONY: help demo demo-photos test test-rust test-training test-faults bench bench-kafka bench-hosts bench-quota bench-gpu bench-memory bench-peers bench-latency bench-scale bench-decode bench-paper compare-viewers paper-data lint doc train results check-deploy test-kubernetes build build-tests \
 	test-alerts image faults
 
 help: ## list the targets
@@ -39,11 +39,15 @@ build-tests: setup-build
 	$(CARGO) test --release $(CARGO_FLAGS) --workspace --no-run --lib --bins --tests
 
 # The Rust tests run last, so that the last lines are their result.
-test: setup-build setup-onnxruntime setup-dataset setup-kafka lint doc test-training build-tests check-deploy test-faults test-rust ## run every check and test
+test: setup-build setup-onnxruntime setup-dataset setup-kafka setup-viewers lint doc test-training build-tests check-deploy test-faults test-rust ## run every check and test
 
-test-rust: setup-build setup-onnxruntime setup-dataset setup-kafka ## run the Rust tests
+test-rust: setup-build setup-onnxruntime setup-dataset setup-kafka setup-viewers ## run the Rust tests
 	$(CARGO) test --release $(CARGO_FLAGS) --workspace --doc
 	$(CARGO) test --release $(CARGO_FLAGS) --workspace --lib --bins --tests
+
+# IMAGES=DIR names a folder of images, such as the folder Tests/images of Pillow's sources.
+compare-viewers: setup-build setup-viewers ## compare the pixels of a folder of images with those that Pillow shows
+	DORFMAN_VIEWERS_FOLDER=$(abspath $(IMAGES)) $(CARGO) test --release $(CARGO_FLAGS) --test viewers -- --nocapture
 
 test-training: setup-python setup-dataset ## run the tests of training/ and of the result tables
 	$(TRAINING_ENV) $(PYTHON) -m pytest training/tests scripts/test_results.py scripts/test_results_pooling.py scripts/faults/test_oracle.py -q -p no:cacheprovider

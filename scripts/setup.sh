@@ -56,6 +56,7 @@ usage: scripts/setup.sh TARGET...
   faults               confluent-kafka in .dorfman/faults, and faketime, for scripts/faults.py
   peers                Bytewax, confluent-kafka, ONNX Runtime and Pillow in .dorfman/peers, for scripts/bench_{peers,latency}.py
   decode               OpenCV and Pillow in .dorfman/decode, for scripts/bench_decode.py
+  viewers              Pillow in .dorfman/viewers, and cjpeg, for tests/viewers.rs
   prometheus           Prometheus, Alertmanager and their tools, in .dorfman/prometheus; starts no service
   image                buildah, runc and debootstrap, to build and run the container image without a daemon
   all                  all of these except onnxruntime-gpu, kubernetes and image
@@ -127,9 +128,11 @@ build() {
             break
         fi
     done
-    # libjpeg-turbo is built from its sources.
+    # libjpeg-turbo, libavif and dav1d are built from their sources.
     command -v cmake >/dev/null || apt_install cmake
     command -v nasm >/dev/null || apt_install nasm
+    command -v meson >/dev/null || apt_install meson
+    command -v ninja >/dev/null || apt_install ninja-build
     pkg-config --exists openssl || apt_install libssl-dev
     [[ -e /etc/ssl/certs/ca-certificates.crt || ! -e /etc/debian_version ]] || apt_install ca-certificates
     wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
@@ -277,6 +280,12 @@ decode() {
     say "decode: OpenCV $OPENCV and Pillow $PILLOW are installed"
 }
 
+viewers() {
+    command -v cjpeg >/dev/null || apt_install libjpeg-turbo-progs
+    venv "$home/viewers" "pillow==$PILLOW" python3
+    say "viewers: Pillow $PILLOW and cjpeg are installed"
+}
+
 # Bytewax has no wheels for a Python newer than 3.12.
 peers() {
     python3 -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || die "peers: python3 must be 3.12 or older for Bytewax"
@@ -415,7 +424,7 @@ image() {
 }
 for target in "$@"; do
     case $target in
-    build | onnxruntime | dataset | kafka | python | lint | helm | crds | kubernetes | prometheus | image | faults | decode | peers) "$target" ;;
+    build | onnxruntime | dataset | kafka | python | lint | helm | crds | kubernetes | prometheus | image | faults | decode | viewers | peers) "$target" ;;
     onnxruntime-gpu) onnxruntime_gpu ;;
     kubernetes-validate) kubernetes_validate ;;
     all)
@@ -431,6 +440,7 @@ for target in "$@"; do
         prometheus
         faults
         decode
+        viewers
         peers
         ;;
     -h | --help | help) usage ;;

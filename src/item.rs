@@ -5,11 +5,12 @@
 //! 1. The source reads a Kafka record and enters its offset in the partition's tracker, which
 //!    yields a [`Ticket`]. The item is a [`ReceivedItem`]: its [`Origin`] (with the ticket) and its
 //!    reference, or the reason why the record is not a reference.
-//! 2. The ingest stage fetches the bytes and decodes them. The item is a [`DecodedItem`]: the
-//!    pixels and the [`Item`] itself, a reference with its origin.
-//!    If the screen is in use, the image is first decoded for the screen. The screen clears the item
-//!    ([`FinishedItem::Verdict`]), or returns it to be decoded in full.
-//! 3. The engine stage tests it. The item is a [`FinishedItem::Verdict`].
+//! 2. The ingest stage fetches the bytes and decodes them. The [`Item`], a reference with its origin,
+//!    becomes one or several [`Picture`]s: a still image, or the sampled frames of an animation.
+//!    If the screen is in use, the pictures are first decoded for the screen. The screen clears a
+//!    picture, or returns it to be decoded in full. A picture with its pixels is a [`DecodedPicture`].
+//! 3. The engine stage tests the pictures. With the verdict on its last picture, the item is a
+//!    [`FinishedItem::Verdict`].
 //! 4. An item that has no reference, no bytes or no pixels skips the engine: it is a
 //!    [`FinishedItem::DeadLetter`].
 //! 5. The sink publishes the records of a finished item and resolves the ticket after the broker
@@ -25,6 +26,7 @@ use dorfman_core::screen::Screened;
 
 use crate::budget::Held;
 use crate::failure::Failure;
+use crate::frames::Picture;
 use crate::message::{Location, Reference};
 use crate::offsets::Ticket;
 
@@ -85,9 +87,34 @@ pub struct Item {
     pub reference: Reference,
     /// Where it was read.
     pub origin: Origin,
+    /// What is known of the image file.
+    pub file: ImageFile,
+}
+
+/// What is known of the image file of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageFile {
+    /// Frames in the file, as far as it is known. 1 for a still image.
+    pub frames: u32,
+    /// The number, from 0, of the frame whose verdict decided. 0 before the verdict.
+    pub frame: u32,
+    /// Whether the file ends early, so that pixels or frames are missing.
+    pub incomplete: bool,
+}
+
+impl Default for ImageFile {
+    /// A complete still image.
+    fn default() -> Self {
+        Self { frames: 1, frame: 0, incomplete: false }
+    }
 }
 
 impl Item {
+    /// An item that was not decoded yet.
+    pub fn new(reference: Reference, origin: Origin) -> Self {
+        Self { reference, origin, file: ImageFile::default() }
+    }
+
     /// Drops inline bytes. Whoever decodes the image has them.
     pub fn drop_inline(&mut self) {
         if let Location::Inline(bytes) = &mut self.reference.location {
@@ -96,14 +123,14 @@ impl Item {
     }
 }
 
-/// An item whose image is decoded and preprocessed.
+/// A picture that is decoded and preprocessed.
 #[derive(Debug)]
-pub struct DecodedItem {
+pub struct DecodedPicture {
     /// The pixels, in the size, the channels and the layout of the bundle's input.
     pub image: Vec<u8>,
-    /// The item.
-    pub item: Item,
-    /// What the screen says about the item. Without a screen in use, the item passes without a
+    /// The picture.
+    pub picture: Picture,
+    /// What the screen says about the picture. Without a screen in use, the picture passes without a
     /// risk.
     pub screened: Screened,
 }

@@ -22,6 +22,7 @@ pub mod config;
 mod error;
 pub mod failure;
 pub mod fetch;
+pub mod frames;
 pub mod item;
 pub mod message;
 mod model;

@@ -26,8 +26,8 @@ use dorfman_lab::table::table;
 /// Arguments of `scan`.
 #[derive(Debug, Args)]
 pub(super) struct ScanArgs {
-    /// A folder (searched for .jpg, .jpeg, .png, .webp, .gif), or a file with one path or URL per
-    /// line.
+    /// A folder (searched for .jpg, .jpeg, .png, .webp, .gif, .avif, .bmp, .tif, .tiff), or a file with
+    /// one path or URL per line.
     path: PathBuf,
     /// A configuration file. Its sections fetch, decode, group, retest, engine and model are used.
     #[arg(long, value_name = "FILE")]
@@ -56,6 +56,15 @@ struct Line<'a> {
     confirm_score: Option<f32>,
     arity: u8,
     tests: u16,
+    /// The frame of an animation whose verdict decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frame: Option<u32>,
+    /// Frames of the animation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frames: Option<u32>,
+    /// Whether the file ends early.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    incomplete: bool,
     /// The exit that cleared the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     exit: Option<String>,
@@ -66,6 +75,20 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
+    /// The labels with their scores, and the frame of an animation, in words.
+    fn scores(&self) -> String {
+        let label = |l: &LabelScore| format!("{} {:.3}", l.label, l.score);
+        let labels: Vec<String> = self.labels.iter().map(label).collect();
+        let mut scores = labels.join(", ");
+        if let (Some(frame), Some(frames)) = (self.frame, self.frames) {
+            scores += &format!(" (frame {} of {frames})", frame + 1);
+        }
+        if self.incomplete {
+            scores += " (the file ends early)";
+        }
+        scores
+    }
+
     /// The line of an image without a score or a reason.
     fn failed(id: &'a str) -> Self {
         Self {
@@ -76,6 +99,9 @@ impl<'a> Line<'a> {
             confirm_score: None,
             arity: 0,
             tests: 0,
+            frame: None,
+            frames: None,
+            incomplete: false,
             exit: None,
             reason: None,
             detail: None,
@@ -89,6 +115,8 @@ struct Tally {
     verdicts: BTreeMap<&'static str, u64>,
     flagged: Vec<(String, String)>,
     failures: Vec<(String, Failure)>,
+    /// Images that exits cleared.
+    by_exits: u64,
 }
 
 impl Tally {
@@ -96,7 +124,7 @@ impl Tally {
     fn finish(&mut self, item: FinishedItem) {
         match item {
             FinishedItem::Verdict(verdict) => {
-                let Item { reference, origin } = verdict.payload;
+                let Item { reference, origin, .. } = verdict.payload;
                 if let Verdict::Failed(error) = verdict.verdict {
                     self.failures.push((reference.id, Failure::from(error)));
                 }
@@ -172,13 +200,12 @@ fn collect(
         bar.inc(1);
         let line = describe(&item, labels);
         *tally.verdicts.entry(line.verdict).or_default() += 1;
+        tally.by_exits += u64::from(line.verdict == "cleared" && line.exit.is_some());
         if json {
             serde_json::to_writer(&mut out, &line)?;
             writeln!(out)?;
         } else if !line.labels.is_empty() {
-            let names: Vec<String> =
-                line.labels.iter().map(|l| format!("{} {:.3}", l.label, l.score)).collect();
-            tally.flagged.push((line.id.to_owned(), names.join(", ")));
+            tally.flagged.push((line.id.to_owned(), line.scores()));
         }
         tally.finish(item);
     }
@@ -199,7 +226,12 @@ fn describe<'a>(item: &'a FinishedItem, labels: &[String]) -> Line<'a> {
 }
 
 fn describe_verdict<'a>(verdict: &'a ItemVerdict<Item>, labels: &[String]) -> Line<'a> {
+    let file = verdict.payload.file;
+    let frames = (file.frames > 1).then_some(file.frames);
     let mut line = Line {
+        frame: frames.map(|_| file.frame),
+        frames,
+        incomplete: file.incomplete,
         verdict: verdict_name(&verdict.verdict),
         score: (!verdict.score.is_nan()).then_some(verdict.score),
         confirm_score: verdict.confirm_score,
@@ -239,7 +271,7 @@ fn print(tally: &Tally, report: &Report, total: usize, seconds: f64) {
         if stats.tests_by_round.is_empty() { vec![0] } else { stats.tests_by_round.clone() };
     let by_round: Vec<String> = by_round.iter().map(u64::to_string).collect();
     let count = |verdict| tally.verdicts.get(verdict).copied().unwrap_or(0);
-    let by_exits = match screen.exit.cleared + stats.exit_cleared() {
+    let by_exits = match tally.by_exits {
         0 => String::new(),
         cleared => format!(" ({cleared} by exits)"),
     };

@@ -169,7 +169,7 @@ impl KafkaSink {
     fn publish_verdict(&self, verdict: ItemVerdict<Item>, now: &str) -> Result<(), SinkError> {
         let record = self.verdicts_wanted.then(|| self.records.verdict(&verdict, now));
         if let Verdict::Failed(error) = verdict.verdict {
-            let Item { reference, origin } = verdict.payload;
+            let Item { reference, origin, .. } = verdict.payload;
             let failure = Failure::from(error);
             let dead =
                 Dead { origin, reference: Some(&reference), payload: &[], failure: &failure };

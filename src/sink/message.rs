@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::failure::{Failure, Reason};
-use crate::item::{Item, Origin};
+use crate::item::{ImageFile, Item, Origin};
 use crate::message::{Location, Reference};
 use crate::offsets::Ticket;
 
@@ -76,9 +76,19 @@ pub struct FlagRecord {
     /// True if a pooled test or an exit cleared the image and an audit found it. Absent otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub audit: bool,
+    /// The frame of an animation that scored highest, by its number from 0. Absent for a still image.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub frame: Option<u32>,
+    /// Frames of the animation. Absent for a still image.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub frames: Option<u32>,
+    /// True if the file ends early, so that pixels or frames are missing. Absent otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub incomplete: bool,
     /// The bundle that scored the image.
     pub bundle: BundleName,
-    /// Tests that the image took part in, including the confirm network's.
+    /// Tests that the image took part in, including the confirm network's. Those of all judged frames of
+    /// an animation.
     pub tests: u16,
     /// Where the reference was read.
     pub source: SourcePosition,
@@ -114,6 +124,16 @@ pub struct VerdictRecord {
     pub tests: u16,
     /// Rounds until the verdict.
     pub rounds: u8,
+    /// The frame of an animation whose verdict decided, by its number from 0. The other fields of the
+    /// test are those of this frame. Absent for a still image.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub frame: Option<u32>,
+    /// Frames of the animation. Absent for a still image.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub frames: Option<u32>,
+    /// True if the file ends early, so that pixels or frames are missing. Absent otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub incomplete: bool,
     /// True if a pooled test or an exit cleared the image and an audit tested it. Absent otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub audit: bool,
@@ -258,7 +278,7 @@ impl Records {
             .first()
             .cloned()
             .unwrap_or(LabelScore { label: String::new(), score: verdict.score });
-        let Item { reference, origin } = &verdict.payload;
+        let Item { reference, origin, file } = &verdict.payload;
         FlagRecord {
             flag_id: self.flag_id(&reference.id, origin),
             id: reference.id.clone(),
@@ -267,6 +287,9 @@ impl Records {
             confirm_score: verdict.confirm_score,
             labels,
             audit: verdict.audited,
+            frame: animated(file).map(|_| file.frame),
+            frames: animated(file),
+            incomplete: file.incomplete,
             bundle: self.bundle.clone(),
             tests: verdict.tests,
             source: position(&origin.ticket),
@@ -278,6 +301,7 @@ impl Records {
 
     /// The record of a verdict.
     pub fn verdict(&self, verdict: &ItemVerdict<Item>, time: &str) -> VerdictRecord {
+        let file = &verdict.payload.file;
         VerdictRecord {
             id: verdict.payload.reference.id.clone(),
             verdict: verdict_name(&verdict.verdict).to_owned(),
@@ -286,6 +310,9 @@ impl Records {
             arity: verdict.arity,
             tests: verdict.tests,
             rounds: verdict.rounds,
+            frame: animated(file).map(|_| file.frame),
+            frames: animated(file),
+            incomplete: file.incomplete,
             audit: verdict.audited,
             exit: verdict.exit.map(NetworkPart::name),
             bundle: self.bundle.clone(),
@@ -309,6 +336,9 @@ impl Records {
             arity: 0,
             tests: 0,
             rounds: 0,
+            frame: None,
+            frames: None,
+            incomplete: false,
             audit: false,
             exit: None,
             bundle: self.bundle.clone(),
@@ -389,6 +419,11 @@ fn start(text: &str, bytes: usize) -> String {
     }
 }
 
+/// The frames of an animation. `None` for a still image.
+fn animated(file: &ImageFile) -> Option<u32> {
+    (file.frames > 1).then_some(file.frames)
+}
+
 fn position(ticket: &Ticket) -> SourcePosition {
     SourcePosition {
         topic: ticket.topic().to_owned(),
@@ -418,7 +453,7 @@ mod tests {
         let origin = Origin { ticket, headers: vec![], key: None, timestamp: Some(7), received };
         let reference =
             Reference::from_json(br#"{"id":"a","uri":"/a.png","metadata":{"album":7}}"#).unwrap();
-        let payload = Item { reference, origin };
+        let payload = Item::new(reference, origin);
         let (verdict, confirm_score) = (Verdict::Cleared, Some(0.4));
         ItemVerdict {
             payload,

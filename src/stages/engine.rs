@@ -17,7 +17,8 @@ use super::plans::Plans;
 use super::screen::ScreenControl;
 use crate::config::Config;
 use crate::error::WorkerError;
-use crate::item::{DecodedItem, FinishedItem, Item};
+use crate::frames::{self, Picture};
+use crate::item::{DecodedPicture, FinishedItem};
 use crate::model::Model;
 use crate::ops::Services;
 
@@ -26,7 +27,7 @@ const IDLE: Duration = Duration::from_millis(10);
 
 /// One engine with its planners, on one thread.
 pub(crate) struct EngineStage {
-    driver: Driver<Box<dyn Network>, Item>,
+    driver: Driver<Box<dyn Network>, Picture>,
     /// The planners, if the worker chooses the plans.
     planners: Option<Planners>,
     /// The plans in words with which the worker started.
@@ -88,7 +89,7 @@ impl EngineStage {
     /// [`WorkerError`] if the engine fails. Its items have no verdict and are read again.
     pub(crate) fn run(
         mut self,
-        decoded: &Receiver<Vec<DecodedItem>>,
+        decoded: &Receiver<Vec<DecodedPicture>>,
         finished: &Sender<Vec<FinishedItem>>,
         report: &Sender<(String, Stats)>,
     ) -> Result<(), WorkerError> {
@@ -103,7 +104,7 @@ impl EngineStage {
 
     fn judge(
         &mut self,
-        decoded: &Receiver<Vec<DecodedItem>>,
+        decoded: &Receiver<Vec<DecodedPicture>>,
         finished: &Sender<Vec<FinishedItem>>,
     ) -> Result<(), WorkerError> {
         while !self.services.signals.aborted() {
@@ -145,7 +146,7 @@ impl EngineStage {
     }
 
     /// Receives items without waiting, as many as the engine has room for.
-    fn receive(&mut self, decoded: &Receiver<Vec<DecodedItem>>) {
+    fn receive(&mut self, decoded: &Receiver<Vec<DecodedPicture>>) {
         while self.driver.room() > 0 {
             match decoded.try_recv() {
                 Ok(batch) => self.offer(batch),
@@ -156,7 +157,7 @@ impl EngineStage {
     }
 
     /// Waits for items until an open group must be closed.
-    fn wait(&mut self, decoded: &Receiver<Vec<DecodedItem>>, deadline: Option<Instant>) {
+    fn wait(&mut self, decoded: &Receiver<Vec<DecodedPicture>>, deadline: Option<Instant>) {
         self.export();
         let latest = Instant::now() + IDLE;
         let until = deadline.map_or(latest, |deadline| deadline.min(latest));
@@ -167,20 +168,20 @@ impl EngineStage {
         }
     }
 
-    fn offer(&mut self, batch: Vec<DecodedItem>) {
-        for DecodedItem { image, item, screened } in batch {
+    fn offer(&mut self, batch: Vec<DecodedPicture>) {
+        for DecodedPicture { image, picture, screened } in batch {
             let (screened, audit) = match screened {
                 Screened::Passed(risk) => (risk, None),
                 Screened::Cleared(_) | Screened::Audit => (None, Some(NetworkPart::Screen)),
             };
-            let (risk, key) = (item.reference.risk, item.origin.key);
+            let (risk, key) = (picture.risk(), picture.key());
             let prior = ItemPrior { risk, screened, key, audit };
-            self.driver.offer_with(prior, image, item);
+            self.driver.offer_with(prior, image, picture);
         }
     }
 
     fn send_verdicts(&mut self, finished: &Sender<Vec<FinishedItem>>) {
-        let verdicts: Vec<_> = self.driver.verdicts().map(FinishedItem::Verdict).collect();
+        let verdicts: Vec<_> = self.driver.verdicts().filter_map(frames::finish).collect();
         if !verdicts.is_empty() && finished.send(verdicts).is_err() {
             // The sink has failed and logged why.
             self.services.signals.abort();
@@ -209,7 +210,7 @@ fn engine(
     model: Model,
     bands: Vec<BandPlan>,
     exits: Vec<ExitRule>,
-) -> Result<Engine<Box<dyn Network>, Item>, WorkerError> {
+) -> Result<Engine<Box<dyn Network>, Picture>, WorkerError> {
     let settings = config.engine.batching().settings(model.provider, config.group.max_wait);
     let fraction = config.audit.fraction;
     let mut bands = bands.into_iter().map(|band| audited(band, fraction));

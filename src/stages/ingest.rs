@@ -7,20 +7,22 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 use dorfman_core::screen::Screened;
 use dorfman_model::cpu::thread_time;
-use dorfman_model::decode::{DecodeMemory, Preprocessor};
+use dorfman_model::decode::{DecodeMemory, Frame, Frames, Preprocessor};
 use dorfman_model::manifest::InputSpec;
 
 use crate::budget::{Budget, Held};
 use crate::config::Config;
+use crate::config::decode::{DecodeConfig, Incomplete};
 use crate::error::WorkerError;
 use crate::failure::Failure;
 use crate::fetch::{Fetched, Located, Stored};
-use crate::item::{DecodedItem, FinishedItem, Item, Malformed, Origin, ReceivedItem};
+use crate::frames::Picture;
+use crate::item::{DecodedPicture, FinishedItem, ImageFile, Item, Malformed, Origin, ReceivedItem};
 use crate::message::Reference;
 use crate::ops::Services;
 use crate::stages::fetching::{FetchedItem, Fetching, Place};
 use crate::stages::reading::Unread;
-use crate::stages::screen::{PassedItem, ScreenControl, ScreenItem};
+use crate::stages::screen::{PassedPicture, ScreenControl, ScreenedPicture};
 
 /// The longest time that a decoded image waits for its batch.
 const MAX_HOLD: Duration = Duration::from_millis(2);
@@ -32,6 +34,8 @@ const POLL: Duration = Duration::from_millis(50);
 pub(crate) struct Ingest {
     fetching: Fetching,
     preprocessor: Preprocessor,
+    /// Frames of an animation that are judged, at most.
+    most_frames: u32,
     /// The memory for decoding, also for the screen.
     memory: Arc<DecodeMemory>,
     outputs: Outputs,
@@ -43,8 +47,8 @@ pub(crate) struct Ingest {
 pub(crate) struct ScreenInput {
     preprocessor: Preprocessor,
     control: Arc<ScreenControl>,
-    screening: Sender<Vec<ScreenItem>>,
-    passed: Receiver<Vec<PassedItem>>,
+    screening: Sender<Vec<ScreenedPicture>>,
+    passed: Receiver<Vec<PassedPicture>>,
     budget: Arc<Budget>,
 }
 
@@ -55,19 +59,25 @@ impl ScreenInput {
         input: &InputSpec,
         config: &Config,
         control: Arc<ScreenControl>,
-        screening: Sender<Vec<ScreenItem>>,
-        passed: Receiver<Vec<PassedItem>>,
+        screening: Sender<Vec<ScreenedPicture>>,
+        passed: Receiver<Vec<PassedPicture>>,
         budget: Arc<Budget>,
     ) -> Self {
-        let preprocessor = Preprocessor::new(input, config.decode.max_pixels);
+        let preprocessor = preprocessor(input, &config.decode);
         Self { preprocessor, control, screening, passed, budget }
     }
+}
+
+/// The preprocessing for an input, by the configuration.
+fn preprocessor(input: &InputSpec, config: &DecodeConfig) -> Preprocessor {
+    let incomplete = config.incomplete == Incomplete::Judge;
+    Preprocessor::new(input, config.max_pixels).with_incomplete(incomplete)
 }
 
 /// Where the decode threads send items.
 pub(crate) struct Outputs {
     /// To the engine.
-    pub decoded: Sender<Vec<DecodedItem>>,
+    pub decoded: Sender<Vec<DecodedPicture>>,
     /// To the sink.
     pub finished: Sender<Vec<FinishedItem>>,
 }
@@ -86,10 +96,11 @@ impl Ingest {
         services: Services,
     ) -> Result<Self, WorkerError> {
         let memory = DecodeMemory::new(config.decode.memory_bytes);
-        let preprocessor = Preprocessor::new(input, config.decode.max_pixels);
+        let preprocessor = preprocessor(input, &config.decode);
         Ok(Self {
             fetching: Fetching::new(&config.fetch, runtime, services.clone())?,
             preprocessor: preprocessor.with_memory(Arc::clone(&memory)),
+            most_frames: config.decode.frames,
             memory,
             outputs,
             screen: None,
@@ -197,7 +208,7 @@ impl Ingest {
             }
         };
         let found = self.fetching.find(&reference.location);
-        let item = Item { reference, origin };
+        let item = Item::new(reference, origin);
         match found {
             Ok(Located::Stored(stored)) => return Some((item, stored)),
             Ok(Located::Inline(bytes)) => batch.take(item, Ok(bytes)),
@@ -241,8 +252,8 @@ enum Arrival {
 /// The items that one decode thread has decoded and not sent yet.
 struct DecodeBatch<'a> {
     ingest: &'a Ingest,
-    decoded: Vec<DecodedItem>,
-    screening: Vec<ScreenItem>,
+    decoded: Vec<DecodedPicture>,
+    screening: Vec<ScreenedPicture>,
     dead_letters: Vec<FinishedItem>,
     since: Instant,
     /// The thread's CPU time at the last measurement.
@@ -287,32 +298,57 @@ impl<'a> DecodeBatch<'a> {
             return;
         }
         item.drop_inline();
-        match (&self.ingest.screen, bytes) {
+        let ingest = self.ingest;
+        match (&ingest.screen, bytes) {
             (Some(screen), Ok(bytes)) if screen.control.in_use() => {
                 self.prepare(screen, item, bytes);
             }
-            (_, bytes) => self.decode(item, bytes, Screened::Passed(None)),
+            (_, bytes) => {
+                for (picture, image) in self.pictures(&ingest.preprocessor, item, bytes) {
+                    self.add(picture, image, Screened::Passed(None));
+                }
+            }
         }
     }
 
-    /// Decodes an image for the screen.
+    /// Decodes the pictures of an item for the screen.
     fn prepare(&mut self, screen: &ScreenInput, item: Item, bytes: Bytes) {
+        for (picture, image) in self.pictures(&screen.preprocessor, item, Ok(bytes.clone())) {
+            let Some(held) = self.hold(screen, bytes.len()) else { return };
+            let bytes = bytes.clone();
+            self.screening.push(ScreenedPicture { image, bytes, picture, held });
+        }
+        self.send_aged();
+    }
+
+    /// Decodes the pictures of an item: its still image, or the sampled frames of its animation. The item
+    /// becomes a dead letter if it cannot be decoded.
+    fn pictures(
+        &mut self,
+        preprocessor: &Preprocessor,
+        item: Item,
+        bytes: Result<Bytes, Failure>,
+    ) -> Vec<(Picture, Vec<u8>)> {
+        let for_screen = !std::ptr::eq(preprocessor, &self.ingest.preprocessor);
         self.cpu_since_last();
-        let pixels = screen.preprocessor.pixels(&bytes).map_err(Failure::from);
+        let most = self.ingest.most_frames;
+        let frames =
+            bytes.and_then(|bytes| preprocessor.frames(&bytes, most).map_err(Failure::from));
         let spent = self.cpu_since_last();
-        self.screen_cpu += spent;
-        match pixels {
-            Ok(image) => {
-                let Some(held) = self.hold(screen, bytes.len()) else { return };
-                self.screening.push(ScreenItem { image, bytes, item, held });
+        *(if for_screen { &mut self.screen_cpu } else { &mut self.decode_cpu }) += spent;
+        match frames {
+            Ok(Frames { decoded, total, incomplete }) => {
+                let file = ImageFile { frames: total, frame: 0, incomplete };
+                let numbers: Vec<u32> = decoded.iter().map(|frame| frame.number).collect();
+                let images = decoded.into_iter().map(|Frame { pixels, .. }| pixels);
+                Picture::of(item, file, &numbers).into_iter().zip(images).collect()
             }
             Err(failure) => {
-                let Item { reference, origin } = item;
+                let Item { reference, origin, .. } = item;
                 self.dead_letter(origin, Some(reference), Bytes::new(), failure);
+                self.send_aged();
+                Vec::new()
             }
-        }
-        if self.since.elapsed() > MAX_HOLD {
-            self.send();
         }
     }
 
@@ -339,31 +375,33 @@ impl<'a> DecodeBatch<'a> {
         None
     }
 
-    /// Decodes an image in full that the screen did not clear.
-    fn decode_passed(&mut self, passed: PassedItem) {
-        let PassedItem { bytes, item, screened, held } = passed;
-        self.decode(item, Ok(bytes), screened);
+    /// Decodes a picture in full that the screen did not clear.
+    fn decode_passed(&mut self, passed: PassedPicture) {
+        let PassedPicture { bytes, picture, screened, held } = passed;
+        self.cpu_since_last();
+        let image = self.ingest.preprocessor.frame(&bytes, picture.number());
+        let spent = self.cpu_since_last();
+        self.decode_cpu += spent;
+        match image {
+            Ok(image) => self.add(picture, image, screened),
+            Err(error) => {
+                self.dead_letters.extend(picture.fail(error.into()));
+                self.send_aged();
+            }
+        }
         drop(held);
     }
 
-    /// Decodes an image for the engine.
-    fn decode(&mut self, item: Item, bytes: Result<Bytes, Failure>, screened: Screened) {
-        self.cpu_since_last();
-        let preprocessor = &self.ingest.preprocessor;
-        let pixels = bytes.and_then(|bytes| preprocessor.pixels(&bytes).map_err(Failure::from));
-        let spent = self.cpu_since_last();
-        self.decode_cpu += spent;
-        match pixels {
-            Ok(image) => {
-                let age = item.origin.received.elapsed().as_secs_f64();
-                self.ingest.services.metrics.decoded_age.observe(age);
-                self.decoded.push(DecodedItem { image, item, screened });
-            }
-            Err(failure) => {
-                let Item { reference, origin } = item;
-                self.dead_letter(origin, Some(reference), Bytes::new(), failure);
-            }
-        }
+    /// Adds a decoded picture.
+    fn add(&mut self, picture: Picture, image: Vec<u8>, screened: Screened) {
+        let age = picture.received().elapsed().as_secs_f64();
+        self.ingest.services.metrics.decoded_age.observe(age);
+        self.decoded.push(DecodedPicture { image, picture, screened });
+        self.send_aged();
+    }
+
+    /// Sends everything if the oldest picture has waited long enough.
+    fn send_aged(&mut self) {
         if self.since.elapsed() > MAX_HOLD {
             self.send();
         }

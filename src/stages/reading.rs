@@ -242,7 +242,7 @@ mod tests {
             let received = Instant::now();
             let origin = Origin { ticket, headers: vec![], key: None, timestamp: None, received };
             let place = Arc::clone(places).try_acquire_owned().unwrap();
-            Unread { item: Item { reference, origin }, stored: Arc::new(stored), place }
+            Unread { item: Item::new(reference, origin), stored: Arc::new(stored), place }
         }
     }
 

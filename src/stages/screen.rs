@@ -17,31 +17,32 @@ use dorfman_model::cpu::SystemClock;
 
 use crate::budget::Held;
 use crate::error::{WorkerError, setup};
-use crate::item::{FinishedItem, Item};
+use crate::frames::{self, Picture};
+use crate::item::FinishedItem;
 use crate::ops::Services;
 
 /// The longest wait for items before the thread checks for the end.
 const POLL: Duration = Duration::from_millis(50);
 
-/// An item whose image is decoded for the screen.
-pub(crate) struct ScreenItem {
+/// A picture that is decoded for the screen.
+pub(crate) struct ScreenedPicture {
     /// The pixels, as the screen's input expects them.
     pub image: Vec<u8>,
     /// The encoded image.
     pub bytes: Bytes,
-    /// The item.
-    pub item: Item,
+    /// The picture.
+    pub picture: Picture,
     /// The memory that the encoded image takes.
     pub held: Held,
 }
 
-/// An item that the screen did not clear.
-pub(crate) struct PassedItem {
+/// A picture that the screen did not clear.
+pub(crate) struct PassedPicture {
     /// The encoded image.
     pub bytes: Bytes,
-    /// The item.
-    pub item: Item,
-    /// What the screen says about the item.
+    /// The picture.
+    pub picture: Picture,
+    /// What the screen says about the picture.
     pub screened: Screened,
     /// Freed when the image is decoded in full.
     pub held: Held,
@@ -97,7 +98,7 @@ impl ScreenControl {
 /// Where the screen's thread sends items.
 pub(crate) struct ScreenOutputs {
     /// Items that pass, to the decode threads.
-    pub passed: Sender<Vec<PassedItem>>,
+    pub passed: Sender<Vec<PassedPicture>>,
     /// Cleared items, to the sink.
     pub finished: Sender<Vec<FinishedItem>>,
 }
@@ -147,8 +148,8 @@ impl ScreenStage {
     ///
     /// # Errors
     /// [`WorkerError`] if the network fails. Its items have no verdict and are read again.
-    pub(crate) fn run(mut self, queue: &Receiver<Vec<ScreenItem>>) -> Result<(), WorkerError> {
-        let mut waiting: VecDeque<ScreenItem> = VecDeque::new();
+    pub(crate) fn run(mut self, queue: &Receiver<Vec<ScreenedPicture>>) -> Result<(), WorkerError> {
+        let mut waiting: VecDeque<ScreenedPicture> = VecDeque::new();
         while !self.services.signals.aborted() {
             while waiting.len() < self.max_batch {
                 let Ok(items) = queue.try_recv() else { break };
@@ -169,22 +170,25 @@ impl ScreenStage {
     }
 
     /// Screens a batch of items.
-    fn screen(&mut self, items: Vec<ScreenItem>) -> Result<(), WorkerError> {
+    fn screen(&mut self, items: Vec<ScreenedPicture>) -> Result<(), WorkerError> {
         let screened = match self.control.rule() {
             Some(rule) => self.run_network(&items, rule)?,
             // The planner has switched the screen off since these images were decoded for it.
             None => vec![Screened::Passed(None); items.len()],
         };
+        let count = screened.iter().filter(|s| matches!(s, Screened::Cleared(_))).count() as u64;
         let (mut passed, mut cleared) = (Vec::new(), Vec::new());
-        for (ScreenItem { bytes, item, held, .. }, screened) in items.into_iter().zip(screened) {
+        for (ScreenedPicture { bytes, picture, held, .. }, screened) in
+            items.into_iter().zip(screened)
+        {
             match screened {
-                Screened::Cleared(score) => cleared.push(verdict(item, score)),
+                Screened::Cleared(score) => cleared.extend(frames::finish(verdict(picture, score))),
                 Screened::Audit | Screened::Passed(_) => {
-                    passed.push(PassedItem { bytes, item, screened, held });
+                    passed.push(PassedPicture { bytes, picture, screened, held });
                 }
             }
         }
-        self.control.cleared.fetch_add(cleared.len() as u64, Ordering::Relaxed);
+        self.control.cleared.fetch_add(count, Ordering::Relaxed);
         if !passed.is_empty() {
             // There is no receiver only after the decode threads have failed.
             let _ = self.outputs.passed.send(passed);
@@ -198,13 +202,13 @@ impl ScreenStage {
 
     fn run_network(
         &mut self,
-        items: &[ScreenItem],
+        items: &[ScreenedPicture],
         rule: ExitRule,
     ) -> Result<Vec<Screened>, WorkerError> {
         self.screen.set_rule(rule);
         let before = *self.screen.stats();
         let images: Vec<&[u8]> = items.iter().map(|item| &item.image[..]).collect();
-        let prior = |i: usize| items[i].item.reference.risk.unwrap_or(self.default_risk);
+        let prior = |i: usize| items[i].picture.risk().unwrap_or(self.default_risk);
         let screened = self.screen.run(&images, prior).map_err(EngineError::from);
         // Before the items are dropped.
         let screened = screened.inspect_err(|_| self.services.fail(true))?;
@@ -229,10 +233,10 @@ pub(crate) struct ScreenSettings {
     pub profile: Option<Profile>,
 }
 
-/// The verdict on an item that the screen clears.
-fn verdict(item: Item, score: f32) -> FinishedItem {
-    FinishedItem::Verdict(ItemVerdict {
-        payload: item,
+/// The verdict on a picture that the screen clears.
+fn verdict(picture: Picture, score: f32) -> ItemVerdict<Picture> {
+    ItemVerdict {
+        payload: picture,
         verdict: Verdict::Cleared,
         tests: 0,
         rounds: 0,
@@ -241,5 +245,5 @@ fn verdict(item: Item, score: f32) -> FinishedItem {
         audited: false,
         exit: Some(NetworkPart::Screen),
         confirm_score: None,
-    })
+    }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// File extensions of images, in lower case.
-const EXTENSIONS: &[&str] = &["jpg", "jpeg", "png", "webp", "gif"];
+const EXTENSIONS: &[&str] = &["jpg", "jpeg", "png", "webp", "gif", "avif", "bmp", "tif", "tiff"];
 
 /// A file or folder that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,7 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), ReadError> {
     Ok(())
 }
 
-/// Whether a file name has the extension of an image: jpg, jpeg, png, webp or gif, in any case.
+/// Whether a file name has the extension of an image in a supported format, in any case.
 pub fn is_image(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).map(str::to_lowercase);
     extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str()))

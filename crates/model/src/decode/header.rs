@@ -1,6 +1,4 @@
-//! The size and the orientation in the header of an image file.
-
-use image::metadata::Orientation;
+//! The size in the header of an image file.
 
 use super::{DecodeError, DecodeFault};
 
@@ -20,12 +18,4 @@ pub(super) fn check_size(width: u32, height: u32, max_pixels: u64) -> Result<(),
         ));
     }
     Ok(())
-}
-
-/// The orientation in an EXIF block. With a damaged block the image is still readable and has no
-/// orientation.
-pub(super) fn orientation(exif: Option<&[u8]>) -> Orientation {
-    // This prefix belongs to JPEG, but it occurs in other formats too: Pillow writes it into WebP.
-    let block = exif.map(|exif| exif.strip_prefix(b"Exif\0\0").unwrap_or(exif));
-    block.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
 }

@@ -12,9 +12,11 @@ use dorfman_jpeg::{Colour, Header, Jpeg, JpegError, Limits, Scale};
 use image::metadata::Orientation;
 
 use self::markers::{EOI, Markers, has_end};
-use super::header::{check_size, orientation};
+use super::exif::orientation;
+use super::header::check_size;
 use super::memory::Room;
 use super::pixels::{Decoded, Samples};
+use super::read::{Each, Outcome, Request};
 use super::{DecodeError, DecodeFault};
 
 /// Scans of a small image that are decoded, at most. Encoders write about ten. Each scan passes over the
@@ -33,16 +35,17 @@ const ROWS: u64 = 48;
 
 /// Decodes a JPEG. Grey images stay grey; all others become RGB. The image is decoded at 1/2, 1/4 or
 /// 1/8 of its size, in the domain of the discrete cosine transform (DCT), if its sides remain at
-/// least `draft` (width and height, upright).
+/// least `request.draft` (width and height, upright).
 ///
-/// An image whose data end early, without an end marker, is refused. An image that lacks only its end
-/// marker is decoded. Data that are corrupt or missing before an end marker are decoded as browsers
-/// show them.
+/// An image whose data end early, without an end marker, is incomplete: missing rows are grey. An image
+/// that lacks only its end marker is complete. Data that are corrupt or missing before an end marker are
+/// decoded as browsers show them.
 pub(super) fn read(
     bytes: &[u8],
     room: &mut Room<'_>,
-    draft: Option<(u32, u32)>,
-) -> Result<Decoded, DecodeError> {
+    request: &Request,
+    each: &mut Each<'_>,
+) -> Result<Outcome, DecodeError> {
     let ends = has_end(bytes);
     // libjpeg-turbo warns of a missing end marker as of missing rows, so the marker is added.
     let whole = if ends { Cow::from(bytes) } else { [bytes, &EOI].concat().into() };
@@ -51,7 +54,8 @@ pub(super) fn read(
     check_size(header.width, header.height, room.max_pixels())?;
     let markers = Markers::read(&whole);
     let orientation = orientation(markers.exif);
-    let scale = draft.map_or(Scale::Full, |least| scale(header, upright(least, orientation)));
+    let scale =
+        request.draft.map_or(Scale::Full, |least| scale(header, upright(least, orientation)));
     let (width, height) = jpeg.size(scale);
     let pixels = u64::from(width) * u64::from(height);
     let limits = limits(header, &markers);
@@ -59,8 +63,9 @@ pub(super) fn read(
     room.take(pixels * header.colour.samples() as u64 + limits.memory + copied);
     let mut data = vec![0; pixels as usize * header.colour.samples()];
     let damage = jpeg.decode(scale, limits, &mut data).map_err(|e| failure(&e))?;
-    if damage.is_some() && !ends {
-        return Err(DecodeError::new(DecodeFault::Undecodable, "JPEG: the image data end early"));
+    let incomplete = damage.is_some() && !ends;
+    if incomplete {
+        request.accept_incomplete("JPEG: the image data end early")?;
     }
     let samples = match header.colour {
         Colour::Grey => Samples::Grey,
@@ -70,7 +75,8 @@ pub(super) fn read(
             Samples::Rgb
         }
     };
-    Ok(Decoded { width, height, samples, data, orientation })
+    each(0, Decoded { width, height, samples, data, orientation })?;
+    Ok(Outcome { frames: 1, incomplete })
 }
 
 /// What decoding may take. The coefficients of the whole image are in memory at the same time, at any

@@ -4,12 +4,18 @@
 //! header declares more pixels than allowed is not decoded, and a panic of a decoder on a damaged
 //! image becomes a [`DecodeError`].
 
+mod avif;
+mod canvas;
 mod error;
+mod exif;
+mod frames;
+mod gif;
 mod header;
 mod jpeg;
 mod memory;
 mod pixels;
 mod png;
+mod raster;
 mod read;
 mod resize;
 mod webp;
@@ -21,22 +27,45 @@ pub use error::{DecodeError, DecodeFault};
 pub use memory::DecodeMemory;
 
 use crate::manifest::{Channels, InputSpec, Layout};
+use frames::Wanted;
 use memory::Room;
 use pixels::Pixels;
+use read::{Outcome, Request};
 
 /// Decodes and preprocesses images. All decoding threads share one preprocessor.
 #[derive(Debug)]
 pub struct Preprocessor {
     input: InputSpec,
     max_pixels: u64,
+    incomplete: bool,
     memory: Option<Arc<DecodeMemory>>,
+}
+
+/// The frames of an image file that were decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frames {
+    /// The decoded frames, by rising numbers. Not empty.
+    pub decoded: Vec<Frame>,
+    /// Frames in the file, as far as it is known. At least 1.
+    pub total: u32,
+    /// Whether the file ends early, so that pixels or frames are missing.
+    pub incomplete: bool,
+}
+
+/// A frame of an image file. A still image has one frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// The number of the frame, from 0.
+    pub number: u32,
+    /// The pixels: [`InputSpec::len`] values from 0 to 255, in the input's size, channels and layout.
+    pub pixels: Vec<u8>,
 }
 
 impl Preprocessor {
     /// The preprocessing for a bundle's input. Images whose header declares more than `max_pixels`
     /// pixels are refused.
     pub fn new(input: &InputSpec, max_pixels: u64) -> Self {
-        Self { input: input.clone(), max_pixels, memory: None }
+        Self { input: input.clone(), max_pixels, incomplete: false, memory: None }
     }
 
     /// Lets images wait until `memory` has room for them.
@@ -45,27 +74,63 @@ impl Preprocessor {
         Self { memory: Some(memory), ..self }
     }
 
-    /// The pixels of one image: [`InputSpec::len`] values from 0 to 255, in the input's size, channels
-    /// and layout. `bytes` is a JPEG, PNG, WebP or GIF file; of an animation, the first frame is
-    /// used.
+    /// Sets whether files that end early are decoded as far as they go. By default, they are refused.
+    #[must_use]
+    pub fn with_incomplete(self, incomplete: bool) -> Self {
+        Self { incomplete, ..self }
+    }
+
+    /// The pixels of the first frame of an image: [`InputSpec::len`] values from 0 to 255, in the input's
+    /// size, channels and layout. `bytes` is a JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF file.
     ///
     /// # Errors
     /// [`DecodeError`] if the format is not supported, if the image is damaged, or if it has too
     /// many pixels.
     pub fn pixels(&self, bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
+        self.frame(bytes, 0)
+    }
+
+    /// The pixels of one frame, by its number from 0, as [`Preprocessor::pixels`].
+    ///
+    /// # Errors
+    /// As [`Preprocessor::pixels`], also if there is no such frame.
+    pub fn frame(&self, bytes: &[u8], number: u32) -> Result<Vec<u8>, DecodeError> {
+        let frames = self.decode(bytes, Wanted::Only(number))?.decoded;
+        let found = frames.into_iter().find(|frame| frame.number == number);
+        let missing = || DecodeError::new(DecodeFault::Undecodable, "a frame is missing");
+        found.map(|frame| frame.pixels).ok_or_else(missing)
+    }
+
+    /// At most `most` frames of an image, at least 1: the first one, and others at equal distances up to
+    /// the last one. Of a very long animation, only the start is sampled.
+    ///
+    /// # Errors
+    /// As [`Preprocessor::pixels`].
+    pub fn frames(&self, bytes: &[u8], most: u32) -> Result<Frames, DecodeError> {
+        self.decode(bytes, Wanted::Sampled(most))
+    }
+
+    fn decode(&self, bytes: &[u8], wanted: Wanted) -> Result<Frames, DecodeError> {
         // Decoders are third-party code that reads untrusted bytes. A panic leaves no inconsistent
         // state in this crate.
-        catch_unwind(AssertUnwindSafe(|| self.preprocess(bytes))).unwrap_or_else(|_| {
+        catch_unwind(AssertUnwindSafe(|| self.preprocess(bytes, wanted))).unwrap_or_else(|_| {
             Err(DecodeError::new(DecodeFault::Undecodable, "the decoder panicked"))
         })
     }
 
-    fn preprocess(&self, bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    fn preprocess(&self, bytes: &[u8], wanted: Wanted) -> Result<Frames, DecodeError> {
         let mut room = Room::new(self.max_pixels, self.memory.as_deref());
-        let decoded = read::read(bytes, &mut room, self.input.draft_size())?;
-        let pixels =
-            resize::fit(Pixels::new(decoded, self.input.channels == Channels::Grey), &self.input)?;
-        Ok(laid_out(pixels, &self.input))
+        let draft = self.input.draft_size();
+        let request = Request { draft, wanted, incomplete: self.incomplete };
+        let grey = self.input.channels == Channels::Grey;
+        let mut decoded = Vec::new();
+        let mut each = |number, frame| {
+            let pixels = laid_out(resize::fit(Pixels::new(frame, grey), &self.input)?, &self.input);
+            decoded.push(Frame { number, pixels });
+            Ok(())
+        };
+        let Outcome { frames, incomplete } = read::read(bytes, &mut room, &request, &mut each)?;
+        Ok(Frames { decoded, total: frames, incomplete })
     }
 }
 

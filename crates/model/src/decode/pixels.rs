@@ -4,7 +4,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
 
 /// The output of a decoder: 8 bits per sample, interleaved.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Decoded {
     pub width: u32,
     pub height: u32,
@@ -37,6 +37,13 @@ impl Samples {
     /// A buffer for `width` x `height` pixels.
     pub fn buffer(self, width: u32, height: u32) -> Vec<u8> {
         vec![0; width as usize * height as usize * self.count()]
+    }
+
+    /// A buffer of transparent pixels, or of white ones without transparency.
+    pub fn blank(self, width: u32, height: u32) -> Vec<u8> {
+        let transparent = matches!(self, Samples::GreyAlpha | Samples::Rgba);
+        let value = if transparent { 0 } else { u8::MAX };
+        vec![value; width as usize * height as usize * self.count()]
     }
 }
 
@@ -93,6 +100,21 @@ fn converted(data: Vec<u8>, samples: Samples, grey: bool) -> Vec<u8> {
             map(&data, |[r, g, b, a]| [on_white(r, a), on_white(g, a), on_white(b, a)])
         }
     }
+}
+
+/// Samples as red, green, blue and alpha.
+pub(super) fn rgba(data: &[u8], samples: Samples) -> Vec<u8> {
+    match samples {
+        Samples::Grey => map(data, |[x]| [x, x, x, u8::MAX]),
+        Samples::GreyAlpha => map(data, |[x, a]| [x, x, x, a]),
+        Samples::Rgb => map(data, |[r, g, b]| [r, g, b, u8::MAX]),
+        Samples::Rgba => data.to_vec(),
+    }
+}
+
+/// The high bytes of samples of 16 bits, in the byte order of this machine.
+pub(super) fn high_bytes(data: &[u8]) -> Vec<u8> {
+    map(data, |sample| [(u16::from_ne_bytes(sample) >> 8) as u8])
 }
 
 /// ITU-R 601 luma with Pillow's rounding.

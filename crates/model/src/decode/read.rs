@@ -1,92 +1,82 @@
 //! Decodes bytes to samples, with the decoder of the detected format.
 
-use std::io::Cursor;
+use image::ImageFormat;
 
-use image::codecs::gif::GifDecoder;
-use image::codecs::webp::WebPDecoder;
-use image::error::{ImageError, LimitErrorKind};
-use image::{ColorType, ImageDecoder, ImageFormat, Limits};
-
-use super::header::{check_size, orientation};
+use super::frames::Wanted;
 use super::memory::Room;
-use super::pixels::{Decoded, Samples};
-use super::{DecodeError, DecodeFault, jpeg, png, webp};
+use super::pixels::Decoded;
+use super::{DecodeError, DecodeFault, avif, gif, jpeg, png, raster, webp};
 
-/// The bytes per pixel that a decoder may allocate besides the output.
-const OWN_COPIES: u64 = 12;
+/// What is wanted of an image file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request {
+    /// A JPEG is decoded at a fraction of its size if the sides, turned upright, remain at least these
+    /// (width, height).
+    pub draft: Option<(u32, u32)>,
+    /// The wanted frames.
+    pub wanted: Wanted,
+    /// Whether a file that ends early is decoded as far as it goes.
+    pub incomplete: bool,
+}
 
-/// The bytes of memory per pixel while a WebP or a GIF is decoded (measured: 11 for a lossy WebP with
-/// transparency, 7 for the others).
-const BYTES_PER_PIXEL: u64 = 12;
-
-/// Decodes the first frame of an image. The format is detected from the bytes. A JPEG is decoded at a
-/// fraction of its size if the sides, turned upright, remain at least `draft` (width, height).
-pub(super) fn read(
-    bytes: &[u8],
-    room: &mut Room<'_>,
-    draft: Option<(u32, u32)>,
-) -> Result<Decoded, DecodeError> {
-    let unsupported = |what: String| Err(DecodeError::new(DecodeFault::UnsupportedFormat, what));
-    match image::guess_format(bytes) {
-        Ok(ImageFormat::Jpeg) => jpeg::read(bytes, room, draft),
-        Ok(ImageFormat::Png) => png::read(bytes, room),
-        Ok(ImageFormat::WebP) => {
-            if let Some((width, height)) = webp::largest_lossy(bytes) {
-                check_size(width, height, room.max_pixels())?;
-            }
-            decode("WebP", WebPDecoder::new(Cursor::new(bytes)), room)
+impl Request {
+    /// Whether a file that ends early is decoded as far as it goes: otherwise, `what` says what is
+    /// missing.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if it is not.
+    pub fn accept_incomplete(&self, what: &str) -> Result<(), DecodeError> {
+        if self.incomplete {
+            return Ok(());
         }
-        Ok(ImageFormat::Gif) => decode("GIF", GifDecoder::new(Cursor::new(bytes)), room),
-        Ok(format) => {
-            unsupported(format!("{format:?} is not supported; use JPEG, PNG, WebP or GIF"))
-        }
-        Err(_) => unsupported("the image format is unknown; use JPEG, PNG, WebP or GIF".into()),
+        Err(DecodeError::new(DecodeFault::Undecodable, what))
     }
 }
 
-/// Checks the size of an image, then decodes it with a decoder of the image crate.
-fn decode(
-    format: &str,
-    decoder: Result<impl ImageDecoder, ImageError>,
-    room: &mut Room<'_>,
-) -> Result<Decoded, DecodeError> {
-    let failed = |e: ImageError| failure(format, &e);
-    let mut decoder = decoder.map_err(failed)?;
-    let (width, height) = decoder.dimensions();
-    room.admit(width, height, BYTES_PER_PIXEL)?;
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(room.max_pixels().saturating_mul(OWN_COPIES).max(1 << 20));
-    decoder.set_limits(limits).map_err(failed)?;
-    let samples = match decoder.color_type() {
-        ColorType::L8 => Samples::Grey,
-        ColorType::La8 => Samples::GreyAlpha,
-        ColorType::Rgb8 => Samples::Rgb,
-        ColorType::Rgba8 => Samples::Rgba,
-        colour => {
-            return Err(DecodeError::new(
-                DecodeFault::UnsupportedFormat,
-                format!("{format}: colour type {colour:?} is not supported"),
-            ));
-        }
-    };
-    let orientation = orientation(decoder.exif_metadata().unwrap_or_default().as_deref());
-    let mut data = samples.buffer(width, height);
-    decoder.read_image(&mut data).map_err(failed)?;
-    Ok(Decoded { width, height, samples, data, orientation })
+/// What is known of an image file after it was decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// Frames in the file, as far as it is known. At least 1.
+    pub frames: u32,
+    /// Whether the file ends early, so that pixels or frames are missing.
+    pub incomplete: bool,
 }
 
-fn failure(format: &str, error: &ImageError) -> DecodeError {
-    let reason = match error {
-        ImageError::Unsupported(_) => DecodeFault::UnsupportedFormat,
-        ImageError::Limits(e)
-            if matches!(
-                e.kind(),
-                LimitErrorKind::DimensionError | LimitErrorKind::InsufficientMemory
-            ) =>
-        {
-            DecodeFault::TooManyPixels
-        }
-        _ => DecodeFault::Undecodable,
-    };
-    DecodeError::new(reason, format!("{format}: {error}"))
+impl Outcome {
+    /// A complete still image.
+    pub const STILL: Self = Self { frames: 1, incomplete: false };
+}
+
+/// Takes decoded frames, with their numbers from 0.
+pub(super) type Each<'a> = dyn FnMut(u32, Decoded) -> Result<(), DecodeError> + 'a;
+
+/// Decodes the wanted frames of an image. The format is detected from the bytes.
+pub(super) fn read(
+    bytes: &[u8],
+    room: &mut Room<'_>,
+    request: &Request,
+    each: &mut Each<'_>,
+) -> Result<Outcome, DecodeError> {
+    const USE: &str = "use JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF";
+    let unsupported = |what: String| Err(DecodeError::new(DecodeFault::UnsupportedFormat, what));
+    if avif::detect(bytes) {
+        return avif::read(bytes, room, request, each);
+    }
+    match image::guess_format(bytes) {
+        Ok(ImageFormat::Jpeg) => jpeg::read(bytes, room, request, each),
+        Ok(ImageFormat::Png) => png::read(bytes, room, request, each),
+        Ok(ImageFormat::WebP) => webp::read(bytes, room, request, each),
+        Ok(ImageFormat::Gif) => gif::read(bytes, room, request, each),
+        Ok(ImageFormat::Bmp) => raster::bmp(bytes, room, each),
+        Ok(ImageFormat::Tiff) => raster::tiff(bytes, room, each),
+        Ok(format) => unsupported(format!("{format:?} is not supported; {USE}")),
+        Err(_) if heic(bytes) => unsupported(format!("HEIC is not supported; {USE}")),
+        Err(_) => unsupported(format!("the image format is unknown; {USE}")),
+    }
+}
+
+/// Whether the file type box names HEIC.
+fn heic(bytes: &[u8]) -> bool {
+    const BRANDS: [&[u8]; 6] = [b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1"];
+    bytes.get(4..8) == Some(b"ftyp") && bytes.get(8..12).is_some_and(|b| BRANDS.contains(&b))
 }
