@@ -138,6 +138,10 @@ SETS = (
     ),
     Set("exits-hats", "Hats: a screen, exits and pooling", "hats", "hat", "clothing", (Run(("hats",), cap=2048),)),
     Set(
+        "exits-hats-cam", "Hats: merged by class activation maps", "hats", "hat", "clothing",
+        (Run(("hats-cam",), cap=2048),),
+    ),
+    Set(
         "exits-firearms", "Firearms: a screen, exits and pooling", "firearms", FIREARMS, "firearms",
         (Run(("firearms-lite0-wide",), cap=8192, loss="0.008"),),
     ),
