@@ -4,6 +4,8 @@
 //! `scripts/viewers` generates the files, and prints them with what Pillow shows. With
 //! `DORFMAN_VIEWERS_FOLDER`, the files of a folder are compared instead (`make compare-viewers`).
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -98,6 +100,16 @@ fn mean_difference(ours: &[u8], theirs: &[u8]) -> f64 {
     sum as f64 / theirs.len() as f64
 }
 
+/// The pixel with the largest difference, in words.
+fn worst_pixel(ours: &[u8], theirs: &[u8], width: usize) -> String {
+    let pixels = ours.as_chunks::<3>().0.iter().zip(theirs.as_chunks::<3>().0).enumerate();
+    let difference = |a: &[u8; 3], b: &[u8; 3]| (0..3).map(|i| a[i].abs_diff(b[i])).max();
+    let worst = pixels.max_by_key(|(_, (a, b))| difference(a, b));
+    worst.map_or_else(String::new, |(at, (a, b))| {
+        format!("pixel ({}, {}) is {a:?} and not {b:?}", at % width, at / width)
+    })
+}
+
 /// Compares every frame of a file.
 fn compare(head: &Head, file: &[u8], shown: &[Vec<u8>]) -> (Outcome, String) {
     if let Some(error) = &head.error {
@@ -111,7 +123,8 @@ fn compare(head: &Head, file: &[u8], shown: &[Vec<u8>]) -> (Outcome, String) {
         };
         let difference = mean_difference(&ours, shown);
         if difference > MEAN {
-            return (Outcome::Other, format!("frame {number}: {difference:.2} levels"));
+            let worst = worst_pixel(&ours, shown, size.0 as usize);
+            return (Outcome::Other, format!("frame {number}: {difference:.2} levels; {worst}"));
         }
         worst = f64::max(worst, difference);
     }

@@ -19,7 +19,8 @@ use crate::config::group::GroupSize;
 use crate::failure::Failure;
 use crate::item::{FinishedItem, Item};
 use crate::ops::logging;
-use crate::sink::message::{LabelScore, verdict_name};
+use crate::sink::message::LabelScore;
+use crate::sink::records::verdict_name;
 use crate::worker::{Model, Report};
 use dorfman_lab::table::table;
 

@@ -9,8 +9,9 @@ use dorfman_core::engine::{ItemVerdict, Verdict};
 use rdkafka::error::KafkaError;
 
 use super::delivery::Receipt;
-use super::message::{FlagRecord, Record, Records, VerdictRecord, verdict_name};
+use super::message::{FlagRecord, Record, VerdictRecord};
 use super::producer::RecordProducer;
+use super::records::{Records, verdict_name};
 use crate::config::kafka::KafkaConfig;
 use crate::config::sink::SinkConfig;
 use crate::failure::Failure;

@@ -8,5 +8,6 @@ mod delivery;
 pub mod kafka;
 pub mod message;
 mod producer;
+pub mod records;
 mod renewal;
 pub(crate) mod topics;

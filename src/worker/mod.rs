@@ -27,7 +27,7 @@ use crate::item::{FinishedItem, MAX_BATCH, ReceivedItem};
 pub use crate::model::Model;
 use crate::ops::{Services, server};
 use crate::sink::kafka::KafkaSink;
-use crate::sink::message::Records;
+use crate::sink::records::Records;
 use crate::source::kafka::KafkaSource;
 use crate::stages::engine::EngineStage;
 use crate::stages::ingest::{Ingest, Outputs, ScreenInput};

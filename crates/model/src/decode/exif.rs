@@ -1,4 +1,4 @@
-//! The orientation in an EXIF block (pure).
+//! The orientation in an EXIF block, and other values of a TIFF directory (pure).
 
 use image::metadata::Orientation;
 
@@ -13,12 +13,14 @@ const ENTRY: usize = 12;
 pub(super) fn orientation(exif: Option<&[u8]>) -> Orientation {
     // This prefix belongs to JPEG, but it occurs in other formats too: Pillow writes it into WebP.
     let block = exif.map(|exif| exif.strip_prefix(b"Exif\0\0").unwrap_or(exif));
-    let value = block.and_then(value).and_then(|value| u8::try_from(value).ok());
+    let value = block.and_then(|block| value(block, ORIENTATION));
+    let value = value.and_then(|value| u8::try_from(value).ok());
     value.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms)
 }
 
-/// The value of the orientation. The standard stores it as SHORT. Viewers also read LONG and BYTE.
-fn value(block: &[u8]) -> Option<u32> {
+/// The first value of a tag in the first directory of a TIFF block. The standard stores the orientation
+/// as SHORT. Viewers also read LONG and BYTE. `None` if there is no such value.
+pub(super) fn value(block: &[u8], tag: u16) -> Option<u32> {
     let tiff = Tiff { block, big_endian: block.starts_with(b"MM") };
     if !block.starts_with(b"MM\0\x2a") && !block.starts_with(b"II\x2a\0") {
         return None;
@@ -29,7 +31,7 @@ fn value(block: &[u8]) -> Option<u32> {
     let entry = (0..entries)
         .map_while(at)
         .take_while(|&at| at < block.len())
-        .find(|&at| tiff.short(at) == Some(ORIENTATION))?;
+        .find(|&at| tiff.short(at) == Some(tag))?;
     let value = entry.checked_add(8)?;
     match tiff.short(entry + 2)? {
         1 => block.get(value).copied().map(u32::from),

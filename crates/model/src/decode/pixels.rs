@@ -112,6 +112,27 @@ pub(super) fn rgba(data: &[u8], samples: Samples) -> Vec<u8> {
     }
 }
 
+/// Divides the colours of a picture by its alpha, by which they are multiplied.
+pub(super) fn unpremultiply(decoded: &mut Decoded) {
+    let divided = |colour: u8, alpha: u8| {
+        let (colour, alpha) = (u32::from(colour), u32::from(alpha).max(1));
+        ((colour * 255 + alpha / 2) / alpha).min(255) as u8
+    };
+    match decoded.samples {
+        Samples::GreyAlpha => {
+            for [x, a] in decoded.data.as_chunks_mut().0 {
+                *x = divided(*x, *a);
+            }
+        }
+        Samples::Rgba => {
+            for [r, g, b, a] in decoded.data.as_chunks_mut().0 {
+                [*r, *g, *b] = [*r, *g, *b].map(|colour| divided(colour, *a));
+            }
+        }
+        Samples::Grey | Samples::Rgb => {}
+    }
+}
+
 /// The high bytes of samples of 16 bits, in the byte order of this machine.
 pub(super) fn high_bytes(data: &[u8]) -> Vec<u8> {
     map(data, |sample| [(u16::from_ne_bytes(sample) >> 8) as u8])

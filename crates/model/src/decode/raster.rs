@@ -7,8 +7,9 @@ use image::codecs::tiff::TiffDecoder;
 use image::error::{ImageError, LimitErrorKind};
 use image::{ColorType, ImageDecoder, Limits};
 
+use super::exif;
 use super::memory::Room;
-use super::pixels::{Decoded, Samples, high_bytes};
+use super::pixels::{Decoded, Samples, high_bytes, unpremultiply};
 use super::read::{Each, Outcome};
 use super::{DecodeError, DecodeFault};
 
@@ -24,8 +25,36 @@ pub(super) fn bmp(
     room: &mut Room<'_>,
     each: &mut Each<'_>,
 ) -> Result<Outcome, DecodeError> {
+    if palette_overlaps(bytes) {
+        // Decoders disagree on the pixels of such a file.
+        let what = "BMP: the pixels overlap the palette";
+        return Err(DecodeError::new(DecodeFault::Undecodable, what));
+    }
     decode("BMP", BmpDecoder::new(Cursor::new(bytes)), room, each)
 }
+
+/// Whether the pixels of a BMP begin before the end of its palette, by the number of colours in its
+/// header.
+fn palette_overlaps(bytes: &[u8]) -> bool {
+    const FILE_HEADER: u64 = 14;
+    const ENTRY: u64 = 4;
+    let long = |at: usize| {
+        let bytes = *bytes.get(at..)?.first_chunk()?;
+        Some(u64::from(u32::from_le_bytes(bytes)))
+    };
+    let (Some(pixels), Some(header), Some(colours)) = (long(10), long(14), long(46)) else {
+        return false;
+    };
+    // Shorter headers have no number of colours.
+    header >= 40 && pixels > 0 && pixels < FILE_HEADER + header + ENTRY * colours
+}
+
+/// The tag of a TIFF with the order of the bits in a byte, and its value for the reverse order.
+const FILL_ORDER: (u16, u32) = (266, 2);
+
+/// The tag of a TIFF with the meaning of the samples beyond the colours, and its value for an alpha by
+/// which the colours are multiplied.
+const EXTRA_SAMPLES: (u16, u32) = (338, 1);
 
 /// Decodes the first page of a TIFF.
 pub(super) fn tiff(
@@ -33,7 +62,20 @@ pub(super) fn tiff(
     room: &mut Room<'_>,
     each: &mut Each<'_>,
 ) -> Result<Outcome, DecodeError> {
-    decode("TIFF", TiffDecoder::new(Cursor::new(bytes)), room, each)
+    let has = |(tag, value)| exif::value(bytes, tag) == Some(value);
+    if has(FILL_ORDER) {
+        // The decoder does not turn the bits, and would give other pixels.
+        let what = "TIFF: bits in the reverse order are not supported";
+        return Err(DecodeError::new(DecodeFault::UnsupportedFormat, what));
+    }
+    let premultiplied = has(EXTRA_SAMPLES);
+    let mut straight = |number, mut decoded: Decoded| {
+        if premultiplied {
+            unpremultiply(&mut decoded);
+        }
+        each(number, decoded)
+    };
+    decode("TIFF", TiffDecoder::new(Cursor::new(bytes)), room, &mut straight)
 }
 
 /// Checks the size of an image, then decodes it. Samples of 16 bits are reduced to their high byte.
