@@ -48,6 +48,27 @@ enum Outcome {
     Other,
 }
 
+/// Files of Pillow's test images whose pixels are not those of Pillow, and why.
+const KNOWN: [(&str, &str); 13] = [
+    ("apng/blend_op_over_near_transparent.png", BLENDED),
+    ("apng/dispose_op_previous.png", TAKEN_BACK),
+    ("apng/dispose_op_previous_region.png", TAKEN_BACK),
+    ("apng/mode_16bit.png", BLENDED),
+    ("apng/mode_grayscale_alpha.png", BLENDED),
+    ("apng/mode_palette_1bit_alpha.png", BLENDED),
+    ("avif/xmp_tags_orientation.avif", XMP),
+    ("dispose_bgnd.gif", BACKGROUND),
+    ("dispose_bgnd_rgba.gif", BACKGROUND),
+    ("exif_imagemagick_orientation.png", "browsers read no EXIF from a text of ImageMagick"),
+    ("i_trns.png", "Pillow compares the transparent colour of 16 bits with samples of 8 bits"),
+    ("xmp_tags_orientation.png", XMP),
+    ("xmp_tags_orientation_exiftool.png", XMP),
+];
+const BLENDED: &str = "Pillow does not blend partial transparency as the specification says";
+const TAKEN_BACK: &str = "in Pillow, a frame that is blended and then taken back stays";
+const XMP: &str = "browsers do not read the orientation of XMP";
+const BACKGROUND: &str = "Pillow fills the area of a removed frame with the background colour";
+
 /// The mean difference of a frame from that of Pillow, at most, in levels.
 const MEAN: f64 = 1.0;
 
@@ -151,12 +172,15 @@ fn images_are_decoded_to_the_pixels_that_viewers_show() {
         let shown: Vec<Vec<u8>> = head.frames.iter().map(pixels).collect();
         let (outcome, detail) = compare(&head, &file, &shown);
         *table.entry(head.kind().to_owned()).or_default().entry(outcome).or_default() += 1;
+        let known = KNOWN.iter().find(|(name, _)| folder.is_some() && head.name.ends_with(name));
         let expected = match (&folder, outcome) {
+            (_, Outcome::Other) if known.is_some() => true,
             (_, Outcome::Same) | (Some(_), Outcome::Refused | Outcome::NotShown) => true,
             (None, Outcome::Refused | Outcome::NotShown) | (_, Outcome::Other) => false,
         };
-        if !expected || outcome == Outcome::Refused {
-            println!("{}: {outcome:?}: {detail}", head.name);
+        if !expected || matches!(outcome, Outcome::Refused | Outcome::Other) {
+            let why = known.map_or_else(String::new, |(_, why)| format!(" ({why})"));
+            println!("{}: {outcome:?}: {detail}{why}", head.name);
         }
         if !expected {
             wrong.push(head.name);

@@ -187,6 +187,6 @@ mod tests {
         assert_eq!(shown(&canvas), [[51, 0, 204, 255]]);
         canvas.draw(area(0, 1), &[9, 9, 9, 51], Blend::Replace, Disposal::Keep);
         assert_eq!(shown(&canvas), [[9, 9, 9, 51]]);
-        assert_eq!(blended([200, 0, 0, 128], [0, 100, 0, 128]), [67, 67, 0, 192]);
+        assert_eq!(blended([200, 0, 0, 128], [0, 100, 0, 128]), [66, 67, 0, 192]);
     }
 }

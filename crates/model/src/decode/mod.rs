@@ -5,6 +5,7 @@
 //! image becomes a [`DecodeError`].
 
 mod avif;
+mod bmp;
 mod canvas;
 mod error;
 mod exif;

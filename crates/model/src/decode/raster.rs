@@ -7,11 +7,10 @@ use image::codecs::tiff::TiffDecoder;
 use image::error::{ImageError, LimitErrorKind};
 use image::{ColorType, ImageDecoder, Limits};
 
-use super::exif;
 use super::memory::Room;
 use super::pixels::{Decoded, Samples, high_bytes, unpremultiply};
 use super::read::{Each, Outcome};
-use super::{DecodeError, DecodeFault};
+use super::{DecodeError, DecodeFault, bmp, exif};
 
 /// The bytes per pixel that a decoder may allocate besides the output.
 const OWN_COPIES: u64 = 12;
@@ -25,28 +24,10 @@ pub(super) fn bmp(
     room: &mut Room<'_>,
     each: &mut Each<'_>,
 ) -> Result<Outcome, DecodeError> {
-    if palette_overlaps(bytes) {
-        // Decoders disagree on the pixels of such a file.
-        let what = "BMP: the pixels overlap the palette";
-        return Err(DecodeError::new(DecodeFault::Undecodable, what));
+    if let Some(what) = bmp::ambiguous(bytes) {
+        return Err(DecodeError::new(DecodeFault::Undecodable, format!("BMP: {what}")));
     }
     decode("BMP", BmpDecoder::new(Cursor::new(bytes)), room, each)
-}
-
-/// Whether the pixels of a BMP begin before the end of its palette, by the number of colours in its
-/// header.
-fn palette_overlaps(bytes: &[u8]) -> bool {
-    const FILE_HEADER: u64 = 14;
-    const ENTRY: u64 = 4;
-    let long = |at: usize| {
-        let bytes = *bytes.get(at..)?.first_chunk()?;
-        Some(u64::from(u32::from_le_bytes(bytes)))
-    };
-    let (Some(pixels), Some(header), Some(colours)) = (long(10), long(14), long(46)) else {
-        return false;
-    };
-    // Shorter headers have no number of colours.
-    header >= 40 && pixels > 0 && pixels < FILE_HEADER + header + ENTRY * colours
 }
 
 /// The tag of a TIFF with the order of the bits in a byte, and its value for the reverse order.
