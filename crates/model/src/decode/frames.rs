@@ -14,15 +14,15 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    /// The numbers of the wanted frames, rising, of an animation with `total` frames on a canvas of
-    /// `canvas` pixels. The last frame is wanted too, unless the frames have more than [`MOST_PIXELS`]
+    /// The numbers of the wanted frames, rising, of an animation with `total` frames of at most `pixels`
+    /// pixels each. The last frame is wanted too, unless the frames have more than [`MOST_PIXELS`]
     /// together. Not empty.
-    pub fn of(self, total: u32, canvas: u64) -> Vec<u32> {
+    pub fn of(self, total: u32, pixels: u64) -> Vec<u32> {
         let most = match self {
             Wanted::Only(frame) => return vec![frame],
             Wanted::Sampled(most) => most.max(1),
         };
-        let affordable = u32::try_from(MOST_PIXELS / canvas.max(1)).unwrap_or(u32::MAX);
+        let affordable = u32::try_from(MOST_PIXELS / pixels.max(1)).unwrap_or(u32::MAX);
         let total = total.min(affordable).max(1);
         let (wanted, last) = (most.min(total), u64::from(total - 1));
         let steps = u64::from(wanted - 1).max(1);

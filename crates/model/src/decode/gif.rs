@@ -7,13 +7,17 @@ use gif::{ColorOutput, DecodeOptions, Decoder, DecodingError, DisposalMethod, Fr
 use image::metadata::Orientation;
 
 use super::canvas::{Area, Blend, Canvas, Disposal};
+use super::header::check_size;
 use super::memory::Room;
 use super::pixels::Samples;
 use super::read::{Each, Outcome, Request};
 use super::{DecodeError, DecodeFault};
 
-/// The bytes of memory per pixel: the canvas, what a frame replaces, the frame, and a copy of the canvas.
-const BYTES_PER_PIXEL: u64 = 16;
+/// The bytes of memory per pixel of the canvas: the canvas, what a frame replaces, and a copy of the canvas.
+const BYTES_PER_PIXEL: u64 = 12;
+
+/// The bytes of memory per pixel of the largest frame.
+const BYTES_PER_FRAME_PIXEL: u64 = 4;
 
 /// The bytes that the extensions of a file may take.
 const EXTENSIONS: u64 = 16 << 20;
@@ -26,12 +30,15 @@ pub(super) fn read(
     each: &mut Each<'_>,
 ) -> Result<Outcome, DecodeError> {
     let Contents { width, height, largest, frames } = Contents::read(bytes)?;
-    room.admit(width, height, BYTES_PER_PIXEL)?;
+    check_size(width, height, room.max_pixels())?;
     if largest > room.max_pixels() {
         let what = "GIF: a frame has more pixels than the limit in `decode.max_pixels`";
         return Err(DecodeError::new(DecodeFault::TooManyPixels, what));
     }
-    let wanted = request.wanted.of(frames, u64::from(width) * u64::from(height));
+    let pixels_of_canvas = u64::from(width) * u64::from(height);
+    room.take(pixels_of_canvas * BYTES_PER_PIXEL + largest * BYTES_PER_FRAME_PIXEL);
+    // A frame may be larger than the canvas.
+    let wanted = request.wanted.of(frames, pixels_of_canvas.max(largest));
     let mut decoder = open(bytes, false)?;
     let mut canvas = Canvas::new(width, height);
     for number in 0..=wanted.last().copied().unwrap_or_default() {
