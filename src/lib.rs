@@ -24,6 +24,7 @@ pub mod failure;
 pub mod fetch;
 pub mod frames;
 pub mod item;
+pub mod mapping;
 pub mod message;
 mod model;
 pub mod offsets;

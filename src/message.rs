@@ -4,6 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use data_url::DataUrl;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Reason};
@@ -32,10 +33,9 @@ pub enum Location {
     Uri(String),
 }
 
-/// The JSON form of a reference in the topic. Unknown fields are refused, so that a misspelt `risk`
-/// is noticed.
+/// The JSON form of a reference in the topic. Other fields are ignored, unless the configuration has
+/// `source.strict`.
 #[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ReferenceMessage {
     /// The sender's name for the image.
     pub id: String,
@@ -82,14 +82,25 @@ impl ReferenceMessage {
     }
 }
 
+/// The fields of a reference as a message has them.
+pub(crate) type Fields = ReferenceMessage;
+
 impl Reference {
-    /// Reads the JSON form ([`ReferenceMessage`]).
+    /// Reads the JSON form ([`ReferenceMessage`]). Unknown fields are ignored.
     ///
     /// # Errors
     /// [`Reason::Malformed`], with what is wrong and where.
     pub fn from_json(payload: &[u8]) -> Result<Self, Failure> {
         let malformed = |detail: String| Failure::new(Reason::Malformed, detail);
-        let message = parse(payload).map_err(malformed)?;
+        parse_own(payload).map_err(malformed).and_then(Self::new)
+    }
+
+    /// Checks the fields of a message.
+    ///
+    /// # Errors
+    /// [`Reason::Malformed`], with what is wrong.
+    pub(crate) fn new(message: Fields) -> Result<Self, Failure> {
+        let malformed = |detail: String| Failure::new(Reason::Malformed, detail);
         check_id(&message.id).map_err(|what| malformed(format!("`id` {what}")))?;
         if let Some(risk) = message.risk
             && !(0.0..=1.0).contains(&risk)
@@ -98,7 +109,7 @@ impl Reference {
         }
         let location = match (message.uri, message.data) {
             // As browsers do, white space around a URI is ignored.
-            (Some(uri), None) => Location::Uri(uri.trim_matches(|c| c <= ' ').to_owned()),
+            (Some(uri), None) => located(uri.trim_matches(|c| c <= ' ')).map_err(malformed)?,
             (None, Some(data)) => {
                 let bytes = STANDARD
                     .decode(data)
@@ -146,9 +157,21 @@ impl Reference {
     }
 }
 
-/// Reads the JSON form. JavaScript and Java can write half of a surrogate pair into a string, which
-/// is not Unicode. In `metadata` it becomes U+FFFD; elsewhere the message is refused.
-fn parse(payload: &[u8]) -> Result<ReferenceMessage, String> {
+/// The location of a URI. The bytes of a `data:` URI (RFC 2397) are in the message.
+fn located(uri: &str) -> Result<Location, String> {
+    let data = uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"));
+    if !data {
+        return Ok(Location::Uri(uri.to_owned()));
+    }
+    let malformed = |what: String| format!("`uri` is a `data:` URI, and {what}");
+    let url = DataUrl::process(uri).map_err(|e| malformed(format!("{e:?}")))?;
+    let (bytes, _) = url.decode_to_vec().map_err(|_| malformed("not base64".into()))?;
+    Ok(Location::Inline(bytes.into()))
+}
+
+/// Reads the worker's own form. In `metadata`, lone surrogates are replaced, as in [`parse`]; elsewhere
+/// the message is refused.
+fn parse_own(payload: &[u8]) -> Result<ReferenceMessage, String> {
     let error = match serde_json::from_slice(payload) {
         Ok(message) => return Ok(message),
         Err(error) => error.to_string(),
@@ -160,6 +183,16 @@ fn parse(payload: &[u8]) -> Result<ReferenceMessage, String> {
     let strings = [Some(&message.id), message.uri.as_ref(), message.data.as_ref()];
     let replaced = strings.into_iter().flatten().any(|text| text.contains('\u{FFFD}'));
     if replaced { Err(error) } else { Ok(message) }
+}
+
+/// Reads JSON. JavaScript and Java can write half of a surrogate pair into a string, which is not
+/// Unicode. It becomes U+FFFD.
+pub(crate) fn parse(payload: &[u8]) -> Result<serde_json::Value, String> {
+    serde_json::from_slice(payload).or_else(|error| {
+        let mended = without_lone_surrogates(payload);
+        let read = mended.and_then(|mended| serde_json::from_slice(&mended).ok());
+        read.ok_or_else(|| error.to_string())
+    })
 }
 
 /// A JSON text with U+FFFD instead of lone surrogates. `None` if there are none.
@@ -233,6 +266,20 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_a_data_uri_are_in_the_message() {
+        for uri in ["data:image/png;base64,cGl4ZWxz", "DATA:;base64,cGl4 ZWxz", "data:,pixels"] {
+            let message = serde_json::to_vec(&ReferenceMessage::uri("a", uri)).unwrap();
+            let r = Reference::from_json(&message).unwrap();
+            assert_eq!(r.location, Location::Inline(Bytes::from_static(b"pixels")), "{uri}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored() {
+        assert!(Reference::from_json(br#"{"id":"a","uri":"x","more":{}}"#).is_ok());
+    }
+
+    #[test]
     fn lone_surrogates_in_metadata_are_replaced() {
         let text = r#"{"id":"a","uri":"x","metadata":{"a":"\ud83dx","b":"\ude00\\ud83d","c":"\ud83d\ude00"}}"#;
         let metadata = Reference::from_json(text.as_bytes()).unwrap().metadata.unwrap();
@@ -261,7 +308,8 @@ mod tests {
             (br#"{"id":"a","uri":"x","data":"eA=="}"#, "both"),
             (br#"{"id":"a","data":"!"}"#, "base64"),
             (br#"{"id":"a","uri":"x","risk":2}"#, "must be 0 to 1"),
-            (br#"{"id":"a","uri":"x","rsik":1}"#, "rsik"),
+            (br#"{"id":"a","uri":"data:image/png"}"#, "`data:` URI"),
+            (br#"{"id":"a","uri":"data:;base64,!"}"#, "not base64"),
         ] {
             let failure = Reference::from_json(payload).unwrap_err();
             assert_eq!(failure.reason, Reason::Malformed);

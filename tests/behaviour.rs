@@ -24,6 +24,7 @@ on_both_brokers![
     only_images_that_the_confirm_network_confirms_are_flagged,
     items_that_cannot_be_scored_are_dead_lettered,
     the_message_key_is_the_id_of_a_raw_image,
+    the_events_of_a_platform_are_read_by_a_mapping,
     a_record_without_a_payload_is_skipped,
     a_group_is_tested_at_its_deadline,
     a_stop_finishes_taken_items_and_a_restart_resumes_after_them,
@@ -186,6 +187,35 @@ fn the_message_key_is_the_id_of_a_raw_image<B: Broker>(name: &str) {
     stop(running);
     assert_eq!(ids(&flags, |f| &f.id), ["bad"]);
     assert!(dead[0].record.detail.contains("key"), "{}", dead[0].record.detail);
+}
+
+/// The headers of the test's producer have the id: `trace` is the key of the record.
+fn the_events_of_a_platform_are_read_by_a_mapping<B: Broker>(name: &str) {
+    let broker = B::with_topics(&topics(name, 1));
+    let mut config = config(broker.bootstrap(), name);
+    let mapping = serde_json::json!(
+        {"id": "header:trace", "data": "/upload/pixels", "risk": "/sender/risk", "metadata": ""});
+    config.source.mapping = Some(serde_json::from_value(mapping).unwrap());
+    config.source.strict = true;
+    let event = |id: &str, level: u8| {
+        let Some(pixels) = ReferenceMessage::inline("", &png(level)).data else { panic!("data") };
+        let event = serde_json::json!(
+            {"kind": "upload", "sender": {"risk": "0.5"}, "upload": {"pixels": pixels}});
+        (id.to_owned(), serde_json::to_vec(&event).unwrap())
+    };
+    let topic = config.source.topic.first();
+    let messages = [event("clean", 2), event("bad", 98), ("none".to_owned(), b"{}".to_vec())];
+    produce(broker.bootstrap(), topic, &messages);
+    let running = start(&config);
+    let flags: Vec<Read<FlagRecord>> = read(broker.bootstrap(), &config.sink.flagged_topic, 1);
+    let dead: Vec<Read<DeadLetterRecord>> =
+        read(broker.bootstrap(), &config.sink.dead_letter_topic, 1);
+    stop(running);
+
+    assert_eq!(ids(&flags, |f| &f.id), ["bad"]);
+    assert_eq!(flags[0].record.metadata.as_ref().unwrap()["kind"], "upload");
+    assert_eq!((dead[0].key.as_str(), dead[0].record.reason.as_str()), ("", "malformed"));
+    assert_eq!(committed(broker.bootstrap(), &config.kafka.group_id, topic, 1), 3);
 }
 
 fn a_record_without_a_payload_is_skipped<B: Broker>(name: &str) {

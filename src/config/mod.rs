@@ -13,6 +13,7 @@ pub mod group;
 pub mod kafka;
 mod load;
 pub mod logging;
+pub mod mapping;
 pub mod model;
 pub mod ops;
 pub mod planning;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::kafka::{Property, check_properties, check_topic, properties};
+use super::mapping::MappingConfig;
 use super::{ConfigError, require};
 
 /// The format of the messages.
@@ -109,6 +110,12 @@ pub struct SourceConfig {
     pub topic: Topics,
     /// The format of the messages.
     pub format: Format,
+    /// Where the fields of a reference are in a JSON message, if the messages have another form than that
+    /// of `config/reference.schema.json`. Each place is a JSON Pointer such as `/event/id`,
+    /// `header:NAME`, or `key`. `id`, and `uri` or `data`, are needed.
+    pub mapping: Option<MappingConfig>,
+    /// Whether a JSON message becomes a dead letter if it has a field at its top level that is not read.
+    pub strict: bool,
     /// Messages that wait for a decode thread, at most, in batches of up to 32 (at least one
     /// batch). While the queue is full, no messages are read.
     pub queue: usize,
@@ -131,6 +138,8 @@ impl Default for SourceConfig {
         Self {
             topic: "images".into(),
             format: Format::Json,
+            mapping: None,
+            strict: false,
             queue: 1024,
             queue_bytes: 64 << 20,
             drain: Duration::from_secs(10),
@@ -140,8 +149,12 @@ impl Default for SourceConfig {
 }
 
 impl SourceConfig {
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         self.topic.validate("source.topic")?;
+        self.mapping.iter().try_for_each(MappingConfig::validate)?;
+        let raw = self.format == Format::Raw;
+        let what = "must be absent with `source.format: raw`, whose messages have no fields";
+        require(!raw || self.mapping.is_none(), "source.mapping", what)?;
         require(
             (1..=1_000_000).contains(&self.queue),
             "source.queue",

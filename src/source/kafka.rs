@@ -17,6 +17,7 @@ use crate::budget::Budget;
 use crate::config::kafka::KafkaConfig;
 use crate::config::source::SourceConfig;
 use crate::item::ReceivedItem;
+use crate::mapping::Form;
 use crate::ops::Services;
 
 /// The waits before a consumer is replaced: the first time within [`RENEWALS_WITHIN`], the second, and
@@ -83,13 +84,13 @@ impl KafkaSource {
         let topics: Vec<&str> = config.topic.names().collect();
         // The number of messages is limited by the queue.
         let budget = Budget::new(config.queue_bytes, usize::MAX);
+        let form = Form::new(&config);
         let mut renewals = Renewals::default();
         let mut next = first;
         loop {
-            let (consumer, format) = (next, config.format);
             let member = Member {
-                consumer: Arc::new(consumer),
-                format,
+                consumer: Arc::new(next),
+                form: &form,
                 budget: &budget,
                 deadline,
                 services: &services,

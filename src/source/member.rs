@@ -20,10 +20,9 @@ use super::queues::Queues;
 use super::rebalance::Context;
 use super::{clock, history};
 use crate::budget::Budget;
-use crate::config::source::Format;
 use crate::failure::{Failure, Reason};
 use crate::item::{Header, MAX_BATCH, Malformed, Origin, ReceivedItem};
-use crate::message::Reference;
+use crate::mapping::{Form, RawMessage};
 use crate::ops::Services;
 
 /// The longest wait for messages, or for room in the queue. Between two waits, the events of the
@@ -39,7 +38,8 @@ const STORE_EVERY: Duration = Duration::from_millis(100);
 /// A member of the consumer group, from its joining to its end.
 pub(super) struct Member<'a> {
     pub consumer: Arc<BaseConsumer<Context>>,
-    pub format: Format,
+    /// How references are read.
+    pub form: &'a Form,
     /// The bytes of messages between the source and the decode threads.
     pub budget: &'a Arc<Budget>,
     /// The longest wait for verdicts at the end.
@@ -212,25 +212,18 @@ impl Member<'_> {
             return ticket.resolve();
         }
         let payload = message.payload().unwrap_or_default();
+        let headers = headers(message);
         let content = match ends {
             Some(ends) => Err(quarantined(ends)),
-            None => self.parse(message.key(), payload),
+            None => self.form.reference(RawMessage { key: message.key(), headers: &headers, payload }),
         };
         let malformed = |failure| Malformed { failure, payload: Bytes::copy_from_slice(payload) };
         let content = content.map_err(malformed);
-        let headers = headers(message);
         let key = message.key().map(key_hash);
         let timestamp = message.timestamp().to_millis();
         let origin = Origin { ticket, headers, key, timestamp, received: Instant::now() };
         let bytes = payload.len();
         self.context().pending().push(ReceivedItem { origin, content, bytes, held: None });
-    }
-
-    fn parse(&self, key: Option<&[u8]>, payload: &[u8]) -> Result<Reference, Failure> {
-        match self.format {
-            Format::Json => Reference::from_json(payload),
-            Format::Raw => Reference::from_raw(key, payload),
-        }
     }
 
     /// Counts deleted messages before a message, and notices that offsets have fallen while no worker
