@@ -26,7 +26,7 @@ pub struct RawMessage<'a> {
 #[derive(Debug, Clone)]
 pub enum Form {
     /// From the fields of JSON.
-    Json(Mapping),
+    Json(Box<Mapping>),
     /// The payload is the image, the key is its id.
     Raw,
 }
@@ -35,7 +35,9 @@ impl Form {
     /// The form of the messages of a configuration.
     pub fn new(config: &SourceConfig) -> Self {
         match config.format {
-            Format::Json => Self::Json(Mapping::new(config.mapping.as_ref(), config.strict)),
+            Format::Json => {
+                Self::Json(Box::new(Mapping::new(config.mapping.as_ref(), config.strict)))
+            }
             Format::Raw => Self::Raw,
         }
     }
@@ -202,7 +204,8 @@ mod tests {
 
     #[test]
     fn fields_are_read_where_a_company_puts_them() {
-        let payload = r#"{"event":{"upload":{"id":42,"where":" https://x.org/a.png"},"album":7},"p":"0.25"}"#;
+        let payload =
+            r#"{"event":{"upload":{"id":42,"where":" https://x.org/a.png"},"album":7},"p":"0.25"}"#;
         let yaml = "{id: /event/upload/id, uri: /event/upload/where, risk: /p, metadata: /event}";
         let reference = read(yaml, false, plain(payload)).unwrap();
         assert_eq!((reference.id.as_str(), reference.risk), ("42", Some(0.25)));
@@ -214,8 +217,12 @@ mod tests {
     fn a_structured_cloud_event_is_read() {
         let payload = r#"{"specversion":"1.0","id":"A234","source":"/uploads","type":"org.example.uploaded",
             "datacontenttype":"application/json","data":{"url":"/mnt/a.png"}}"#;
-        let reference = read("{id: /id, uri: /data/url, metadata: ''}", false, plain(payload)).unwrap();
-        assert_eq!((reference.id.as_str(), reference.location), ("A234", Location::Uri("/mnt/a.png".into())));
+        let reference =
+            read("{id: /id, uri: /data/url, metadata: ''}", false, plain(payload)).unwrap();
+        assert_eq!(
+            (reference.id.as_str(), reference.location),
+            ("A234", Location::Uri("/mnt/a.png".into()))
+        );
         assert_eq!(reference.metadata.unwrap()["type"], "org.example.uploaded");
     }
 
@@ -223,8 +230,10 @@ mod tests {
     fn headers_and_the_key_are_read() {
         let header = |key: &str, value: &str| Header { key: key.into(), value: Some(value.into()) };
         let headers = [header("ce_id", "old"), header("ce_id", "A234"), header("risk", "0.5")];
-        let message = RawMessage { key: Some(b"upload-7"), headers: &headers, payload: br#"{"url":"/a"}"# };
-        let reference = read("{id: 'header:ce_id', uri: /url, risk: 'header:risk'}", false, message).unwrap();
+        let message =
+            RawMessage { key: Some(b"upload-7"), headers: &headers, payload: br#"{"url":"/a"}"# };
+        let reference =
+            read("{id: 'header:ce_id', uri: /url, risk: 'header:risk'}", false, message).unwrap();
         assert_eq!((reference.id.as_str(), reference.risk), ("A234", Some(0.5)));
         assert_eq!(read("{id: key, uri: /url}", false, message).unwrap().id, "upload-7");
         let missing = read("{id: 'header:other', uri: /url}", false, message).unwrap_err();
@@ -235,8 +244,10 @@ mod tests {
     #[test]
     fn the_documented_examples_are_read() {
         let page = include_str!("../docs/input.md");
-        let section = page.split("\n## ").find(|s| s.starts_with("Messages of other forms")).unwrap();
-        let blocks = section.split("```").skip(1).step_by(2).map(|block| block.split_once('\n').unwrap());
+        let section =
+            page.split("\n## ").find(|s| s.starts_with("Messages of other forms")).unwrap();
+        let blocks =
+            section.split("```").skip(1).step_by(2).map(|block| block.split_once('\n').unwrap());
         let (mut config, mut headers, mut read) = (SourceConfig::default(), Vec::new(), Vec::new());
         for (language, block) in blocks {
             match language {
@@ -254,7 +265,8 @@ mod tests {
                     headers = block.lines().map(header).collect();
                 }
                 "json" => {
-                    let message = RawMessage { key: None, headers: &headers, payload: block.as_bytes() };
+                    let message =
+                        RawMessage { key: None, headers: &headers, payload: block.as_bytes() };
                     read.push(Form::new(&config).reference(message).unwrap());
                 }
                 other => panic!("{other}"),
@@ -278,7 +290,11 @@ mod tests {
         let (strict, lenient) = (Mapping::new(None, true), Mapping::new(None, false));
         assert_eq!(strict.reference(plain(known)), lenient.reference(plain(known)));
         assert!(read("{id: /id, uri: /uri, metadata: ''}", true, plain(payload)).is_ok());
-        let nested = read("{id: /a~1b/id, uri: /a~1b/uri}", true, plain(r#"{"a/b":{"id":"1","uri":"/x","y":2}}"#));
+        let nested = read(
+            "{id: /a~1b/id, uri: /a~1b/uri}",
+            true,
+            plain(r#"{"a/b":{"id":"1","uri":"/x","y":2}}"#),
+        );
         assert_eq!(nested.unwrap().id, "1", "only the top level is checked");
     }
 
@@ -288,9 +304,17 @@ mod tests {
             ("{id: /a/id, uri: /u}", r#"{"u":"/x"}"#, "`/a/id` is missing"),
             ("{id: /id, uri: /u}", r#"{"id":"a","u":7}"#, "`/u` is not a string"),
             ("{id: /id, uri: /u}", r#"{"id":[],"u":"/x"}"#, "`/id` is not a string"),
-            ("{id: /id, uri: /u, risk: /r}", r#"{"id":"a","u":"/x","r":"high"}"#, "`/r` is not a number"),
+            (
+                "{id: /id, uri: /u, risk: /r}",
+                r#"{"id":"a","u":"/x","r":"high"}"#,
+                "`/r` is not a number",
+            ),
             ("{id: /id, uri: /u, risk: /r}", r#"{"id":"a","u":"/x","r":7}"#, "0 to 1"),
-            ("{id: /id, uri: /u, metadata: /m}", r#"{"id":"a","u":"/x","m":[]}"#, "`/m` is not an object"),
+            (
+                "{id: /id, uri: /u, metadata: /m}",
+                r#"{"id":"a","u":"/x","m":[]}"#,
+                "`/m` is not an object",
+            ),
             ("{id: /id, uri: /u}", r#"{"id":"a"}"#, "neither"),
             ("{id: /id, uri: /u}", "[", "EOF"),
         ] {

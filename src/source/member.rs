@@ -215,7 +215,9 @@ impl Member<'_> {
         let headers = headers(message);
         let content = match ends {
             Some(ends) => Err(quarantined(ends)),
-            None => self.form.reference(RawMessage { key: message.key(), headers: &headers, payload }),
+            None => {
+                self.form.reference(RawMessage { key: message.key(), headers: &headers, payload })
+            }
         };
         let malformed = |failure| Malformed { failure, payload: Bytes::copy_from_slice(payload) };
         let content = content.map_err(malformed);
